@@ -1,0 +1,154 @@
+# Owned by the template (flask-bastion): `copier update` replaces this folder. Extend it from outside: register,
+# subclass, override a page of the same name, declare a limit in ../exceptions.toml.
+"""The protections of this service, put on in one place and in one order, and sealed.
+
+A protection that a team puts on by hand is missing from the service that was started in a hurry. Here the team's
+function runs between the layers and the seal, so there is no last line to forget.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from flask import Flask
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from . import (
+    access,
+    audit,
+    authentication,
+    chosen,
+    cli,
+    cross_site,
+    database,
+    edge,
+    errors,
+    exceptions,
+    guards,
+    log,
+    secrets,
+    security_txt,
+    throttle,
+)
+from .access import login_required, public, requires
+from .authentication import current_user
+from .database.queries import owned, owned_or_404
+from .guards import ConfigError
+from .identity.passwords import Passwords
+from .settings import BastionSettings, TeamSettings
+from .state import EXTENSION, State
+
+__all__ = [
+    "ConfigError",
+    "audit",
+    "current_user",
+    "login_required",
+    "owned",
+    "owned_or_404",
+    "public",
+    "requires",
+    "secrets",
+    "service",
+]
+
+Extend = Callable[[Flask], None]
+
+
+class Factory:
+    """What `@service(Settings)` makes of the team's function: called without arguments it returns the finished app."""
+
+    __wrapped__: Extend
+
+    def __init__(self, extend: Extend, settings_class: type[TeamSettings]) -> None:
+        functools.update_wrapper(self, extend)
+        self.settings_class: Final = settings_class
+
+    def __call__(self) -> Flask:
+        """The app with every layer on. Raises ConfigError with all reasons when the start would be unsafe."""
+        return _build(self.__wrapped__, self.settings_class)
+
+
+def service(settings_class: type[TeamSettings]) -> Callable[[Extend], Factory]:
+    """Turn the function that adds a team's routes into the factory of its protected service."""
+    return lambda extend: Factory(extend, settings_class)
+
+
+def _build(extend: Extend, settings_class: type[TeamSettings]) -> Flask:
+    package = extend.__module__.rpartition(".")[0]
+    app = Flask(
+        package,
+        static_folder="static" if chosen.style.PAGE_POLICY else None,
+        instance_path=str(Path.cwd() / "instance"),
+    )
+    state, url = _decide(app, settings_class)
+    style, settings = chosen.style, state.settings
+
+    log.configure(settings.log_level)  # first: from here on nothing reaches the log unfiltered
+    engine = database.install(app, url, chosen.dialect.options(settings))
+    chosen.dialect.prepare(engine)
+    if away := database.unreachable(engine):
+        raise ConfigError([away])
+    errors.install(app)  # before every layer, so that each may refuse
+    edge.install(
+        app, ready=database.readiness(engine)
+    )  # outside Flask: hosts, ceilings, sizes, headers on every answer
+    authentication.install(app, style.authenticate)  # who it is, before anything is decided by it
+    throttle.install(app)  # a ceiling for each session, before any work for it
+    cross_site.install(
+        app, accept_without_origin=not style.PAGE_POLICY
+    )  # where it began, before its token is looked at
+    style.install(app)  # CSRF, and the routes of signing in
+    access.install(app, style.unauthenticated, style.not_fresh)  # last before the view: may this user do this?
+    security_txt.install(app)
+    cli.install(app)
+    extend(app)  # what the team adds
+    if changed := guards.check_app(app, style.LOCKED, settings.production):
+        raise ConfigError(changed)
+    access.seal(app)  # nothing without a rule, and nothing more
+    return app
+
+
+def _decide(app: Flask, settings_class: type[TeamSettings]) -> tuple[State, object]:
+    """Read settings, exceptions and secrets, and refuse an unsafe start with all reasons at once."""
+    reasons: list[str] = []
+    found: dict[type[BaseSettings], BaseSettings] = {}
+    classes: tuple[type[BaseSettings], ...] = (BastionSettings, chosen.style.Settings, settings_class)
+    for cls in classes:
+        try:
+            found[cls] = cls()
+        except ValidationError as error:
+            reasons += guards.invalid(error, cls)
+    reasons += guards.unknown_variables(guards.known_variables(*classes[:2]), os.environ)
+    declared = exceptions.read(Path(app.root_path) / exceptions.FILE)
+    reasons += declared.reasons
+    settings = found.get(BastionSettings)
+    if not isinstance(settings, BastionSettings):
+        raise ConfigError(reasons)
+    opened = chosen.backend.open_secrets(settings)
+    required = ("SECRET_KEY", "THROTTLE_KEY", *chosen.dialect.SECRETS, *chosen.style.SECRETS)
+    reasons += guards.reasons(guards.Start(settings, opened, required))
+    reasons += chosen.style.check(settings, opened)
+    reasons += chosen.dialect.check(settings)
+    if reasons:
+        raise ConfigError(reasons)
+    team = found[settings_class]
+    state = State(
+        settings=settings,
+        style=found[chosen.style.Settings],
+        team=team if isinstance(team, TeamSettings) else TeamSettings(),
+        limits=declared.limits,
+        image_origins=declared.image_origins,
+        exemptions=declared.exemptions,
+        secrets=opened,
+        passwords=Passwords(concurrency=settings.hash_concurrency, threads=settings.threads),
+        error_body=chosen.style.error_body_of(app),
+        service_name=app.import_name.replace("_", "-"),
+        security_contact=chosen.SECURITY_CONTACT,
+    )
+    app.extensions[EXTENSION] = state
+    return state, chosen.dialect.address(settings, opened)

@@ -1,0 +1,160 @@
+"""No rule, no entrance: every route carries exactly one of @public, @login_required, @requires, or the start stops.
+
+Access that is granted by what somebody remembered to decorate is open wherever it was forgotten. Here the forgotten
+route stops the start with its name, file and line, and one that is added after the start answers 403 to everybody.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar, overload
+
+from flask import Flask, request
+from flask.typing import ResponseReturnValue
+
+from . import audit
+from .authentication import current_user
+from .clock import now
+from .errors import refuse
+from .guards import ConfigError
+from .state import state, state_of
+
+V = TypeVar("V", bound=Callable[..., Any])
+MARK: Final = "__bastion_access__"
+AUTOMATIC: Final = frozenset({"HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a caller needs: nothing (public), a session, permissions; `fresh`: proved a short while ago who he is."""
+
+    public: bool = False
+    permissions: frozenset[str] = frozenset()
+    fresh: bool = False
+
+    def __str__(self) -> str:
+        if self.public:
+            return "public"
+        needed = f"requires {', '.join(sorted(self.permissions))}" if self.permissions else "login"
+        return f"{needed}, fresh" if self.fresh else needed
+
+
+def _mark(rule: Rule) -> Callable[[V], V]:
+    def mark(view: V) -> V:
+        setattr(view, MARK, (*getattr(view, MARK, ()), rule))
+        return view
+
+    return mark
+
+
+public: Final = _mark(Rule(public=True))
+"""Anybody may call this view."""
+
+
+@overload
+def login_required(view: V) -> V: ...
+@overload
+def login_required(*, fresh: bool) -> Callable[[V], V]: ...
+def login_required(view: V | None = None, *, fresh: bool = False) -> V | Callable[[V], V]:
+    """Whoever is signed in may call this view; with `fresh=True` only a short while after proving who he is."""
+    mark = _mark(Rule(fresh=fresh))
+    return mark if view is None else mark(view)
+
+
+def requires(*permissions: str, fresh: bool = False) -> Callable[[V], V]:
+    """Only a signed-in user who holds all these permissions, through his roles, may call this view."""
+    if not permissions or not all(isinstance(p, str) and p for p in permissions):
+        raise TypeError('requires() takes the names of permissions, as in @requires("reports.read")')
+    return _mark(Rule(permissions=frozenset(permissions), fresh=fresh))
+
+
+def marks_of(view: object) -> tuple[Rule, ...]:
+    """The rules that a view function, or the class behind it, carries."""
+    found: tuple[Rule, ...] = getattr(view, MARK, ())
+    return found or getattr(getattr(view, "view_class", None), MARK, ())
+
+
+def _place(view: Any) -> str:
+    inner = inspect.unwrap(getattr(view, "view_class", view))
+    try:
+        return f"{inspect.getsourcefile(inner)}:{inspect.getsourcelines(inner)[1]}"
+    except (OSError, TypeError):
+        return "place unknown"
+
+
+def _faults(app: Flask, endpoints: Iterable[str]) -> Iterator[str]:
+    for endpoint in sorted(endpoints):
+        view = app.view_functions.get(endpoint)
+        number = len(marks_of(view))
+        if number != 1:
+            wrong = "has no access rule" if number == 0 else f"has {number} access rules"
+            yield (
+                f"The route {endpoint!r} ({_place(view)}) {wrong}. "
+                "Put exactly one of @public, @login_required, @requires(...) on it."
+            )
+
+
+def seal(app: Flask) -> None:
+    """Fix the rule of each route; raises ConfigError that names every route without exactly one."""
+    endpoints = {rule.endpoint for rule in app.url_map.iter_rules()}
+    if faults := [*_faults(app, endpoints)]:
+        raise ConfigError(faults)
+    state_of(app).rules = {endpoint: marks_of(app.view_functions[endpoint])[0] for endpoint in endpoints}
+
+
+def require_access(
+    unauthenticated: Callable[[], ResponseReturnValue], not_fresh: Callable[[], ResponseReturnValue]
+) -> ResponseReturnValue | None:
+    """Let the view run only for whom its rule names; HEAD and OPTIONS follow the route's rule."""
+    if request.endpoint is None:  # 404 or 405: no view will run
+        return None
+    rule = state().rules.get(request.endpoint)
+    if rule is None:
+        refuse(403, "deny-by-default")
+    if rule.public:
+        return None
+    if not current_user.is_authenticated:
+        return unauthenticated()
+    if rule.permissions - current_user.permissions:
+        audit.record(
+            "access.denied", user_id=current_user.id, session_id=current_user.session_id, route=request.endpoint
+        )
+        refuse(403, "role-required")
+    if rule.fresh and now() - current_user.verified_at > timedelta(seconds=state().limits.fresh_login_seconds):
+        return not_fresh()
+    return None
+
+
+def install(
+    app: Flask, unauthenticated: Callable[[], ResponseReturnValue], not_fresh: Callable[[], ResponseReturnValue]
+) -> None:
+    """Ask for the route's rule before every view."""
+
+    @app.before_request
+    def check_access() -> ResponseReturnValue | None:
+        return require_access(unauthenticated, not_fresh)
+
+    if "static" in app.view_functions:  # Flask's own view of the team's static folder
+        public(app.view_functions["static"])
+
+
+def table(app: Flask) -> str:
+    """Every route with its methods and rule, as a Markdown table."""
+    lines = ["| path | methods | who |", "|---|---|---|"]
+    for rule in sorted(app.url_map.iter_rules(), key=lambda r: (r.rule, r.endpoint)):
+        methods = ", ".join(sorted((rule.methods or set()) - AUTOMATIC))
+        path = rule.rule.replace("|", "\\|")
+        lines.append(f"| `{path}` | {methods} | {state_of(app).rules[rule.endpoint]} |")
+    return "\n".join(lines) + "\n"
+
+
+def document(app: Flask) -> str:
+    """The whole of docs/access.md. A test holds the file equal to it, so that opening a route is a reviewed change."""
+    return f"# Who may call which route\n\nWritten by `uv run {state_of(app).service_name} access`.\n\n{table(app)}"
+
+
+TABLE_FILE: Final = Path("docs/access.md")

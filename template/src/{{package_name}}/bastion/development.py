@@ -1,0 +1,85 @@
+"""`<service> dev`: what is missing is made, and the service runs on this machine as it would in production.
+
+Only convenience differs: the keys are made and kept below instance/, mode 0600, the database too, and cookies work
+over http on a loopback address. No protection is off. No file can switch it on: it is asked for in the real
+environment alone.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+from flask import Flask
+from werkzeug.serving import run_simple
+
+from . import chosen
+from .clock import now
+from .database import alembic
+from .state import state_of
+
+FOLDER: Final = Path("instance")
+HOST: Final = "localhost"
+
+
+def asked_for() -> bool:
+    """Whether the environment of this process says development."""
+    return os.environ.get("BASTION_ENV") == "development"
+
+
+def prepare(package: str) -> None:
+    """Make keys and database below instance/ where the environment names none; idempotent."""
+    folder = FOLDER.absolute()
+    folder.mkdir(mode=0o700, exist_ok=True)
+    keys = folder / "secrets"
+    keys.mkdir(mode=0o700, exist_ok=True)
+    os.environ.setdefault("BASTION_PUBLIC_ORIGIN", f"http://{HOST}:8000")
+    os.environ.setdefault("BASTION_PROXY_HOPS", "0")
+    names = {"SECRET_KEY": new_key, "THROTTLE_KEY": new_key, **dict.fromkeys(chosen.dialect.SECRETS, new_key)}
+    names.update(getattr(chosen.style, "DEVELOPMENT_SECRETS", {}))
+    for name, make in names.items():
+        file = keys / name
+        if not file.exists():
+            _write(file, make())
+    chosen.backend.use_folder(keys, names)
+    if "DATABASE_URL" not in os.environ:
+        os.environ["DATABASE_URL"] = chosen.dialect.development_url(folder, package, (keys / "DATABASE_PASSWORD"))
+
+
+def new_key() -> str:
+    """256 random bits."""
+    return secrets.token_urlsafe(32)
+
+
+def _write(file: Path, text: str) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+        out.write(text)
+
+
+def serve(create: Callable[[], Flask], package: str, port: int) -> None:
+    """Bring the tables up to date and serve with reload, on a loopback address alone."""
+    app = create()
+    with app.app_context():
+        alembic.upgrade()
+    if os.environ.get("WERKZEUG_RUN_MAIN") != "true":
+        click.echo(f"http://{HOST}:{port}  (development; stop with Ctrl-C)")
+        click.echo(f"An account: uv run {package.replace('_', '-')} dev users create you@example.com")
+    run_simple(HOST, port, app, use_reloader=True, threaded=True)
+
+
+def findings(app: Flask) -> Iterator[str]:
+    """What `doctor` tells."""
+    with app.app_context():
+        if alembic.needs_upgrade():
+            yield "The database has pending migrations: run `db upgrade`."
+    service = state_of(app)
+    for exemption in service.exemptions:
+        if exemption.until < now().date():
+            yield f"exceptions.toml: {exemption.name} ended on {exemption.until}. Remove it, or decide anew."
+    if not service.security_contact:
+        yield "No security contact: answer `security_contact` with `copier update -d security_contact=...`."

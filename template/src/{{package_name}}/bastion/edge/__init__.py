@@ -1,0 +1,215 @@
+"""Nothing reaches the app that the edge refuses, and nothing leaves without its headers: the way of a request in order.
+
+It is plain WSGI around the app, so that what the app never sees can't run a hook, load a session or write a row, and an
+answer that the app failed to make still leaves as a fixed 500 with every header.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from itertools import count
+from os import urandom
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from .. import log
+from . import health, methods
+from .address import ProxyRule
+from .answers import STATUS_LINES, Headers, Refusal, Reply
+from .ceiling import Ceiling
+from .cookies import guard_cookies
+from .headers import ID_KEY, SHAREABLE, HeaderTable, csp_nonce, shareable
+from .hosts import Hosts
+from .https_only import HttpsOnly
+from .last_resort import FALLBACK, Body, close_quietly, report
+from .size import TOO_LARGE, BodyLimit, BodyTooLarge, exceeded
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+__all__ = ["SHAREABLE", "Edge", "EdgeSettings", "csp_nonce", "install", "shareable"]
+
+_NO_LARGER: Final[Mapping[str, int]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSettings:
+    """What the edge needs to know; plain values, so that it can be read, run and proven without Flask."""
+
+    trusted_hosts: frozenset[str]
+    public_origin: str
+    production: bool
+    page_policy: bool  # text/html is a page; False: the service has no pages, and sets no cookie
+    error_body: Callable[[int, str, str, str], tuple[str, bytes]]  # status, title, text, request id: content type, body
+    texts: Mapping[int, tuple[str, str]]  # title and text of each status
+    ready: Callable[[], bool]
+    proxy_hops: int = 0
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    trust_unix_socket: bool = False
+    ceiling_per_minute: int = 600
+    max_body_bytes: int = 1_048_576
+    larger_bodies: Mapping[str, int] = field(default_factory=dict)  # exact path: bytes, at most 16 MiB
+    image_origins: tuple[str, ...] = ()
+    hsts: bool = True
+
+
+class _Start:
+    """What the inside wants to answer; sent once the first piece exists, so that a late failure is a clean 500."""
+
+    __slots__ = ("headers", "status", "written")
+
+    def __init__(self) -> None:
+        self.status = ""
+        self.headers: list[tuple[str, str]] = []
+        self.written: list[bytes] = []
+
+    def __call__(
+        self, status: str, headers: list[tuple[str, str]], _exc_info: Any = None, /
+    ) -> Callable[[bytes], object]:
+        self.status = status
+        self.headers = headers
+        return self.written.append
+
+
+class Edge:
+    """The WSGI app around the app. `__call__` is the outermost layer, `_inside` the way in, `_outside` the way out."""
+
+    def __init__(self, wsgi_app: WSGIApplication, *, settings: EdgeSettings) -> None:
+        self._app = wsgi_app
+        self._settings = settings
+        self._production = settings.production
+        self._pages = settings.page_policy
+        self._proxies = ProxyRule(settings.proxy_hops, settings.trusted_proxies, unix_socket=settings.trust_unix_socket)
+        self._hosts = Hosts(settings.trusted_hosts, settings.public_origin, production=settings.production)
+        self._https = HttpsOnly(settings.public_origin, pages=settings.page_policy, production=settings.production)
+        self._ceiling = Ceiling(settings.ceiling_per_minute)
+        self._size = BodyLimit(settings.max_body_bytes, settings.larger_bodies)
+        self._table = HeaderTable(pages=settings.page_policy, image_origins=settings.image_origins, hsts=settings.hsts)
+        self._refused: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request, whatever happens inside (PEP 3333)."""
+        environ[ID_KEY] = request_id = _new_request_id()
+        log.REQUEST_ID.set(request_id)
+        start = _Start()
+        pieces: Iterable[bytes] | None = None
+        try:
+            pieces = self._inside(environ, start)
+            answer = self._first_piece(environ, start, pieces)
+            headers = self._outside(environ, start)
+        except Exception as error:  # the last resort
+            close_quietly(pieces)
+            answer = self._failed(environ, start, error)
+            headers = self._outside(environ, start)
+        start_response(start.status, headers)
+        return answer
+
+    def _inside(self, environ: WSGIEnvironment, start: _Start) -> Iterable[bytes]:
+        """The way in. Each layer has its reason to stand where it does."""
+        if environ["PATH_INFO"] in health.PATHS:  # a probe has no host of ours, no https and no allowance
+            return self._send(environ, health.answer(environ, self._settings.ready), start)
+        self._proxies.settle(environ)  # who asks, over which scheme: before anything looks at either
+        refusal = (
+            self._hosts.refuse(environ)  # before anything could believe the name
+            or self._https.refuse(environ)  # before a credential or body is read
+            or self._ceiling.refuse(environ)  # before work is done for the request
+            or methods.refuse(environ)
+            or self._size.refuse(environ)  # before the app can read the body
+        )
+        if refusal is not None:
+            return self._refuse(environ, refusal, start)
+        return self._app(environ, start)
+
+    def _outside(self, environ: WSGIEnvironment, start: _Start) -> list[tuple[str, str]]:
+        """The way out, for every answer: its cookies first, since the table depends on what is left."""
+        # Development over http on this machine is the one place where a cookie may lack Secure.
+        secure = self._production or environ["wsgi.url_scheme"] == "https"
+        headers = guard_cookies(start.headers, secure=secure, allowed=self._pages)
+        return self._table.finish(environ, start.status, headers)
+
+    def _first_piece(self, environ: WSGIEnvironment, start: _Start, pieces: Iterable[bytes]) -> Iterable[bytes]:
+        """The answer's body with its first piece made, so that what fails up to there is still a clean 500."""
+        answer = pieces
+        # A server sends its own file wrapper by sendfile; reading from it here would end that.
+        if type(pieces) is not list and type(pieces) is not environ.get("wsgi.file_wrapper"):
+            rest = iter(pieces)
+            answer = Body(pieces, next(rest, b""), rest)
+        if exceeded(environ):
+            raise BodyTooLarge  # whatever the app made of the part that it saw
+        if not start.status:
+            raise RuntimeError("the app began no answer")
+        return [*start.written, *answer] if start.written else answer
+
+    def _failed(self, environ: WSGIEnvironment, start: _Start, error: Exception) -> Iterable[bytes]:
+        if exceeded(environ):
+            return self._refuse(environ, TOO_LARGE, start)
+        report(error)
+        return self._send(environ, self._reply(environ, 500), start)
+
+    def _refuse(self, environ: WSGIEnvironment, refusal: Refusal, start: _Start) -> Iterable[bytes]:
+        number = next(self._refused[refusal.reason])
+        if refusal.logged:
+            address = environ.get("REMOTE_ADDR", "")
+            log.refused(refusal.reason, status=refusal.status, count=number, address=address, **refusal.facts)
+        return self._send(environ, self._reply(environ, refusal.status, refusal.headers), start)
+
+    def _reply(self, environ: WSGIEnvironment, status: int, headers: Headers = ()) -> Reply:
+        if status < 400:
+            return Reply(status, "", b"", headers)
+        title, text = self._settings.texts.get(status) or (STATUS_LINES[status][4:], "")
+        try:
+            content_type, body = self._settings.error_body(status, title, text, environ[ID_KEY])
+        except Exception as error:
+            report(error)
+            content_type, body = FALLBACK
+        return Reply(status, content_type, body, headers)
+
+    @staticmethod
+    def _send(environ: WSGIEnvironment, reply: Reply, start: _Start) -> Iterable[bytes]:
+        headers = [("Content-Length", str(len(reply.body))), *reply.headers]
+        if reply.content_type:
+            headers.append(("Content-Type", reply.content_type))
+        start.written.clear()
+        start(STATUS_LINES[reply.status], headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body]
+
+
+def _new_request_id() -> str:
+    # A version 4 UUID (RFC 9562, 5.4) with 120 random bits, at a fifth of the cost of uuid.uuid4().
+    digits = urandom(16).hex()
+    return f"{digits[:12]}4{digits[13:16]}a{digits[17:]}"
+
+
+def install(app: Flask, *, ready: Callable[[], bool], larger_bodies: Mapping[str, int] = _NO_LARGER) -> None:
+    """Put the edge around the app, as the outermost layer; nothing may wrap `app.wsgi_app` afterwards.
+
+    `ready` says whether the service can work (it may raise); `larger_bodies` gives exact paths a body limit in bytes of
+    their own, at most 16 MiB (ValueError above that).
+    """
+    from ..chosen import style
+    from ..errors import TEXTS
+    from ..state import state_of
+
+    state = state_of(app)
+    settings = state.settings
+    edge = EdgeSettings(
+        trusted_hosts=frozenset(settings.trusted_hosts),
+        public_origin=settings.public_origin,
+        production=settings.production,
+        page_policy=style.PAGE_POLICY,
+        error_body=state.error_body,
+        texts=TEXTS,
+        ready=ready,
+        proxy_hops=settings.proxy_hops or 0,
+        trusted_proxies=tuple(settings.trusted_proxies),
+        ceiling_per_minute=state.limits.requests_per_minute_and_address,
+        max_body_bytes=state.limits.body_bytes,
+        larger_bodies=larger_bodies,
+        image_origins=state.image_origins,
+        hsts=settings.production,
+    )
+    app.wsgi_app = Edge(app.wsgi_app, settings=edge)  # type: ignore[method-assign]

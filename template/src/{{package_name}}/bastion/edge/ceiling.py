@@ -1,0 +1,74 @@
+"""One network can ask at most so often a minute, whatever it asks for, so that no neighbour takes the whole service.
+
+Each request costs a thread, and a script that fetches missing pages never meets a limit that hangs on routes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from math import ceil
+from threading import Lock
+from typing import Final
+from wsgiref.types import WSGIEnvironment
+
+from .. import clock
+from .address import CLIENT, Client
+from .answers import Refusal
+
+ROW: Final = "default-throttle"
+WINDOW: Final = 60.0  # seconds
+# An IPv6 /48 may ask as much as five /64: a site with many subnets works, and a hoster's customer gains little.
+WIDE: Final = 5
+KEYS: Final = 10_000  # counters kept, about 4 MiB; with few, a botnet would push its own full counters out
+
+
+class Ceiling:
+    """Counts per key (a network, a session) and minute, in this process; it protects resources, never an account.
+
+    A window begins with a key's first request and ends a minute later, so at most twice the number passes within any
+    minute. When `keys` counters exist, the one used longest ago goes, never all: an attacker who fills the table frees
+    nobody that keeps asking. Source: ASVS 2.4.1, 15.2.2.
+    """
+
+    def __init__(self, per_minute: int, keys: int = KEYS) -> None:
+        self._most = per_minute
+        self._keys = keys
+        self._windows: OrderedDict[str, list[float]] = OrderedDict()  # key: [end of its window, requests in it]
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def hit(self, key: str) -> int | None:
+        """Count one request; None when it may go on, else the whole seconds until the key's window ends."""
+        over = self._count(key, self._most)
+        return None if over is None else over[0]
+
+    def refuse(self, environ: WSGIEnvironment) -> Refusal | None:
+        """Count the client's network, an IPv6 client's /48 too; refuse with 429 and Retry-After (RFC 6585, 4)."""
+        client: Client = environ[CLIENT]
+        network = client.network
+        over = self._count(network, self._most)
+        if over is None and client.wide is not None:
+            network = client.wide
+            over = self._count(network, self._most * WIDE)
+        if over is None:
+            return None
+        seconds, first = over
+        # One line a window: a flood must not become a flood of log lines.
+        return Refusal(429, ROW, (("Retry-After", str(seconds)),), {"network": network}, logged=first)
+
+    def _count(self, key: str, most: int) -> tuple[int, bool] | None:
+        """None, or the seconds to wait and whether this is the first refusal of the window."""
+        now = clock.seconds()
+        with self._lock:
+            window = self._windows.get(key)
+            # The second comparison ends a window that a clock set back would otherwise keep shut for as long.
+            if window is None or not now < window[0] <= now + WINDOW:
+                window = self._windows[key] = [now + WINDOW, 0]
+                if len(self._windows) > self._keys:
+                    self._windows.popitem(last=False)
+            self._windows.move_to_end(key)
+            window[1] += 1
+            end, used = window
+        return None if used <= most else (max(1, ceil(end - now)), used == most + 1)

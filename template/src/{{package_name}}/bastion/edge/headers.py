@@ -1,0 +1,198 @@
+"""Every answer carries the whole table of security headers, each once, whoever made the answer.
+
+A page without them can be framed, sniffed as another type or made to run a stranger's script; an error page most of
+all, because a hook that runs after the view doesn't run there.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator
+from typing import Final
+from wsgiref.types import WSGIEnvironment
+
+Pair = tuple[str, str]
+
+ID_KEY: Final = "bastion.request_id"  # environ keys
+_NONCE: Final = "bastion.csp_nonce"
+_SHAREABLE: Final = "bastion.shareable"
+SHAREABLE: Final = frozenset({"bastion.jwks", "bastion.security_txt"})
+"""Endpoints whose answers are meant for everybody, other origins included; their views call `shareable`."""
+
+# What a page may ask of the browser: nothing. Passkeys are the service's own pages' alone.
+PERMISSIONS: Final = (
+    "accelerometer=()",
+    "bluetooth=()",
+    "browsing-topics=()",
+    "camera=()",
+    "display-capture=()",
+    "fullscreen=()",
+    "geolocation=()",
+    "gyroscope=()",
+    "hid=()",
+    "identity-credentials-get=()",
+    "magnetometer=()",
+    "microphone=()",
+    "midi=()",
+    "payment=()",
+    "publickey-credentials-create=(self)",
+    "publickey-credentials-get=(self)",
+    "serial=()",
+    "usb=()",
+)
+# Two years, as browsers' preload lists ask; a shorter time lets one visit over a hostile line fall back to http.
+HSTS: Final = "max-age=63072000; includeSubDomains"
+# For everything that is not a page: should a browser show it as a document, that document can do nothing.
+DATA_POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    )
+)
+DOWNLOAD_POLICY: Final = f"{DATA_POLICY}; sandbox"
+# Dropped from what the app says, beside the names of the table: they tell versions, or are made here.
+_REMOVED: Final = frozenset(
+    {
+        "content-security-policy",
+        "cross-origin-embedder-policy",
+        "reporting-endpoints",
+        "server",
+        "strict-transport-security",
+        "x-powered-by",
+        "x-request-id",
+    }
+)
+_UNSENDABLE: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]")  # RFC 9110, 5.5; a server would fail on it halfway
+
+
+def page_policy(nonce: str, image_origins: Iterable[str] = ()) -> str:
+    """The Content-Security-Policy of a page: its own files, scripts by nonce alone. Source: CSP Level 3; ASVS 3.4.3."""
+    directives = (
+        "default-src 'none'",
+        f"script-src 'nonce-{nonce}'",
+        "style-src 'self'",
+        " ".join(("img-src 'self'", *image_origins)),
+        "font-src 'self'",
+        "connect-src 'self'",
+        "manifest-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+        "object-src 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+        "report-to csp",
+        "report-uri /csp-report",
+    )
+    return "; ".join(directives)
+
+
+def csp_nonce(environ: WSGIEnvironment) -> str:
+    """This answer's nonce (128 random bits), made when it is first asked for. Source: CSP Level 3, 7.1."""
+    nonce: str | None = environ.get(_NONCE)
+    if nonce is None:
+        nonce = environ[_NONCE] = secrets.token_hex(16)
+    return nonce
+
+
+def shareable(environ: WSGIEnvironment) -> None:
+    """Let other origins load this answer (a public key set, say): its Cross-Origin-Resource-Policy is cross-origin."""
+    environ[_SHAREABLE] = True
+
+
+class HeaderTable:
+    """Puts the table on an answer. What the app set under one of its names is overwritten, whatever it was.
+
+    `pages` says whether text/html is a page with a policy of its own; without it every answer is data. `image_origins`
+    are further sources of images, and switch off Cross-Origin-Embedder-Policy, which would keep those images out.
+    Source: OWASP Secure Headers Project; ASVS 3.4.
+    """
+
+    def __init__(self, *, pages: bool, image_origins: Iterable[str] = (), hsts: bool = True) -> None:
+        self._pages = pages
+        origins = tuple(image_origins)
+        self._own = tuple(_table("same-origin", pages, hsts, embed=bool(origins)))
+        self._shared = tuple(_table("cross-origin", pages, hsts, embed=bool(origins)))
+        self._ours = _REMOVED | {name.lower() for name, _ in self._own}
+        before, after = page_policy("\n", origins).split("\n")
+        self._before, self._after = before, after
+        # An answer that differs by whose it is says so, for the caches that look at nothing else (RFC 9110, 12.5.5).
+        self._vary = "Cookie" if pages else "Authorization"
+
+    def finish(self, environ: WSGIEnvironment, status: str, headers: list[Pair]) -> list[Pair]:
+        """The headers to send. Raises ValueError for a value that no server can send."""
+        out: list[Pair] = []
+        policy, page = DATA_POLICY, False
+        cache = vary = ""
+        for header in headers:
+            name, value = header
+            if not (value.isascii() and value.isprintable()) and _UNSENDABLE.search(value):
+                raise ValueError(f"the value of the header {name[:60]!r} can't be sent")
+            name = name.lower()
+            if name in self._ours:
+                continue
+            if name == "content-type":
+                page = self._pages and value[:9].lower() == "text/html"
+            elif name == "cache-control":
+                cache = f"{cache}, {value}" if cache else value
+                continue
+            elif name == "vary":
+                vary = f"{vary}, {value}" if vary else value
+                continue
+            elif name == "content-disposition" and value[:10].lower() == "attachment":
+                policy = DOWNLOAD_POLICY
+            out.append(header)
+        if page and policy is DATA_POLICY:
+            out.append(("Content-Security-Policy", f"{self._before}{csp_nonce(environ)}{self._after}"))
+            out.append(("Reporting-Endpoints", 'csp="/csp-report"'))
+        else:
+            out.append(("Content-Security-Policy", policy))
+        out.extend(self._shared if _SHAREABLE in environ else self._own)
+        return self._finish_cache(environ, out, _kept(cache, status, page) if cache else "", vary)
+
+    def _finish_cache(self, environ: WSGIEnvironment, out: list[Pair], cache: str, vary: str) -> list[Pair]:
+        out.append(("Cache-Control", cache or "no-store"))
+        if "public" in cache:
+            # A shared cache gives this to everybody, so it holds nothing of one request.
+            out = [header for header in out if header[0].lower() != "set-cookie"]
+        else:
+            out.append(("X-Request-Id", environ[ID_KEY]))
+            if self._vary.lower() not in vary.lower():
+                vary = f"{vary}, {self._vary}" if vary else self._vary
+        if vary:
+            out.append(("Vary", vary))
+        return out
+
+
+def _kept(cache: str, status: str, page: bool) -> str:
+    """The view's Cache-Control if it may stand, else nothing: it must name its audience, and suit the answer."""
+    cache = cache.lower()
+    directives = {directive.partition("=")[0].strip() for directive in cache.split(",")}
+    if "no-store" in directives or not (status[0] == "2" or status[:3] == "304"):
+        return ""  # an error or redirect that a cache keeps is a way to poison it
+    if "private" in directives:
+        return cache.replace("public", "private")
+    # A page's nonce is for one answer, so no cache may give the page to a second person.
+    return cache if "public" in directives and not page else ""
+
+
+def _table(resource: str, pages: bool, hsts: bool, *, embed: bool) -> Iterator[Pair]:
+    yield ("X-Content-Type-Options", "nosniff")
+    yield ("X-Frame-Options", "DENY")
+    yield ("Referrer-Policy", "same-origin")
+    yield ("Cross-Origin-Opener-Policy", "same-origin")
+    yield ("Cross-Origin-Resource-Policy", resource)
+    yield ("Permissions-Policy", ", ".join(PERMISSIONS if pages else _closed(PERMISSIONS)))
+    yield ("X-Permitted-Cross-Domain-Policies", "none")
+    yield ("X-XSS-Protection", "0")  # the old filter was itself a way to read a page; newer browsers have none
+    if hsts:
+        yield ("Strict-Transport-Security", HSTS)
+    if pages and not embed:
+        yield ("Cross-Origin-Embedder-Policy", "require-corp")
+
+
+def _closed(permissions: Iterable[str]) -> Iterator[str]:
+    return (permission.replace("=(self)", "=()") for permission in permissions)

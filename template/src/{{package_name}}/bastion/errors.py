@@ -1,0 +1,109 @@
+"""An error tells the client a fixed text and a request id; everything else goes to the log.
+
+A message, path, statement or stack in an answer shows an attacker how the service is built and whether his guess came
+near.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NoReturn
+
+from flask import Flask, Response, request
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException
+
+from . import log
+from .state import state
+
+# One title and one sentence a status: what the person can do, nothing about how the service found out.
+TEXTS: Final[Mapping[int, tuple[str, str]]] = {
+    400: ("Bad request", "The request could not be understood. Go back, reload the page and try again."),
+    401: ("Not signed in", "Sign in and try again."),
+    403: ("Not allowed", "You may not do this."),
+    404: ("Not found", "There is nothing at this address."),
+    405: ("Method not allowed", "This address does not take this method."),
+    409: ("Conflict", "Something changed in the meantime. Reload and try again."),
+    413: ("Too large", "What was sent is too large."),
+    415: ("Unsupported media type", "This address does not take this type of content."),
+    422: ("Not valid", "Something in the request is not valid."),
+    429: ("Too many requests", "Wait a while, then try again."),
+    500: ("Something went wrong", "It is our fault, and it has been logged. Try again later."),
+    503: ("Not available", "The service is busy or not ready. Try again in a moment."),
+}
+RETRY_SECONDS: Final = 5  # told with a 503 when the database does not answer
+_log = log.get_logger("bastion.errors")
+
+
+class Refused(HTTPException):
+    """A protection said no. `reason`, its id in the catalogue, stays in the log; status, headers and errors leave."""
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        errors: list[dict[str, str]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.code = status
+        self.reason = reason
+        self.errors = errors
+        self._headers = [*headers]
+
+    def get_headers(self, environ: object = None, scope: object = None) -> list[tuple[str, str]]:  # noqa: ARG002
+        return list(self._headers)
+
+
+def refuse(
+    status: int,
+    reason: str,
+    *,
+    retry_after: int | None = None,
+    headers: Iterable[tuple[str, str]] = (),
+    errors: list[dict[str, str]] | None = None,
+) -> NoReturn:
+    """Log the refusal under the protection's id and end the request with `status`; `retry_after` is in seconds."""
+    log.refused(reason, status=status)
+    extra = [("Retry-After", str(retry_after))] if retry_after is not None else []
+    raise Refused(status, reason, headers=[*headers, *extra], errors=errors)
+
+
+def response(
+    status: int, headers: Iterable[tuple[str, str]] = (), errors: list[dict[str, str]] | None = None
+) -> Response:
+    """The fixed answer for a status, in the style's format (page or RFC 9457 problem)."""
+    title, text = TEXTS.get(status, TEXTS[500 if status >= 500 else 400])
+    content_type, body = state().error_body(status, title, text, log.REQUEST_ID.get(), errors)
+    answer = Response(body, status, content_type=content_type)
+    for name, value in headers:
+        if name.lower() not in ("content-type", "content-length"):
+            answer.headers.add(name, value)
+    return answer
+
+
+def _on_http(error: HTTPException) -> Response | HTTPException:
+    if error.response is not None or error.code is None:
+        return error
+    return response(error.code, error.get_headers(request.environ), getattr(error, "errors", None))
+
+
+def _on_database(error: Exception) -> Response:
+    # The store is away: say so and ask to come back. Nobody is treated as signed in, or as allowed, meanwhile.
+    _log.error("database_unavailable", error=type(error).__name__, exc_info=error)
+    return response(503, [("Retry-After", str(RETRY_SECONDS))])
+
+
+def _on_exception(error: Exception) -> Response:
+    _log.error("unhandled_exception", error=type(error).__name__, exc_info=error)
+    return response(500)
+
+
+def install(app: Flask) -> None:
+    """Answer every error of the app with the fixed texts."""
+    app.register_error_handler(HTTPException, _on_http)
+    app.register_error_handler(Exception, _on_exception)
+    for away in (OperationalError, InterfaceError, PoolTimeout):
+        app.register_error_handler(away, _on_database)

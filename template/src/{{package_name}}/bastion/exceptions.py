@@ -1,0 +1,101 @@
+"""What a team may loosen stands in exceptions.toml with a reason, an owner and an end date, and nowhere else.
+
+A limit that is loosened in code is forgotten there. One that is declared is shown in every report until it ends.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+from .settings import LIMIT_BOUNDS, ORIGIN, Limits
+
+FILE: Final = "exceptions.toml"
+_FIELDS: Final = ("reason", "owner", "until")
+_LONGEST: Final = 300  # characters of a reason or owner
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """One declared deviation: what, from which recommended value to which, why, who answers for it, until when."""
+
+    name: str
+    value: int | str
+    recommended: int | str
+    reason: str
+    owner: str
+    until: date
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What exceptions.toml says, or all reasons why it can't be followed."""
+
+    limits: Limits
+    image_origins: tuple[str, ...]
+    exemptions: tuple[Exemption, ...]
+    reasons: tuple[str, ...]
+
+
+def _entry(where: str, table: Any, wanted: tuple[str, ...]) -> Iterator[str]:
+    if not isinstance(table, dict):
+        yield f"{FILE}: {where} must be a table with {', '.join(wanted)}."
+        return
+    for name in wanted:
+        if name not in table:
+            yield f"{FILE}: {where} has no {name}; add it."
+    for name in sorted(table.keys() - set(wanted)):
+        yield f"{FILE}: {where} has an unknown key {name[:40]!r}; allowed are {', '.join(wanted)}."
+    for name in ("reason", "owner"):
+        text = table.get(name, "x")
+        if not isinstance(text, str) or not text.strip() or len(text) > _LONGEST:
+            yield f"{FILE}: {where}: {name} must be a text of 1 to {_LONGEST} characters."
+    if not isinstance(table.get("until", date.max), date):
+        yield f"{FILE}: {where}: until must be a date such as 2027-06-30, without quotes."
+
+
+def read(path: Path) -> Declared:
+    """Read the team's exceptions; a missing file means that there are none."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        data = {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return Declared(Limits(), (), (), (f"{FILE} is not valid TOML ({error}); correct it.",))
+    reasons = [
+        f"{FILE}: unknown section {name[:40]!r}; there are [limits.<name>] and [[image_origins]]."
+        for name in sorted(data.keys() - {"limits", "image_origins"})
+    ]
+    exemptions: list[Exemption] = []
+    values: dict[str, int] = {}
+    for name, table in data.get("limits", {}).items():
+        if name not in LIMIT_BOUNDS:
+            reasons.append(f"{FILE}: there is no limit {name[:60]!r}; the limits are listed in bastion/settings.py.")
+            continue
+        recommended, least, most = LIMIT_BOUNDS[name]
+        faults = [*_entry(f"[limits.{name}]", table, ("value", *_FIELDS))]
+        value = table.get("value") if isinstance(table, dict) else None
+        if type(value) is not int or not least <= value <= most:
+            faults.append(f"{FILE}: [limits.{name}]: value must be a whole number from {least} to {most}.")
+        if faults or type(value) is not int:
+            reasons += faults
+            continue
+        values[name] = value
+        exemptions.append(Exemption(name, value, recommended, table["reason"], table["owner"], table["until"]))
+    origins: list[str] = []
+    for number, table in enumerate(data.get("image_origins", []), 1):
+        where = f"[[image_origins]] number {number}"
+        faults = [*_entry(where, table, ("origin", *_FIELDS))]
+        origin = table.get("origin") if isinstance(table, dict) else None
+        if not isinstance(origin, str) or not ORIGIN.match(origin):
+            faults.append(f"{FILE}: {where}: origin must be one https origin such as https://images.example.")
+        if faults or not isinstance(origin, str):
+            reasons += faults
+            continue
+        origins.append(origin)
+        exemptions.append(Exemption("image_origins", origin, "'self'", table["reason"], table["owner"], table["until"]))
+    return Declared(Limits(**values), tuple(origins), tuple(exemptions), tuple(reasons))

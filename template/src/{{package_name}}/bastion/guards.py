@@ -1,0 +1,214 @@
+"""An unsafe start is refused, with all reasons at once; each names the setting and the cure, none shows a value.
+
+A service that starts with a guessable key, an open host list or the debugger on looks like one that is protected.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import pairwise
+from typing import Final
+
+from flask import Flask
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from .secrets import Secret, SecretMissing, Secrets
+from .settings import ORIGIN, SECRETS_IN_ENVIRONMENT, BastionSettings, variables
+
+PLACEHOLDERS: Final = frozenset(
+    (
+        *("changeme", "change-me", "change_me", "replace-me", "replaceme", "placeholder", "todo", "none", "null"),
+        *("secret", "supersecret", "super-secret", "secretkey", "secret-key", "your-secret-key", "yoursecretkey"),
+        *("password", "default", "example", "sample", "insecure", "dev", "development", "test", "testing"),
+    )
+)
+DISTINCT: Final = 10  # different characters; 64 random hex digits have fewer in about one of a billion keys
+FALLBACKS: Final = "BASTION_SECRET_KEY_FALLBACKS"
+DEBUG_FLAGS: Final = ("DEBUG", "TESTING", "PROPAGATE_EXCEPTIONS", "TEMPLATES_AUTO_RELOAD", "EXPLAIN_TEMPLATE_LOADING")
+MAKE_KEY: Final = "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+_HOST: Final = re.compile(r"\A\.?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*\Z")
+
+
+class ConfigError(RuntimeError):
+    """The start was refused. `reasons` has each of them; no value of a setting or secret is in any."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        self.reasons = reasons
+        super().__init__("This service does not start:\n" + "\n".join(f"  - {reason}" for reason in reasons))
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What the guards look at."""
+
+    settings: BastionSettings
+    secrets: Secrets
+    required: tuple[str, ...]
+
+
+def weakness(value: str) -> str | None:
+    """What is wrong with a key as a sentence's end, or None: length, variety, placeholders, repetition, sequence."""
+    plain = value.strip().casefold()
+    if plain in PLACEHOLDERS or any(plain.startswith(word) and len(word) > 7 for word in PLACEHOLDERS):
+        return "is a placeholder"
+    if (plain * 2).find(plain, 1) < len(plain):
+        return "repeats itself"
+    if sum(ord(b) - ord(a) in (0, 1, -1) for a, b in pairwise(plain)) > len(plain) // 2:
+        return "is a sequence"
+    if len(set(value)) < DISTINCT:
+        return f"has fewer than {DISTINCT} different characters"
+    if len(value) < (64 if re.fullmatch(r"[0-9a-fA-F]*", value) else 43):
+        return "is shorter than 32 random bytes (64 hex digits or 43 base64url characters)"
+    return None
+
+
+def check_secrets_present(start: Start) -> Iterator[str]:
+    """Every required secret is there."""
+    for name in start.required:
+        try:
+            start.secrets.get(name)
+        except SecretMissing as missing:
+            yield f"{missing}. Set it there."
+
+
+def check_secret_key(start: Start) -> Iterator[str]:
+    """SECRET_KEY and its fallbacks can't be guessed, and rotation has really changed the key."""
+    current = start.secrets.find("SECRET_KEY")
+    if current is not None and (fault := weakness(current.reveal())):
+        yield f"SECRET_KEY {fault}. {MAKE_KEY}"
+    for number, fallback in enumerate(fallbacks(start.secrets), 1):
+        if fault := weakness(fallback.reveal()):
+            yield f"{FALLBACKS}: entry {number} {fault}. Remove it, or put back the key that was used."
+        if current is not None and fallback.reveal() == current.reveal():
+            yield f"{FALLBACKS}: entry {number} equals SECRET_KEY. Keep only former keys there."
+
+
+def check_other_secrets(start: Start) -> Iterator[str]:
+    """The throttle's key obeys the same rule; a database password at least can't be guessed."""
+    throttle = start.secrets.find("THROTTLE_KEY")
+    if throttle is not None and (fault := weakness(throttle.reveal())):
+        yield f"THROTTLE_KEY {fault}. {MAKE_KEY}"
+    current = start.secrets.find("SECRET_KEY")
+    if throttle is not None and current is not None and throttle.reveal() == current.reveal():
+        yield f"THROTTLE_KEY equals SECRET_KEY, though it has to outlive a rotation of that. {MAKE_KEY}"
+    if "DATABASE_PASSWORD" in start.required:
+        password = start.secrets.find("DATABASE_PASSWORD")
+        if password is not None and (fault := weakness(password.reveal())):
+            yield f"DATABASE_PASSWORD {fault}. {MAKE_KEY}"
+
+
+def check_hosts(start: Start) -> Iterator[str]:
+    """Host names and the public origin are named, so that no header can choose where a link or a token leads."""
+    settings = start.settings
+    hosts = [host.lower() for host in settings.trusted_hosts]
+    faults: list[str] = []
+    if not hosts:
+        faults.append(
+            "BASTION_TRUSTED_HOSTS is empty. Name the hosts of this service, as in app.example,www.app.example."
+        )
+    for number, host in enumerate(hosts, 1):
+        if host == "*" or (host.startswith(".") and "." not in host[1:]):
+            faults.append(f"BASTION_TRUSTED_HOSTS: entry {number} trusts everybody's names. Name this service's hosts.")
+        elif host in ("localhost", "127.0.0.1", "[::1]"):
+            faults.append(f"BASTION_TRUSTED_HOSTS: entry {number} is this machine. Name the public host.")
+        elif not _HOST.match(host):
+            faults.append(f"BASTION_TRUSTED_HOSTS: entry {number} is no host name. Leave out scheme, port and path.")
+    yield from faults
+    origin = ORIGIN.match(settings.public_origin)
+    if origin is None:
+        yield "BASTION_PUBLIC_ORIGIN must be an https origin, as in https://app.example, without a path."
+    elif not faults and not host_is_trusted(origin["host"], frozenset(hosts)):
+        # Compared only with a list that is itself valid, so that one fault gives one reason.
+        yield "BASTION_PUBLIC_ORIGIN: its host is not in BASTION_TRUSTED_HOSTS. Add it there."
+
+
+def host_is_trusted(host: str, trusted: frozenset[str]) -> bool:
+    """Whether `host` (lower case, no port) is named, or lies below an entry that begins with a dot."""
+    if host in trusted:
+        return True
+    return any(host.endswith(entry) and host != entry[1:] for entry in trusted if entry.startswith("."))
+
+
+def check_proxies(start: Start) -> Iterator[str]:
+    """Who may name the client's address is said, not guessed."""
+    settings = start.settings
+    if settings.proxy_hops is None:
+        yield "BASTION_PROXY_HOPS is not set. Count the proxies in front of this service (0 to 3)."
+    if settings.proxy_hops and not settings.trusted_proxies:
+        yield "BASTION_TRUSTED_PROXIES is empty though there are proxies. Name their networks, as in 10.0.0.0/8."
+    for network in settings.trusted_proxies:
+        if network.prefixlen == 0:
+            yield "BASTION_TRUSTED_PROXIES trusts every address. Name the proxies' own networks."
+
+
+def check_debug(_start: Start) -> Iterator[str]:
+    """The debugger runs code for whoever reaches it."""
+    if os.environ.get("FLASK_DEBUG", "").lower() not in ("", "0", "false", "no"):
+        yield "FLASK_DEBUG is on. Unset it; for development run `dev`."
+
+
+# In development hosts, proxies and debug aids are convenience; secrets are checked in every mode.
+ALWAYS: Final[tuple[Callable[[Start], Iterator[str]], ...]] = (
+    check_secrets_present,
+    check_secret_key,
+    check_other_secrets,
+)
+IN_PRODUCTION: Final[tuple[Callable[[Start], Iterator[str]], ...]] = (
+    check_hosts,
+    check_proxies,
+    check_debug,
+)
+
+
+def reasons(start: Start) -> list[str]:
+    """Everything that speaks against this start."""
+    guards = (*ALWAYS, *IN_PRODUCTION) if start.settings.production else ALWAYS
+    return [reason for guard in guards for reason in guard(start)]
+
+
+def fallbacks(secrets: Secrets) -> list[Secret]:
+    """Former secret keys, newest first, that still verify and never sign."""
+    listed = secrets.find(FALLBACKS)
+    return [Secret(part.strip()) for part in listed.reveal().split(",") if part.strip()] if listed else []
+
+
+def invalid(error: ValidationError, cls: type[BaseSettings]) -> Iterator[str]:
+    """A settings error in our words: the variable and what it must be, never what it was."""
+    prefix = cls.model_config.get("env_prefix", "")
+    for fault in error.errors(include_input=False, include_url=False, include_context=False):
+        first = str(fault["loc"][0])
+        name = first if first.isupper() else f"{prefix}{first}".upper()
+        yield f"{name}: {fault['msg']}. Correct it."
+
+
+def unknown_variables(known: frozenset[str], environ: Mapping[str, str]) -> Iterator[str]:
+    """A typo in a BASTION_ name would silently leave the default in force."""
+    for name in sorted(environ):
+        if name.startswith("BASTION_") and name not in known and name not in SECRETS_IN_ENVIRONMENT:
+            near = get_close_matches(name, sorted(known), n=1)
+            yield f"{name} is not a setting." + (f" Did you mean {near[0]}?" if near else " Remove it.")
+
+
+def check_app(app: Flask, locked: Mapping[str, object], production: bool) -> list[str]:
+    """After the team's function: nothing that carries a protection was turned off, and no debugging aid is on."""
+    found = [
+        f"app.config[{name!r}] was changed, and a protection depends on it. Leave it as it is."
+        for name, value in locked.items()
+        if app.config.get(name) != value
+    ]
+    if not production:
+        return found
+    for flag in DEBUG_FLAGS:
+        if app.config.get(flag):
+            found.append(f"{flag} is on. Remove it from the configuration; for development run `dev`.")
+    return found
+
+
+def known_variables(*classes: type[BaseSettings]) -> frozenset[str]:
+    """The BASTION_ variables that the given settings classes read."""
+    return frozenset().union(*(variables(cls) for cls in classes))

@@ -1,0 +1,103 @@
+"""A stolen table of passwords is worth as little as it can be: Argon2id, with every parameter written here.
+
+Each guess costs the thief what it costs us: 64 MiB and three passes. That price is bounded on our side, since a flood
+of logins would otherwise take all memory and every thread of the worker.
+"""
+
+from __future__ import annotations
+
+import secrets
+import unicodedata
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore
+from typing import Final
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import InvalidHashError, VerificationError
+
+MEMORY_KIB: Final = 65_536  # OWASP Password Storage Cheat Sheet asks for at least 19 MiB; ASVS 11.4.2
+TIME_COST: Final = 3
+PARALLELISM: Final = 4  # RFC 9106, section 4, second recommended option
+SALT_BYTES: Final = 16
+TAG_BYTES: Final = 32
+PREFIX: Final = "$argon2id$"  # argon2-cffi would verify the weaker argon2i and argon2d as well
+SHORTEST: Final = 15  # code points; NIST SP 800-63B-4, 3.1.1.2, for passwords without a second factor
+LONGEST: Final = 256  # code points; longer ones are refused, never cut
+WAIT_SECONDS: Final = 1.0
+
+
+class Busy(RuntimeError):
+    """All slots for password hashes are taken, and enough threads wait already."""
+
+
+def normalised(password: str) -> bytes:
+    """The same password typed on another keyboard gives the same bytes (NFC, as NIST SP 800-63B-4 asks)."""
+    return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")
+
+
+def faults(password: str) -> list[str]:
+    """Why this can't be a new password, as sentences for the person who chose it; empty when it can."""
+    length = len(unicodedata.normalize("NFC", password))
+    if length < SHORTEST:
+        return [f"Use at least {SHORTEST} characters; several words are easy to remember."]
+    if length > LONGEST:
+        return [f"Use at most {LONGEST} characters."]
+    return []
+
+
+class Passwords:
+    """Hashes and verifies, `concurrency` at a time; a quarter of the worker's threads may wait, at most a second."""
+
+    def __init__(self, *, concurrency: int, threads: int) -> None:
+        self._hasher = PasswordHasher(
+            time_cost=TIME_COST,
+            memory_cost=MEMORY_KIB,
+            parallelism=PARALLELISM,
+            hash_len=TAG_BYTES,
+            salt_len=SALT_BYTES,
+            type=Type.ID,
+        )
+        self._slots = BoundedSemaphore(concurrency)
+        self._waiters = BoundedSemaphore(max(1, threads // 4))
+        # Costs a verification what a real one costs; its tag is random, so nothing can ever match it.
+        self._dummy = (
+            f"{PREFIX}v=19$m={MEMORY_KIB},t={TIME_COST},p={PARALLELISM}"
+            f"${_unpadded(secrets.token_bytes(SALT_BYTES))}${_unpadded(secrets.token_bytes(TAG_BYTES))}"
+        )
+
+    def hash(self, password: str) -> str:
+        """The string to store (PHC format). Raises Busy."""
+        with self._hash_slot():
+            return self._hasher.hash(normalised(password))
+
+    def verify(self, password: str, stored: str | None) -> bool:
+        """Whether the password belongs to the stored string. Works as long when there is none. Raises Busy."""
+        usable = stored is not None and stored.startswith(PREFIX)
+        target = stored if usable and stored is not None else self._dummy
+        with self._hash_slot():
+            try:
+                self._hasher.verify(target, normalised(password))
+            except (VerificationError, InvalidHashError):
+                return False
+        return usable
+
+    @contextmanager
+    def _hash_slot(self) -> Iterator[None]:
+        if not self._slots.acquire(blocking=False):
+            if not self._waiters.acquire(blocking=False):
+                raise Busy
+            try:
+                if not self._slots.acquire(timeout=WAIT_SECONDS):
+                    raise Busy
+            finally:
+                self._waiters.release()
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+
+def _unpadded(value: bytes) -> str:
+    return b64encode(value).decode().rstrip("=")

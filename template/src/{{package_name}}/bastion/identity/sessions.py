@@ -1,0 +1,187 @@
+"""A session is a row, and only a live row lets anybody in: ended there, it is ended everywhere at once.
+
+A cookie or token that carries its own validity stays valid in the hands of whoever copied it, after every logout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select, update
+
+from ..clock import now
+from ..database import connect, transaction
+from ..state import state
+from .models import AuthSession, User
+from .principal import Principal
+
+TOKEN_BYTES: Final = 32  # 256 bits from the operating system
+TOUCH: Final = timedelta(
+    seconds=60
+)  # last use is written when it is older: a write a request costs three times as much
+
+_s, _u = AuthSession.__table__.c, User.__table__.c
+_LIVE: Final = (
+    select(_s.id, _s.created_at, _s.seen_at, _s.verified_at, _u.id.label("user_id"), _u.email, _u.roles)
+    .select_from(AuthSession.__table__.join(User.__table__, _s.user_id == _u.id))
+    .where(
+        _s.revoked_at.is_(None),
+        _s.seen_at > bindparam("alive_since"),
+        _s.expires_at > bindparam("moment"),
+        _u.active,
+    )
+)
+# Built once: composing a statement for each request costs more than running it.
+_BY_TOKEN: Final = _LIVE.where(_s.token_hash == bindparam("token_hash"))
+_BY_ID: Final = _LIVE.where(_s.id == bindparam("session_id"), _s.user_id == bindparam("owner_id"))
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session that has just begun: its public id, and the token that only the client keeps."""
+
+    id: UUID
+    token: str
+    user_id: UUID
+
+
+def digest(token: str) -> bytes:
+    """What is stored of a token. It is random, so plain SHA-256 suffices and can be looked up."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def open_session(
+    user_id: UUID,
+    *,
+    lifetime: timedelta,
+    address: str = "",
+    agent: str = "",
+    method: str = "password",
+    replaces: UUID | None = None,
+    connection: Connection | None = None,
+) -> Opened:
+    """Begin a session that ends after `lifetime` at the latest; the one it replaces ends in the same transaction."""
+    if connection is None:
+        with transaction() as own:
+            return open_session(
+                user_id,
+                lifetime=lifetime,
+                address=address,
+                agent=agent,
+                method=method,
+                replaces=replaces,
+                connection=own,
+            )
+    moment, token, session_id = now(), secrets.token_urlsafe(TOKEN_BYTES), uuid4()
+    if replaces is not None:
+        connection.execute(_ending(moment, _s.id == replaces))
+    connection.execute(
+        insert(AuthSession).values(
+            id=session_id,
+            token_hash=digest(token),
+            user_id=user_id,
+            created_at=moment,
+            seen_at=moment,
+            verified_at=moment,
+            expires_at=moment + lifetime,
+            methods=method,
+            address=address[:45],
+            agent=agent[:200],
+        )
+    )
+    return Opened(session_id, token, user_id)
+
+
+def find_by_token(token: str) -> Principal | None:
+    """The user of the live session that this token opens (session style), or None."""
+    idle = timedelta(minutes=state().limits.session_idle_minutes)
+    return _find(_BY_TOKEN, {"token_hash": digest(token)}, idle, _s.token_hash == digest(token))
+
+
+def find_by_id(session_id: UUID, user_id: UUID) -> Principal | None:
+    """The user `user_id` through his live session `session_id` (token style), or None."""
+    idle = timedelta(minutes=state().limits.refresh_idle_minutes)
+    return _find(_BY_ID, {"session_id": session_id, "owner_id": user_id}, idle, _s.id == session_id)
+
+
+def _find(statement: Any, key: dict[str, object], idle: timedelta, which: ColumnElement[bool]) -> Principal | None:
+    moment = now()
+    with connect() as connection:
+        row = connection.execute(statement, {**key, "alive_since": moment - idle, "moment": moment}).one_or_none()
+    if row is None:
+        _mark_idle(which, moment, idle)
+        return None
+    if moment - row.seen_at > TOUCH:
+        with transaction() as connection:
+            connection.execute(update(AuthSession).where(_s.id == row.id).values(seen_at=moment))
+    return _principal(row)
+
+
+def _mark_idle(which: ColumnElement[bool], moment: datetime, idle: timedelta) -> None:
+    """A session that was met after its idle time stays ended, even if the clock went back."""
+    dead = (which, _s.revoked_at.is_(None), _s.seen_at <= moment - idle)
+    with connect() as connection:
+        found = connection.execute(select(_s.id).where(*dead)).first()
+    if found is not None:
+        with transaction() as connection:
+            connection.execute(_ending(moment, *dead))
+
+
+def _principal(row: Row[Any]) -> Principal:
+    roles = frozenset(row.roles.split())
+    return Principal(
+        id=row.user_id,
+        email=row.email,
+        session_id=row.id,
+        signed_in_at=row.created_at,
+        verified_at=row.verified_at,
+        roles=roles,
+        permissions=state().permissions(roles),
+    )
+
+
+def live_sessions(user_id: UUID, *, idle: timedelta) -> Sequence[Any]:
+    """The user's live sessions, last used first: id, created_at, seen_at, address, agent. Never a token or its hash."""
+    moment = now()
+    statement = (
+        select(_s.id, _s.created_at, _s.seen_at, _s.address, _s.agent)
+        .where(_s.user_id == user_id, _s.revoked_at.is_(None), _s.seen_at > moment - idle, _s.expires_at > moment)
+        .order_by(_s.seen_at.desc())
+        .limit(100)
+    )
+    with connect() as connection:
+        return connection.execute(statement).all()
+
+
+def end(session_id: UUID, user_id: UUID) -> bool:
+    """End one session of this user; whether there was one to end."""
+    return _end(_s.id == session_id, _s.user_id == user_id) == 1
+
+
+def end_all(user_id: UUID, *, but: UUID | None = None) -> int:
+    """End every session of the user, except perhaps the present one; how many were ended."""
+    others = () if but is None else (_s.id != but,)
+    return _end(_s.user_id == user_id, *others)
+
+
+def _ending(moment: datetime, *which: ColumnElement[bool]) -> Any:
+    return update(AuthSession).where(_s.revoked_at.is_(None), *which).values(revoked_at=moment)
+
+
+def _end(*which: ColumnElement[bool]) -> int:
+    with transaction() as connection:
+        return connection.execute(_ending(now(), *which)).rowcount
+
+
+def purge(*, older_than: timedelta = timedelta(days=30)) -> int:
+    """Delete the rows of sessions that ended that long ago; how many there were. Refresh tokens go with them."""
+    moment = now() - older_than
+    with transaction() as connection:
+        gone = delete(AuthSession).where((_s.revoked_at < moment) | (_s.expires_at < moment))
+        return connection.execute(gone).rowcount

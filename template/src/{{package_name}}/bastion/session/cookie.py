@@ -1,0 +1,85 @@
+"""The session cookie holds a random token and nothing about anybody; the row that the token opens decides.
+
+Flask's cookie is signed, not encrypted: everybody can read it, and whoever copied it keeps the copy. So what is in it
+must be worthless once the row has ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import Any, Final
+
+from flask import Flask, request, session
+from flask.sessions import SecureCookieSessionInterface
+
+from .. import guards
+from ..authentication import current_user
+from ..identity import login, sessions
+from ..identity.principal import Principal
+from ..state import state, state_of
+
+TOKEN: Final = "token"  # noqa: S105  (the key in the cookie, not a token)
+NEXT: Final = "next"
+ALLOWED_KEYS: Final = frozenset({TOKEN, NEXT, "csrf_token", "_flashes"})
+LOCKED: Final[dict[str, object]] = {
+    "SESSION_COOKIE_HTTPONLY": True,
+    "SESSION_COOKIE_SAMESITE": "Lax",  # Strict would sign people out who follow a link to the service
+    "SESSION_COOKIE_DOMAIN": None,
+    "SESSION_COOKIE_PATH": "/",
+}
+
+
+class SignedCookie(SecureCookieSessionInterface):
+    """Flask's signed cookie with SHA-256 and a salt of its own; a key that is not allowed never reaches the browser."""
+
+    salt = "bastion-session"
+    digest_method = staticmethod(hashlib.sha256)
+
+    def save_session(self, app: Flask, session: Any, response: Any) -> None:
+        """Write the cookie if it changed, without anything but the allowed keys."""
+        for key in session.keys() - ALLOWED_KEYS:
+            del session[key]
+        super().save_session(app, session, response)
+
+
+def install(app: Flask) -> None:
+    """Configure the cookie; keys come from the secrets backend."""
+    service = state_of(app)
+    production = service.settings.production
+    app.secret_key = service.secrets.get("SECRET_KEY").reveal()
+    app.config["SECRET_KEY_FALLBACKS"] = [key.reveal() for key in guards.fallbacks(service.secrets)]
+    # Development runs over http on this machine alone, where Safari drops what is Secure or named __Host-.
+    app.config["SESSION_COOKIE_NAME"] = "__Host-session" if production else "session"
+    app.config["SESSION_COOKIE_SECURE"] = production
+    app.config.update(LOCKED)
+    app.session_interface = SignedCookie()
+
+
+def authenticate() -> Principal | None:
+    """The user of the live session that the cookie's token opens."""
+    token = session.get(TOKEN)
+    return sessions.find_by_token(token) if isinstance(token, str) else None
+
+
+def log_in(identifier: str, password: str) -> None:
+    """Open a session and make the cookie anew; nothing moves over but where the visitor wanted to go."""
+    opened = login.with_password(
+        identifier,
+        password,
+        lifetime=timedelta(hours=state().limits.session_absolute_hours),
+        address=request.remote_addr or "",
+        agent=request.user_agent.string,
+        replaces=current_user.session_id if current_user.is_authenticated else None,
+    )
+    target = session.get(NEXT)
+    session.clear()  # a cookie that somebody planted before ends here, its form token with it
+    session[TOKEN] = opened.token
+    if target is not None:
+        session[NEXT] = target
+
+
+def log_out() -> None:
+    """End the session on the server first; the browser's copy of the cookie is then only tidied away."""
+    sessions.end(current_user.session_id, current_user.id)
+    session.clear()

@@ -1,0 +1,63 @@
+"""Every request that changes something carries a token that only a page of this session could have read.
+
+Without it a form on any other site posts to this one with the visitor's cookie. The check covers the whole app, views
+of the team included, and does not depend on a form class being used.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+from flask import Flask, request, session
+from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
+
+from .. import guards
+from ..errors import refuse
+from ..state import state_of
+
+FIELD: Final = "csrf_token"
+EXEMPT: Final = frozenset({"bastion.csp_report"})  # browsers send policy reports without any token
+REASON: Final = "csrf-token-required"
+LOCKED: Final[dict[str, object]] = {
+    "WTF_CSRF_ENABLED": True,
+    "WTF_CSRF_CHECK_DEFAULT": False,  # called below instead, at its place in the order of layers
+    "WTF_CSRF_METHODS": {"POST", "PUT", "PATCH", "DELETE"},
+    "WTF_CSRF_FIELD_NAME": FIELD,
+    "WTF_CSRF_HEADERS": ["X-CSRFToken"],
+    # Flask-WTF would refuse every https POST without a Referer; cross_site.py is stronger and needs none.
+    "WTF_CSRF_SSL_STRICT": False,
+}
+protect: Final = CSRFProtect()
+
+
+def require_token() -> None:
+    """400 for an unsafe method without this session's token, in the field csrf_token or the header X-CSRFToken."""
+    if request.endpoint in EXEMPT:
+        return
+    try:
+        protect.protect()
+    except CSRFError:
+        refuse(400, REASON)
+
+
+def csrf_token() -> str:
+    """The token for a form of this session, made on first use; 256 random bits lie behind it."""
+    session.setdefault(FIELD, secrets.token_urlsafe(32))
+    return str(generate_csrf())
+
+
+def install(app: Flask) -> None:
+    """Check the token of every unsafe request, whatever view it is for."""
+    service = state_of(app)
+    app.config.update(LOCKED)
+    app.config["WTF_CSRF_TIME_LIMIT"] = service.limits.csrf_token_minutes * 60
+    # A form that was open while the key was rotated is still accepted; itsdangerous signs with the last key of a list.
+    keys = [*reversed(guards.fallbacks(service.secrets)), service.secrets.get("SECRET_KEY")]
+    app.config["WTF_CSRF_SECRET_KEY"] = [key.reveal() for key in keys]
+    protect.init_app(app)
+    app.jinja_env.globals[FIELD] = csrf_token
+
+    @app.before_request
+    def check_token() -> None:
+        require_token()

@@ -1,0 +1,46 @@
+"""After signing in a visitor lands on a page of this service, never on one that a link's author chose elsewhere.
+
+`//evil.example`, `/\\evil.example` and their relatives look like paths to a check and like hosts to a browser.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from flask import current_app
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+
+LONGEST: Final = 512  # characters
+ELSEWHERE: Final = frozenset({"bastion.login", "bastion.logout"})  # where a signed-in visitor has no business
+_UNSAFE: Final = re.compile(r"[\x00-\x20\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+
+
+def safe_next(target: str | None, default: str) -> str:
+    """`target` if it is the path of a page of this service that can be opened with GET, otherwise `default`."""
+    if not target or len(target) > LONGEST or _UNSAFE.search(target):
+        return default
+    if "\\" in target:
+        return default
+    if not target.startswith("/") or target.startswith("//"):
+        return default
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return default
+    if parts.scheme or parts.netloc or "@" in parts.path:
+        return default
+    return target if _is_page(parts.path) else default
+
+
+def _is_page(path: str) -> bool:
+    adapter = current_app.create_url_adapter(None) or current_app.url_map.bind("")
+    try:
+        endpoint, _arguments = adapter.match(path, method="GET")
+    except RequestRedirect:
+        return False
+    except HTTPException:
+        return False
+    return endpoint not in ELSEWHERE

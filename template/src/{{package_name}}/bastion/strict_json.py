@@ -1,0 +1,96 @@
+"""JSON means one thing: no duplicate names, no NaN, no huge numbers, no deep nesting, UTF-8 only.
+
+Two parsers that read one text differently let a request pass the check as a user and arrive as an administrator; a
+hundred thousand brackets end in a crash instead of an answer. What is deep or long is refused before anything is
+parsed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, NoReturn
+
+DEEPEST: Final = 32  # levels
+MOST_DIGITS: Final = 32
+LARGEST: Final = (
+    2**53
+)  # beyond it a double, and so every JavaScript client, loses the last digits (RFC 8259, section 6)
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_LONG_NUMBER: Final = re.compile(rb"[0-9.]{%d}" % (MOST_DIGITS + 1))
+
+
+class InvalidJSON(ValueError):
+    """The text is not the JSON that this service reads; the message is fixed and holds nothing of the text."""
+
+
+def loads(data: bytes, *, top: type[dict[str, Any]] | type[list[Any]] = dict, most: int | None = None) -> Any:
+    """Parse one document whose top level is `top`, a list of at most `most` items; raises InvalidJSON."""
+    _check_shape(data)
+    try:
+        text = data.decode("utf-8", errors="strict")
+        parsed = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_constant,
+            parse_float=_float,
+            parse_int=_int,
+        )
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InvalidJSON("not valid JSON in UTF-8") from error
+    _check_text(parsed)
+    if type(parsed) is not top or (most is not None and len(parsed) > most):
+        raise InvalidJSON("not the expected kind of document")
+    return parsed
+
+
+def _check_shape(data: bytes) -> None:
+    """Depth and digits, counted in the bytes: the parser proper never sees what would exhaust it."""
+    bare = _STRING.sub(b"", data)
+    depth = deepest = 0
+    for byte in re.findall(rb"[\[{\]}]", bare):
+        depth += 1 if byte in b"[{" else -1
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST:
+        raise InvalidJSON(f"nested deeper than {DEEPEST} levels")
+    if _LONG_NUMBER.search(bare):
+        raise InvalidJSON(f"a number of more than {MOST_DIGITS} digits")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise InvalidJSON("a name occurs twice in one object")
+    return found
+
+
+def _constant(_name: str) -> NoReturn:
+    raise InvalidJSON("NaN and Infinity are no JSON")
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not -LARGEST <= value <= LARGEST:
+        raise InvalidJSON("a number beyond 2**53")
+    return value
+
+
+def _int(digits: str) -> int:
+    value = int(digits)
+    if not -LARGEST <= value <= LARGEST:
+        raise InvalidJSON("a number beyond 2**53")
+    return value
+
+
+def _check_text(value: Any) -> None:
+    if isinstance(value, str):
+        if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
+            raise InvalidJSON("a text with NUL or half a surrogate pair")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _check_text(name)
+            _check_text(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_text(item)

@@ -1,0 +1,129 @@
+"""Guessing is slowed down per account, in the database, before anything is computed.
+
+A counter that is looked at after the hash, or kept per process or per address, is passed by guessing in parallel, from
+many addresses, or at many processes. The attempt is booked before the password is checked, so that a crash or a race
+frees none; a right one gives its booking back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from flask import Flask, g, request
+from sqlalchemy import bindparam, case, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from .authentication import PASSIVE, current_user
+from .clock import now
+from .database import connect, transaction
+from .edge.ceiling import Ceiling
+from .errors import refuse
+from .identity.models import ThrottleCounter
+from .state import state, state_of
+
+LONGEST_WAIT: Final = timedelta(hours=24)
+FORGET: Final = timedelta(hours=24)  # without failures for this long, the wait begins at its shortest again
+TRIES: Final = 5  # of the compare-and-set, before the request is asked to come back in a second
+_c = ThrottleCounter.__table__.c
+_COUNTER: Final = select(_c.failures, _c.rounds, _c.window_at, _c.blocked_until, _c.version).where(
+    _c.key == bindparam("wanted")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """One booked attempt: the counter and the version that this booking gave it."""
+
+    key: bytes
+    version: int
+
+
+def key_for(kind: str, subject: str) -> bytes:
+    """The counter's key: an HMAC under a key that is not SECRET_KEY, so that a rotation of that frees nobody."""
+    secret = state().secrets.get("THROTTLE_KEY").reveal()
+    return hmac.new(secret.encode(), f"{kind}:{subject}".encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+
+
+def book(kind: str, subject: str, reason: str) -> Booking:
+    """Count one attempt before it is made; refuse with 429 while the subject has to wait."""
+    key = key_for(kind, subject)
+    for _ in range(TRIES):
+        moment = now()
+        with connect() as connection:
+            row = connection.execute(_COUNTER, {"wanted": key}).one_or_none()
+        if row is not None and row.blocked_until is not None and row.blocked_until > moment:
+            refuse(429, reason, retry_after=int((row.blocked_until - moment).total_seconds()) + 1)
+        version = 1 if row is None else row.version + 1
+        values = {**_counted(row, moment), "version": version}
+        if _write(key, row, values):
+            return Booking(key, version)
+    return refuse(429, reason, retry_after=1)
+
+
+def _write(key: bytes, row: Any, values: dict[str, object]) -> bool:
+    """Compare and set: False when another attempt was booked since `row` was read."""
+    if row is not None:
+        with transaction() as connection:
+            changed = update(ThrottleCounter).where(_c.key == key, _c.version == row.version).values(**values)
+            return connection.execute(changed).rowcount == 1
+    try:
+        with transaction() as connection:
+            connection.execute(insert(ThrottleCounter).values(key=key, **values))
+    except IntegrityError:
+        return False
+    return True
+
+
+def _counted(row: Any, moment: datetime) -> dict[str, object]:
+    """The counter after one more attempt. The last of a window blocks, each window for twice as long."""
+    limits = state().limits
+    window = timedelta(minutes=limits.login_wait_minutes)
+    failures, rounds, window_at = 1, 0, moment
+    if row is not None:
+        last = row.blocked_until or row.window_at
+        rounds = 0 if moment - last > FORGET else row.rounds
+        if row.blocked_until is None and moment - row.window_at <= window:
+            failures, window_at = row.failures + 1, row.window_at
+    if failures < limits.login_failures:
+        return {"failures": failures, "rounds": rounds, "window_at": window_at, "blocked_until": None}
+    wait = min(window * 2 ** min(rounds, 10), LONGEST_WAIT)
+    return {"failures": failures, "rounds": rounds + 1, "window_at": window_at, "blocked_until": moment + wait}
+
+
+def clear(booking: Booking) -> None:
+    """The attempt succeeded completely: nothing is held against the subject any more."""
+    with transaction() as connection:
+        connection.execute(delete(ThrottleCounter).where(_c.key == booking.key))
+
+
+def give_back(booking: Booking) -> None:
+    """The attempt was not made after all (no slot was free): it counts neither way."""
+    with transaction() as connection:
+        connection.execute(
+            update(ThrottleCounter)
+            .where(_c.key == booking.key, _c.version == booking.version, _c.failures > 0)
+            .values(
+                failures=_c.failures - 1,
+                rounds=_c.rounds - case((_c.blocked_until.is_(None), 0), else_=1),
+                blocked_until=None,
+                version=_c.version + 1,
+            )
+        )
+
+
+def install(app: Flask) -> None:
+    """A ceiling for each signed-in session, so that one stolen session can't empty the service in a minute."""
+    ceiling = Ceiling(state_of(app).limits.requests_per_minute_and_session)
+
+    @app.before_request
+    def count_session() -> None:
+        if request.endpoint in PASSIVE or not current_user.is_authenticated:
+            return
+        wait = ceiling.hit(current_user.session_id.hex)
+        if wait is not None:
+            g.pop("principal", None)
+            refuse(429, "default-throttle", retry_after=wait)

@@ -1,0 +1,82 @@
+"""A database of its own for each proof: a copy of one that the service's own migrations have made.
+
+It stops proofs from seeing each other's rows, and from passing on a schema that no migration makes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import pytest
+
+
+class NoServer(RuntimeError):
+    """There is neither TEST_DATABASE_URL nor a server that could be started; the text says what to install."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One database: `url` as DATABASE_URL has it, the password apart, and the address for the proofs' own engine."""
+
+    name: str
+    url: str
+    password: str
+    engine_url: str
+
+
+class Store(Protocol):
+    """Where databases are made."""
+
+    def create(self) -> Database:
+        """A new, empty database."""
+
+    def clone(self, template: str) -> Database:
+        """A copy of the database of that name, to which nobody may be connected."""
+
+    def settle(self, name: str) -> None:
+        """The database of that name is complete: nobody writes to it any more, it will be cloned."""
+
+    def drop(self, database: Database) -> None:
+        """Delete it, even while somebody is connected."""
+
+    def take_away(self, database: Database) -> None:
+        """Make it unreachable, as a server that is down; for good."""
+
+    def close(self) -> None:
+        """Delete everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What is made once in a session: a migrated database, and the hash of the proofs' password."""
+
+    store: Store
+    template: str
+    password_hash: str
+
+
+prepared: Baseline | None = None
+"""In --sabotage, made by the parent before the children; they inherit it."""
+
+
+@contextmanager
+def opened() -> Iterator[Store]:
+    """The store for this service's database. Without a server: skipped loudly on a laptop, failed with CI=true."""
+    from .service import open_store
+
+    try:
+        store: Store = open_store()
+    except NoServer as missing:
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(f"NOT PROVEN: {missing}")
+    owner = os.getpid()
+    try:
+        yield store
+    finally:
+        if os.getpid() == owner:
+            store.close()

@@ -1,0 +1,125 @@
+"""A complete production environment, of which a proof changes one thing.
+
+It stops boot proofs from passing because something else was missing: from a complete start, one fault gives one reason.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from .service import AUTH, SECRETS
+from .wire import HOST, ORIGIN
+
+SECRET_NAMES = frozenset({"SECRET_KEY", "BASTION_SECRET_KEY_FALLBACKS", "THROTTLE_KEY", "DATABASE_PASSWORD", "JWT_KEYS"})
+HARMLESS = frozenset(
+    "PATH HOME LANG LC_ALL LC_CTYPE TZ TMPDIR TEMP TMP USER LOGNAME VIRTUAL_ENV LD_LIBRARY_PATH DYLD_LIBRARY_PATH "
+    "PYTEST_CURRENT_TEST PYTEST_VERSION COVERAGE_PROCESS_START CI".split()
+)
+"""What stays of the real environment: nothing that a setting of the service is read from."""
+
+
+@dataclass(slots=True)
+class Environment:
+    """Settings and secrets of one start; the secrets go where this service's backend looks for them."""
+
+    settings: dict[str, str]
+    secrets: dict[str, str]
+    folder: Path
+    written: int = field(default=0)
+
+    def change(self, changes: Mapping[str, str | None]) -> None:
+        """Set each name, or remove it where the value is None. The name says whether it is a secret."""
+        for name, value in changes.items():
+            values = self.secrets if name in SECRET_NAMES else self.settings
+            if value is None:
+                values.pop(name, None)
+            else:
+                values[name] = value
+
+    def copy(self) -> Environment:
+        return Environment(dict(self.settings), dict(self.secrets), self.folder)
+
+    def variables(self) -> dict[str, str]:
+        """The environment variables; for the files backend it writes a folder of secret files first."""
+        if SECRETS != "files":
+            return {**self.settings, **self.secrets}
+        place = self.folder / f"secrets-{secrets.token_hex(4)}"
+        place.mkdir(mode=0o700)
+        for name, value in self.secrets.items():
+            file = place / name
+            file.touch(mode=0o600)
+            file.write_text(value, encoding="utf-8")
+        return {"BASTION_SECRETS_DIR": str(place), **self.settings}
+
+
+@cache
+def _random() -> dict[str, str]:
+    """Secrets of this session: new for each run, the same for each proof of it."""
+    made = {"SECRET_KEY": secrets.token_urlsafe(32), "THROTTLE_KEY": secrets.token_urlsafe(32)}
+    if AUTH == "jwt":
+        made["JWT_KEYS"] = json.dumps({"keys": [private_key()]})
+    return made
+
+
+def private_key(kid: str = "proof-1") -> dict[str, str]:
+    """A new Ed25519 key as a private JWK (RFC 8037)."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+
+    def text(value: bytes) -> str:
+        return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+    return {
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "alg": "EdDSA",
+        "use": "sig",
+        "kid": kid,
+        "x": text(key.public_key().public_bytes_raw()),
+        "d": text(key.private_bytes_raw()),
+    }
+
+
+def complete(folder: Path, database_url: str, database_password: str) -> Environment:
+    """The environment of a deployment that has done everything right."""
+    values = dict(_random())
+    if database_password:
+        values["DATABASE_PASSWORD"] = database_password
+    settings = {
+        "DATABASE_URL": database_url,
+        "BASTION_TRUSTED_HOSTS": HOST,
+        "BASTION_PUBLIC_ORIGIN": ORIGIN,
+        "BASTION_PROXY_HOPS": "0",
+    }
+    return Environment(settings, values, folder)
+
+
+@contextmanager
+def only(variables: Mapping[str, str]) -> Iterator[None]:
+    """Replace the process's environment by `variables` and the harmless ones, until the end of the block."""
+    kept = dict(os.environ)
+    replace(variables)
+    try:
+        yield
+    finally:
+        test = os.environ.get("PYTEST_CURRENT_TEST")
+        os.environ.clear()
+        os.environ.update(kept)
+        if test is not None:
+            os.environ["PYTEST_CURRENT_TEST"] = test
+
+
+def replace(variables: Mapping[str, str]) -> None:
+    """Make `variables` the process's environment, beside the harmless ones."""
+    for name in [name for name in os.environ if name not in HARMLESS]:
+        del os.environ[name]
+    os.environ.update(variables)

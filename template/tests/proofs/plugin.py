@@ -1,0 +1,211 @@
+"""The pytest plugin of the proofs: `--sabotage`, `--proof-report FILE.html|FILE.json`, and the `service` fixture.
+
+It stops a green run that proves nothing: a proof that attacked nothing is red, and so is a skipped one with CI=true.
+Loaded by `addopts = ["-p", "proofs.plugin", "--import-mode=importlib"]` with `pythonpath = ["src", "tests"]`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from . import databases, harness, report, running, sabotage
+from .rows import catalogue
+from .verdicts import Run, Verdict, table
+
+PROOFS = Path(__file__).resolve().parent
+_RUN = pytest.StashKey[Run]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("proofs", "proofs of the protections")
+    group.addoption(
+        "--sabotage",
+        action="store_true",
+        help="run each proof again without its protection; it must then see the attack succeed",
+    )
+    group.addoption(
+        "--proof-report",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="write what was proven, as FILE.html for people or FILE.json for machines; may be given twice",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    # The parent of the children must not import the service, and a conftest.py of the team's may.
+    if early_config.known_args_namespace.sabotage:
+        early_config.known_args_namespace.noconftest = True
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "protects(row, sabotages): the catalogue row that this test proves")
+    if (PROOFS.parent / "__init__.py").exists():
+        raise pytest.UsageError("tests/__init__.py gives the proofs a second name, and two names are two harnesses: delete it")
+    for name in config.getoption("--proof-report"):
+        if Path(name).suffix not in (".html", ".json"):
+            raise pytest.UsageError(f"--proof-report writes .html or .json, not {name}")
+    config.stash[_RUN] = Run(sabotage=config.getoption("--sabotage"))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With --sabotage only the proofs are collected: the team's tests may import the service."""
+    if config.getoption("--sabotage") and not (
+        collection_path.is_relative_to(PROOFS) or PROOFS.is_relative_to(collection_path)
+    ):
+        return True
+    return None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    run = config.stash[_RUN]
+    run.whole = not run.deselected and config.args_source != pytest.Config.ArgsSource.ARGS
+    if run.sabotage:
+        items[:] = [item for item in items if item.get_closest_marker("protects")]
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("protects"):
+            item.config.stash[_RUN].deselected.append(item.nodeid)
+
+
+# --- the ordinary run ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def _baseline() -> Iterator[databases.Baseline]:
+    """A migrated database to clone, made once; in a child of --sabotage it was made by the parent."""
+    if databases.prepared is not None:
+        yield databases.prepared
+        return
+    with databases.opened() as store:
+        yield running.prepare(store)
+
+
+@pytest.fixture
+def service(_baseline: databases.Baseline) -> Iterator[running.Service]:
+    """The service with production settings and a database of its own. See running.Service."""
+    with running.service(_baseline) as made:
+        yield made
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    harness.begin()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    yield
+    if item.get_closest_marker("protects"):
+        record = harness.current()
+        if not record.worked:
+            raise harness.HarnessError("this proof has no legitimate twin: call works() before the attack")
+        if not record.attacked:
+            raise harness.HarnessError("this proof looks at no evidence: call harm() after the attack")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    result = yield
+    run = item.config.stash[_RUN]
+    if not run.sabotage:
+        error = call.excinfo.value if call.excinfo else None
+        if call.when == "call" or error is not None:
+            for row, _ in sabotage.marks(item):
+                run.verdicts.append(sabotage.intact(row, item.nodeid, error, round(call.duration, 3)))
+    return result
+
+
+# --- the sabotaged run -----------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    config = session.config
+    run = config.stash[_RUN]
+    if not run.sabotage or config.option.collectonly:
+        return None
+    if session.testsfailed:
+        raise session.Interrupted(f"{session.testsfailed} errors during collection")
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+
+    def tell(verdict: Verdict) -> None:
+        run.verdicts.append(verdict)
+        if reporter is not None:
+            reporter.write("." if verdict.good else "F", green=verdict.good, red=not verdict.good)
+            reporter.stats.setdefault("proven" if verdict.good else "NOT PROVEN", []).append(_as_report(verdict))
+
+    if any("service" in getattr(item, "fixturenames", ()) for item in session.items):
+        with databases.opened() as store:
+            databases.prepared, modules = running.prepare_in_a_fork(store)
+            sabotage.warm(modules)
+            sabotage.run(config, session.items, tell)
+    else:
+        sabotage.run(config, session.items, tell)
+    run.verdicts += _missing(run)
+    session.testsfailed = len(run.bad())
+    return True
+
+
+def _as_report(verdict: Verdict) -> pytest.TestReport:
+    """For pytest's last line, and for other plugins that look through it."""
+    outcome: Literal["passed", "failed"] = "passed" if verdict.good else "failed"
+    location = (verdict.test.partition("::")[0], None, f"{verdict.test}[{verdict.clause}]")
+    return pytest.TestReport(verdict.test, location, {}, outcome, None, "call")
+
+
+def _missing(run: Run) -> list[Verdict]:
+    """Rows and clauses without a proof, when all proofs were asked for."""
+    if not run.whole:
+        return []
+    seen = {(verdict.row, verdict.clause) for verdict in run.verdicts}
+    return [
+        Verdict(row.id, clause, "", "missing", "no proof has it")
+        for row in catalogue().values()
+        for clause in ("", *(clause.name for clause in row.clauses))
+        if (row.id, clause) not in seen
+    ]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    run = config.stash[_RUN]
+    in_ci = os.environ.get("CI", "").lower() == "true"
+    skipped = [verdict for verdict in run.verdicts if verdict.outcome == "skipped"]
+    if in_ci and (skipped or (run.sabotage and run.deselected)) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if not hasattr(config, "workerinput"):
+        for name in config.getoption("--proof-report"):
+            report.write(Path(name), run, time.time())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    run = config.stash[_RUN]
+    skipped = [verdict for verdict in run.verdicts if verdict.outcome == "skipped"]
+    if run.sabotage:
+        terminalreporter.section("proofs and sabotages")
+        for line in table(run.verdicts):
+            terminalreporter.write_line(line, red="NOT PROVEN" in line)
+        bad = len(run.bad())
+        terminalreporter.write_line(
+            f"{len(run.verdicts) - bad} of {len(run.verdicts)} proven", bold=True, green=not bad, red=bool(bad)
+        )
+    for verdict in skipped:
+        terminalreporter.write_line(f"NOT PROVEN, skipped: {verdict.test}: {verdict.reason}", yellow=True)
+    if run.deselected and run.sabotage:
+        terminalreporter.write_line(f"{len(run.deselected)} proofs were deselected: red with CI=true", yellow=True)
+    for name in config.getoption("--proof-report"):
+        terminalreporter.write_line(f"proof report: {name}")

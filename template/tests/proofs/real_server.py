@@ -1,0 +1,113 @@
+"""The real gunicorn with the service's real configuration, for what only a socket can show.
+
+It stops proofs from believing what an in-process client says about request lines, header limits and smuggling.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from .harness import Inconclusive
+from .service import PACKAGE
+
+START_SECONDS = 20.0
+# Says where the protections lie before anything runs: an editable install points at the original, not at the copy.
+_PROGRAM = """
+import sys, pathlib
+import {package}.bastion as bastion
+there, wanted = pathlib.Path(bastion.__file__).resolve(), pathlib.Path({source!r}).resolve()
+if not there.is_relative_to(wanted):
+    sys.exit(f"bastion was imported from {{there}}, not from {{wanted}}")
+from gunicorn.app.wsgiapp import run
+sys.argv = ["gunicorn", "-c", "python:{package}.bastion.gunicorn", "--bind", "fd://{number}", "{package}.app:create_app()"]
+run()
+"""
+
+
+@dataclass(slots=True)
+class RealServer:
+    """A running server: where it listens, and what it writes."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    file: IO[bytes] = field(repr=False)
+
+    @property
+    def output(self) -> str:
+        """Everything on its standard output and error so far."""
+        self.file.flush()
+        return Path(self.file.name).read_text("utf-8", "replace")
+
+    def stop(self) -> None:
+        """End the server and its workers, by process id."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=3)
+            except subprocess.TimeoutExpired:
+                self.process.kill()  # its workers see that and end themselves
+                self.process.wait(timeout=5)
+        self.file.close()
+
+
+def start_real_server(root: Path, variables: Mapping[str, str]) -> RealServer:
+    """Start it on a loopback port of the system's choice and wait for its first answer.
+
+    Raises Inconclusive when it ends, or answers nothing within 20 s.
+    """
+    source = root / "src"
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.set_inheritable(True)
+    port, number = listener.getsockname()[1], listener.fileno()
+    file = tempfile.NamedTemporaryFile(prefix="proof-server-")  # noqa: SIM115  closed in stop()
+    program = _PROGRAM.format(package=PACKAGE, source=str(source), number=number)
+    harmless = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV") if name in os.environ}
+    process = subprocess.Popen(  # noqa: S603  our own program
+        [sys.executable, "-c", program],
+        env={**harmless, **variables, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"},
+        cwd=root, stdin=subprocess.DEVNULL, stdout=file, stderr=file, pass_fds=(number,),
+    )  # fmt: skip
+    listener.close()
+    server = RealServer(port, process, file)
+    deadline = time.monotonic() + START_SECONDS
+    probe = b"GET /healthz HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n"
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if b" 200 " in exchange(server, probe, START_SECONDS)[:20]:
+                return server
+        except OSError:
+            time.sleep(0.05)
+    text = server.output[-1500:]
+    server.stop()
+    raise Inconclusive(f"the real server does not start: {text}")
+
+
+def exchange(server: RealServer, data: bytes, seconds: float = 5.0) -> bytes:
+    """Send bytes and read until the server closes the connection, or nothing more comes (at most `seconds`)."""
+    received = bytearray()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=seconds) as connection:
+        try:
+            connection.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it has answered and closed before everything was sent
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            # The first byte may take long; after it a pause of a second is the end of a kept-alive answer.
+            connection.settimeout(min(left, 1.0) if received else left)
+            try:
+                part = connection.recv(65536)
+            except (TimeoutError, ConnectionResetError):
+                break
+            if not part:
+                break
+            received += part
+    return bytes(received)

@@ -1,0 +1,198 @@
+"""What was proven, for an auditor (HTML) and for machines (JSON): each protection, its attack, and every verdict.
+
+It stops a report from claiming more than a run has shown: a row without all of its verdicts is not proven.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from . import place
+from .rows import Row, catalogue, requirements
+from .service import AUTH, DATABASE, PACKAGE, SECRETS
+from .verdicts import Run, Verdict
+
+FORMAT: Final = 1
+"""Of the JSON report; a change that a reader could trip over raises it."""
+TEMPLATE: Final = Path(__file__).with_name("report.html")
+STATUSES: Final = {
+    "proven": "the attack was refused, and succeeded without the protection",
+    "refused": "the attack was refused; the sabotages were not run",
+    "not proven": "a verdict is missing or bad",
+    "not run": "left out of this run",
+}
+
+
+def write(file: Path, run: Run, at: float) -> None:
+    """Write the report of a run that ended at `at` (seconds since the epoch), by the file's suffix .html or .json."""
+    data = collect(run, datetime.fromtimestamp(at, UTC))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = page(data, file.resolve().parent) if file.suffix == ".html" else json.dumps(data, indent=2) + "\n"
+    file.write_text(text, encoding="utf-8")
+
+
+def collect(run: Run, at: datetime) -> dict[str, Any]:
+    """The report as data."""
+    exceptions = list(declared(at.date()))
+    loosened = {entry["row"] for entry in exceptions}
+    rows = [_row(row, run, row.id in loosened) for row in catalogue().values()]
+    status = {row["id"]: row["status"] for row in rows}
+    held = {"proven"} if run.sabotage else {"refused"}
+    asvs = [
+        {
+            "requirement": entry.req,
+            "level": entry.level,
+            "about": entry.area,
+            "rows": list(entry.rows),
+            "tested": any(status[row] in held for row in entry.rows),
+        }
+        for entry in requirements()
+    ]
+    return {
+        "format": FORMAT,
+        "service": _name(),
+        "package": PACKAGE,
+        "template_version": template_version(),
+        "answers": {"auth": AUTH, "database": DATABASE, "secrets": SECRETS},
+        "at": at.isoformat(timespec="seconds"),
+        "sabotage": run.sabotage,
+        "whole": run.whole,
+        "summary": {
+            "rows": len(rows),
+            "held": sum(row["status"] in held for row in rows),
+            "statuses": dict(Counter(row["status"] for row in rows)),
+            "proofs": len({verdict.test for verdict in run.verdicts if verdict.test}),
+            "sabotages": sum(1 for verdict in run.verdicts if verdict.clause),
+            "asvs_tested": sum(entry["tested"] for entry in asvs),
+        },
+        "exceptions": exceptions,
+        "rows": rows,
+        "asvs": asvs,
+    }
+
+
+def page(data: dict[str, Any], folder: Path) -> str:
+    """The report as one HTML file that loads nothing; links to tests are relative to `folder`."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals["link"] = lambda test: os.path.relpath(place.root / test.partition("::")[0], folder)
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(**data, meanings=STATUSES)
+
+
+def _row(row: Row, run: Run, loosened: bool) -> dict[str, Any]:
+    verdicts = [verdict for verdict in run.verdicts if verdict.row == row.id]
+    intact = [verdict for verdict in verdicts if not verdict.clause]
+    return {
+        "id": row.id,
+        "area": row.area,
+        "priority": row.priority,
+        "status": _status(row, verdicts, run),
+        "exception": loosened,
+        "rule": row.the_rule,
+        "attack": row.proof,
+        "built_on": row.well_kept_library,
+        "asvs": list(row.asvs),
+        "proofs": [_verdict(verdict) for verdict in intact],
+        "sabotages": [
+            {
+                "clause": clause.name,
+                "change": clause.text,
+                "verdicts": [_verdict(verdict) for verdict in verdicts if verdict.clause == clause.name],
+            }
+            for clause in row.clauses
+        ],
+    }
+
+
+def _status(row: Row, verdicts: Sequence[Verdict], run: Run) -> str:
+    if not verdicts:
+        return "not proven" if run.whole else "not run"
+    if not all(verdict.good for verdict in verdicts):
+        return "not proven"
+    if not run.sabotage:
+        return "refused"
+    proven = {verdict.clause for verdict in verdicts}
+    return "proven" if proven >= {"", *(clause.name for clause in row.clauses)} else "not proven"
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "test": verdict.test,
+        "outcome": verdict.outcome,
+        "good": verdict.good,
+        "reason": verdict.reason,
+        "seconds": verdict.seconds,
+    }
+
+
+# --- read from the service's files, without importing it --------------------------------------------------------
+
+
+def _name() -> str:
+    file = place.root / "pyproject.toml"
+    if not file.is_file():
+        return PACKAGE
+    return str(tomllib.loads(file.read_text(encoding="utf-8")).get("project", {}).get("name", PACKAGE))
+
+
+def template_version() -> str:
+    """VERSION of bastion/chosen.py."""
+    file = place.bastion() / "chosen.py"
+    if file.is_file():
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                if [ast.unparse(target) for target in node.targets] == ["VERSION"]:
+                    return str(node.value.value)
+    return "unknown"
+
+
+def declared(today: date) -> Iterator[dict[str, Any]]:
+    """What the team has loosened in exceptions.toml, with the recommended value and the row it belongs to."""
+    file = place.source() / "exceptions.toml"
+    if not file.is_file():
+        return
+    data = tomllib.loads(file.read_text(encoding="utf-8"))
+    limits = _limits()
+    for name, entry in data.get("limits", {}).items():
+        recommended, row = limits.get(name, ("", ""))
+        yield _exception(name, entry.get("value"), recommended, row, entry, today)
+    for entry in data.get("image_origins", []):
+        yield _exception("image_origins", entry.get("origin"), "'self'", "csp-html-exact", entry, today)
+
+
+def _exception(name: str, value: Any, recommended: Any, row: str, entry: Any, today: date) -> dict[str, Any]:
+    until = entry.get("until")
+    return {
+        "name": name,
+        "value": value,
+        "recommended": recommended,
+        "row": row,
+        "reason": str(entry.get("reason", "")),
+        "owner": str(entry.get("owner", "")),
+        "until": str(until or ""),
+        "expired": isinstance(until, date) and until < today,
+    }
+
+
+def _limits() -> dict[str, tuple[Any, str]]:
+    """Name of each limit to its recommended value and its row, as settings.py declares them by limit(...)."""
+    file = place.bastion() / "settings.py"
+    found: dict[str, tuple[Any, str]] = {}
+    if not file.is_file():
+        return found
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Call) and node.value.args):
+            continue
+        if ast.unparse(node.value.func) == "limit" and isinstance(node.value.args[0], ast.Constant):
+            row = next((ast.literal_eval(word.value) for word in node.value.keywords if word.arg == "row"), "")
+            found[ast.unparse(node.target)] = (node.value.args[0].value, str(row))
+    return found

@@ -1,0 +1,106 @@
+"""The catalogue as data: each protection that applies to this service, with its rule, its attack and its sabotages.
+
+It stops a protection from being claimed in a text and proven nowhere: tests, report and documents read the same rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .service import AUTH, DATABASE, SECRETS
+
+FOLDER = Path(__file__).resolve().parent / "catalogue"
+_CLAUSE = re.compile(r"\A(?P<name>[a-z][a-z0-9-]*)(?: \((?P<only>[a-z0-9-]+(?:, [a-z0-9-]+)*)\))?: (?P<text>.+)\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One sabotage: `only` names the answers (or "template") that have it; empty means all."""
+
+    name: str
+    only: tuple[str, ...]
+    text: str
+
+    def applies(self, answers: frozenset[str]) -> bool:
+        """Whether a service with these answers has it; "template" is proven in the template's own tests."""
+        return not self.only or not answers.isdisjoint(self.only)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One protection."""
+
+    id: str
+    area: str
+    asvs: tuple[str, ...]
+    the_rule: str
+    well_kept_library: str
+    proof: str
+    all_clauses: tuple[Clause, ...]
+    priority: str
+
+    @property
+    def clauses(self) -> tuple[Clause, ...]:
+        """The sabotages that apply to this service."""
+        return tuple(clause for clause in self.all_clauses if clause.applies(ANSWERS))
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One requirement of OWASP ASVS 5.0 that a shipped row tests."""
+
+    req: str
+    level: str
+    area: str
+    how: str
+    rows: tuple[str, ...]
+
+
+ANSWERS = frozenset({AUTH, DATABASE, SECRETS})
+
+
+def clauses(text: str) -> tuple[Clause, ...]:
+    """The clauses of a `sabotage` column. Raises ValueError for one that is not `name: what` or `name (answer): what`."""
+    found = []
+    for part in text.split(" || "):
+        match = _CLAUSE.match(part.strip())
+        if match is None:
+            raise ValueError(f"no clause: {part!r}")
+        only = tuple(match["only"].split(", ")) if match["only"] else ()
+        found.append(Clause(match["name"], only, match["text"]))
+    return tuple(found)
+
+
+def catalogue() -> dict[str, Row]:
+    """The rows that apply to this service, by id: those of both styles and those of its own."""
+    rows: dict[str, Row] = {}
+    for name in ("both", AUTH):
+        with (FOLDER / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+            for line in csv.DictReader(file):
+                if line["id"] in rows:
+                    raise ValueError(f"two rows have the id {line['id']}")
+                rows[line["id"]] = Row(
+                    line["id"],
+                    line["area"],
+                    tuple(line["asvs"].split(";")),
+                    line["the_rule"],
+                    line["well_kept_library"],
+                    line["proof"],
+                    clauses(line["sabotage"]),
+                    line["priority"],
+                )
+    return rows
+
+
+def requirements() -> list[Requirement]:
+    """The ASVS requirements that rows of this service test."""
+    known = catalogue()
+    with (FOLDER / "asvs.csv").open(encoding="utf-8", newline="") as file:
+        return [
+            Requirement(line["req"], line["level"], line["area"], line["how"], named)
+            for line in csv.DictReader(file)
+            if line[AUTH] == "test" and (named := tuple(row for row in line["row_ids"].split(";") if row in known))
+        ]

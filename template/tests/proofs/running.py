@@ -1,0 +1,421 @@
+"""The service under attack: production settings, a database of its own, a clock that can be moved, and its log.
+
+It stops proofs from switching anything off to get at something: what they need is added from outside.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from . import environment, place
+from .databases import Baseline, Database, Store
+from .real_server import RealServer, exchange, start_real_server
+from .sabotage import in_a_fork
+from .service import AUTH, PACKAGE, Client
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from sqlalchemy import Engine
+
+PASSWORD = "correct horse battery staple"  # noqa: S105  of the proofs' users; its hash is made once in a session
+Mark = str | tuple[str, ...] | None
+
+
+class Recorder:
+    """Stands where the service's log goes: keeps each line, and passes it on for pytest to show."""
+
+    def __init__(self, through: TextIO) -> None:
+        self.lines: list[str] = []
+        self.events: list[dict[str, Any]] = []
+        self._through = through
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        *whole, self._rest = (self._rest + text).split("\n")
+        for line in whole:
+            self.lines.append(line)
+            if line.startswith("{"):
+                with suppress(ValueError):
+                    self.events.append(json.loads(line))
+        with suppress(ValueError):  # closed: pytest has gone on
+            self._through.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(ValueError):
+            self._through.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user of the proofs."""
+
+    id: uuid.UUID
+    email: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A start that was tried: the app, or the reasons why there is none."""
+
+    app: Flask | None
+    reasons: list[str]
+    text: str
+    """The whole error text, for secrets that must not be in it."""
+
+
+@dataclass
+class Service:
+    """One service for one proof. Add routes first; the app is made when `app`, `client` or `user` is first used."""
+
+    baseline: Baseline
+    folder: Path
+    database: Database
+    environment: environment.Environment
+    recorder: Recorder
+    _additions: list[Callable[[Flask], None]] = field(default_factory=list)
+    _servers: list[RealServer] = field(default_factory=list)
+    _started: list[Flask] = field(default_factory=list)
+    _away: timedelta = timedelta()
+    _source: Any = None
+
+    # --- places and modules ---------------------------------------------------------------------------------
+
+    @property
+    def root(self) -> Path:
+        """The service's root: of the scratch copy in a sabotaged run, so that edits of other files are seen."""
+        return place.root
+
+    @property
+    def bastion(self) -> Path:
+        """The folder of the protections."""
+        return place.bastion()
+
+    def module(self, name: str = "") -> ModuleType:
+        """The module <package>.bastion.<name>, for spies and for calls of the service's own functions."""
+        return importlib.import_module(f"{PACKAGE}.bastion.{name}" if name else f"{PACKAGE}.bastion")
+
+    # --- the environment ------------------------------------------------------------------------------------
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The complete production environment. For the files backend the secrets lie in BASTION_SECRETS_DIR."""
+        return self.environment.variables()
+
+    def setting(self, name: str, value: str | None) -> None:
+        """Change or remove (None) one environment variable, before the app is made."""
+        self._before()
+        self.environment.change({name: value})
+        environment.replace(self.environment.variables())
+
+    def secret(self, name: str, value: str | None) -> None:
+        """Change or remove (None) one secret, where this service's backend looks for it."""
+        self.setting(name, value)
+
+    # --- before the start -----------------------------------------------------------------------------------
+
+    def adds(self, function: Callable[[Flask], None]) -> None:
+        """Run `function(app)` after the team's function and before the seal. Raises RuntimeError after the start."""
+        self._before()
+        self._additions.append(function)
+
+    def adds_route(
+        self,
+        path: str,
+        *,
+        methods: tuple[str, ...] = ("GET",),
+        mark: Mark = "login_required",
+        view: Callable[..., Any] | None = None,
+        endpoint: str | None = None,
+    ) -> list[str]:
+        """Add a bare route, with no form or body of its own, and give the list to which each run of it is appended.
+
+        `mark` is "login_required", "public", a tuple of permissions, or None for a route without a rule.
+        """
+        seen: list[str] = []
+        name = endpoint or "probe" + "".join(c if c.isalnum() else "_" for c in path)
+
+        def answer(**_values: Any) -> Any:
+            return {"probe": "ran"}
+
+        answer_of = view or answer
+
+        @functools.wraps(answer_of)
+        def recorded(**values: Any) -> Any:
+            from flask import request
+
+            seen.append(request.method)
+            return answer_of(**values)
+
+        def add(app: Flask) -> None:
+            bastion = self.module()
+            if mark is None:
+                marked: Callable[..., Any] = recorded
+            elif isinstance(mark, tuple):
+                marked = bastion.requires(*mark)(recorded)
+            else:
+                marked = getattr(bastion, mark)(recorded)
+            app.add_url_rule(path, name, marked, methods=list(methods))
+
+        self.adds(add)
+        return seen
+
+    def _before(self) -> None:
+        if "app" in vars(self):
+            raise RuntimeError("the app has been made already; add and change before you use app, client or user")
+
+    # --- the start ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def app(self) -> Flask:
+        """The finished app, made at the first use with everything that was added."""
+        return self._make()
+
+    def boot(self, **changes: str | None) -> Flask:
+        """A further start, with the given settings and secrets changed (None removes). Raises what the start raises."""
+        changed = self.environment.copy()
+        changed.change(changes)
+        environment.replace(changed.variables())
+        try:
+            return self._make()
+        finally:
+            environment.replace(self.environment.variables())
+
+    def start(self, **changes: str | None) -> Start:
+        """Like boot(), but a refusal of the service (ConfigError, SecretMissing) is given back, reason by reason.
+
+        Any other exception is raised: it refuses nothing.
+        """
+        refusals = (self.module("guards").ConfigError, self.module("secrets").SecretMissing)
+        try:
+            return Start(self.boot(**changes), [], "")
+        except refusals as refusal:
+            return Start(None, list(getattr(refusal, "reasons", [str(refusal)])), str(refusal))
+
+    def _make(self) -> Flask:
+        module = importlib.import_module(f"{PACKAGE}.app")
+        create_app = module.create_app
+        if self._additions:
+            team, additions = create_app.__wrapped__, tuple(self._additions)
+
+            @functools.wraps(team)
+            def extended(app: Flask) -> None:
+                team(app)
+                for add in additions:
+                    add(app)
+
+            create_app = self.module().service(create_app.settings_class)(extended)
+        with redirect_stdout(self.recorder), redirect_stderr(self.recorder):  # type: ignore[type-var]
+            app: Flask = create_app()
+        self._started.append(app)
+        return app
+
+    # --- people ---------------------------------------------------------------------------------------------
+
+    def user(
+        self,
+        email: str | None = None,
+        *,
+        roles: tuple[str, ...] = (),
+        password: str | None = PASSWORD,
+        active: bool = True,
+    ) -> User:
+        """A new account, written to the database directly. `password` None makes one without a password."""
+        self.app  # noqa: B018  the models are imported with it
+        email = email or f"user-{secrets.token_hex(4)}@example.com"
+        if password is None:
+            stored = None
+        elif password == PASSWORD:
+            stored = self.baseline.password_hash
+        else:
+            with self.app.app_context():
+                stored = self.module("state").state().passwords.hash(password)
+        made = User(uuid.uuid4(), email, password or "")
+        with self.engine.begin() as connection:
+            connection.execute(
+                self.module("identity.models").User.__table__.insert().values(
+                    id=made.id,
+                    email=email,
+                    password_hash=stored,
+                    active=active,
+                    roles=" ".join(sorted(roles)),
+                    created_at=self.now(),
+                )
+            )
+        return made
+
+    def client(self, user: User | None = None, address: str = "192.0.2.10") -> Client:
+        """A visitor at this address, not logged in yet: `service.client(service.user()).login()`."""
+        return Client(self, user, address)
+
+    # --- what can be observed -------------------------------------------------------------------------------
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The events that the service has written to its log so far."""
+        return self.recorder.events
+
+    @property
+    def output(self) -> str:
+        """Everything that it has written to standard output and error, as it is."""
+        return "\n".join(self.recorder.lines)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """An engine of the proofs' own, apart from the service's."""
+        from sqlalchemy import create_engine
+        from sqlalchemy.pool import NullPool
+
+        return create_engine(self.database.engine_url, poolclass=NullPool)
+
+    def rows(self, sql: str, **values: Any) -> list[Any]:
+        """Rows of a statement with bound parameters (:name), through a connection of its own; changes are committed."""
+        from sqlalchemy import text
+
+        with self.engine.begin() as connection:
+            result = connection.execute(text(sql), values)
+            return list(result.all()) if result.returns_rows else []
+
+    def take_database_away(self) -> None:
+        """From now on the database does not answer."""
+        self._dispose()
+        self.baseline.store.take_away(self.database)
+
+    # --- time -----------------------------------------------------------------------------------------------
+
+    def travel(self, **timedelta_arguments: float) -> None:
+        """Move the service's clock by this much, from where it is: travel(minutes=30, seconds=1)."""
+        clock = self.module("clock")
+        if self._source is None:
+            self._source = clock._source
+        self._away += timedelta(**timedelta_arguments)
+        away, source = self._away, self._source
+        clock._source = lambda: source() + away
+
+    def now(self) -> datetime:
+        """The service's time."""
+        return datetime.now(UTC) + self._away
+
+    # --- the real server ------------------------------------------------------------------------------------
+
+    def real_server(self, **changes: str | None) -> RealServer:
+        """Start gunicorn on a free loopback port, with the given settings changed, and wait until it answers.
+
+        It stands behind one trusted proxy, which is the proof: say so in each request with X-Forwarded-For and
+        X-Forwarded-Proto: https. What was added with adds_route() is not in it.
+        """
+        changed = self.environment.copy()
+        changed.change({"BASTION_PROXY_HOPS": "1", "BASTION_TRUSTED_PROXIES": "127.0.0.1/32", **changes})
+        server = start_real_server(place.root, changed.variables())
+        self._servers.append(server)
+        return server
+
+    def raw(self, server: RealServer, data: bytes, *, seconds: float = 5.0) -> bytes:
+        """Send these bytes, and read until the server closes or says nothing for a while (`seconds` at most)."""
+        return exchange(server, data, seconds)
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def _dispose(self) -> None:
+        for app in self._started:
+            with app.app_context():
+                for engine in self.module("database").db.engines.values():
+                    engine.dispose()
+        if "engine" in vars(self):
+            self.engine.dispose()
+
+    def close(self) -> None:
+        """Put everything back as it was."""
+        for server in self._servers:
+            server.stop()
+        if self._source is not None:
+            self.module("clock")._source = self._source
+        self._dispose()
+        with suppress(Exception):
+            self.baseline.store.drop(self.database)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def service(baseline: Baseline) -> Iterator[Service]:
+    """A service on a copy of the migrated database, in an environment that holds nothing else."""
+    folder = Path(tempfile.mkdtemp(prefix="proof-"))
+    database = baseline.store.clone(baseline.template)
+    made = Service(
+        baseline, folder, database, environment.complete(folder, database.url, database.password), Recorder(sys.stdout)
+    )
+    with environment.only(made.environment.variables()):
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+# --- what is made once in a session -----------------------------------------------------------------------------
+
+
+def prepare(store: Store) -> Baseline:
+    """Migrate one database with the service's own migrations, and hash the proofs' password with its own hasher."""
+    folder = Path(tempfile.mkdtemp(prefix="proof-"))
+    database = store.create()
+    complete = environment.complete(folder, database.url, database.password)
+    recorder = Recorder(sys.stdout)
+    with environment.only(complete.variables()):
+        made = Service(Baseline(store, "", ""), folder, database, complete, recorder)
+        try:
+            with made.app.app_context():
+                made.app.extensions["alembic"].upgrade()
+                hashed = made.module("state").state().passwords.hash(PASSWORD)
+                add_probe_table(made)
+        finally:
+            made._dispose()
+            shutil.rmtree(folder, ignore_errors=True)
+    store.settle(database.name)
+    return Baseline(store, database.name, hashed)
+
+
+def add_probe_table(made: Service) -> None:
+    """The table of the probe feature (see probe_session.py and probe_jwt.py), beside the migrated ones."""
+    from .probe_model import create_table
+
+    create_table(made)
+
+
+def prepare_in_a_fork(store: Store) -> tuple[Baseline, list[str]]:
+    """The same in a child, so that this process never imports the service; also the libraries that it imports."""
+    environment.complete(Path(), "", "")  # the random secrets are drawn here, so that all children share them
+
+    def work() -> dict[str, Any]:
+        made = prepare(store)
+        return {"template": made.template, "hash": made.password_hash, "modules": _libraries()}
+
+    done: Mapping[str, Any] = in_a_fork(work)
+    return Baseline(store, done["template"], done["hash"]), list(done["modules"])
+
+
+def _libraries() -> list[str]:
+    own = ("proofs", PACKAGE, "__main__", "_pytest", "pytest")
+    return [name for name in sys.modules if name.partition(".")[0] not in own]
+
+
+__all__ = ["AUTH", "PASSWORD", "RealServer", "Recorder", "Service", "Start", "User", "prepare", "service"]

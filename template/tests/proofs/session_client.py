@@ -1,0 +1,135 @@
+"""An honest browser: it satisfies every layer of the session style, so that an attack changes exactly one thing.
+
+It stops proofs from passing because another layer refused: a post without Origin says nothing about the token.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import re
+from html import unescape
+from typing import Any, Self
+from urllib.parse import urlencode
+
+from .harness import HarnessError
+from .wire import ORIGIN, SAFE, BaseClient, Fields
+
+COOKIE = "__Host-session"
+FIELD = "csrf_token"
+HEADER = "X-CSRFToken"
+_TOKEN = re.compile(r"<input\b[^>]*\bname=\"csrf_token\"[^>]*>")
+_VALUE = re.compile(r"\bvalue=\"([^\"]*)\"")
+
+
+class Client(BaseClient):
+    """One browser with its cookie jar."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._token: tuple[object, str] | None = None
+
+    @property
+    def cookie(self) -> str | None:
+        """The value of the session cookie; assign to it, or None, to hold another."""
+        return self.cookies.get(COOKIE)
+
+    @cookie.setter
+    def cookie(self, value: str | None) -> None:
+        self._token = None
+        if value is None:
+            self.cookies.pop(COOKIE, None)
+        else:
+            self.cookies[COOKIE] = value
+
+    def csrf_token(self) -> str:
+        """A token of this browser's own session, read from a page as a person's browser does."""
+        kept = self._token
+        if kept is None or kept[0] != self._held():
+            for path in ("/account", "/login") if self.user else ("/login", "/account"):
+                page = self.get(path)
+                if page.status == 200 and (found := _TOKEN.search(page.text)) and (value := _VALUE.search(found[0])):
+                    kept = self._token = (self._held(), unescape(value[1]))
+                    break
+            else:
+                raise HarnessError("no page with a form could be opened")
+        return kept[1]
+
+    def _held(self) -> object:
+        """What the token belongs to: the session's own value, and five minutes of the service's time."""
+        return self.content().get("csrf"), int(self.service.now().timestamp()) // 300
+
+    def content(self) -> dict[str, Any]:
+        """What the signed cookie holds: everybody who has it can read it. {} without a cookie or for a foreign one."""
+        from itsdangerous import BadSignature
+
+        if self.cookie is None:
+            return {}
+        try:
+            found: dict[str, Any] = self._serializer().loads(self.cookie)
+        except BadSignature:
+            return {}
+        return found
+
+    def forge(self, **content: Any) -> Self:
+        """Hold a correctly signed cookie with this content: the proof knows SECRET_KEY."""
+        self.cookie = str(self._serializer().dumps(content))
+        return self
+
+    def _serializer(self) -> Any:
+        from flask.sessions import SecureCookieSessionInterface
+
+        app = self.service.app
+        if not isinstance(app.session_interface, SecureCookieSessionInterface):
+            raise HarnessError("the session is no signed cookie")
+        return app.session_interface.get_signing_serializer(app)
+
+    def login(self, *, through_form: bool = False) -> Self:
+        """Sign the user in: by the form, or quickly by a session row and a cookie as the service would make them."""
+        if self.user is None:
+            raise HarnessError("a client without a user can't log in; give it one: service.client(service.user())")
+        if through_form:
+            answer = self.post("/login", {"identifier": self.user.email, "password": self.user.password})
+            self._token = None
+            if answer.status != 303:
+                raise HarnessError(f"the form refused the right password: {answer.status}")
+            return self
+        service = self.service
+        with service.app.app_context():
+            opened = service.module("identity.sessions").open_session(
+                self.user.id, lifetime=self._lifetime(), address=self.address, agent=self.agent
+            )
+        return self.forge(token=opened.token)
+
+    def _lifetime(self) -> Any:
+        from datetime import timedelta
+
+        return timedelta(hours=self.service.module("state").state().limits.session_absolute_hours)
+
+    def honest(
+        self, method: str, data: Fields | None, json: Any, body: bytes | None, content_type: str | None
+    ) -> tuple[dict[str, str], bytes]:
+        """The headers of a navigation, a posted form, or a fetch of an own script (for JSON), and the body."""
+        headers = {
+            "Accept": "text/html,application/xhtml+xml",
+            "Referer": f"{ORIGIN}/",
+            "Sec-Fetch-Site": "same-origin",
+            "Sec-Fetch-Mode": "navigate",
+            "Sec-Fetch-Dest": "document",
+        }
+        if method in SAFE:
+            return headers, body or b""
+        headers["Origin"] = ORIGIN
+        if json is None and body is None and method == "POST":
+            fields = {FIELD: self.csrf_token(), **(data or {})} if FIELD not in (data or {}) else dict(data or {})
+            sent = urlencode({name: value for name, value in fields.items() if value is not None}, doseq=True)
+            return {**headers, "Content-Type": "application/x-www-form-urlencoded"}, sent.encode()
+        # A browser's form sends GET and POST alone, so the rest comes from a script.
+        headers |= {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", "Accept": "*/*", HEADER: self.csrf_token()}
+        if body is not None:
+            return headers, body
+        if json is not None:
+            return {**headers, "Content-Type": "application/json"}, jsonlib.dumps(json).encode()
+        if data is None:
+            return headers, b""
+        encoded = urlencode({name: value for name, value in data.items() if value is not None}, doseq=True)
+        return {**headers, "Content-Type": "application/x-www-form-urlencoded"}, encoded.encode()

@@ -1,0 +1,186 @@
+"""The catalogue and the proofs agree: nothing is claimed without a proof, and no proof is weaker than it looks.
+
+It stops a row from being shipped unproven, and a proof from turning every outcome into a pass.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .harness import Edit
+from .rows import ANSWERS, FOLDER, catalogue, clauses, requirements
+
+PROOFS = Path(__file__).resolve().parent
+OF_THE_HARNESS = frozenset({"test_harness.py", "test_catalogue.py"})
+
+
+def proof_files() -> list[Path]:
+    return sorted(file for file in PROOFS.rglob("test_*.py") if file.name not in OF_THE_HARNESS)
+
+
+@cache
+def declared() -> dict[str, dict[str, list[tuple[str, tuple[Edit, ...]]]]]:
+    """Row to clause to the proofs, with their edits, that name it."""
+    found: dict[str, dict[str, list[tuple[str, tuple[Edit, ...]]]]] = defaultdict(lambda: defaultdict(list))
+    for file in proof_files():
+        name = ".".join(("proofs", *file.relative_to(PROOFS).with_suffix("").parts))
+        for function, value in vars(importlib.import_module(name)).items():
+            for mark in getattr(value, "pytestmark", ()) if function.startswith("test_") else ():
+                if mark.name == "protects":
+                    row, edits = mark.args
+                    found[row][""].append((f"{file.name}::{function}", ()))
+                    for clause, changed in edits.items():
+                        found[row][clause].append((f"{file.name}::{function}", changed))
+    return found
+
+
+def test_each_row_that_applies_has_a_proof() -> None:
+    assert len(catalogue()) >= 30
+    assert "deny-by-default" in catalogue()
+    assert [row for row in catalogue() if row not in declared()] == []
+
+
+def test_each_proof_names_a_row_and_clauses_that_exist() -> None:
+    known = catalogue()
+    wrong = [
+        f"{proofs[0][0]}: {row}{f', {clause}' if clause else ''}"
+        for row, named in declared().items()
+        for clause, proofs in named.items()
+        if row not in known or (clause and clause not in {one.name for one in known[row].clauses})
+    ]
+    assert wrong == []
+
+
+def test_each_clause_that_applies_is_sabotaged_by_a_proof() -> None:
+    missing = [
+        f"{row.id}: {clause.name}"
+        for row in catalogue().values()
+        for clause in row.clauses
+        if clause.name not in declared().get(row.id, {})
+    ]
+    assert missing == []
+
+
+def test_each_row_that_must_be_kept_has_a_sabotage_for_these_answers() -> None:
+    assert [row.id for row in catalogue().values() if row.priority == "must" and not row.clauses] == []
+
+
+def test_each_clause_has_a_name_of_its_own_in_its_row() -> None:
+    doubled = [
+        f"{row.id}: {one.name}"
+        for row in catalogue().values()
+        for number, one in enumerate(row.clauses)
+        if one.name in {other.name for other in row.clauses[:number]}
+    ]
+    assert doubled == []
+
+
+def test_a_clause_says_for_which_answers_it_is() -> None:
+    both, only, elsewhere = clauses("one: drop it || two (jwt, vault): leave it out || three (template): change it")
+    assert both.applies(ANSWERS)
+    assert only.only == ("jwt", "vault")
+    assert not elsewhere.applies(ANSWERS)
+
+
+def test_the_requirements_named_by_rows_and_the_coverage_agree() -> None:
+    listed = {(entry.req, row) for entry in requirements() for row in entry.rows}
+    assert len(listed) >= 60
+    unknown = [pair for pair in listed if pair[0] not in catalogue()[pair[1]].asvs]
+    assert unknown == []
+
+
+def test_each_file_of_the_catalogue_is_read() -> None:
+    names = {file.stem for file in FOLDER.glob("*.csv")}
+    assert {"both", "asvs"} <= names
+    assert names <= {"both", "asvs", "session", "jwt"}
+
+
+# --- what a proof may not do -----------------------------------------------------------------------------------
+
+FORBIDDEN_MARKS = frozenset({"skip", "skipif", "xfail"})
+STATUS = re.compile(r"\b(?:status|status_code)\b")
+
+
+def faults(source: str) -> Iterator[str]:
+    """What makes a proof weaker than it looks, as "line: what"."""
+    for node in ast.walk(ast.parse(source)):
+        line = getattr(node, "lineno", 0)
+        if isinstance(node, ast.Try | ast.TryStar):
+            yield f"{line}: try; an exception of the attack would be swallowed"
+        elif isinstance(node, ast.Raise) and node.exc is not None and "AttackSucceeded" in ast.unparse(node.exc):
+            yield f"{line}: raises AttackSucceeded; only harm() may"
+        elif isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or) and STATUS.search(ast.unparse(node)):
+            yield f"{line}: `or` around a status; assert the one that is right"
+        elif isinstance(node, ast.Compare) and _one_of_several(node):
+            yield f"{line}: a status out of several; assert the one that is right"
+        elif isinstance(node, ast.Call):
+            yield from _call_faults(node, line)
+        elif isinstance(node, ast.Attribute) and node.attr in FORBIDDEN_MARKS and "pytest" in ast.unparse(node):
+            yield f"{line}: {node.attr}; a proof that does not run proves nothing"
+
+
+def _one_of_several(node: ast.Compare) -> bool:
+    several = isinstance(node.ops[0], ast.In) and isinstance(node.comparators[0], ast.Tuple | ast.List | ast.Set)
+    return several and bool(STATUS.search(ast.unparse(node.left)))
+
+
+def _call_faults(node: ast.Call, line: int) -> Iterator[str]:
+    called = ast.unparse(node.func)
+    arguments = [ast.unparse(argument) for argument in node.args]
+    if called.endswith("raises") and arguments and re.search(r"\b(?:Base)?Exception\b|\bAssertionError\b", arguments[0]):
+        yield f"{line}: pytest.raises({arguments[0]}); name the refusal"
+    if called.rpartition(".")[2] == "suppress":
+        yield f"{line}: suppress; an exception of the attack would be swallowed"
+    if called == "any" and arguments and STATUS.search(arguments[0]):
+        yield f"{line}: any() around a status; assert each"
+
+
+def test_no_proof_is_weaker_than_it_looks() -> None:
+    found = [f"{file.relative_to(PROOFS)}:{fault}" for file in proof_files() for fault in faults(file.read_text("utf-8"))]
+    assert found == []
+
+
+def test_the_rules_for_proofs_can_fail() -> None:
+    bad = """
+try:
+    attack()
+except ValueError:
+    pass
+raise AttackSucceeded("so there")
+with pytest.raises(Exception):
+    attack()
+with contextlib.suppress(ValueError):
+    attack()
+assert a.status == 400 or a.status == 403
+assert a.status in (400, 403)
+assert any(x.status == 400 for x in answers)
+pytest.skip("not today")
+@pytest.mark.xfail
+def test_it(): ...
+"""
+    assert len(list(faults(bad))) == 9
+    assert list(faults("assert a.status == 400\nassert seen == [] or other\nwith pytest.raises(ConfigError): boot()")) == []
+
+
+def test_each_proof_imports_the_service_inside_functions_alone() -> None:
+    from .service import PACKAGE
+
+    early = [
+        f"{file.name}:{node.lineno}"
+        for file in proof_files()
+        for node in ast.parse(file.read_text("utf-8")).body
+        if isinstance(node, ast.Import | ast.ImportFrom) and PACKAGE in _modules(node)
+    ]
+    assert early == []
+
+
+def _modules(node: ast.Import | ast.ImportFrom) -> set[str]:
+    names: list[Any] = [node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
+    return {str(name).partition(".")[0] for name in names}
