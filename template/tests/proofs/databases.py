@@ -6,12 +6,16 @@ It stops proofs from seeing each other's rows, and from passing on a schema that
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import pytest
+
+MIB = 1024 * 1024
 
 
 class NoServer(RuntimeError):
@@ -61,6 +65,14 @@ class Baseline:
 
 prepared: Baseline | None = None
 """In --sabotage, made by the parent before the children; they inherit it."""
+
+
+def in_memory(needed: int) -> Path | None:
+    """A folder in memory with so many bytes free, where there is one (containers often give it only 64 MiB)."""
+    folder = Path("/dev/shm")  # noqa: S108  what is made in it has a random name, and mode 0700
+    if not os.access(folder, os.W_OK | os.X_OK) or shutil.disk_usage(folder).free < needed:
+        return None
+    return folder
 
 
 @contextmanager

@@ -6,6 +6,7 @@ It stops boot proofs from passing because something else was missing: from a com
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import secrets
@@ -18,10 +19,15 @@ from pathlib import Path
 from .service import AUTH, SECRETS
 from .wire import HOST, ORIGIN
 
-SECRET_NAMES = frozenset({"SECRET_KEY", "BASTION_SECRET_KEY_FALLBACKS", "THROTTLE_KEY", "DATABASE_PASSWORD", "JWT_KEYS"})
+SECRET_NAMES = frozenset(
+    {"SECRET_KEY", "BASTION_SECRET_KEY_FALLBACKS", "THROTTLE_KEY", "DATABASE_PASSWORD", "JWT_KEYS"}
+)
 HARMLESS = frozenset(
-    "PATH HOME LANG LC_ALL LC_CTYPE TZ TMPDIR TEMP TMP USER LOGNAME VIRTUAL_ENV LD_LIBRARY_PATH DYLD_LIBRARY_PATH "
-    "PYTEST_CURRENT_TEST PYTEST_VERSION COVERAGE_PROCESS_START CI".split()
+    (
+        *("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TEMP", "TMP", "USER", "LOGNAME"),
+        *("VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "COVERAGE_PROCESS_START", "CI"),
+        *("PYTEST_CURRENT_TEST", "PYTEST_VERSION"),
+    )
 )
 """What stays of the real environment: nothing that a setting of the service is read from."""
 
@@ -69,8 +75,8 @@ def _random() -> dict[str, str]:
     return made
 
 
-def private_key(kid: str = "proof-1") -> dict[str, str]:
-    """A new Ed25519 key as a private JWK (RFC 8037)."""
+def private_key(status: str = "active") -> dict[str, str]:
+    """A new Ed25519 key as a private JWK (RFC 8037), named by its thumbprint (RFC 7638)."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     key = Ed25519PrivateKey.generate()
@@ -78,15 +84,9 @@ def private_key(kid: str = "proof-1") -> dict[str, str]:
     def text(value: bytes) -> str:
         return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
 
-    return {
-        "kty": "OKP",
-        "crv": "Ed25519",
-        "alg": "EdDSA",
-        "use": "sig",
-        "kid": kid,
-        "x": text(key.public_key().public_bytes_raw()),
-        "d": text(key.private_bytes_raw()),
-    }
+    parts = {"crv": "Ed25519", "kty": "OKP", "x": text(key.public_key().public_bytes_raw())}
+    kid = text(hashlib.sha256(json.dumps(parts, separators=(",", ":"), sort_keys=True).encode()).digest())
+    return {**parts, "kid": kid, "use": "sig", "alg": "EdDSA", "status": status, "d": text(key.private_bytes_raw())}
 
 
 def complete(folder: Path, database_url: str, database_password: str) -> Environment:

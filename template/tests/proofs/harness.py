@@ -1,4 +1,4 @@
-"""What a proof is made of: the mark, the edit, the legitimate twin, and the one way to say that an attack succeeded.
+"""What a proof is made of: the mark, the edit, the legitimate twin, and the one word for an attack that succeeded.
 
 It stops proofs that cannot fail: a green test says something only if the same test is red without the protection.
 
@@ -6,7 +6,7 @@ A proof reads like this::
 
     @protects(
         "session-idle-30-min",                                     # the row of catalogue/*.csv
-        idle=edit("identity/sessions.py", "old text", "new"),      # one keyword for each clause of its `sabotage` column
+        idle=edit("identity/sessions.py", "old text", "new"),      # one keyword for each clause of its `sabotage`
         mark=edit("identity/sessions.py", "other text", ""),       # (hyphens of a clause are underscores here)
     )
     def test_a_cookie_unused_for_half_an_hour_opens_nothing(service: Service) -> None:

@@ -13,7 +13,7 @@ from .wire import SAFE, BaseClient, Fields
 
 
 class Client(BaseClient):
-    """One client with its access token, and after a real login its refresh token."""
+    """One client with its access token and its refresh token."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -31,11 +31,11 @@ class Client(BaseClient):
         self.cookie = value
 
     def login(self, *, through_form: bool = False) -> Self:
-        """Sign the user in: by POST /auth/login, or quickly by a session row and a token of the service's own codec."""
+        """Sign the user in: by POST /auth/login, or quickly by a session row and tokens of the service's own making."""
         if self.user is None:
             raise HarnessError("a client without a user can't log in; give it one: service.client(service.user())")
         if through_form:
-            answer = self.post("/auth/login", {"email": self.user.email, "password": self.user.password})
+            answer = self.post("/auth/login", {"identifier": self.user.email, "password": self.user.password})
             if answer.status != 200:
                 raise HarnessError(f"the login refused the right password: {answer.status} {answer.text[:200]}")
             self.cookie, self.refresh_token = answer.json["access_token"], answer.json["refresh_token"]
@@ -51,7 +51,8 @@ class Client(BaseClient):
                 address=self.address,
                 agent=self.agent,
             )
-            self.cookie = service.module("jwt.tokens").issue_access_token(opened.user_id, opened.id)
+            pair = service.module("jwt.refresh").first_pair(opened)
+        self.cookie, self.refresh_token = pair.access_token, pair.refresh_token
         return self
 
     def honest(

@@ -48,7 +48,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "protects(row, sabotages): the catalogue row that this test proves")
     if (PROOFS.parent / "__init__.py").exists():
-        raise pytest.UsageError("tests/__init__.py gives the proofs a second name, and two names are two harnesses: delete it")
+        raise pytest.UsageError("tests/__init__.py gives the proofs a second name, and so a second harness: delete it")
     for name in config.getoption("--proof-report"):
         if Path(name).suffix not in (".html", ".json"):
             raise pytest.UsageError(f"--proof-report writes .html or .json, not {name}")

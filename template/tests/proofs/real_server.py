@@ -6,12 +6,14 @@ It stops proofs from believing what an in-process client says about request line
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -28,7 +30,8 @@ there, wanted = pathlib.Path(bastion.__file__).resolve(), pathlib.Path({source!r
 if not there.is_relative_to(wanted):
     sys.exit(f"bastion was imported from {{there}}, not from {{wanted}}")
 from gunicorn.app.wsgiapp import run
-sys.argv = ["gunicorn", "-c", "python:{package}.bastion.gunicorn", "--bind", "fd://{number}", "{package}.app:create_app()"]
+sys.argv = ["gunicorn", "-c", "python:{package}.bastion.gunicorn", "--bind", "fd://{number}"]
+sys.argv.append("{package}.app:create_app()")
 run()
 """
 
@@ -50,7 +53,7 @@ class RealServer:
     def stop(self) -> None:
         """End the server and its workers, by process id."""
         if self.process.poll() is None:
-            self.process.terminate()
+            self.process.send_signal(signal.SIGQUIT)  # at once: nobody is waiting for an answer
             try:
                 self.process.wait(timeout=3)
             except subprocess.TimeoutExpired:
@@ -70,10 +73,12 @@ def start_real_server(root: Path, variables: Mapping[str, str]) -> RealServer:
     port, number = listener.getsockname()[1], listener.fileno()
     file = tempfile.NamedTemporaryFile(prefix="proof-server-")  # noqa: SIM115  closed in stop()
     program = _PROGRAM.format(package=PACKAGE, source=str(source), number=number)
-    harmless = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV") if name in os.environ}
+    kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
+    environ = {name: os.environ[name] for name in kept if name in os.environ}
+    environ |= {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(  # noqa: S603  our own program
         [sys.executable, "-c", program],
-        env={**harmless, **variables, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"},
+        env={**environ, **variables},
         cwd=root, stdin=subprocess.DEVNULL, stdout=file, stderr=file, pass_fds=(number,),
     )  # fmt: skip
     listener.close()
@@ -95,10 +100,8 @@ def exchange(server: RealServer, data: bytes, seconds: float = 5.0) -> bytes:
     """Send bytes and read until the server closes the connection, or nothing more comes (at most `seconds`)."""
     received = bytearray()
     with socket.create_connection(("127.0.0.1", server.port), timeout=seconds) as connection:
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # it may answer and close before everything was sent
             connection.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it has answered and closed before everything was sent
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             # The first byte may take long; after it a pause of a second is the end of a kept-alive answer.

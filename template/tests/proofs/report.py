@@ -98,7 +98,7 @@ def _row(row: Row, run: Run, loosened: bool) -> dict[str, Any]:
         "status": _status(row, verdicts, run),
         "exception": loosened,
         "rule": row.the_rule,
-        "attack": row.proof,
+        "attack": _sentence(row.proof.removeprefix("Attack: ")),
         "built_on": row.well_kept_library,
         "asvs": list(row.asvs),
         "proofs": [_verdict(verdict) for verdict in intact],
@@ -111,6 +111,10 @@ def _row(row: Row, run: Run, loosened: bool) -> dict[str, Any]:
             for clause in row.clauses
         ],
     }
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _status(row: Row, verdicts: Sequence[Verdict], run: Run) -> str:
@@ -149,9 +153,9 @@ def template_version() -> str:
     file = place.bastion() / "chosen.py"
     if file.is_file():
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-                if [ast.unparse(target) for target in node.targets] == ["VERSION"]:
-                    return str(node.value.value)
+            named = isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["VERSION"]
+            if named and isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                return str(node.value.value)
     return "unknown"
 
 

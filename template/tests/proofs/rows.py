@@ -13,7 +13,9 @@ from pathlib import Path
 from .service import AUTH, DATABASE, SECRETS
 
 FOLDER = Path(__file__).resolve().parent / "catalogue"
-_CLAUSE = re.compile(r"\A(?P<name>[a-z][a-z0-9-]*)(?: \((?P<only>[a-z0-9-]+(?:, [a-z0-9-]+)*)\))?: (?P<text>.+)\Z", re.DOTALL)
+_CLAUSE = re.compile(
+    r"\A(?P<name>[a-z][a-z0-9-]*)(?: \((?P<only>[a-z0-9-]+(?:, [a-z0-9-]+)*)\))?: (?P<text>.+)\Z", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ ANSWERS = frozenset({AUTH, DATABASE, SECRETS})
 
 
 def clauses(text: str) -> tuple[Clause, ...]:
-    """The clauses of a `sabotage` column. Raises ValueError for one that is not `name: what` or `name (answer): what`."""
+    """The clauses of a `sabotage` column, `name: what` or `name (answer): what`. Raises ValueError for others."""
     found = []
     for part in text.split(" || "):
         match = _CLAUSE.match(part.strip())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import importlib
 import json
-import os
 import secrets
 import shutil
 import sys
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from sqlalchemy import Engine
 
-PASSWORD = "correct horse battery staple"  # noqa: S105  of the proofs' users; its hash is made once in a session
+PASSWORD = "correct horse battery staple"  # of the proofs' users; its hash is made once in a session
 Mark = str | tuple[str, ...] | None
 
 
@@ -180,6 +179,12 @@ class Service:
         self.adds(add)
         return seen
 
+    def adds_probe(self) -> Any:
+        """Add the probe feature, things that belong to users, and give how it is used: see probe_model.ProbeBase."""
+        made = importlib.import_module(f".probe_{AUTH}", __package__).Probe(self)
+        self.adds(made.install)
+        return made
+
     def _before(self) -> None:
         if "app" in vars(self):
             raise RuntimeError("the app has been made already; add and change before you use app, client or user")
@@ -225,10 +230,15 @@ class Service:
                     add(app)
 
             create_app = self.module().service(create_app.settings_class)(extended)
-        with redirect_stdout(self.recorder), redirect_stderr(self.recorder):  # type: ignore[type-var]
+        with redirect_stdout(self.recorder), redirect_stderr(self.recorder):
             app: Flask = create_app()
         self._started.append(app)
         return app
+
+    @property
+    def limits(self) -> Any:
+        """The limits in force, exceptions.toml included: a proof goes to these, never to a number of its own."""
+        return self.module("state").state_of(self.app).limits
 
     # --- people ---------------------------------------------------------------------------------------------
 
@@ -253,7 +263,9 @@ class Service:
         made = User(uuid.uuid4(), email, password or "")
         with self.engine.begin() as connection:
             connection.execute(
-                self.module("identity.models").User.__table__.insert().values(
+                self.module("identity.models")
+                .User.__table__.insert()
+                .values(
                     id=made.id,
                     email=email,
                     password_hash=stored,
@@ -305,7 +317,7 @@ class Service:
 
     def travel(self, **timedelta_arguments: float) -> None:
         """Move the service's clock by this much, from where it is: travel(minutes=30, seconds=1)."""
-        clock = self.module("clock")
+        clock: Any = self.module("clock")
         if self._source is None:
             self._source = clock._source
         self._away += timedelta(**timedelta_arguments)
@@ -349,7 +361,8 @@ class Service:
         for server in self._servers:
             server.stop()
         if self._source is not None:
-            self.module("clock")._source = self._source
+            clock: Any = self.module("clock")
+            clock._source = self._source
         self._dispose()
         with suppress(Exception):
             self.baseline.store.drop(self.database)

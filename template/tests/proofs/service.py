@@ -1,6 +1,6 @@
-"""What this service answered, for the proofs: with the template's default answers here, so that tools read it in place.
+"""What this service answered, for the proofs: a proof asks these names and never guesses.
 
-The rendered service holds service.py.jinja instead; a proof asks these names and never guesses.
+It stops proofs from passing by testing the wrong variant of a protection.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Client(BaseClient):
 
     def _held(self) -> object:
         """What the token belongs to: the session's own value, and five minutes of the service's time."""
-        return self.content().get("csrf"), int(self.service.now().timestamp()) // 300
+        return self.content().get(FIELD), int(self.service.now().timestamp()) // 300
 
     def content(self) -> dict[str, Any]:
         """What the signed cookie holds: everybody who has it can read it. {} without a cookie or for a foreign one."""
@@ -106,7 +106,12 @@ class Client(BaseClient):
         return timedelta(hours=self.service.module("state").state().limits.session_absolute_hours)
 
     def honest(
-        self, method: str, data: Fields | None, json: Any, body: bytes | None, content_type: str | None
+        self,
+        method: str,
+        data: Fields | None,
+        json: Any,
+        body: bytes | None,
+        content_type: str | None,  # noqa: ARG002
     ) -> tuple[dict[str, str], bytes]:
         """The headers of a navigation, a posted form, or a fetch of an own script (for JSON), and the body."""
         headers = {

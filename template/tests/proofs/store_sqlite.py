@@ -5,21 +5,20 @@ It stops proofs from sharing rows, and from waiting for a disk.
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import sqlite3
 import tempfile
 from pathlib import Path
 
-from .databases import Database
+from .databases import MIB, Database, in_memory
 
 
 class SQLite:
     """Files in a temporary folder, each in a folder of its own beside its journal."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="proof-db-", dir=_memory()))
+        self.folder = Path(tempfile.mkdtemp(prefix="proof-db-", dir=in_memory(64 * MIB)))
 
     def _database(self, name: str) -> Database:
         file = self.folder / name / "data.sqlite"
@@ -48,11 +47,6 @@ class SQLite:
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _memory() -> str | None:
-    """A folder in memory where there is one: a proof waits for no disk."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None  # noqa: S108  mkdtemp makes it safe
 
 
 def open_store() -> SQLite:

@@ -105,6 +105,7 @@ def test_each_file_of_the_catalogue_is_read() -> None:
 # --- what a proof may not do -----------------------------------------------------------------------------------
 
 FORBIDDEN_MARKS = frozenset({"skip", "skipif", "xfail"})
+TOO_WIDE = re.compile(r"\b(?:Base)?Exception\b|\bAssertionError\b")
 STATUS = re.compile(r"\b(?:status|status_code)\b")
 
 
@@ -134,7 +135,7 @@ def _one_of_several(node: ast.Compare) -> bool:
 def _call_faults(node: ast.Call, line: int) -> Iterator[str]:
     called = ast.unparse(node.func)
     arguments = [ast.unparse(argument) for argument in node.args]
-    if called.endswith("raises") and arguments and re.search(r"\b(?:Base)?Exception\b|\bAssertionError\b", arguments[0]):
+    if called.endswith("raises") and arguments and TOO_WIDE.search(arguments[0]):
         yield f"{line}: pytest.raises({arguments[0]}); name the refusal"
     if called.rpartition(".")[2] == "suppress":
         yield f"{line}: suppress; an exception of the attack would be swallowed"
@@ -143,7 +144,7 @@ def _call_faults(node: ast.Call, line: int) -> Iterator[str]:
 
 
 def test_no_proof_is_weaker_than_it_looks() -> None:
-    found = [f"{file.relative_to(PROOFS)}:{fault}" for file in proof_files() for fault in faults(file.read_text("utf-8"))]
+    found = [f"{file.name}:{fault}" for file in proof_files() for fault in faults(file.read_text("utf-8"))]
     assert found == []
 
 
@@ -165,8 +166,9 @@ pytest.skip("not today")
 @pytest.mark.xfail
 def test_it(): ...
 """
+    good = "assert a.status == 400\nassert seen == [] or other\nwith pytest.raises(ConfigError): boot()"
     assert len(list(faults(bad))) == 9
-    assert list(faults("assert a.status == 400\nassert seen == [] or other\nwith pytest.raises(ConfigError): boot()")) == []
+    assert list(faults(good)) == []
 
 
 def test_each_proof_imports_the_service_inside_functions_alone() -> None:

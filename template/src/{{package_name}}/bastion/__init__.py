@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 from flask import Flask
-from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from . import (
@@ -23,7 +22,6 @@ from . import (
     audit,
     authentication,
     chosen,
-    cli,
     cross_site,
     database,
     edge,
@@ -31,8 +29,10 @@ from . import (
     exceptions,
     guards,
     log,
+    paths,
     secrets,
     security_txt,
+    strict_json,
     throttle,
 )
 from .access import login_required, public, requires
@@ -88,15 +88,15 @@ def _build(extend: Extend, settings_class: type[TeamSettings]) -> Flask:
     state, url = _decide(app, settings_class)
     style, settings = chosen.style, state.settings
 
-    log.configure(settings.log_level)  # first: from here on nothing reaches the log unfiltered
+    log.configure(
+        settings.log_level, readable=not settings.production
+    )  # first: from here on nothing reaches the log unfiltered
     engine = database.install(app, url, chosen.dialect.options(settings))
     chosen.dialect.prepare(engine)
-    if away := database.unreachable(engine):
-        raise ConfigError([away])
+    app.config["MAX_CONTENT_LENGTH"] = state.limits.body_bytes  # Flask's own limit, behind the edge's
     errors.install(app)  # before every layer, so that each may refuse
-    edge.install(
-        app, ready=database.readiness(engine)
-    )  # outside Flask: hosts, ceilings, sizes, headers on every answer
+    strict_json.install(app)  # one reader of JSON for every view
+    paths.install(app)  # before the first route
     authentication.install(app, style.authenticate)  # who it is, before anything is decided by it
     throttle.install(app)  # a ceiling for each session, before any work for it
     cross_site.install(
@@ -105,8 +105,9 @@ def _build(extend: Extend, settings_class: type[TeamSettings]) -> Flask:
     style.install(app)  # CSRF, and the routes of signing in
     access.install(app, style.unauthenticated, style.not_fresh)  # last before the view: may this user do this?
     security_txt.install(app)
-    cli.install(app)
     extend(app)  # what the team adds
+    # Outside Flask and outside what the team wrapped around it: hosts, ceilings, sizes, headers on every answer.
+    edge.install(app, ready=database.readiness(engine))
     if changed := guards.check_app(app, style.LOCKED, settings.production):
         raise ConfigError(changed)
     access.seal(app)  # nothing without a rule, and nothing more
@@ -119,10 +120,11 @@ def _decide(app: Flask, settings_class: type[TeamSettings]) -> tuple[State, obje
     found: dict[type[BaseSettings], BaseSettings] = {}
     classes: tuple[type[BaseSettings], ...] = (BastionSettings, chosen.style.Settings, settings_class)
     for cls in classes:
-        try:
-            found[cls] = cls()
-        except ValidationError as error:
-            reasons += guards.invalid(error, cls)
+        read, faults = guards.read(cls)
+        reasons += faults
+        if read is not None:
+            found[cls] = read
+    unreadable = tuple(reason.partition(":")[0] for reason in reasons)  # each is told once, not by a guard again
     reasons += guards.unknown_variables(guards.known_variables(*classes[:2]), os.environ)
     declared = exceptions.read(Path(app.root_path) / exceptions.FILE)
     reasons += declared.reasons
@@ -131,9 +133,17 @@ def _decide(app: Flask, settings_class: type[TeamSettings]) -> tuple[State, obje
         raise ConfigError(reasons)
     opened = chosen.backend.open_secrets(settings)
     required = ("SECRET_KEY", "THROTTLE_KEY", *chosen.dialect.SECRETS, *chosen.style.SECRETS)
-    reasons += guards.reasons(guards.Start(settings, opened, required))
-    reasons += chosen.style.check(settings, opened)
-    reasons += chosen.dialect.check(settings)
+    reasons += [
+        reason
+        for reason in (
+            *guards.reasons(guards.Start(settings, opened, required)),
+            *chosen.style.check(settings, opened),
+            *chosen.dialect.check(settings),
+        )
+        if not reason.startswith(unreadable)
+    ]
+    if not any("DATABASE_" in reason for reason in reasons):
+        reasons += database.unreachable(chosen.dialect.address(settings, opened), chosen.dialect.options(settings))
     if reasons:
         raise ConfigError(reasons)
     team = found[settings_class]

@@ -11,14 +11,15 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Final
+from typing import Final
 
 import click
 from flask import Flask, current_app
-from flask.cli import FlaskGroup, with_appcontext
+from flask.cli import FlaskGroup, routes_command, shell_command, with_appcontext
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
-from . import access, development
+from . import access, chosen, development
 from .database import BRANCH, TEAM_BRANCH, alembic, connect
 from .guards import ConfigError
 from .identity import sessions, users
@@ -28,9 +29,24 @@ from .state import state
 PACKAGE: Final = __name__.rpartition(".bastion")[0]
 
 
+NAME: Final = PACKAGE.replace("_", "-")
+
+
 def _create() -> Flask:
     app: Flask = import_module(f"{PACKAGE}.app").create_app()
     return app
+
+
+class ServiceGroup(FlaskGroup):
+    """Flask's group of commands without its options, which would load a file or another app."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Ours, and the team's as soon as the service starts."""
+        try:
+            team = _create().cli.list_commands(ctx)
+        except ConfigError:
+            team = []
+        return sorted({*self.commands, *team})
 
 
 def main() -> None:
@@ -38,14 +54,25 @@ def main() -> None:
     os.environ["FLASK_SKIP_DOTENV"] = "1"
     if development.asked_for():
         development.prepare(PACKAGE)
+    _run(sys.argv[1:])
+
+
+def _run(arguments: list[str]) -> None:
+    group = ServiceGroup(
+        name=NAME, create_app=_create, add_default_commands=False, add_version_option=False, set_debug_flag=False
+    )
+    group.params.clear()
+    group.help = f"Look after {NAME}. Every command is production unless it is started through `dev`."
+    for command in COMMANDS:
+        group.add_command(command)
     try:
-        group = FlaskGroup(create_app=_create, add_version_option=False, load_dotenv=False, set_debug_flag=False)
-        group.help = "Run and look after this service. Every command is production unless it is started through `dev`."
-        for command in (dev, serve):
-            group.add_command(command)
-        group.main(prog_name=PACKAGE.replace("_", "-"))
-    except ConfigError as error:
+        group.main(arguments, prog_name=NAME)
+    except (ConfigError, RuntimeError) as error:
         click.echo(str(error), err=True)
+        sys.exit(1)
+    except SQLAlchemyError as error:
+        # Its text may hold the address and the statement.
+        click.echo(f"The database refused ({type(error).__name__}). Is it up to date? Run: {NAME} db upgrade", err=True)
         sys.exit(1)
 
 
@@ -60,11 +87,13 @@ def dev(command: tuple[str, ...], port: int) -> None:
     """
     os.environ["BASTION_ENV"] = "development"
     development.prepare(PACKAGE)
+    app = _create()
+    with app.app_context():
+        alembic.upgrade()
     if command:
-        sys.argv = [sys.argv[0], *command]
-        main()
+        _run([*command])
     else:
-        development.serve(_create, PACKAGE, port)
+        development.serve(app, NAME, port)
 
 
 @click.command()
@@ -189,8 +218,6 @@ def secrets_group() -> None:
 @with_appcontext
 def list_secrets() -> None:
     """The names of the secrets that this service reads, and whether each is there; never a value."""
-    from . import chosen
-
     opened = state().secrets
     for name in (
         "SECRET_KEY",
@@ -225,16 +252,14 @@ def doctor() -> None:
     click.echo("Nothing found." if not found else f"{len(found)} found.")
 
 
-def install(app: Flask) -> None:
-    """Add the commands; Flask's `run` is for no environment of ours and goes."""
-    commands: tuple[Any, ...] = (
-        users_group,
-        sessions_group,
-        db_group,
-        audit_group,
-        secrets_group,
-        access_table,
-        doctor,
-    )
-    for command in commands:
-        app.cli.add_command(command)
+@click.command("run")
+def run() -> None:
+    """Refused: Flask's development server is for `dev`, and `serve` is for production."""
+    raise click.ClickException(f"`{NAME} dev` serves for development, `{NAME} serve` (gunicorn) for production.")
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (
+    *(dev, serve, run, routes_command, shell_command, access_table, doctor),
+    *(users_group, sessions_group, db_group, audit_group, secrets_group),
+    *chosen.style.COMMANDS,
+)

@@ -10,12 +10,12 @@ from typing import Final
 
 from flask import Flask, request
 
+from .edge import SHAREABLE
 from .errors import refuse
 from .state import state
 
 REASON: Final = "csrf-cross-site-blocked"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-SHAREABLE: Final = frozenset({"bastion.jwks", "bastion.security_txt"})  # public documents, read from any origin
 REPORTS: Final = "bastion.csp_report"  # browsers send policy reports without credentials and from any context
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from werkzeug.serving import run_simple
 from . import chosen
 from .clock import now
 from .database import alembic
+from .exceptions import ended
 from .state import state_of
 
 FOLDER: Final = Path("instance")
@@ -61,25 +62,21 @@ def _write(file: Path, text: str) -> None:
         out.write(text)
 
 
-def serve(create: Callable[[], Flask], package: str, port: int) -> None:
-    """Bring the tables up to date and serve with reload, on a loopback address alone."""
-    app = create()
-    with app.app_context():
-        alembic.upgrade()
+def serve(app: Flask, name: str, port: int) -> None:
+    """Serve with reload, on a loopback address alone."""
     if os.environ.get("WERKZEUG_RUN_MAIN") != "true":
         click.echo(f"http://{HOST}:{port}  (development; stop with Ctrl-C)")
-        click.echo(f"An account: uv run {package.replace('_', '-')} dev users create you@example.com")
+        click.echo(f"An account: uv run {name} dev users create you@example.com")
     run_simple(HOST, port, app, use_reloader=True, threaded=True)
 
 
 def findings(app: Flask) -> Iterator[str]:
     """What `doctor` tells."""
     with app.app_context():
-        if alembic.needs_upgrade():
+        wanted = {script.revision for script in alembic.heads(resolve_dependencies=True)}
+        if wanted != {script.revision for script in alembic.current()}:
             yield "The database has pending migrations: run `db upgrade`."
     service = state_of(app)
-    for exemption in service.exemptions:
-        if exemption.until < now().date():
-            yield f"exceptions.toml: {exemption.name} ended on {exemption.until}. Remove it, or decide anew."
+    yield from ended(service.exemptions, now().date())
     if not service.security_contact:
         yield "No security contact: answer `security_contact` with `copier update -d security_contact=...`."

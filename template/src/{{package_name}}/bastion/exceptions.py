@@ -6,7 +6,7 @@ A limit that is loosened in code is forgotten there. One that is declared is sho
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -41,6 +41,16 @@ class Declared:
     reasons: tuple[str, ...]
 
 
+def ended(exemptions: Iterable[Exemption], today: date) -> Iterator[str]:
+    """What to do about each exception whose last day is before `today`; it still counts, and is to be looked at."""
+    for one in exemptions:
+        if one.until < today:
+            yield (
+                f"{FILE}: {one.name} ended on {one.until} (owner: {one.owner}). "
+                "Remove it, or declare it anew with a reason and an end date of its own."
+            )
+
+
 def _entry(where: str, table: Any, wanted: tuple[str, ...]) -> Iterator[str]:
     if not isinstance(table, dict):
         yield f"{FILE}: {where} must be a table with {', '.join(wanted)}."
@@ -54,7 +64,7 @@ def _entry(where: str, table: Any, wanted: tuple[str, ...]) -> Iterator[str]:
         text = table.get(name, "x")
         if not isinstance(text, str) or not text.strip() or len(text) > _LONGEST:
             yield f"{FILE}: {where}: {name} must be a text of 1 to {_LONGEST} characters."
-    if not isinstance(table.get("until", date.max), date):
+    if type(table.get("until", date.max)) is not date:  # a date with a time can't be compared with one without
         yield f"{FILE}: {where}: until must be a date such as 2027-06-30, without quotes."
 
 
@@ -70,9 +80,13 @@ def read(path: Path) -> Declared:
         f"{FILE}: unknown section {name[:40]!r}; there are [limits.<name>] and [[image_origins]]."
         for name in sorted(data.keys() - {"limits", "image_origins"})
     ]
+    limits, image_origins = data.get("limits", {}), data.get("image_origins", [])
+    if not isinstance(limits, dict) or not isinstance(image_origins, list):
+        reasons.append(f"{FILE}: write limits as [limits.<name>] and origins as [[image_origins]].")
+        return Declared(Limits(), (), (), tuple(reasons))
     exemptions: list[Exemption] = []
     values: dict[str, int] = {}
-    for name, table in data.get("limits", {}).items():
+    for name, table in limits.items():
         if name not in LIMIT_BOUNDS:
             reasons.append(f"{FILE}: there is no limit {name[:60]!r}; the limits are listed in bastion/settings.py.")
             continue
@@ -87,7 +101,7 @@ def read(path: Path) -> Declared:
         values[name] = value
         exemptions.append(Exemption(name, value, recommended, table["reason"], table["owner"], table["until"]))
     origins: list[str] = []
-    for number, table in enumerate(data.get("image_origins", []), 1):
+    for number, table in enumerate(image_origins, 1):
         where = f"[[image_origins]] number {number}"
         faults = [*_entry(where, table, ("origin", *_FIELDS))]
         origin = table.get("origin") if isinstance(table, dict) else None

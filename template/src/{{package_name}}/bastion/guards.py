@@ -11,15 +11,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeVar
 
 from flask import Flask
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings
+from pydantic import AliasChoices, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsError
 
+from .edge.hosts import Hosts
 from .secrets import Secret, SecretMissing, Secrets
 from .settings import ORIGIN, SECRETS_IN_ENVIRONMENT, BastionSettings, variables
 
+S = TypeVar("S", bound=BaseSettings)
 PLACEHOLDERS: Final = frozenset(
     (
         *("changeme", "change-me", "change_me", "replace-me", "replaceme", "placeholder", "todo", "none", "null"),
@@ -27,7 +30,7 @@ PLACEHOLDERS: Final = frozenset(
         *("password", "default", "example", "sample", "insecure", "dev", "development", "test", "testing"),
     )
 )
-DISTINCT: Final = 10  # different characters; 64 random hex digits have fewer in about one of a billion keys
+DISTINCT: Final = 10  # different characters; 64 random hex digits have fewer in about one of a trillion keys
 FALLBACKS: Final = "BASTION_SECRET_KEY_FALLBACKS"
 DEBUG_FLAGS: Final = ("DEBUG", "TESTING", "PROPAGATE_EXCEPTIONS", "TEMPLATES_AUTO_RELOAD", "EXPLAIN_TEMPLATE_LOADING")
 MAKE_KEY: Final = "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
@@ -119,19 +122,12 @@ def check_hosts(start: Start) -> Iterator[str]:
         elif not _HOST.match(host):
             faults.append(f"BASTION_TRUSTED_HOSTS: entry {number} is no host name. Leave out scheme, port and path.")
     yield from faults
-    origin = ORIGIN.match(settings.public_origin)
-    if origin is None:
-        yield "BASTION_PUBLIC_ORIGIN must be an https origin, as in https://app.example, without a path."
-    elif not faults and not host_is_trusted(origin["host"], frozenset(hosts)):
+    named = Hosts(hosts, settings.public_origin, production=True)
+    if not ORIGIN.match(settings.public_origin):
+        yield "BASTION_PUBLIC_ORIGIN is no https origin. Write it as in https://app.example, without a path."
+    elif not faults and not named.trusts(settings.public_origin.removeprefix("https://")):
         # Compared only with a list that is itself valid, so that one fault gives one reason.
         yield "BASTION_PUBLIC_ORIGIN: its host is not in BASTION_TRUSTED_HOSTS. Add it there."
-
-
-def host_is_trusted(host: str, trusted: frozenset[str]) -> bool:
-    """Whether `host` (lower case, no port) is named, or lies below an entry that begins with a dot."""
-    if host in trusted:
-        return True
-    return any(host.endswith(entry) and host != entry[1:] for entry in trusted if entry.startswith("."))
 
 
 def check_proxies(start: Start) -> Iterator[str]:
@@ -177,13 +173,38 @@ def fallbacks(secrets: Secrets) -> list[Secret]:
     return [Secret(part.strip()) for part in listed.reveal().split(",") if part.strip()] if listed else []
 
 
-def invalid(error: ValidationError, cls: type[BaseSettings]) -> Iterator[str]:
-    """A settings error in our words: the variable and what it must be, never what it was."""
+def read(cls: type[S]) -> tuple[S | None, list[str]]:
+    """The settings of a class, and what is wrong with them: the variable and what it must be, never what it was.
+
+    A wrong one has its default in what is returned, so that the other guards go on and name what else is wrong; None
+    when there is no default to go on with.
+    """
+    try:
+        return cls(), []
+    except SettingsError as error:  # a list or table that is no JSON; it names the field
+        return None, [f"{cls.__name__}: {error}. Correct it."]
+    except ValidationError as error:
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+    wrong = {str(fault["loc"][0]) if fault["loc"] else "": fault["msg"] for fault in faults}
     prefix = cls.model_config.get("env_prefix", "")
-    for fault in error.errors(include_input=False, include_url=False, include_context=False):
-        first = str(fault["loc"][0])
-        name = first if first.isupper() else f"{prefix}{first}".upper()
-        yield f"{name}: {fault['msg']}. Correct it."
+    reasons = [
+        f"{name if name.isupper() else f'{prefix}{name}'.upper()}: {message}. Correct it."
+        for name, message in wrong.items()
+    ]
+    defaults = {
+        name: info.get_default(call_default_factory=True, validated_data={})
+        for field, info in cls.model_fields.items()
+        if (name := _name(field, info)) in wrong and not info.is_required()
+    }
+    try:
+        return cls(**defaults), reasons
+    except ValidationError:
+        return None, reasons
+
+
+def _name(field: str, info: FieldInfo) -> str:
+    alias = info.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else field
 
 
 def unknown_variables(known: frozenset[str], environ: Mapping[str, str]) -> Iterator[str]:

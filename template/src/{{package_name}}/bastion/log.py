@@ -6,10 +6,12 @@ The filter looks at field names, positional arguments, exception texts and stack
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Final, cast
 
@@ -19,14 +21,18 @@ from . import clock
 
 REDACTED: Final = "[redacted]"
 LONGEST_VALUE: Final = 2048  # characters; one entry can't fill a disk
-_SENSITIVE: Final = frozenset(
-    "password passwd secret token authorization cookie code otp key keys dsn seed".split()  # noqa: SIM905
+LONGEST_STACK: Final = 16_384  # characters; its end is kept, where the cause stands
+_SENSITIVE: Final = frozenset(  # words of a field's name, in the singular
+    """password passwd passphrase pwd secret credential token authorization cookie code otp key apikey dsn
+    seed""".split()  # noqa: SIM905
 )
-_HARMLESS: Final = frozenset({"status_code", "key_id", "lineno"})
-_WORDS: Final = re.compile(r"[A-Za-z][a-z]*|[A-Z]+")
+_HARMLESS: Final = frozenset({"status_code", "key_id"})
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Za-z][a-z]*")  # SECRET_KEY, secretKey and X-Secret-Key alike
 _PATTERNS: Final = (
     re.compile(r"-----BEGIN [A-Z ]{1,40}-----.*?(-----END [A-Z ]{1,40}-----|\Z)", re.DOTALL),  # PEM
     re.compile(r"\beyJ[\w-]{5,}\.[\w-]+(\.[\w-]*){1,3}"),  # JWT and JWE
+    re.compile(r"(?<![\w-])\.?[\w-]{10,}\.[\w-]{6}\.(?:[\w-]{43}|[\w-]{27})(?![\w-])"),  # signed cookie, form token
+    re.compile(r"\$argon2\w*\$[^\s'\"]+"),  # hash of a password
     re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]*(?=@)"),  # user:password@ in a URL
     re.compile(r"(?i)(?<=\bbearer )\S+"),
     re.compile(r"(?i)(?<=\bpassword=)[^\s&;,]+"),  # libpq's key=value form
@@ -37,19 +43,24 @@ REQUEST_ID: Final[ContextVar[str]] = ContextVar("bastion_request_id", default="-
 
 
 def _is_sensitive(name: str) -> bool:
-    return name not in _HARMLESS and any(word.lower() in _SENSITIVE for word in _WORDS.findall(name))
+    return name not in _HARMLESS and any(word.lower().rstrip("s") in _SENSITIVE for word in _WORDS.findall(name))
+
+
+def _without_patterns(text: str) -> str:
+    for pattern in _PATTERNS:
+        text = pattern.sub(REDACTED, text)
+    return text
 
 
 def redact(value: object) -> object:
     """The value without secrets: sensitive fields and known patterns replaced, long texts cut, containers walked."""
     if isinstance(value, str):
-        for pattern in _PATTERNS:
-            value = pattern.sub(REDACTED, value)
-        return value if len(value) <= LONGEST_VALUE else value[:LONGEST_VALUE] + "…"
+        text = _without_patterns(value)
+        return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
     if isinstance(value, bytes):
         return redact(value.decode("utf-8", "replace"))
     if isinstance(value, Mapping):
-        return {k: REDACTED if _is_sensitive(str(k)) else redact(v) for k, v in value.items()}
+        return {redact(str(k)): REDACTED if _is_sensitive(str(k)) else redact(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return (
             type(value)(redact(item) for item in value) if type(value) in (list, tuple) else [redact(v) for v in value]
@@ -60,28 +71,40 @@ def redact(value: object) -> object:
 
 
 def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return cast("dict[str, Any]", redact(event))
+    stacks = {name: _without_patterns(str(event.pop(name))) for name in ("exception", "stack") if name in event}
+    cleaned = cast("dict[str, Any]", redact(event))
+    return cleaned | {name: text[-LONGEST_STACK:] for name, text in stacks.items()}
 
 
 def _stamp(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    moment = clock.now()
-    event["ts"] = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    event["ts"] = _moment()
     event.setdefault("request_id", REQUEST_ID.get())
     return event
+
+
+def _moment() -> str:
+    now = clock.now()
+    return f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z"
 
 
 class RedactArguments(logging.Filter):
     """Cleans `%s` arguments before they are formatted into a text in which no field name is left to look at."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        record.__dict__.pop("message", None)  # formatted by a handler that stands before this one
         if record.args:
             args = record.args if isinstance(record.args, Mapping) else tuple(record.args)
             record.args = cast("Any", redact(args))
+        if not isinstance(record.msg, str) and not hasattr(record, "_logger"):  # an event of structlog is cleaned later
+            record.msg = str(redact(record.msg))
         return True
 
 
-def formatter() -> logging.Formatter:
-    """Makes one line of JSON of a record, whoever logged it (this service, Flask, SQLAlchemy, gunicorn)."""
+def formatter(*, readable: bool = False) -> logging.Formatter:
+    """Makes one line of JSON of a record, whoever logged it; `readable`: for a person's terminal, in development."""
+    render = (
+        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty()) if readable else structlog.processors.JSONRenderer()
+    )
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -94,7 +117,7 @@ def formatter() -> logging.Formatter:
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
             _redact_event,
-            structlog.processors.JSONRenderer(ensure_ascii=True),
+            render,
         ],
     )
 
@@ -102,15 +125,24 @@ def formatter() -> logging.Formatter:
 class _Handler(logging.StreamHandler[Any]):
     """Ours, so that a second start in one process replaces it instead of logging twice."""
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say that an entry could not be written, and nothing of it: logging itself would print it as it is."""
+        lost = {"event": "log_entry_lost", "logger": record.name, "level": "error", "ts": _moment()}
+        with suppress(OSError, ValueError):  # the stream is closed: nobody listens any more
+            self.stream.write(f"{json.dumps(lost)}\n")
 
-def configure(level: str) -> None:
+
+def configure(level: str, *, readable: bool = False) -> None:
     """Send every logger of the process through the one formatter to standard output."""
     handler = _Handler(sys.stdout)
-    handler.setFormatter(formatter())
+    handler.setFormatter(formatter(readable=readable))
     handler.addFilter(RedactArguments())
     root = logging.getLogger()
     root.handlers[:] = [kept for kept in root.handlers if not isinstance(kept, _Handler)]
     root.addHandler(handler)
+    for name in ("alembic", "sqlalchemy", "werkzeug", "flask_wtf"):
+        logging.getLogger(name).handlers.clear()  # Flask-Alembic gives two of them a handler that formats by itself
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     root.setLevel(level)
     structlog.configure(
         processors=[

@@ -89,7 +89,7 @@ class BastionSettings(EnvironmentSettings):
 class TeamSettings(EnvironmentSettings):
     """Base of the team's own settings: variables with the prefix APP_, and the roles of the service."""
 
-    model_config = SettingsConfigDict(env_prefix="APP_")
+    model_config = SettingsConfigDict(env_prefix="APP_", case_sensitive=False)  # `page_size` is APP_PAGE_SIZE
 
     roles: ClassVar[Mapping[str, frozenset[str]]] = {}
     """Role to permissions. A role that is granted to a user but is not named here permits nothing."""

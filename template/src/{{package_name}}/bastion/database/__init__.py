@@ -6,25 +6,29 @@ together from text is a statement that an attacker writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from inspect import iscoroutinefunction
 from typing import Any, Final
+from uuid import UUID, uuid4
 
 from flask import Flask
 from flask_alembic import Alembic
 from flask_sqlalchemy_lite import SQLAlchemy
-from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, TypeDecorator, text
+from sqlalchemy import Connection, DateTime, Dialect, Engine, ForeignKey, MetaData, TypeDecorator, create_engine, text
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from .. import log
 from ..clock import seconds
 
 OWNER: Final = {"owner": "bastion"}
 """Marks a table as the template's: the team's migrations leave it alone."""
 BRANCH: Final = "bastion"
 TEAM_BRANCH: Final = "team"
+_log: Final = log.get_logger("bastion.database")
 _READY_SECONDS: Final = 1.0  # a probe answers from memory this long, so that probing costs the database nothing
 
 
@@ -55,6 +59,13 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: UTCDateTime}  # noqa: RUF012  (SQLAlchemy reads it from the class)
 
 
+class Owned:
+    """Mixed into a model whose rows belong to one user each: a random id, and the user, with whom the rows go."""
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("auth_user.id", ondelete="CASCADE"), index=True)
+
+
 db = SQLAlchemy()
 alembic = Alembic(run_mkdir=False, command_name="", metadatas=Base.metadata)
 
@@ -69,17 +80,24 @@ def connect() -> Connection:
     return db.engine.connect()
 
 
-def unreachable(engine: Engine) -> str | None:
-    """A reason when the database does not answer, without its message, which may hold the address and the user."""
+def _fault(engine: Engine) -> str | None:
+    """The kind of error when the database does not answer. Its message may hold the address and the user."""
     try:
         with engine.connect() as connection:
             connection.execute(text("SELECT 1"))
     except SQLAlchemyError as error:
-        kind = type(error).__name__
-        return (
+        return type(error).__name__
+    return None
+
+
+def unreachable(url: Any, options: dict[str, Any]) -> Iterator[str]:
+    """A reason against the start when the database does not answer, without the address."""
+    engine = create_engine(url, **options)
+    if kind := _fault(engine):
+        yield (
             f"DATABASE_URL: the database does not answer ({kind}). Check that it runs, its address, user and password."
         )
-    return None
+    engine.dispose()
 
 
 def readiness(engine: Engine) -> Callable[[], bool]:
@@ -89,7 +107,10 @@ def readiness(engine: Engine) -> Callable[[], bool]:
     def ready() -> bool:
         moment = seconds()
         if not 0 <= moment - last[0][0] < _READY_SECONDS:
-            last[0] = (moment, unreachable(engine) is None)
+            kind = _fault(engine)
+            if kind is not None:
+                _log.warning("not_ready", database=kind)  # the probe itself is told nothing
+            last[0] = (moment, kind is None)
         return last[0][1]
 
     return ready
@@ -107,11 +128,14 @@ def install(app: Flask, url: Any, engine_options: dict[str, Any]) -> Engine:
     """Open the engine (lazily connecting) and the two branches of migrations: the template's and the team's."""
     app.config["SQLALCHEMY_ENGINES"] = {"default": {"url": url, "hide_parameters": True, **engine_options}}
     app.config["ALEMBIC"] = {
-        "script_location": "migrations",
-        "version_locations": [(BRANCH, "bastion/database/migrations"), (TEAM_BRANCH, "migrations")],
+        "script_location": "migrations",  # the team's branch
+        "version_locations": [(BRANCH, "bastion/database/migrations")],
     }
     app.config["ALEMBIC_CONTEXT"] = {"include_object": _is_the_teams, "compare_type": True}
     db.init_app(app)
+    # It closes sessions for asyncio too, which costs a thread and an event loop a request, three times the rest of it.
+    # This service has none: its views are not coroutines.
+    app.teardown_appcontext_funcs[:] = [f for f in app.teardown_appcontext_funcs if not iscoroutinefunction(f)]
     alembic.init_app(app)
     with app.app_context():
         return db.engine

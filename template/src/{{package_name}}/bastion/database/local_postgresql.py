@@ -30,7 +30,7 @@ _SETTINGS: Final = (
     "-c",
     "unix_socket_directories=",
     "-c",
-    "log_min_messages=fatal",
+    "log_min_messages=panic",
 )
 
 

@@ -8,26 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Mapped
+from sqlalchemy.orm import InstrumentedAttribute
 
 from ..authentication import current_user
 from ..errors import refuse
-from . import db
+from . import Owned, db
 
 LARGEST_NUMBER: Final = 2**31 - 1  # of a page: what fits every database's integer
 PAGE_SIZE: Final = 20
 LARGEST_PAGE_SIZE: Final = 100
-
-
-class Owned(Protocol):
-    """A model with a random id and the id of the user that its rows belong to."""
-
-    id: Mapped[UUID]
-    user_id: Mapped[UUID]
 
 
 M = TypeVar("M", bound=Owned)

@@ -181,7 +181,7 @@ class Edge:
 def _new_request_id() -> str:
     # A version 4 UUID (RFC 9562, 5.4) with 120 random bits, at a fifth of the cost of uuid.uuid4().
     digits = urandom(16).hex()
-    return f"{digits[:12]}4{digits[13:16]}a{digits[17:]}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 def install(app: Flask, *, ready: Callable[[], bool], larger_bodies: Mapping[str, int] = _NO_LARGER) -> None:
@@ -213,3 +213,7 @@ def install(app: Flask, *, ready: Callable[[], bool], larger_bodies: Mapping[str
         hsts=settings.production,
     )
     app.wsgi_app = Edge(app.wsgi_app, settings=edge)  # type: ignore[method-assign]
+    # Flask's own, as a second layer. One byte more, since Werkzeug refuses a body that ends exactly at its limit.
+    app.config["MAX_CONTENT_LENGTH"] = max(edge.max_body_bytes, *larger_bodies.values(), 0) + 1
+    if settings.production:
+        app.config["TRUSTED_HOSTS"] = list(settings.trusted_hosts)

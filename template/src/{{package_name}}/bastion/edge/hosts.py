@@ -37,14 +37,15 @@ class Hosts:
     def refuse(self, environ: WSGIEnvironment) -> Refusal | None:
         """Refuse with 400 a Host that is missing, doubled, odd, foreign or contradicted by an absolute-form target."""
         host = environ.get("HTTP_HOST", "").lower()
-        if not self._is_trusted(host):
+        if not self.trusts(host):
             return REFUSAL
         target = environ.get("RAW_URI", "/")
         if target[:1] != "/" and not _names_host(target, host):
             return REFUSAL
         return None
 
-    def _is_trusted(self, host: str) -> bool:
+    def trusts(self, host: str) -> bool:
+        """Whether this Host (lower case, perhaps with a port) names the service."""
         if not self._production:
             return LOCAL.match(host) is not None
         return host in self._exact or (bool(self._parents) and self._is_below(host))

@@ -101,21 +101,21 @@ def open_session(
 def find_by_token(token: str) -> Principal | None:
     """The user of the live session that this token opens (session style), or None."""
     idle = timedelta(minutes=state().limits.session_idle_minutes)
-    return _find(_BY_TOKEN, {"token_hash": digest(token)}, idle, _s.token_hash == digest(token))
+    return _find(_BY_TOKEN, {"token_hash": digest(token)}, idle)
 
 
 def find_by_id(session_id: UUID, user_id: UUID) -> Principal | None:
     """The user `user_id` through his live session `session_id` (token style), or None."""
     idle = timedelta(minutes=state().limits.refresh_idle_minutes)
-    return _find(_BY_ID, {"session_id": session_id, "owner_id": user_id}, idle, _s.id == session_id)
+    return _find(_BY_ID, {"session_id": session_id, "owner_id": user_id}, idle)
 
 
-def _find(statement: Any, key: dict[str, object], idle: timedelta, which: ColumnElement[bool]) -> Principal | None:
+def _find(statement: Any, key: dict[str, object], idle: timedelta) -> Principal | None:
     moment = now()
     with connect() as connection:
         row = connection.execute(statement, {**key, "alive_since": moment - idle, "moment": moment}).one_or_none()
     if row is None:
-        _mark_idle(which, moment, idle)
+        _mark_idle(key, moment, idle)
         return None
     if moment - row.seen_at > TOUCH:
         with transaction() as connection:
@@ -123,8 +123,9 @@ def _find(statement: Any, key: dict[str, object], idle: timedelta, which: Column
     return _principal(row)
 
 
-def _mark_idle(which: ColumnElement[bool], moment: datetime, idle: timedelta) -> None:
+def _mark_idle(key: dict[str, object], moment: datetime, idle: timedelta) -> None:
     """A session that was met after its idle time stays ended, even if the clock went back."""
+    which = _s.token_hash == key["token_hash"] if "token_hash" in key else _s.id == key["session_id"]
     dead = (which, _s.revoked_at.is_(None), _s.seen_at <= moment - idle)
     with connect() as connection:
         found = connection.execute(select(_s.id).where(*dead)).first()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import click
 from flask import Flask
 
 from ..secrets import Secrets
@@ -21,6 +22,7 @@ __all__ = ["authenticate", "error_body_of", "not_fresh", "unauthenticated"]
 PAGE_POLICY: Final = True
 """This style answers with HTML pages."""
 SECRETS: Final[tuple[str, ...]] = ()
+COMMANDS: Final[tuple[click.Command, ...]] = ()
 LOCKED: Final[dict[str, object]] = {**cookie.LOCKED, **csrf.LOCKED, **login_manager.LOCKED}
 """Configuration that carries a protection; the seal refuses a start in which the team's function changed it."""
 

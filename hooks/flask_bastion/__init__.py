@@ -1,0 +1,1 @@
+"""What runs around a render: the checks that a service's repository calls, standard library only."""

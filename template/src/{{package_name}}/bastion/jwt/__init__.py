@@ -1,0 +1,72 @@
+"""auth=jwt: programs sign in with JSON and carry short-lived tokens, each of a session row that can be ended.
+
+The surface that the rest of bastion/ knows of this style; the other style has the same names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, cast
+
+from flask import Flask, Response
+
+from ..secrets import Secrets
+from ..settings import BastionSettings
+from ..state import state_of
+from . import api, endpoints, keys, openapi
+from .bearer import authenticate, not_fresh, unauthenticated
+from .commands import COMMANDS
+from .problem import error_body, error_body_of
+from .settings import Settings, settings
+
+__all__ = [
+    "COMMANDS",
+    "Settings",
+    "authenticate",
+    "error_body",
+    "error_body_of",
+    "not_fresh",
+    "settings",
+    "unauthenticated",
+]
+
+PAGE_POLICY: Final = False
+"""This style has no HTML, and sets no cookie."""
+SECRETS: Final = (keys.SECRET,)
+DEVELOPMENT_SECRETS: Final[Mapping[str, Callable[[], str]]] = {keys.SECRET: keys.new_ring}
+"""How `dev` makes what is missing."""
+LOCKED: Final[dict[str, object]] = {"TRAP_HTTP_EXCEPTIONS": False, "TRAP_BAD_REQUEST_ERRORS": None}
+"""Configuration that carries a protection; the seal refuses a start in which the team's function changed it."""
+
+
+def check(_settings: BastionSettings, secrets: Secrets) -> list[str]:
+    """Reasons against this key ring, without a value of it; that it is missing is said by the guards."""
+    text = secrets.find(keys.SECRET)
+    if text is None:
+        return []
+    try:
+        keys.parse(text.reveal())
+    except keys.InvalidKeys as error:
+        cure = "Put back the ring that was used, or make one with `keys new jwt`."
+        return [f"{keys.SECRET}: {reason}. {cure}" for reason in error.reasons]
+    return []
+
+
+def install(app: Flask) -> None:
+    """Key ring, JSON, and the operations of signing in."""
+    service = state_of(app)
+    app.extensions[keys.EXTENSION] = keys.Keys(lambda: service.secrets.get(keys.SECRET).reveal())
+    api.install(app)
+    app.register_blueprint(endpoints.blueprint)
+    openapi.install(app, cast("Settings", service.style))
+
+    @app.after_request
+    def name_the_scheme(response: Response) -> Response:
+        """Every 401 says how to sign in, also those of layers that know nothing of tokens (RFC 9110, 15.5.2)."""
+        if response.status_code == 401 and "WWW-Authenticate" not in response.headers:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+
+
+def csrf() -> None:
+    """Nothing to do: no browser attaches a token by itself, and no form can send JSON."""

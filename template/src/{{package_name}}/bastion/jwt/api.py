@@ -1,0 +1,158 @@
+"""An operation gets only input that its declaration allows, as JSON that no foreign page can send by itself.
+
+A plain form, or a fetch without a preflight, can't send application/json: so no other site reaches a function of this
+service through somebody's browser. Source: OWASP CSRF Prevention Cheat Sheet; Fetch Standard, CORS-safelisted types.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, get_type_hints, overload
+
+from flask import Flask, Response, request
+from pydantic import ValidationError
+
+from .. import strict_json
+from ..errors import refuse
+from .schema import Answer, Query, Schema, faults_of
+
+ACCEPTED: Final = frozenset({"application/json"})
+CHARSETS: Final = frozenset({"utf-8"})
+OPERATION: Final = "__bastion_operation__"
+View = Callable[..., Answer | None]
+Operation = Callable[..., Response]
+B = TypeVar("B", bound=Schema)
+Q = TypeVar("Q", bound=Query)
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What an operation takes and gives, read from its annotations."""
+
+    body: type[Schema] | None
+    query: type[Query] | None
+    answer: type[Answer] | None
+    status: int
+    summary: str
+
+
+@overload
+def operation(view: View) -> Operation: ...
+@overload
+def operation(*, status: int) -> Callable[[View], Operation]: ...
+def operation(view: View | None = None, *, status: int = 200) -> Operation | Callable[[View], Operation]:
+    """Make a JSON operation of a view: its parameters `body` (a Schema) and `query` (a Query) arrive checked, the
+    Answer that it returns is sent with `status`, and None as 204. Put it below the access mark.
+
+    Refuses other content types with 415, JSON that can be read in two ways and undeclared or repeated query parameters
+    with 400, and what does not fit the declaration with 422. Raises TypeError for an annotation that it can't use.
+    """
+    if view is None:
+        return lambda given: _operation(given, status)
+    return _operation(view, status)
+
+
+def _operation(view: View, status: int) -> Operation:
+    declared = _declaration(view, status)
+
+    @functools.wraps(view)
+    def run(**values: Any) -> Response:
+        if declared.query is not None:
+            values["query"] = read_query(declared.query)
+        elif request.query_string:  # nothing was declared, so nothing is read
+            refuse(400, "input-validated-typed")
+        if declared.body is not None:
+            values["body"] = read_body(declared.body)
+        answer = view(**values)
+        if answer is None:
+            return _nothing()
+        return Response(answer.model_dump_json(), status, mimetype="application/json")
+
+    setattr(run, OPERATION, declared)
+    return run
+
+
+def _declaration(view: View, status: int) -> Declaration:
+    hints = get_type_hints(view)
+    body, query, answer = hints.get("body"), hints.get("query"), hints.get("return")
+    nothing = answer is type(None)  # `-> None`; a missing annotation is no None here
+    for name, found, base in (("body", body, Schema), ("query", query, Query)):
+        if found is not None and not (isinstance(found, type) and issubclass(found, base)):
+            raise TypeError(f"{view.__qualname__}: annotate {name} with a subclass of {base.__name__}")
+    if not nothing and not (isinstance(answer, type) and issubclass(answer, Answer)):
+        raise TypeError(f"{view.__qualname__}: annotate what it returns with a subclass of Answer, or None")
+    return Declaration(
+        body=body,
+        query=query,
+        answer=None if nothing else answer,
+        status=204 if nothing else status,
+        summary=(inspect.getdoc(view) or view.__name__).split("\n")[0],
+    )
+
+
+def _nothing() -> Response:
+    answer = Response(status=204)
+    del answer.headers["Content-Type"]  # there is no content
+    return answer
+
+
+def declaration_of(view: object) -> Declaration | None:
+    """The declaration of an operation, None for any other view."""
+    found: Declaration | None = getattr(view, OPERATION, None)
+    return found
+
+
+def require_json() -> None:
+    """415 for a request whose content is not JSON in UTF-8, a missing type included."""
+    parameters = request.mimetype_params
+    if (
+        request.mimetype not in ACCEPTED
+        or parameters.keys() - {"charset"}
+        or parameters.get("charset", "utf-8").lower() not in CHARSETS
+    ):
+        refuse(415, "api-needs-json-preflight")
+
+
+def read_body(schema: type[B]) -> B:
+    """The request's JSON, read strictly and checked against the schema; 415, 400 or 422 when it does not fit."""
+    require_json()
+    data = request.get_data()
+    try:
+        strict_json.loads(data)  # first: pydantic's parser takes the last of two equal names, and NaN
+    except strict_json.InvalidJSON:
+        refuse(400, "json-strict")
+    try:
+        return schema.model_validate_json(data)
+    except ValidationError as error:
+        refuse(422, "input-validated-typed", errors=faults_of(error, in_query=False))
+
+
+def read_query(model: type[Q]) -> Q:
+    """The query string, checked; 400 for a parameter that is not declared or is there twice, 422 for a wrong value."""
+    given = request.args
+    if given.keys() - model.model_fields.keys() or any(len(values) != 1 for _, values in given.lists()):
+        refuse(400, "input-validated-typed")
+    try:
+        return model.model_validate_strings(given.to_dict())
+    except ValidationError as error:
+        refuse(422, "input-validated-typed", errors=faults_of(error, in_query=True))
+
+
+class _PlainResponse(Response):
+    """What a bare view returns as text is text: nothing in this service is HTML, nor becomes it by default."""
+
+    default_mimetype = "text/plain"
+
+
+def install(app: Flask) -> None:
+    """Refuse every content but JSON before any view."""
+    app.response_class = _PlainResponse
+    app.url_map.merge_slashes = app.url_map.strict_slashes = False  # Flask would answer `//x` with an HTML redirect
+
+    @app.before_request
+    def check_content_type() -> None:
+        if request.content_length or "Transfer-Encoding" in request.headers:
+            require_json()

@@ -1,0 +1,182 @@
+"""Signing in and out, and one's own logins, for programs: everything about them is decided in identity/ and refresh.py.
+
+A token leaves in the body of an answer that nobody may keep, never in an address or a cookie.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+from uuid import UUID
+
+from flask import Blueprint, Response, request
+from pydantic import Field, SecretStr
+
+from .. import audit
+from ..access import login_required, public
+from ..authentication import current_user
+from ..edge import shareable
+from ..errors import refuse
+from ..identity import login as identity
+from ..identity import sessions
+from ..identity.passwords import LONGEST
+from ..identity.users import LONGEST_IDENTIFIER
+from ..state import state
+from . import keys, refresh
+from .api import operation
+from .schema import Answer, Schema
+from .tokens import LONGEST as LONGEST_TOKEN
+
+blueprint: Final = Blueprint("bastion", __name__)
+JWKS_SECONDS: Final = 300  # how long a verifier may keep the public keys: less than a `next` key waits
+
+
+class LoginBody(Schema):
+    """Who signs in."""
+
+    # Only lengths are checked: any other message would tell which accounts can exist.
+    identifier: Annotated[str, Field(min_length=1, max_length=LONGEST_IDENTIFIER)]
+    password: Annotated[SecretStr, Field(min_length=1, max_length=4 * LONGEST)]
+
+
+class RefreshBody(Schema):
+    """The refresh token."""
+
+    refresh_token: Annotated[SecretStr, Field(min_length=1, max_length=LONGEST_TOKEN)]
+
+
+class TokenAnswer(Answer):
+    """A new pair of tokens (RFC 6749, 5.1)."""
+
+    access_token: str
+    token_type: str = "Bearer"  # noqa: S105  (the kind of token)
+    expires_in: int
+    refresh_token: str
+
+
+class AccountAnswer(Answer):
+    """The signed-in user."""
+
+    id: UUID
+    email: str
+    roles: list[str]
+    permissions: list[str]
+    session_id: UUID
+    signed_in_at: datetime
+    verified_at: datetime
+
+
+class SessionAnswer(Answer):
+    """One live login; `id` is its public handle."""
+
+    id: UUID
+    created_at: datetime
+    seen_at: datetime
+    address: str
+    agent: str
+    current: bool
+
+
+class SessionsAnswer(Answer):
+    """The live logins, last used first."""
+
+    items: list[SessionAnswer]
+
+
+@blueprint.post("/auth/login")
+@public
+@operation
+def login(body: LoginBody) -> TokenAnswer:
+    """Sign in."""
+    opened = identity.with_password(
+        body.identifier,
+        body.password.get_secret_value(),
+        lifetime=timedelta(hours=state().limits.refresh_absolute_hours),
+        address=request.remote_addr or "",
+        agent=request.user_agent.string,
+    )
+    return TokenAnswer.of(refresh.first_pair(opened))
+
+
+@blueprint.post("/auth/refresh")
+@public
+@operation
+def exchange(body: RefreshBody) -> TokenAnswer:
+    """Exchange a refresh token, once, for a new pair."""
+    return TokenAnswer.of(refresh.exchange(body.refresh_token.get_secret_value()))
+
+
+@blueprint.post("/auth/logout")
+@login_required
+@operation
+def logout() -> None:
+    """End this login on the server: its access and refresh tokens are worth nothing from now on."""
+    refresh.revoke_family(current_user.session_id)
+    audit.record("logout", user_id=current_user.id, session_id=current_user.session_id)
+
+
+@blueprint.get("/auth/me")
+@login_required
+@operation
+def me() -> AccountAnswer:
+    """Who is signed in, with his roles as the database has them now."""
+    return AccountAnswer(
+        id=current_user.id,
+        email=current_user.email,
+        roles=sorted(current_user.roles),
+        permissions=sorted(current_user.permissions),
+        session_id=current_user.session_id,
+        signed_in_at=current_user.signed_in_at,
+        verified_at=current_user.verified_at,
+    )
+
+
+@blueprint.get("/auth/sessions")
+@login_required
+@operation
+def list_sessions() -> SessionsAnswer:
+    """One's own live logins."""
+    idle = timedelta(minutes=state().limits.refresh_idle_minutes)
+    rows = sessions.live_sessions(current_user.id, idle=idle)
+    return SessionsAnswer(
+        items=[
+            SessionAnswer(
+                id=row.id,
+                created_at=row.created_at,
+                seen_at=row.seen_at,
+                address=row.address,
+                agent=row.agent,
+                current=row.id == current_user.session_id,
+            )
+            for row in rows
+        ]
+    )
+
+
+@blueprint.delete("/auth/sessions/<uuid:session_id>")
+@login_required(fresh=True)
+@operation
+def end_session(session_id: UUID) -> None:
+    """End one of one's own logins; another user's is not there."""
+    if not sessions.end(session_id, current_user.id):
+        refuse(404, "ownership-404")
+    audit.record("session.ended", user_id=current_user.id, session_id=session_id)
+
+
+@blueprint.delete("/auth/sessions")
+@login_required(fresh=True)
+@operation
+def end_others() -> None:
+    """End all of one's own logins but this one."""
+    ended = sessions.end_all(current_user.id, but=current_user.session_id)
+    audit.record("session.ended_others", user_id=current_user.id, session_id=current_user.session_id, count=ended)
+
+
+@blueprint.get("/.well-known/jwks.json")
+@public
+def jwks() -> Response:
+    """The public keys, for whoever wants to verify an access token (RFC 7517)."""
+    shareable(request.environ)
+    caching = {"Cache-Control": f"public, max-age={JWKS_SECONDS}"}
+    return Response(json.dumps(keys.ring().jwks()), mimetype="application/jwk-set+json", headers=caching)

@@ -1,0 +1,243 @@
+"""Tokens are signed and verified by this service's own ring alone: each key has one algorithm, one name, one state.
+
+A verifier that lets the token bring its key, or choose how it is checked, accepts whatever an attacker signed himself.
+The ring is a JWK Set (RFC 7517) in the secret JWT_KEYS; a token's header only names a key of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias, cast
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from flask import current_app
+
+from .. import clock, log, strict_json
+from ..guards import weakness
+from ..secrets import SecretMissing
+from .verified import Verified
+
+SECRET: Final = "JWT_KEYS"  # noqa: S105  (a name, no value)
+EXTENSION: Final = "bastion.jwt.keys"
+KINDS: Final[Mapping[tuple[str, str], str]] = {("OKP", "Ed25519"): "EdDSA", ("EC", "P-256"): "ES256"}
+"""Kind of a key to the one algorithm that it signs by. Source: RFC 8037; RFC 7518, 3.4; ASVS 11.3.2."""
+STATES: Final = ("next", "active", "retired")
+LEEWAY: Final = 30  # seconds that two machines' clocks may differ; more would only lengthen a stolen token's life
+LONGEST_LIFE: Final = 900 + LEEWAY  # seconds: no access token lives longer, whatever exceptions.toml declares
+LOOK_SECONDS: Final = 10.0  # how soon a rotated secret is in use, without a restart
+PUBLISHED: Final = frozenset(
+    {
+        "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",  # RFC 8037, A; RFC 8032, 7.1, test 1
+        "PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw",  # RFC 8032, 7.1, test 2
+        "_FHNjmIYoaONpH7QAjDwWAgW7RO6MwOsXeuRFUiQgCU",  # RFC 8032, 7.1, test 3
+        "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",  # RFC 7517, A
+        "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",  # RFC 7515, A.3
+        "YP7UuiVanTHJYet0xjVtaMBJuJI7Yfps5mliLmDyn7Y",  # RFC 6979, A.2.5
+    }
+)
+"""`x` of keys whose private part everybody can read in a standard; people paste them from there."""
+
+PrivateKey: TypeAlias = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+PublicKey: TypeAlias = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
+_log = log.get_logger("bastion.jwt")
+
+
+class InvalidKeys(ValueError):
+    """The ring can't be used. `reasons` has each fault as the end of a sentence, without any value of it."""
+
+    def __init__(self, *reasons: str) -> None:
+        self.reasons = reasons
+        super().__init__("; ".join(reasons))
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of the ring: what signs, what verifies, and the public JWK that everybody may have."""
+
+    kid: str
+    algorithm: str
+    status: str
+    private: PrivateKey = field(repr=False)
+    public: PublicKey = field(repr=False)
+    jwk: Mapping[str, str]
+    retired_at: int | None = None
+
+    def verifies_at(self, moment: float, life: int) -> bool:
+        """Whether tokens by this key still count: a retired one's for `life` seconds, as long as its last ones live."""
+        return self.retired_at is None or moment <= self.retired_at + life
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """The keys by their names, the one that signs, and what was verified with them."""
+
+    keys: Mapping[str, Key]
+    active: Key
+    verified: Verified = field(default_factory=Verified, repr=False)
+
+    def jwks(self) -> dict[str, list[dict[str, str]]]:
+        """The public JWK Set: next, active and retired keys, none with a private member (RFC 7517, 5)."""
+        return {"keys": [dict(key.jwk) for key in self.keys.values()]}
+
+
+def parse(text: str) -> KeyRing:
+    """The ring that a JWK Set in JSON describes. Raises InvalidKeys with every fault."""
+    try:
+        listed = strict_json.loads(text.encode("utf-8", "surrogatepass")).get("keys")
+    except strict_json.InvalidJSON:
+        raise InvalidKeys("is no JWK Set in JSON") from None
+    if not isinstance(listed, list) or not 1 <= len(listed) <= 10:
+        raise InvalidKeys("is no JWK Set with 1 to 10 keys")
+    keys: dict[str, Key] = {}
+    faults: list[str] = []
+    for number, jwk in enumerate(listed, 1):
+        try:
+            key = _key(jwk)
+        except InvalidKeys as error:
+            faults += [f"key {number} {reason}" for reason in error.reasons]
+            continue
+        if key.kid in keys:
+            faults.append(f"key {number} is there twice")
+        keys[key.kid] = key
+    active = [key for key in keys.values() if key.status == "active"]
+    if not faults and len(active) != 1:
+        faults.append(f"has {len(active) or 'no'} active key{'s' if active else ''}; one key signs")
+    if faults:
+        raise InvalidKeys(*faults)
+    return KeyRing(MappingProxyType(keys), active[0])
+
+
+def _key(jwk: Any) -> Key:
+    """One private JWK, checked in full: kind, state, strength, and that its parts and its name belong together."""
+    if not isinstance(jwk, dict) or not all(isinstance(jwk.get(name), str) for name in ("kty", "crv", "d", "kid")):
+        raise InvalidKeys("is no private JWK with kty, crv, d and kid")
+    algorithm = KINDS.get((jwk["kty"], jwk["crv"]))
+    if algorithm is None:
+        raise InvalidKeys("is neither OKP with Ed25519 nor EC with P-256")
+    if jwk.get("alg") != algorithm:
+        raise InvalidKeys(f"has not the alg of its kind, {algorithm}")
+    status, retired_at = jwk.get("status"), jwk.get("retired_at")
+    if status not in STATES or (type(retired_at) is int) != (status == "retired"):
+        raise InvalidKeys("needs a status (next, active, or retired with retired_at in seconds)")
+    if fault := weakness(jwk["d"]):
+        raise InvalidKeys(fault)
+    private = _private(algorithm, jwk["d"])
+    parts = _public_parts(private)
+    if any(jwk.get(name) != parts.get(name) for name in ("x", "y")):
+        raise InvalidKeys("has a public part that does not belong to its private part")
+    if parts["x"] in PUBLISHED:
+        raise InvalidKeys("is printed in a standard, with its private part")
+    if jwk["kid"] != thumbprint(parts):
+        raise InvalidKeys("has a kid that is not its thumbprint (RFC 7638)")
+    public = MappingProxyType({**parts, "kid": jwk["kid"], "use": "sig", "alg": algorithm})
+    return Key(jwk["kid"], algorithm, status, private, private.public_key(), public, retired_at)
+
+
+def _private(algorithm: str, d: str) -> PrivateKey:
+    try:
+        data = urlsafe_b64decode(f"{d}=")
+        if algorithm == "EdDSA":
+            return ed25519.Ed25519PrivateKey.from_private_bytes(data)
+        return ec.derive_private_key(int.from_bytes(data), ec.SECP256R1())
+    except (ValueError, TypeError):
+        raise InvalidKeys("has a d that is no private key of its kind") from None
+
+
+def _public_parts(private: PrivateKey) -> dict[str, str]:
+    """The members of the public key that its thumbprint is made of."""
+    if isinstance(private, ed25519.Ed25519PrivateKey):
+        return {"crv": "Ed25519", "kty": "OKP", "x": _text(private.public_key().public_bytes_raw())}
+    point = private.public_key().public_numbers()
+    return {"crv": "P-256", "kty": "EC", "x": _text(point.x.to_bytes(32)), "y": _text(point.y.to_bytes(32))}
+
+
+def thumbprint(parts: Mapping[str, str]) -> str:
+    """The name of a key: SHA-256 of its public members, so that no two keys share one (RFC 7638, 3)."""
+    members = json.dumps(dict(parts), separators=(",", ":"), sort_keys=True)
+    return _text(hashlib.sha256(members.encode()).digest())
+
+
+def _text(value: bytes) -> str:
+    return urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+# --- making and turning the ring --------------------------------------------------------------------------------
+
+
+def generate(algorithm: str = "EdDSA", *, status: str = "active") -> dict[str, Any]:
+    """A new private JWK for `EdDSA` or `ES256`. It is a secret: write it where the secrets are, and nowhere else."""
+    private: PrivateKey
+    if algorithm == "EdDSA":
+        private = ed25519.Ed25519PrivateKey.generate()
+        d = private.private_bytes_raw()
+    else:
+        private = ec.generate_private_key(ec.SECP256R1())
+        d = private.private_numbers().private_value.to_bytes(32)
+    parts = _public_parts(private)
+    return {**parts, "kid": thumbprint(parts), "use": "sig", "alg": algorithm, "status": status, "d": _text(d)}
+
+
+def new_ring(algorithm: str = "EdDSA") -> str:
+    """The JSON text of a ring with one new active key, for the secret JWT_KEYS."""
+    return json.dumps({"keys": [generate(algorithm)]})
+
+
+def rotated(text: str) -> str:
+    """The ring one step on, as the text of the secret. Raises InvalidKeys.
+
+    First a `next` key is added, which verifiers learn from the JWKS; wait at least the JWKS's 300 s. The step after
+    makes it active and retires the one before, which verifies while its tokens may live and goes at a later step.
+    """
+    ring, moment = parse(text), int(clock.seconds())
+    listed: list[dict[str, Any]] = [
+        jwk
+        for jwk in strict_json.loads(text.encode())["keys"]
+        if ring.keys[jwk["kid"]].verifies_at(moment, LONGEST_LIFE)
+    ]
+    waiting = [jwk for jwk in listed if jwk["status"] == "next"]
+    if not waiting:
+        return json.dumps({"keys": [*listed, generate(ring.active.algorithm, status="next")]})
+    for jwk in listed:
+        if jwk["status"] == "active":
+            jwk.update(status="retired", retired_at=moment)
+    waiting[0]["status"] = "active"
+    return json.dumps({"keys": listed})
+
+
+# --- the ring in force ------------------------------------------------------------------------------------------
+
+
+class Keys:
+    """The ring in force. The secret is read again every 10 s; a text that can't be used leaves the ring as it was."""
+
+    def __init__(self, read: Callable[[], str]) -> None:
+        self._read = read
+        self._text = read()
+        self._ring = parse(self._text)
+        self._looked_at = clock.seconds()
+
+    def ring(self) -> KeyRing:
+        """The ring, with at most 10 s delay after a rotation."""
+        moment = clock.seconds()
+        if not 0 <= moment - self._looked_at < LOOK_SECONDS:
+            self._looked_at = moment
+            self._look()
+        return self._ring
+
+    def _look(self) -> None:
+        try:
+            text = self._read()
+            if text != self._text:
+                self._ring, self._text = parse(text), text
+        except (SecretMissing, InvalidKeys) as error:
+            _log.error("key_ring_not_changed", error=type(error).__name__)
+
+
+def ring() -> KeyRing:
+    """The ring of the current app."""
+    return cast("Keys", current_app.extensions[EXTENSION]).ring()

@@ -1,0 +1,126 @@
+"""A refresh token is good for one exchange; whoever comes second with it, thief or owner, ends the login for both.
+
+A copied refresh token would otherwise open the account for as long as the thief likes. Which of two comes first is
+decided by the database, in one conditional UPDATE, and the end of the login is committed before the refusal. Source:
+RFC 9700, 4.14.2; ASVS 10.4.5.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, NoReturn
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
+
+from .. import audit
+from ..clock import now
+from ..database import connect, transaction
+from ..errors import refuse
+from ..identity.models import AuthSession, RefreshToken, User
+from ..identity.sessions import TOKEN_BYTES, Opened, digest
+from ..state import state
+from .settings import settings
+from .tokens import issue_access_token, lifetime
+
+INVALID_TOKEN: Final = (("WWW-Authenticate", 'Bearer error="invalid_token"'),)  # RFC 6750, 3.1
+_r, _s, _u = RefreshToken.__table__.c, AuthSession.__table__.c, User.__table__.c
+_LOGIN_LIVES: Final = exists().where(
+    _s.id == _r.session_id,
+    _s.revoked_at.is_(None),
+    _s.expires_at > bindparam("moment"),
+    _u.id == _s.user_id,
+    _u.active,
+)
+_SPEND: Final = (
+    update(RefreshToken)
+    .where(
+        _r.token_hash == bindparam("spent"),
+        _r.used_at.is_(None),
+        _r.created_at > bindparam("alive_since"),
+        _LOGIN_LIVES,
+    )
+    .values(used_at=bindparam("moment"))
+)
+_FAMILY: Final = (
+    select(_r.session_id, _r.used_at, _s.user_id, _s.expires_at)
+    .join_from(RefreshToken.__table__, AuthSession.__table__, _s.id == _r.session_id)
+    .where(_r.token_hash == bindparam("wanted"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What a client gets for a login or an exchange; `expires_in` are the access token's seconds."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+
+
+def first_pair(opened: Opened) -> Pair:
+    """The tokens of a login that has just begun."""
+    with transaction() as connection:
+        refresh_token = _issue(connection, opened.id)
+    return _pair(opened.user_id, opened.id, refresh_token, None)
+
+
+def exchange(token: str) -> Pair:
+    """Spend a refresh token for a new pair. 401 for one that is unknown, used, too old, or of an ended login."""
+    moment = now()
+    alive_since = moment - timedelta(minutes=state().limits.refresh_idle_minutes)
+    values = {"spent": digest(token), "alive_since": alive_since, "moment": moment}
+    with transaction() as connection:
+        spent = connection.execute(_SPEND, values).rowcount == 1  # first, so that the row's lock decides every race
+        if spent:
+            family = connection.execute(_FAMILY, {"wanted": values["spent"]}).one()
+            connection.execute(update(AuthSession).where(_s.id == family.session_id).values(seen_at=moment))
+            refresh_token = _issue(connection, family.session_id)
+    if not spent:
+        _refuse(digest(token))
+    return _pair(family.user_id, family.session_id, refresh_token, family.expires_at)
+
+
+def _issue(connection: Connection, session_id: UUID) -> str:
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    connection.execute(insert(RefreshToken).values(token_hash=digest(token), session_id=session_id, created_at=now()))
+    return token
+
+
+def _pair(user_id: UUID, session_id: UUID, refresh_token: str, ends_at: datetime | None) -> Pair:
+    access_token = issue_access_token(user_id, session_id, ends_at)
+    return Pair(access_token, refresh_token, lifetime(int(now().timestamp()), ends_at))
+
+
+def _refuse(token_hash: bytes) -> NoReturn:
+    """Say 401, the same for every reason; for a used token end its login first."""
+    with connect() as connection:
+        family = connection.execute(_FAMILY, {"wanted": token_hash}).one_or_none()
+    if family is None:
+        refuse(401, "refresh-one-use", headers=INVALID_TOKEN)
+    if family.used_at is None:  # too old, or the login has ended
+        refuse(401, "refresh-lifetimes", headers=INVALID_TOKEN)
+    race = settings().refresh_race_seconds
+    if race and now() - family.used_at < timedelta(seconds=race):  # its own client, twice, on a bad line
+        refuse(401, "refresh-one-use", headers=INVALID_TOKEN)
+    if revoke_family(family.session_id):
+        audit.record(
+            "token.refresh_reuse",
+            user_id=family.user_id,
+            session_id=family.session_id,
+            family=str(family.session_id),
+        )
+    refuse(401, "refresh-reuse-revokes-family", headers=INVALID_TOKEN)
+
+
+def revoke_family(session_id: UUID) -> bool:
+    """End a login with all its refresh tokens, in a transaction of its own; whether it was this call that ended it."""
+    moment = now()
+    with transaction() as connection:
+        connection.execute(
+            update(RefreshToken).where(_r.session_id == session_id, _r.used_at.is_(None)).values(used_at=moment)
+        )
+        ended = update(AuthSession).where(_s.id == session_id, _s.revoked_at.is_(None)).values(revoked_at=moment)
+        return connection.execute(ended).rowcount == 1

@@ -1,0 +1,146 @@
+"""What a client sends is declared, with type, length and allowed values; what is not declared is refused.
+
+A `"1"` that becomes 1, a field that nobody expected, or a character that reorders what is read gets past every check
+that was written for something else. Source: ASVS 1.3, 2.2, 15.3.5.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Generic, Self, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from ..database.queries import LARGEST_NUMBER, Page
+
+MOST_FAULTS: Final = 20  # told in one answer; a list of a thousand wrong items must not make a huge one
+LONGEST_TEXT: Final = 1_000  # characters of a text field that declares no max_length
+LONGEST_SEARCH: Final = 100
+_BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_LINES: Final = frozenset("\n\r\t")
+# Messages of pydantic that hold numbers and names of the schema, and nothing of what was sent.
+_TELLABLE: Final = frozenset(
+    """missing string_type string_too_short string_too_long bool_type int_type float_type list_type dict_type
+    greater_than greater_than_equal less_than less_than_equal literal_error enum uuid_type datetime_type date_type
+    plain_text whole_number value_error""".split()  # noqa: SIM905
+)
+
+
+class Lines:
+    """Marks a field whose text may have several lines."""
+
+
+Text = Annotated[str, Lines()]
+"""A text of several lines: line breaks and tabs may be in it. A plain `str` is one line."""
+
+
+def _whole_number(value: object) -> object:
+    # pydantic would also take " 1", "+1", "1.0" and "1_0" for 1.
+    if isinstance(value, str) and not (value.isascii() and value.isdigit() and len(value) <= 10):
+        raise PydanticCustomError("whole_number", "Use a whole number.")
+    return value
+
+
+PageNumber = Annotated[int, Field(ge=1, le=LARGEST_NUMBER), BeforeValidator(_whole_number)]
+"""The number of a page in a query: 1 to 2**31-1, in plain digits."""
+SearchText = Annotated[str, Field(max_length=LONGEST_SEARCH)]
+"""What to search for: one line of at most 100 characters."""
+
+
+class _Sent(BaseModel):
+    """What both kinds of input share: nothing undeclared, and no text that can't be shown safely."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, str_max_length=LONGEST_TEXT)
+
+    @field_validator("*")
+    @classmethod
+    def _plain_text(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields.get(info.field_name or "")
+        lines = field is not None and any(isinstance(mark, Lines) for mark in field.metadata)
+        for text in _texts(value):
+            _refuse_odd_characters(text, _LINES if lines else frozenset())
+        return value
+
+
+class Schema(_Sent):
+    """Base of every body: strict types, so `"1"` is no 1 and `true` no 1. Use SecretStr for what must not be shown."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class Query(_Sent):
+    """Base of every query string: each parameter at most once, none that is not declared."""
+
+
+class Answer(BaseModel):
+    """Base of every answer: only what it declares leaves, whatever the row behind it holds."""
+
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+    @classmethod
+    def of(cls, row: object) -> Self:
+        """The declared fields, read from the attributes of a row."""
+        return cls.model_validate(row)
+
+
+A = TypeVar("A", bound=Answer)
+
+
+class PageAnswer(Answer, Generic[A]):
+    """One page of a list: its items, its number from 1 on, and how many pages and items there are."""
+
+    items: list[A]
+    page: int
+    pages: int
+    total: int
+
+    @classmethod
+    def of_page(cls, page: Page[Any]) -> Self:
+        """What `page_of` found, with the declared fields of its items."""
+        return cls.model_validate(page)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _texts(name)
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            yield from _texts(item)
+
+
+def _refuse_odd_characters(text: str, allowed: frozenset[str]) -> None:
+    if text.isascii() and text.isprintable():
+        return
+    for character in text:
+        control = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+        if character in _BIDI or (control and character not in allowed):
+            raise PydanticCustomError("plain_text", "This text holds characters that can't be shown safely.")
+
+
+def faults_of(error: ValidationError, *, in_query: bool) -> list[dict[str, str]]:
+    """Where the input is wrong (RFC 6901 pointer, or parameter) and what it must be; never what it was."""
+    found: list[dict[str, str]] = []
+    for fault in error.errors(include_input=False, include_url=False, include_context=False)[:MOST_FAULTS]:
+        kind, place = fault["type"], fault["loc"]
+        if kind == "extra_forbidden":  # its name is the client's: point to where it stood
+            place, detail = place[:-1], "There is a field that is not known."
+        else:
+            detail = fault["msg"].removeprefix("Value error, ") if kind in _TELLABLE else "This value is not valid."
+        if in_query:
+            found.append({"parameter": str(place[0]) if place else "", "detail": detail})
+        else:
+            found.append({"pointer": _pointer(place), "detail": detail})
+    return found
+
+
+def _pointer(place: tuple[int | str, ...]) -> str:
+    """A JSON pointer as a URI fragment, as in `#/lines/0/amount` (RFC 6901, 6; RFC 9457, 3)."""
+    parts = (quote(str(part).replace("~", "~0").replace("/", "~1"), safe="~!$&'()*+,;=:@") for part in place)
+    return "#" + "".join(f"/{part}" for part in parts)

@@ -1,0 +1,114 @@
+"""Signing in as an attacker does it: with any identifier and password, from any address, and seeing what came of it.
+
+It stops proofs of login and throttle from knowing one style alone, and from waiting for hashes that prove nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from .service import AUTH
+
+if TYPE_CHECKING:
+    from .running import Service, User
+    from .wire import BaseClient, Response
+
+PATH = {"session": "/login", "jwt": "/auth/login"}[AUTH]
+SIGNED_IN = {"session": 303, "jwt": 200}[AUTH]
+"""What the right password is answered with."""
+WRONG = "not the password of anybody here"
+UNKNOWN = "user-00000000@example.com"  # as long as the addresses that the harness makes
+_OWN = re.compile(r"(?<=nonce-)[\w+/=-]+|(?<=nonce=\")[^\"]+|(?<=name=\"csrf_token\")([^>]*?value=)\"[^\"]*\"")
+
+
+def attempt(client: BaseClient, identifier: str, password: str) -> Response:
+    """Send these to the login as they are; the rest of the request is honest."""
+    return client.post(PATH, {"identifier": identifier, "password": password})
+
+
+def cheap_hash(password: str) -> str:
+    """An Argon2id string of the smallest parameters: it verifies as others do, and takes no time."""
+    from argon2 import PasswordHasher
+
+    return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(password.encode())
+
+
+def cheap_user(service: Service, email: str | None = None, **more: Any) -> User:
+    """A user whose password is compared quickly, for proofs of what happens before and after that."""
+    made = service.user(email, **more)
+    if made.password:
+        store(service, made, cheap_hash(made.password))
+    return made
+
+
+def store(service: Service, user: User, text: str) -> None:
+    """Write this as the user's password hash, as whoever can write to the database might."""
+    service.rows("UPDATE auth_user SET password_hash = :text WHERE email = :email", text=text, email=user.email)
+
+
+def stored(service: Service, email: str) -> str:
+    """What the database holds of this account's password."""
+    [(text,)] = service.rows("SELECT password_hash FROM auth_user WHERE email = :email", email=email)
+    return str(text)
+
+
+def sessions_of(service: Service, user: User) -> int:
+    """How many sessions were ever opened for this user: the evidence of a login, in both styles."""
+    statement = (
+        "SELECT count(*) FROM auth_session JOIN auth_user ON auth_user.id = auth_session.user_id"
+        " WHERE auth_user.email = :email"
+    )
+    return int(service.rows(statement, email=user.email)[0][0])
+
+
+def seen_by_client(answer: Response, identifier: str) -> dict[str, Any]:
+    """All of an answer but what is new in each: request id, nonce, form token and the address that was typed."""
+
+    def same(text: str) -> str:
+        text = text.replace(answer.request_id or "\0", "<request id>").replace(identifier, "<identifier>")
+        return _OWN.sub("<own>", text)
+
+    headers = [
+        (name.lower(), same(value)) for name, value in answer.headers if name.lower() not in ("date", "set-cookie")
+    ]
+    cookies = [(cookie.name, sorted(cookie.attributes)) for cookie in answer.set_cookies]
+    return {"status": answer.status, "headers": headers, "cookies": cookies, "body": same(answer.text)}
+
+
+def causes(service: Service, *, cheap: bool) -> dict[str, tuple[str, str]]:
+    """Why a login fails, each with the address and the password that are sent."""
+    from .running import PASSWORD
+
+    make: Any = (lambda **more: cheap_user(service, **more)) if cheap else service.user
+    known, disabled, without, deleted = make(), make(active=False), make(password=None), make()
+    service.rows("DELETE FROM auth_user WHERE email = :email", email=deleted.email)
+    return {
+        "wrong password": (known.email, WRONG),
+        "unknown": (UNKNOWN, PASSWORD),
+        "disabled": (disabled.email, PASSWORD),
+        "no password": (without.email, PASSWORD),
+        "deleted": (deleted.email, PASSWORD),
+    }
+
+
+class HashSpy:
+    """Stands before the service's hasher and keeps each string that a password was compared with.
+
+    `quick` leaves out the work for accounts that have no hash; the service still asks for it, and that is seen.
+    """
+
+    def __init__(self, service: Service, *, quick: bool = False) -> None:
+        passwords = service.module("state").state_of(service.app).passwords
+        self.compared: list[str] = []
+        self._real = passwords._hasher
+        self._dummy = passwords._dummy if quick else None
+        passwords._hasher = self
+
+    def verify(self, target: str, password: bytes) -> bool:
+        from argon2.exceptions import VerifyMismatchError
+
+        self.compared.append(target)
+        if target == self._dummy:
+            raise VerifyMismatchError
+        return bool(self._real.verify(target, password))

@@ -1,0 +1,269 @@
+"""Attacks on the policy of pages: markup that somebody smuggled in must be able to do nothing at all.
+
+The policy is taken apart and compared whole, and each page is parsed for what the policy would block.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+from .. import header_table
+from ..harness import edit, harm, insert, protects, refused, works
+from ..header_table import NONCE, directives
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from ..running import Service
+    from ..session_client import Client
+    from ..wire import Response
+
+PAGE_WITH_SCRIPT = """{% extends "bastion/base.html" %}
+{% block content %}<script nonce="{{ csp_nonce() }}" src="/static/probe.js"></script>{% endblock %}"""
+LOADED = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "object": "data"}
+
+
+class Page(HTMLParser):
+    """A page taken apart: its elements with their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name.lower(): value or "" for name, value in attrs}))
+
+    def nonces(self) -> list[str]:
+        return [attributes.get("nonce", "") for tag, attributes in self.elements if tag == "script"]
+
+    def addresses(self) -> list[str]:
+        """What a browser loads by itself."""
+        return [found[LOADED[tag]] for tag, found in self.elements if tag in LOADED and LOADED[tag] in found]
+
+    def blocked(self, nonce: str) -> list[str]:
+        """What the policy does not let run or load, or would have to be loosened for."""
+        return [*self._blocked(nonce)]
+
+    def _blocked(self, nonce: str) -> Iterator[str]:
+        for tag, attributes in self.elements:
+            if tag == "style" or (tag == "script" and attributes.get("nonce") != nonce) or tag in ("object", "base"):
+                yield f"<{tag}>"
+            for name, value in attributes.items():
+                if name == "style" or name.startswith("on") or value.strip().lower().startswith("javascript:"):
+                    yield f"<{tag} {name}={value[:60]!r}>"
+        yield from (f"loads {address}" for address in self.addresses() if not is_own(address))
+
+
+def is_own(address: str) -> bool:
+    return address.startswith("/") and not address.startswith("//")
+
+
+def nonce_of(answer: Response) -> str:
+    """The nonce in the policy of this answer."""
+    found = NONCE.search(answer.header("Content-Security-Policy") or "")
+    assert found is not None, "the policy has no nonce of 128 bits"
+    return found[1]
+
+
+def links(page: Page) -> list[str]:
+    """Where the page leads within the service."""
+    return [found["href"].partition("#")[0] for tag, found in page.elements if tag == "a" and is_own(found.get("href", ""))]
+
+
+def pages(client: Client, *first: str) -> dict[str, Response]:
+    """Every page that a person reaches by following links from `first`, the team's included."""
+    waiting, found = [*first], {}
+    while waiting:
+        path = waiting.pop()
+        if path and path not in found and len(found) < 100:
+            found[path] = answer = client.get(path)
+            waiting += links(Page(answer.text)) if answer.mimetype == "text/html" else []
+            waiting += [answer.location] if answer.location and is_own(answer.location) else []
+    return found
+
+
+def adds_answers(service: Service) -> None:
+    """Views that move on with a body, that fail, and that show what somebody wrote."""
+
+    def add(app: Flask) -> None:
+        from flask import redirect, render_template_string
+
+        public: Any = service.module().public
+
+        def raises() -> Any:
+            raise RuntimeError("the view fails")
+
+        def shows() -> Any:
+            return render_template_string(PAGE_WITH_SCRIPT)
+
+        app.add_url_rule("/probe/moves", "probe_moves", public(lambda: redirect("/elsewhere")))
+        app.add_url_rule("/probe/raises", "probe_raises", public(raises))
+        app.add_url_rule("/probe/script", "probe_script", public(shows))
+
+    service.adds(add)
+
+
+@protects(
+    "csp-html-exact",
+    inline=edit("edge/headers.py", "f\"script-src 'nonce-{nonce}'\"", "f\"script-src 'unsafe-inline' 'nonce-{nonce}'\""),
+    frames=edit(
+        "edge/headers.py",
+        "        \"frame-ancestors 'none'\",\n        \"base-uri 'none'\",\n        \"object-src 'none'\",\n",
+        "        \"base-uri 'none'\",\n        \"object-src 'none'\",\n",
+    ),
+)
+def test_no_page_has_a_policy_that_lets_more_than_its_own_files_in(service: Service) -> None:
+    adds_answers(service)
+    client = service.client(service.user()).login()
+    form = service.client().get("/login")
+    works('name="csrf_token"' in form.text, "the login page shows its form")
+    assert nonce_of(form) == NONCE.findall(form.header("Content-Security-Policy") or "")[0]
+
+    answers = {"login": form, **pages(client, "/", "/account")}
+    for path in ("/probe/moves", "/probe/raises", "/probe/script", "/missing"):
+        answers[path] = client.get(path)
+    answers["no token"] = client.post("/logout", {"csrf_token": "wrong"})
+    answers["bad host"] = client.get("/account", headers={"Host": "evil.example"})
+    shown = {name: answer for name, answer in answers.items() if answer.mimetype == "text/html"}
+    expected = header_table.page_policy(service)
+    harm(
+        {
+            name: policies
+            for name, answer in shown.items()
+            if [directives(policy) for policy in (policies := answer.headers_named("Content-Security-Policy"))] != [expected]
+        },
+        "a page left with another policy",
+    )
+    assert {name: shown[name].status for name in ("/account", "/probe/moves", "/probe/raises", "/missing", "bad host")} == {
+        "/account": 200,
+        "/probe/moves": 302,
+        "/probe/raises": 500,
+        "/missing": 404,
+        "bad host": 400,
+    }
+    assert len(shown) >= 9
+    assert {answer.header("Reporting-Endpoints") for answer in shown.values()} == {'csp="/csp-report"'}
+
+
+@protects(
+    "csp-html-exact",
+    script=edit("edge/headers.py", "nonce = environ[_NONCE] = secrets.token_hex(16)", "nonce = secrets.token_hex(16)"),
+)
+def test_no_script_runs_but_one_with_the_nonce_of_its_own_answer(service: Service) -> None:
+    adds_answers(service)
+    client = service.client(service.user()).login()
+    answers = [client.get("/probe/script") for _ in range(3)]
+    works([answer.status for answer in answers] == [200, 200, 200], "a page with a script is shown")
+    nonces = [nonce_of(answer) for answer in answers]
+    works(len(set(nonces)) == 3, "each answer has another nonce, so none can be copied from an earlier page")
+    works(len(nonces[0]) == 32, "of 128 bits")
+
+    found = [Page(answer.text).nonces() for answer in answers]
+    harm(found != [[nonce] for nonce in nonces], "a page's own script does not run: somebody will loosen the policy")
+    assert [Page(answer.text).blocked(nonce) for answer, nonce in zip(answers, nonces, strict=True)] == [[], [], []]
+
+
+@protects(
+    "csp-html-exact",
+    handler=edit("session/templates/bastion/base.html", '<main id="main" tabindex="-1">', '<main id="main" tabindex="-1" onclick="go()">'),
+)  # fmt: skip
+def test_no_page_holds_anything_that_its_policy_blocks(service: Service) -> None:
+    probe = service.adds_probe()
+    user = service.user()
+    client = service.client(user).login()
+    item = probe.add(user, "<script>alert(1)</script>", "<img src=x onerror=alert(1)>")
+    form = service.client().get("/login")
+    works('name="csrf_token"' in form.text, "the login page shows its form")
+    loaded = Page(form.text).addresses()
+    works("/static/bastion/bastion.css" in loaded, "it asks for its stylesheet")
+    sheet = client.get("/static/bastion/bastion.css")
+    works((sheet.status, sheet.mimetype) == (200, "text/css"), "the stylesheet loads")
+
+    client.post("/account/sessions/end-others")  # leaves a message for the next page
+    answers = {"login": form, **pages(client, "/", "/account", "/probe", f"/probe/{item}")}
+    answers["wrong input"] = client.post("/probe", {"title": ""})
+    answers["failure"] = client.get("/missing")
+    shown = {name: answer for name, answer in answers.items() if answer.mimetype == "text/html"}
+    harm(
+        {name: found for name, answer in shown.items() if (found := Page(answer.text).blocked(nonce_of(answer)))},
+        "a page needs what the policy forbids, so one of both has to give way",
+    )
+    assert len(shown) >= 7
+    assert f"/probe/{item}" in shown
+    assert "&lt;script&gt;" in shown[f"/probe/{item}"].text
+    assert shown["wrong input"].status == 422
+
+
+@protects("csp-html-exact")
+def test_only_images_may_come_from_an_origin_that_an_exception_names(service: Service) -> None:
+    headers = service.module("edge.headers")
+    own = directives(headers.page_policy("0" * 32))
+    works(own == header_table.PAGE_POLICY, "without an exception the policy is the table's")
+
+    widened = directives(headers.page_policy("0" * 32, ("https://images.example",)))
+    harm(
+        [name for name in own if name != "img-src" and widened[name] != own[name]],
+        "an exception for images loosened something else",
+    )
+    assert widened == {**own, "img-src": "'self' https://images.example"}
+
+
+# --- reports ---------------------------------------------------------------------------------------------------
+
+
+def report(number: int) -> dict[str, Any]:
+    body = {"documentURL": f"https://app.example/{number}?secret=1", "effectiveDirective": "img-src"}
+    return {"type": "csp-violation", "body": body}
+
+
+def sends(client: Client, document: object, content_type: str = "application/reports+json") -> Response:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return client.post("/csp-report", body=body, content_type=content_type, headers={"Sec-Fetch-Site": "cross-site"})
+
+
+def logged(answer: Response) -> list[dict[str, Any]]:
+    return [event for event in answer.events if event["event"] == "csp_violation"]
+
+
+@protects("csp-html-exact")
+def test_no_report_is_larger_or_of_another_kind_than_browsers_send(service: Service) -> None:
+    client = service.client()
+    passed = sends(client, [report(1)])
+    works((passed.status, [event["page"] for event in logged(passed)]) == (204, ["https://app.example/1"]), "one is kept")
+
+    answers = {
+        "another type": sends(client, report(1), "text/plain"),
+        "a form": sends(client, b"a=1", "application/x-www-form-urlencoded"),
+        "too long": sends(client, [{"body": {"documentURL": "x" * 16_384}}]),
+    }
+    harm([event for answer in answers.values() for event in logged(answer)], "a report of this kind was kept")
+    refused(answers["another type"], 415, "csp-html-exact")
+    refused(answers["a form"], 415, "csp-html-exact")
+    refused(answers["too long"], 413, "csp-html-exact")
+
+
+@protects(
+    "json-strict",
+    reports=edit("session/csp_report.py", "strict_json.loads(data, top=list, most=MOST)", "strict_json.loads(data, top=list)"),
+)  # fmt: skip
+def test_no_more_than_twenty_reports_are_read_at_once(service: Service) -> None:
+    client = service.client()
+    passed = sends(client, [report(number) for number in range(20)])
+    works((passed.status, len(logged(passed))) == (204, 20), "twenty are kept")
+    single = sends(client, {"csp-report": {"document-uri": "https://app.example/"}}, "application/csp-report")
+    works((single.status, len(logged(single))) == (204, 1), "so is the older form, one alone")
+
+    many = sends(client, [report(number) for number in range(21)])
+    harm(logged(many), "the twenty-first came through")
+    refused(many, 400, "json-strict")
+    for document in ({"body": {}}, b"[] []", b'[{"body": {}, "body": {}}]', b"[" * 200_00):
+        refused(sends(client, document), 413 if len(str(document)) > 16_384 else 400, reason_of(document))
+
+
+def reason_of(document: object) -> str:
+    return "csp-html-exact" if len(str(document)) > 16_384 else "json-strict"

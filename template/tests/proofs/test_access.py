@@ -1,0 +1,292 @@
+"""Deny by default: no route without a rule, and no view for whom its rule does not name.
+
+The walks cover every route that the team adds later; a view that is walked over is replaced by one that only records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .harness import edit, harm, insert, protects, refused, works
+from .routes import routes, stubbed
+from .service import AUTH
+
+if TYPE_CHECKING:
+    from .running import Service
+    from .wire import Response
+
+NOT_SIGNED_IN = {"session": 303, "jwt": 401}[AUTH]
+ADMINISTRATOR = "proof-administrator"
+PERMISSION = "proof.administer"
+EVERY_METHOD = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+NO_VIEW_WILL_RUN = "    if request.endpoint is None:  # 404 or 405: no view will run\n"
+SEAL = edit(
+    "access.py",
+    "    if faults := [*_faults(app, endpoints)]:\n",
+    "    state_of(app).rules = {name: (*marks_of(app.view_functions[name]), Rule())[0] for name in endpoints}\n"
+    "    return\n"
+    "    if faults := [*_faults(app, endpoints)]:\n",
+)
+
+
+def grant(service: Service, monkeypatch: pytest.MonkeyPatch, role: str, permissions: Iterable[str]) -> None:
+    """Name one more role in the team's settings, beside those that are there."""
+    settings = type(service.module("state").state_of(service.app).team)
+    monkeypatch.setattr(settings, "roles", {**settings.roles, role: frozenset(permissions)})
+
+
+@protects("deny-by-default", guard=edit("access.py", NO_VIEW_WILL_RUN, "    if True:\n"))
+def test_no_view_runs_for_a_stranger_unless_it_is_marked_public(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walked = routes(service)
+    assert len(walked) >= 20
+    assert ("bastion.logout", "POST") in {route.name for route in walked}
+    grant(service, monkeypatch, ADMINISTRATOR, {name for route in walked for name in route.access.permissions})
+    right_user = service.user(roles=(ADMINISTRATOR,))
+    for number, route in enumerate(walked):
+        address = f"192.0.2.{number % 250 + 1}"
+        with stubbed(service, route.endpoint) as ran:
+            if route.access.public:
+                answer = service.client(address=address).send(route.method, route.path)
+            else:
+                answer = service.client(right_user, address).login().send(route.method, route.path)
+            works(answer.status == 200, f"{route} answers the right visitor")
+            works(ran or route.method == "OPTIONS", f"{route} runs for the right visitor")
+    protected = [route for route in walked if not route.access.public]
+    assert len(protected) >= 8
+    for number, route in enumerate(protected):
+        with stubbed(service, route.endpoint) as ran:
+            answer = service.client(address=f"198.51.100.{number % 250 + 1}").send(route.method, route.path)
+            harm(ran, f"{route} ran for somebody who is not signed in")
+            assert answer.status == NOT_SIGNED_IN, str(route)
+
+
+@protects("deny-by-default", options=edit("access.py", NO_VIEW_WILL_RUN, "    if request.method == 'OPTIONS':\n"))
+def test_neither_head_nor_options_is_a_way_round_the_rule(service: Service) -> None:
+    seen = service.adds_route("/probe", methods=("GET", "HEAD", "OPTIONS"))
+    signed_in = service.client(service.user()).login()
+    for method in ("GET", "HEAD", "OPTIONS"):
+        works(signed_in.send(method, "/probe").status == 200, f"{method} reaches the view for a signed-in user")
+    works(seen == ["GET", "HEAD", "OPTIONS"], "the view runs for each method")
+    seen.clear()
+    for method in ("OPTIONS", "HEAD", "GET"):
+        answer = service.client().send(method, "/probe")
+        harm(seen, f"an anonymous {method} ran the view")
+        assert answer.status == NOT_SIGNED_IN, method
+
+
+@protects(
+    "deny-by-default",
+    late=edit("access.py", '        refuse(403, "deny-by-default")\n', "        return None\n"),
+)
+def test_a_route_that_is_added_after_the_start_runs_for_nobody(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = service.adds_route("/probe", mark=("proof.administer",))
+    grant(service, monkeypatch, ADMINISTRATOR, {PERMISSION})
+    user, administrator = service.user(), service.user(roles=(ADMINISTRATOR,))
+    late: list[str] = []
+
+    def view() -> str:
+        late.append("ran")
+        return "ran"
+
+    # Before the first request, when Flask still takes routes: one without a mark, and one that is marked too late.
+    service.app.add_url_rule("/late", "late", view)
+    service.app.add_url_rule("/late-but-public", "late_but_public", service.module().public(lambda: view()))
+    works(service.client(administrator).login().get("/probe").status == 200, "a route with a rule answers")
+    works(seen == ["GET"], "its view runs")
+    for visitor in (service.client(), service.client(user).login(), service.client(administrator).login()):
+        for path in ("/late", "/late-but-public"):
+            answer = visitor.get(path)
+            harm(late, f"{path} ran though it was added after the seal")
+            refused(answer, 403, "deny-by-default")
+
+
+def bare() -> str:
+    """A view that somebody forgot to mark."""
+    return "open"
+
+
+@protects("deny-by-default", seal=SEAL)
+def test_a_view_without_exactly_one_rule_stops_the_start_by_name_file_and_line(service: Service) -> None:
+    from flask import Blueprint
+    from flask.views import MethodView
+
+    bastion = service.module()
+
+    class Bare(MethodView):
+        def get(self) -> str:
+            return "open"
+
+    shop = Blueprint("shop", __name__, static_folder=".", static_url_path="/shop/static")
+    works(service.start().app, "a service starts whose every route has one rule")
+    additions: dict[str, tuple[Any, str]] = {
+        "bare": (lambda app: app.add_url_rule("/bare", "bare", bare), "has no access rule"),
+        "class": (lambda app: app.add_url_rule("/class", "class", Bare.as_view("class")), "has no access rule"),
+        "shop.static": (lambda app: app.register_blueprint(shop), "has no access rule"),
+        "doubly": (
+            lambda app: app.add_url_rule("/doubly", "doubly", bastion.public(bastion.login_required(lambda: "open"))),
+            "has 2 access rules",
+        ),
+    }
+    for endpoint, (add, fault) in additions.items():
+        service._additions[:] = [add]
+        started = service.start()
+        harm(started.app is not None, f"the service started with {endpoint}, a route that {fault}")
+        assert len(started.reasons) == 1
+        assert f"{endpoint!r}" in started.reasons[0]
+        assert fault in started.reasons[0]
+        if endpoint == "bare":
+            assert f"{bare.__code__.co_filename}:{bare.__code__.co_firstlineno}" in started.reasons[0]
+
+
+@protects(
+    "deny-by-default",
+    table=edit(
+        "access.py",
+        '        path = rule.rule.replace("|", "\\\\|")\n',
+        '        path = rule.rule.replace("|", "\\\\|")\n        if state_of(app).rules[rule.endpoint].public:\n'
+        "            continue\n",
+    ),
+)
+def test_no_route_is_opened_without_a_line_in_the_reviewed_table(service: Service) -> None:
+    access = service.module("access")
+    service.adds_route("/opened", mark="public")
+    service.adds_route("/closed", mark="login_required")
+    table = access.document(service.app)
+    works("| `/closed` | GET | login |" in table, "a protected route is in the table")
+    harm("| `/opened` | GET | public |" not in table, "a route was opened and the table does not show it")
+
+
+def test_the_table_of_routes_in_the_docs_is_the_one_that_the_marks_make(service: Service) -> None:
+    access = service.module("access")
+    command = f"uv run {service.module('state').state_of(service.app).service_name} access"
+    file = service.root / access.TABLE_FILE
+    written = file.read_text(encoding="utf-8") if file.is_file() else "(no file)"
+    assert written == access.document(service.app), (
+        f"{access.TABLE_FILE} is not up to date; review it and run: {command}"
+    )
+
+
+@protects(
+    "role-required",
+    permission=edit("access.py", "    if rule.permissions - current_user.permissions:\n", "    if False:\n"),
+)
+def test_a_user_without_the_permission_runs_no_view_that_asks_for_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.adds_route("/admin/probe", methods=EVERY_METHOD, mark=(PERMISSION,))
+    service.adds_route("/admin/two", mark=(PERMISSION, "proof.second"))
+    walked = [route for route in routes(service) if route.access.permissions]
+    assert len(walked) >= 7
+    assert "/admin/probe" in {route.path for route in walked}
+    permissions = {name for route in walked for name in route.access.permissions}
+    grant(service, monkeypatch, ADMINISTRATOR, permissions)
+    grant(service, monkeypatch, "proof-half", {PERMISSION})
+    administrator = service.user(roles=(ADMINISTRATOR,))
+    # No role, one that the settings do not name, and for the route of two permissions one of them.
+    others = {route: [service.user(), service.user(roles=("proof-unknown",))] for route in walked}
+    others[next(route for route in walked if route.path == "/admin/two")].append(service.user(roles=("proof-half",)))
+    for number, (route, users) in enumerate(others.items()):
+        with stubbed(service, route.endpoint) as ran:
+            answer = service.client(administrator, f"192.0.2.{number % 250 + 1}").login().send(route.method, route.path)
+            works(answer.status == 200, f"{route} answers who has the permission")
+            ran.clear()
+            for user in users:
+                answer = service.client(user, f"198.51.100.{number % 250 + 1}").login().send(route.method, route.path)
+                harm(ran, f"{route} ran for a user without its permission")
+                refused(answer, 403, "role-required")
+                audited = service.rows("SELECT user_id FROM audit_event WHERE kind = 'access.denied'")
+                assert user.id.hex in {str(row.user_id).replace("-", "") for row in audited}
+
+
+@protects(
+    "role-required",
+    header=edit(
+        "access.py",
+        "    if rule.permissions - current_user.permissions:\n",
+        '    claimed = state().permissions(frozenset({request.headers.get("X-User-Role", "")}))\n'
+        "    if rule.permissions - current_user.permissions - claimed:\n",
+    ),
+)
+def test_nothing_in_a_request_gives_a_user_a_role(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = service.adds_route("/admin/probe", methods=("GET", "POST"), mark=(PERMISSION,))
+    harmless = service.adds_route("/harmless")
+    grant(service, monkeypatch, ADMINISTRATOR, {PERMISSION})
+    administrator = service.client(service.user(roles=(ADMINISTRATOR,))).login()
+    plain = service.client(service.user()).login()
+    works(administrator.get("/admin/probe").status == 200, "the administrator's page opens")
+    works(administrator.post("/admin/probe").status == 200, "the administrator's post is taken")
+    works(seen == ["GET", "POST"], "both ran")
+    seen.clear()
+    claims = {
+        "X-User-Role": ADMINISTRATOR,
+        "X-Role": ADMINISTRATOR,
+        "X-Forwarded-User": str(administrator.user and administrator.user.email),
+        "X-Original-URL": "/harmless",
+        "X-Rewrite-URL": "/harmless",
+        "Referer": "https://app.example/admin/probe",
+    }
+    for name, value in claims.items():
+        answer = plain.get("/admin/probe", headers={name: value})
+        harm(seen, f"{name}: {value} opened the administrator's page")
+        refused(answer, 403, "role-required")
+    claimed = {"role": ADMINISTRATOR, "roles": ADMINISTRATOR, "is_admin": "1"}
+    answer = plain.post("/admin/probe", claimed)
+    harm(seen, "a hidden field opened the administrator's view")
+    refused(answer, 403, "role-required")
+    answer = plain.get("/admin/probe", query=claimed)
+    harm(seen, "a query parameter opened the administrator's page")
+    refused(answer, 403, "role-required")
+    # A proxy's header names another address than the one that is asked for.
+    for name in ("X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Prefix"):
+        answer = plain.get("/harmless", headers={name: "/admin/probe"})
+        harm(seen, f"{name} led to the administrator's page")
+        assert answer.status == 200
+    assert len(harmless) == 3
+
+
+# What another spelling of /admin/probe gives: it is another address (404), the same one (403), or where Flask corrects
+# the slashes a redirect to it.
+SPELLINGS = {
+    "/Admin/probe": 404,
+    "/ADMIN/PROBE": 404,
+    "/admin/probe;x": 404,
+    "/admin/probe/;x": 404,
+    "/admin/probe%20": 404,
+    "/admin/probe%00": 404,
+    "/admin/probe.json": 404,
+    "/./admin/probe": 404,
+    "/harmless/../admin/probe": 404,
+    "/%61dmin/probe": 403,
+    "/admin%2fprobe": 403,
+    "/admin/probe?x=/harmless": 403,
+}
+SLASHES = {
+    "session": {"//admin/probe": 403, "/admin//probe": 308, "/admin/probe/": 404, "/admin/probe//": 404},
+    "jwt": {"//admin/probe": 403, "/admin//probe": 404, "/admin/probe/": 403, "/admin/probe//": 404},
+}[AUTH]
+
+
+@protects(
+    "role-required",
+    permission=edit("access.py", "    if rule.permissions - current_user.permissions:\n", "    if False:\n"),
+)
+def test_no_other_spelling_of_an_address_leaves_its_rule_behind(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = service.adds_route("/admin/probe", mark=(PERMISSION,))
+    grant(service, monkeypatch, ADMINISTRATOR, {PERMISSION})
+    administrator = service.client(service.user(roles=(ADMINISTRATOR,))).login()
+    works(administrator.get("/%61dmin/probe").status == 200, "the administrator opens the page by another spelling")
+    works(seen == ["GET"], "it ran")
+    seen.clear()
+    plain = service.client(service.user()).login()
+    found: dict[str, Response] = {path: plain.get(path) for path in (*SPELLINGS, *SLASHES)}
+    harm(seen, "the administrator's page ran for a user without the permission")
+    assert {path: answer.status for path, answer in found.items()} == {**SPELLINGS, **SLASHES}

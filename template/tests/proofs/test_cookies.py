@@ -1,0 +1,148 @@
+"""No answer sets a cookie that a script, another site, a subdomain or a clear-text request could read or replace.
+
+Lines are read as they leave the service: a client library would hide what a browser gets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .harness import edit, harm, protects, refused, works
+from .routes import routes
+from .service import AUTH
+
+if TYPE_CHECKING:
+    from .running import Service
+    from .wire import Response, SetCookie
+
+LONGEST = 4096  # bytes of name and value, as RFC 6265bis, 5.7
+GUARD = edit(
+    "edge/cookies.py",
+    "            return [header for header in headers if _may_leave(header, secure, allowed)]\n",
+    "            return headers\n",
+)
+GOOD = "Secure; HttpOnly; SameSite=Lax; Path=/"
+BAD = {
+    "plain": "x=1",
+    "plain, flags right": f"x=1; {GOOD}",
+    "not Secure": "__Host-x=1; HttpOnly; SameSite=Lax; Path=/",
+    "with a Domain": f"__Host-x=1; {GOOD}; Domain=app.example",
+    "with an empty Domain": f"__Host-x=1; {GOOD}; Domain",
+    "readable by scripts": "__Host-x=1; Secure; SameSite=Lax; Path=/",
+    "sent by other sites": "__Host-x=1; Secure; HttpOnly; SameSite=None; Path=/",
+    "SameSite left out": "__Host-x=1; Secure; HttpOnly; Path=/",
+    "loosened by a second SameSite": f"__Host-x=1; {GOOD}; SameSite=None",
+    "moved by a second Path": f"__Host-x=1; {GOOD}; Path=/somewhere",
+    "Path left out": "__Host-x=1; Secure; HttpOnly; SameSite=Lax",
+    "flags in the value": "__Host-x=Secure HttpOnly SameSite=Lax Path=/",
+    "prefix in lower case": f"__host-x=1; {GOOD}",
+    "prefix in the value": f"=__Host-x=1; {GOOD}",
+    "longer than a browser keeps": f"__Host-x={'y' * (LONGEST - len('__Host-x') + 1)}; {GOOD}",
+}
+
+
+def faults(line: SetCookie) -> list[str]:
+    """What a browser or an attacker could make of this line."""
+    flags = line.attributes
+    return [
+        fault
+        for fault, found in {
+            "no __Host-": not line.name.startswith("__Host-"),
+            "no Secure": "secure" not in flags,
+            "no HttpOnly": "httponly" not in flags,
+            "SameSite": str(flags.get("samesite")) not in ("Lax", "Strict"),
+            "Path": flags.get("path") != "/",
+            "Domain": "domain" in flags,
+            "length": len(line.name) + len(line.raw.partition(";")[0].partition("=")[2]) > LONGEST,
+            "no cookies in this style": AUTH == "jwt",
+        }.items()
+        if found
+    ]
+
+
+@protects("cookie-flags", guard=GUARD)
+def test_a_view_can_set_no_cookie_that_anybody_else_could_read_or_replace(service: Service) -> None:
+    from flask import Response as Answer
+
+    def setting(line: str) -> Any:
+        return lambda: Answer("answered", headers=[("Set-Cookie", line)])
+
+    service.adds_route("/good", mark="public", view=setting(f"__Host-x=1; {GOOD}"))
+    service.adds_route("/none", mark="public")
+    seen = [
+        service.adds_route(f"/bad/{number}", mark="public", view=setting(line))
+        for number, line in enumerate(BAD.values())
+    ]
+    browser = service.client()
+    works(browser.get("/none").status == 200, "a view that sets no cookie answers")
+    kept = browser.get("/good")
+    works(kept.body == b"answered", "a view that sets a cookie answers")
+    works(len(kept.set_cookies) == (1 if AUTH == "session" else 0), "a cookie with every flag is set, where cookies are")
+    for number, what in enumerate(BAD):
+        answer = browser.get(f"/bad/{number}")
+        harm(answer.set_cookies, f"a cookie was set that is {what}")
+        refused(answer, 200, "cookie-flags")
+        assert seen[number] == ["GET"]
+        assert answer.body == b"answered"
+
+
+@protects("cookie-flags", guard=GUARD)
+def test_no_answer_of_any_route_sets_a_cookie_without_every_flag(service: Service) -> None:
+    def sets_one() -> Any:
+        from flask import make_response
+
+        answer = make_response("answered")
+        answer.set_cookie("x", "1")
+        return answer
+
+    def fails() -> Any:
+        from flask import after_this_request
+
+        def late(answer: Any) -> Any:
+            answer.set_cookie("late", "1")
+            return answer
+
+        after_this_request(late)
+        raise RuntimeError("this view is broken")
+
+    service.adds_route("/plain", mark="public", view=sets_one)
+    service.adds_route("/broken", view=fails)
+    walked = routes(service)
+    assert len(walked) >= 20
+    assert ("bastion.logout", "POST") in {route.name for route in walked}
+    user = service.user()
+    first = service.client(user).login(through_form=True)
+    page = "/account" if AUTH == "session" else "/auth/me"
+    works(first.get(page).status == 200, "the client signs in over https, keeps what it got and sends it back")
+    works(first.get("/plain").body == b"answered", "the view that sets a cookie answers")
+    answers: list[Response] = [first.get(page), first.get("/nowhere"), first.get("/broken"), first.post("/nowhere")]
+    works(answers[2].status == 500, "the broken view gives an error")
+    for number, route in enumerate(walked):
+        stranger = service.client(address=f"192.0.2.{number % 250 + 1}")
+        signed_in = service.client(user, f"198.51.100.{number % 250 + 1}").login()
+        answers += [stranger.send(route.method, route.path), signed_in.send(route.method, route.path)]
+    if AUTH == "session":
+        credentials = {"identifier": user.email, "password": user.password}
+        answers += [service.client().post("/login", credentials), service.client().get("/login?next=/account")]
+        answers += [service.client(user).login().post("/logout")]
+    lines = [line for answer in answers for line in answer.set_cookies]
+    harm([(line.name, faults(line)) for line in lines if faults(line)], "an answer sets a cookie without every flag")
+    assert {line.name for line in lines} == ({"__Host-session"} if AUTH == "session" else set())
+
+
+@protects("cookie-flags", guard=GUARD)
+def test_no_cookie_leaves_over_http(service: Service) -> None:
+    from flask import Response as Answer
+
+    service.adds_route(
+        "/good", mark="public", view=lambda: Answer("answered", headers=[("Set-Cookie", f"__Host-x=1; {GOOD}")])
+    )
+    service.adds_route("/plain", mark="public", view=lambda: Answer("answered", headers=[("Set-Cookie", BAD["plain"])]))
+    browser = service.client()
+    works(browser.get("/good").status == 200, "over https the view answers")
+    plain: list[Response] = [browser.get("/plain")]
+    for host in ("app.example", "localhost", "127.0.0.1:8000"):
+        for path in ("/good", "/plain", "/login"):
+            plain.append(browser.get(path, scheme="http", headers={"Host": host}))
+    harm([line for answer in plain for line in answer.set_cookies], "a cookie left that a clear-text request can carry")
+    assert [answer.text for answer in plain[1:] if "answered" in answer.text] == []

@@ -1,0 +1,258 @@
+"""Proofs of guards.py: an unsafe start is refused, with every reason and its cure, and without a value.
+
+They stop a guessable key, an open host list or a debugging aid from going into production unseen.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from pathlib import Path
+
+from .harness import edit, harm, protects, works
+from .running import Service
+from .service import DATABASE
+from .wire import HOST, ORIGIN
+
+MAKE_KEY = ". Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+FEW = "".join(random.Random(1).choices("q7ZmK-x", k=64))  # noqa: S311  (it is to be a bad key)
+TOO_SHORT = "is shorter than 32 random bytes (64 hex digits or 43 base64url characters)"
+WEAK: dict[str, str] = {
+    "changeme" * 8: "is a placeholder",
+    "your-secret-key-0123456789-abcdefghijklmnopqrstuvwxyz": "is a placeholder",
+    "password": "is a placeholder",
+    "a" * 64: "repeats itself",
+    "0123456789abcdef" * 4: "repeats itself",
+    "correct-horse-battery-staple!" * 2: "repeats itself",
+    "abcdefghijklmnopqrstuvwxyz0123456789zyxwvutsrqponm": "is a sequence",
+    FEW: "has fewer than 10 different characters",
+    secrets.token_hex(31): TOO_SHORT,
+    secrets.token_urlsafe(31): TOO_SHORT,
+}
+"""Keys that nobody should sign with, and what is said of each."""
+
+
+# --- keys ------------------------------------------------------------------------------------------------------
+
+
+@protects("boot-refuse-weak-secret-key", secret_key=edit("guards.py", "    check_secret_key,\n", ""))
+def test_a_key_that_can_be_guessed_signs_nothing(service: Service) -> None:
+    for key in (secrets.token_hex(32), secrets.token_urlsafe(32), secrets.token_urlsafe(64)):
+        works(service.start(SECRET_KEY=key).app is not None, "a random key starts")
+    for key, fault in WEAK.items():
+        tried = service.start(SECRET_KEY=key)
+        harm(tried.app is not None, f"it started with a SECRET_KEY that {fault}")
+        assert tried.reasons == [f"SECRET_KEY {fault}{MAKE_KEY}"]
+        assert key not in tried.text
+
+
+@protects(
+    "boot-refuse-weak-secret-key",
+    fallbacks=edit("guards.py", "enumerate(fallbacks(start.secrets), 1)", "enumerate(fallbacks(start.secrets)[:0], 1)"),
+)
+def test_a_former_key_that_can_be_guessed_verifies_nothing(service: Service) -> None:
+    name = "BASTION_SECRET_KEY_FALLBACKS"
+    first, last = secrets.token_urlsafe(32), secrets.token_hex(32)
+    works(service.start(**{name: f"{first},{last}"}).app is not None, "two random former keys start")
+    for key, fault in WEAK.items():
+        tried = service.start(**{name: f"{first}, {key}, {last}"})
+        harm(tried.app is not None, f"it started with a former key that {fault}")
+        assert tried.reasons == [f"{name}: entry 2 {fault}. Remove it, or put back the key that was used."]
+        assert key not in tried.text
+    for number in range(3):
+        keys = [first, secrets.token_urlsafe(32), last]
+        keys[number] = service.environment.secrets["SECRET_KEY"]
+        tried = service.start(**{name: ",".join(keys)})
+        harm(tried.app is not None, "it started with a rotation that had changed nothing")
+        assert tried.reasons == [f"{name}: entry {number + 1} equals SECRET_KEY. Keep only former keys there."]
+        assert keys[number] not in tried.text
+
+
+@protects("boot-refuse-weak-secret-key", others=edit("guards.py", "    check_other_secrets,\n", ""))
+def test_no_other_secret_of_the_service_can_be_guessed(service: Service) -> None:
+    works(service.start(THROTTLE_KEY=secrets.token_hex(32)).app is not None, "a random key starts")
+    for key, fault in WEAK.items():
+        tried = service.start(THROTTLE_KEY=key)
+        harm(tried.app is not None, f"it started with a THROTTLE_KEY that {fault}")
+        assert tried.reasons == [f"THROTTLE_KEY {fault}{MAKE_KEY}"]
+        assert key not in tried.text
+    tried = service.start(THROTTLE_KEY=service.environment.secrets["SECRET_KEY"])
+    harm(tried.app is not None, "it started with one key for two purposes")
+    assert [reason.partition(",")[0] for reason in tried.reasons] == ["THROTTLE_KEY equals SECRET_KEY"]
+    if "DATABASE_PASSWORD" in service.environment.secrets:
+        for key, fault in WEAK.items():
+            tried = service.start(DATABASE_PASSWORD=key)
+            assert tried.reasons == [f"DATABASE_PASSWORD {fault}{MAKE_KEY}"]
+            assert key not in tried.text
+
+
+# --- names -----------------------------------------------------------------------------------------------------
+
+
+@protects(
+    "boot-refuse-missing-trusted-hosts",
+    missing=(
+        edit("guards.py", "    if not hosts:\n", "    if hosts is None:\n"),
+        edit("guards.py", "    elif not faults and not Hosts(", "    elif hosts and not Hosts("),
+    ),
+)
+def test_a_service_without_names_of_its_own_does_not_start(service: Service) -> None:
+    works(starts_with(service, f"{HOST},.{HOST}"), "a name, and the names below it, start")
+    for value in (None, "", " ", ",", " , "):
+        tried = service.start(BASTION_TRUSTED_HOSTS=value)
+        harm(tried.app is not None, f"it started with BASTION_TRUSTED_HOSTS={value!r}")
+        assert tried.reasons == [
+            "BASTION_TRUSTED_HOSTS is empty. Name the hosts of this service, as in app.example,www.app.example."
+        ]
+
+
+@protects(
+    "boot-refuse-missing-trusted-hosts",
+    wildcard=edit("guards.py", 'if host == "*" or (host.startswith(".") and "." not in host[1:]):', "if False:"),
+)
+def test_a_service_never_trusts_everybodys_names(service: Service) -> None:
+    works(starts_with(service, f".{HOST},{HOST}"), "the names below a name of one's own start")
+    # The origin's host lies below the entry, so that nothing else is wrong.
+    for value, number in ((".example", 1), (f"{HOST},.example", 2), (f"{HOST},.com", 2), ("*", 1), (f"{HOST},*", 2)):
+        tried = service.start(BASTION_TRUSTED_HOSTS=value)
+        harm(tried.app is not None, f"it started with BASTION_TRUSTED_HOSTS={value}")
+        assert tried.reasons == [
+            f"BASTION_TRUSTED_HOSTS: entry {number} trusts everybody's names. Name this service's hosts."
+        ]
+
+
+@protects(
+    "boot-refuse-missing-trusted-hosts",
+    no_name=edit("guards.py", "        elif not _HOST.match(host):", "        elif not host:"),
+)
+def test_a_service_trusts_only_what_is_a_name(service: Service) -> None:
+    works(starts_with(service, f"{HOST},www.{HOST}"), "two names start")
+    odd = ("https://app.example", "app.example/path", "app.example:8000", "[]", "app.*", "app example", "-app.example")
+    for value in odd:
+        tried = service.start(BASTION_TRUSTED_HOSTS=f"{HOST},{value}")
+        harm(tried.app is not None, f"it started with the host {value}")
+        assert tried.reasons == ["BASTION_TRUSTED_HOSTS: entry 2 is no host name. Leave out scheme, port and path."]
+
+
+@protects(
+    "boot-refuse-missing-trusted-hosts",
+    local=edit("guards.py", 'elif host in ("localhost", "127.0.0.1", "[::1]"):', "elif not host:"),
+)
+def test_a_service_in_production_is_not_this_machine(service: Service) -> None:
+    works(starts_with(service, HOST), "a public name starts")
+    for value in ("localhost", "LOCALHOST", "127.0.0.1", "[::1]"):
+        tried = service.start(BASTION_TRUSTED_HOSTS=f"{HOST},{value}")
+        harm(tried.app is not None, f"it started with the host {value}")
+        assert tried.reasons == ["BASTION_TRUSTED_HOSTS: entry 2 is this machine. Name the public host."]
+
+
+@protects(
+    "boot-refuse-missing-trusted-hosts",
+    origin=(
+        edit(
+            "guards.py",
+            "ORIGIN.match(settings.public_origin)",
+            'ORIGIN.match(settings.public_origin.replace("http:", "https:"))',
+        ),
+        edit("guards.py", 'public_origin.removeprefix("https://")', 'public_origin.partition("://")[2]'),
+    ),
+)
+def test_a_service_whose_own_address_is_not_https_does_not_start(service: Service) -> None:
+    works(service.start(BASTION_PUBLIC_ORIGIN=f"{ORIGIN}:8443").app is not None, "an https origin with a port starts")
+    for value in (f"http://{HOST}", "", None, HOST, f"{ORIGIN}/", f"{ORIGIN}/path", f"https://user@{HOST}", "*"):
+        tried = service.start(BASTION_PUBLIC_ORIGIN=value)
+        harm(tried.app is not None, f"it started with BASTION_PUBLIC_ORIGIN={value}")
+        assert tried.reasons == [
+            "BASTION_PUBLIC_ORIGIN is no https origin. Write it as in https://app.example, without a path."
+        ]
+
+
+@protects(
+    "boot-refuse-missing-trusted-hosts",
+    foreign=edit("guards.py", "    elif not faults and not Hosts(", "    elif hosts is None and Hosts("),
+)
+def test_a_service_whose_own_address_is_not_one_of_its_names_does_not_start(service: Service) -> None:
+    works(starts_with(service, f".{HOST}", origin=f"https://www.{HOST}"), "an origin below a name starts")
+    for origin in ("https://evil.example", f"https://{HOST}.evil.example", f"https://not{HOST}"):
+        tried = service.start(BASTION_PUBLIC_ORIGIN=origin)
+        harm(tried.app is not None, f"it started with BASTION_PUBLIC_ORIGIN={origin}")
+        assert tried.reasons == ["BASTION_PUBLIC_ORIGIN: its host is not in BASTION_TRUSTED_HOSTS. Add it there."]
+
+
+def starts_with(service: Service, hosts: str, *, origin: str = ORIGIN) -> bool:
+    return service.start(BASTION_TRUSTED_HOSTS=hosts, BASTION_PUBLIC_ORIGIN=origin).app is not None
+
+
+# --- debugging aids --------------------------------------------------------------------------------------------
+
+
+@protects("production-by-default", flags=edit("guards.py", "    for flag in DEBUG_FLAGS:\n", "    for flag in ():\n"))
+def test_no_debugging_aid_is_on_in_production(service: Service) -> None:
+    config: dict[str, bool] = {}
+    service.adds(lambda app: app.config.update(config))
+    works(service.start().app is not None, "the same environment without the flag starts")
+    for flag in ("DEBUG", "TESTING", "PROPAGATE_EXCEPTIONS", "TEMPLATES_AUTO_RELOAD", "EXPLAIN_TEMPLATE_LOADING"):
+        config.clear()
+        config[flag] = True
+        tried = service.start()
+        harm(tried.app is not None, f"it started with {flag}")
+        assert tried.reasons == [f"{flag} is on. Remove it from the configuration; for development run `dev`."]
+    config.clear()
+    config["DEBUG"] = True
+    works(service.start(BASTION_ENV="development").app is not None, "development may debug")
+
+
+# --- all reasons at once ---------------------------------------------------------------------------------------
+
+
+def test_a_database_that_does_not_answer_stops_the_start_and_its_address_is_not_shown(
+    service: Service, tmp_path: Path
+) -> None:
+    assert service.start().app is not None
+    tried = service.start(DATABASE_URL=nowhere(tmp_path))
+    assert tried.app is None
+    assert tried.reasons == [
+        "DATABASE_URL: the database does not answer (OperationalError). Check that it runs, its address, user and "
+        "password."
+    ]
+    assert "canary" not in tried.text
+
+
+def test_all_that_is_wrong_is_said_at_once_with_setting_and_cure_and_without_a_value(
+    service: Service, tmp_path: Path
+) -> None:
+    assert service.start().app is not None
+    wrong: dict[str, str | None] = {
+        "SECRET_KEY": "changeme-canary-" * 3,
+        "BASTION_SECRET_KEY_FALLBACKS": "canary",
+        "THROTTLE_KEY": None,
+        "DATABASE_URL": nowhere(tmp_path),
+        "BASTION_TRUSTED_HOSTS": "https://canary.example",
+        "BASTION_PUBLIC_ORIGIN": "http://canary.example",
+        "BASTION_PROXY_HOPS": "canary",
+        "BASTION_TRUSTED_PROXIES": "canary/8",
+        "BASTION_THREADS": "100000",
+        "BASTION_LOG_LEVEL": "canary",
+        "BASTION_TRUSTED_HOST": "canary.example",
+        "FLASK_DEBUG": "canary",
+    }
+    tried = service.start(**wrong)
+    assert tried.app is None
+    told = {name: [reason for reason in tried.reasons if named(reason) == name] for name in wrong}
+    assert {name: len(reasons) for name, reasons in told.items()} == dict.fromkeys(wrong, 1)
+    assert len(tried.reasons) == len(wrong)
+    for reason in tried.reasons:
+        assert reason.count(". ") >= 1, f"no cure: {reason}"
+        assert f"\n  - {reason}" in tried.text
+    assert "canary" not in tried.text
+    assert "100000" not in tried.text
+
+
+def nowhere(folder: Path) -> str:
+    """The address of a database that does not answer."""
+    return {"sqlite": f"sqlite:///{folder}", "postgresql": "postgresql://canary@127.0.0.1:1/canary"}[DATABASE]
+
+
+def named(reason: str) -> str:
+    """The setting or secret that a reason begins with."""
+    return reason.removeprefix("SECRET '").replace("'", " ").replace(":", " ").partition(" ")[0]

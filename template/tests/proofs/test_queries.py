@@ -1,0 +1,132 @@
+"""What belongs to one user is not there for another: not to read, change, delete, list, count or find."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from .harness import edit, harm, protects, refused, works
+from .service import AUTH
+
+if TYPE_CHECKING:
+    from .running import Service, User
+    from .wire import BaseClient, Response
+
+CHANGED = {"session": 303, "jwt": 200}[AUTH]
+DONE = {"session": 303, "jwt": 204}[AUTH]
+SECRET = "canary of the owner"
+
+
+def as_seen(answer: Response) -> tuple[int, str]:
+    """What a client can learn from an answer: its status and its body, without the id that each request has."""
+    return answer.status, answer.text.replace(answer.request_id or "-", "")
+
+
+@protects(
+    "ownership-404",
+    owner=edit(
+        "database/queries.py",
+        "db.session.scalars(owned(model).where(model.id == ident))",
+        "db.session.scalars(select(model).where(model.id == ident))",
+    ),
+)
+def test_another_users_object_can_be_neither_read_nor_changed_nor_deleted(service: Service) -> None:
+    probe = service.adds_probe()
+    owner, other, administrator = service.user(), service.user(), service.user(roles=("admin",))
+    mine = service.client(owner).login()
+    item, doomed = probe.add(owner, SECRET, "as it was"), probe.add(owner, "to be deleted")
+    works(SECRET in probe.read(mine, item).text, "the owner reads it")
+    works(probe.change(mine, item, title=SECRET, body="changed").status == CHANGED, "the owner changes it")
+    works(probe.row(item) == (SECRET, "changed"), "the change is in the database")
+    works(probe.delete(mine, doomed).status == DONE, "the owner deletes his own")
+    works(probe.row(doomed) is None, "it is gone")
+    for thief in (service.client(other).login(), service.client(administrator).login()):
+        answers = [probe.read(thief, item), probe.change(thief, item, title="stolen"), probe.delete(thief, item)]
+        harm([answer for answer in answers if SECRET in answer.text], "another user read it")
+        harm(probe.row(item) != (SECRET, "changed"), "another user changed or deleted it")
+        for answer in answers:
+            refused(answer, 404, "ownership-404")
+
+
+@protects(
+    "ownership-404",
+    body=edit(
+        "database/queries.py",
+        "    if row is None:\n",
+        "    if row is None and db.session.get(model, ident) is not None:\n"
+        '        refuse(403, "ownership-404")\n    if row is None:\n',
+    ),
+)
+def test_an_answer_does_not_tell_whether_the_object_of_another_user_exists(service: Service) -> None:
+    probe = service.adds_probe()
+    owner, other = service.user(), service.client(service.user()).login()
+    own = probe.add(other.user, "a thing of his own")
+    works(probe.read(other, own).status == 200, "a user reads what is his own")
+    theirs, missing = probe.add(owner, SECRET), uuid.uuid4()
+    answers = {}
+    for item in (theirs, missing):
+        answers[item] = [probe.read(other, item), probe.change(other, item), probe.delete(other, item)]
+    told = [one for one, two in zip(*answers.values(), strict=True) if as_seen(one) != as_seen(two)]
+    harm(told, "the answer for another user's object differs from that for none")
+    for answer in (*answers[theirs], *answers[missing]):
+        refused(answer, 404, "ownership-404")
+
+
+@protects(
+    "ownership-404",
+    list=edit("database/queries.py", "select(model).where(model.user_id == current_user.id)", "select(model)"),
+)
+def test_a_list_a_search_and_a_count_hold_nothing_of_another_user(service: Service) -> None:
+    probe = service.adds_probe()
+    owner, other = service.user(), service.user()
+    for number in range(25):  # more than one page
+        probe.add(owner, f"{SECRET} {number:02}")
+    probe.add(other, "one of his own")
+    thief = service.client(other).login()
+    works(len(probe.titles(probe.list(service.client(owner).login()))) == 20, "the owner sees a page of his things")
+    works("one of his own" in probe.list(thief, q="his own").text, "the other finds his own")
+    answers = [probe.list(thief), probe.list(thief, q="canary"), probe.list(thief, page=2), probe.list(thief, q="%")]
+    answers.append(probe.list(thief, sort="reverse"))
+    harm([answer for answer in answers if SECRET in answer.text], "a list shows another user's things")
+    assert [probe.titles(answer) for answer in answers] == [["one of his own"], [], [], [], ["one of his own"]]
+    # What is counted would show in the number of pages.
+    assert "page=2" not in answers[0].text
+    if AUTH == "jwt":
+        assert [answer.json["total"] for answer in answers] == [1, 0, 1, 0, 1]
+
+
+def session_ids(service: Service, user: User) -> list[uuid.UUID]:
+    """The user's live sessions, last used first."""
+    with service.app.app_context():
+        found = service.module("identity.sessions").live_sessions(user.id, idle=timedelta(minutes=30))
+        return [row.id for row in found]
+
+
+def end(client: BaseClient, session_id: uuid.UUID) -> Response:
+    """Ask for the end of one session as the style's client does."""
+    if AUTH == "jwt":
+        return client.delete(f"/auth/sessions/{session_id}")
+    return client.post(f"/account/sessions/{session_id}/end")
+
+
+@protects(
+    "ownership-404",
+    session=edit(
+        "identity/sessions.py",
+        "return _end(_s.id == session_id, _s.user_id == user_id) == 1",
+        "return _end(_s.id == session_id) == 1",
+    ),
+)
+def test_nobody_ends_another_users_session(service: Service) -> None:
+    owner, thief = service.client(service.user()).login(), service.client(service.user()).login()
+    (present,) = session_ids(service, owner.user)
+    service.client(owner.user).login()
+    (other,) = {*session_ids(service, owner.user)} - {present}
+    works(end(owner, other).status == DONE, "a user ends another session of his own")
+    works(session_ids(service, owner.user) == [present], "it has ended")
+    answers = [end(thief, present), end(thief, uuid.uuid4())]
+    harm(session_ids(service, owner.user) != [present], "another user ended the session")
+    for answer in answers:
+        refused(answer, 404, "ownership-404")
+    assert as_seen(answers[0]) == as_seen(answers[1])

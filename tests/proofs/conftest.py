@@ -1,0 +1,44 @@
+"""Services for the proofs: made once a run, two at a time, since each needs a core for minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from services import Verdict, judge
+from support import Combination, Repository
+
+AT_ONCE = 2
+TIMES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(scope="session")
+def verdicts(
+    request: pytest.FixtureRequest, template_repository: Repository, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Combination, Future[Verdict]]]:
+    """Judge every combination that a collected test asks for, in the background."""
+    folder = tmp_path_factory.mktemp("proofs")
+    asked: dict[Combination, None] = {}
+    for item in request.session.items:
+        if isinstance(item, pytest.Function) and "verdicts" in item.fixturenames:
+            combination = item.callspec.params["combination"]
+            assert isinstance(combination, Combination)
+            asked[combination] = None
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        futures = {one: pool.submit(judge, template_repository.path, folder, one) for one in asked}
+        yield futures
+    request.config.stash[TIMES] = [
+        f"{one.name}: tests and proofs {verdict.tests_seconds:.0f} s, sabotage {verdict.sabotage_seconds:.0f} s"
+        for one, future in futures.items()
+        if future.exception() is None and (verdict := future.result())
+    ]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    times = config.stash.get(TIMES, [])
+    if times:
+        terminalreporter.section("proofs of rendered services, two at a time", sep="-")
+        for line in times:
+            terminalreporter.line(line)

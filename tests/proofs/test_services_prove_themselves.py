@@ -1,0 +1,66 @@
+"""The proofs pass in a rendered service, and each fails when its protection is taken away.
+
+A template whose proofs were only ever run in the template proves nothing about what teams get.
+"""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from services import Service, Verdict
+from support import COMBINATIONS, PROVEN, Combination, Repository
+
+every_service = pytest.mark.parametrize(
+    "combination",
+    [
+        pytest.param(one, id=one.name, marks=() if one in PROVEN else pytest.mark.nightly)
+        for one in (*PROVEN, *(one for one in COMBINATIONS if one not in PROVEN))
+    ],
+)
+Verdicts = dict[Combination, Future[Verdict]]
+
+
+@every_service
+def test_its_tests_and_proofs_pass_without_a_warning(verdicts: Verdicts, combination: Combination) -> None:
+    tests = verdicts[combination].result().tests
+    assert tests.returncode == 0, tests.stdout[-6000:] + tests.stderr[-2000:]
+    summary = tests.stdout.splitlines()[-1]
+    assert re.search(r"[1-9]\d* passed", summary), summary
+    assert not re.search("failed|error|skipped|deselected|warning", summary), summary
+
+
+@every_service
+def test_every_proof_sees_its_sabotage(verdicts: Verdicts, combination: Combination) -> None:
+    sabotage = verdicts[combination].result().sabotage
+    assert sabotage.returncode == 0, sabotage.stdout[-6000:] + sabotage.stderr[-2000:]
+
+
+@every_service
+def test_its_report_can_be_read(verdicts: Verdicts, combination: Combination) -> None:
+    service = verdicts[combination].result().service
+    report = service.read("proofs.html")
+    assert "csrf" in report if combination.auth == "session" else "jwt" in report
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']https?:", report), "it must stand alone"
+
+
+@every_service
+def test_its_repository_is_as_clean_as_before(verdicts: Verdicts, combination: Combination) -> None:
+    """What proofs make lies in temporary folders or is ignored; otherwise an update would find a dirty tree."""
+    service = verdicts[combination].result().service
+    assert service.changed() == []
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda combination: combination.name)
+def test_the_newest_versions_of_everything_pass_too(
+    template_repository: Repository, tmp_path: Path, combination: Combination
+) -> None:
+    """A fresh resolution that fails is an alarm: some library that we allow breaks services tomorrow."""
+    service = Service.start(template_repository.path, tmp_path / "service", **combination.data)
+    service.sync()
+    tests = service.pytest()
+    assert tests.returncode == 0, tests.stdout[-6000:]

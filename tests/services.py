@@ -1,0 +1,101 @@
+"""A rendered service as a team has it: in git, with a virtual environment, and with commands that run in it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from support import ROOT, Combination, copier, done, git, run, uv
+
+SECONDS = 900
+"""How long the slowest command may take: every sabotage of a service, two services at a time, on two cores."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A rendered, committed service."""
+
+    path: Path
+
+    @classmethod
+    def start(cls, template: Path, path: Path, *, ref: str = "HEAD", **answers: str) -> Service:
+        """Render, and do what the message after copying says: git init and a first commit."""
+        data = [f"--data={name}={answer}" for name, answer in answers.items()]
+        done(copier("copy", "--quiet", "--defaults", "--vcs-ref", ref, *data, template, path))
+        git(path, "init", "--quiet", "--initial-branch", "main")
+        service = cls(path)
+        service.commit("Start from flask-bastion")
+        return service
+
+    def commit(self, message: str) -> None:
+        git(self.path, "add", "--all")
+        git(self.path, "commit", "--quiet", "--allow-empty", "--message", message)
+
+    def update(self, ref: str, **answers: str) -> subprocess.CompletedProcess[str]:
+        """Update as Renovate does: no terminal, no trust, defaults for questions that are new."""
+        data = [f"--data={name}={answer}" for name, answer in answers.items()]
+        return copier("update", "--defaults", "--vcs-ref", ref, *data, cwd=self.path)
+
+    def write(self, name: str, text: str) -> None:
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def read(self, name: str) -> str:
+        return (self.path / name).read_text(encoding="utf-8")
+
+    def has(self, name: str) -> bool:
+        return (self.path / name).exists()
+
+    def changed(self) -> list[str]:
+        return git(self.path, "status", "--porcelain").splitlines()
+
+    def conflicts(self) -> list[str]:
+        """Give every trace of a conflict: unmerged paths, .rej files, markers. Copier itself exits 0 on them."""
+        unmerged = git(self.path, "diff", "--name-only", "--diff-filter=U").split()
+        rejected = [path.name for path in self.path.rglob("*.rej")]
+        markers = "^(<<<<<<< before updating|>>>>>>> after updating)"
+        marked = run("git", "grep", "--untracked", "--files-with-matches", "--extended-regexp", markers, cwd=self.path)
+        return unmerged + rejected + marked.stdout.split()
+
+    def install(self, combination: Combination) -> None:
+        """Make the virtual environment from the versions that were tested together, without writing a lock."""
+        lock = ROOT / "tests" / "locks" / f"{combination.name}.txt"
+        done(uv("venv", "--quiet", "--python", sys.executable, cwd=self.path))
+        done(uv("pip", "install", "--quiet", "--editable", ".", "--group", "dev", "--constraint", lock, cwd=self.path))
+
+    def sync(self) -> None:
+        """Make the virtual environment from a fresh resolution, as a team does."""
+        done(uv("sync", "--quiet", "--python", sys.executable, cwd=self.path))
+
+    def python(self, program: str, **env: str) -> str:
+        return done(run(self.path / ".venv" / "bin" / "python", "-c", program, cwd=self.path, env=env))
+
+    def pytest(self, *args: str, seconds: float = SECONDS) -> subprocess.CompletedProcess[str]:
+        """Run the service's tests in its own environment, where a skipped proof is red (CI=true)."""
+        return run(self.path / ".venv" / "bin" / "pytest", *args, cwd=self.path, env={"CI": "true"}, seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a service's tests said, intact and sabotaged, and how long each took, in seconds."""
+
+    service: Service
+    tests: subprocess.CompletedProcess[str]
+    tests_seconds: float
+    sabotage: subprocess.CompletedProcess[str]
+    sabotage_seconds: float
+
+
+def judge(template: Path, folder: Path, combination: Combination) -> Verdict:
+    """Render and install a service, run its tests, then its sabotage; the outcome is for the caller to judge."""
+    service = Service.start(template, folder / combination.name, **combination.data)
+    service.install(combination)
+    started = time.monotonic()
+    tests = service.pytest()
+    between = time.monotonic()
+    sabotage = service.pytest("--sabotage", "--proof-report=proofs.html", "--proof-report=proofs.json")
+    return Verdict(service, tests, between - started, sabotage, time.monotonic() - between)
