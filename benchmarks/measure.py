@@ -69,7 +69,8 @@ class Results:
         bare = taken.get(UNIT)
         for name, values in taken.items():
             relative = [value / base for value, base in zip(values, bare, strict=True)] if bare else []
-            self.figures.append(Figure(what, title(name), values, unit, relative))
+            if (what, title(name)) not in {(figure.what, figure.peer) for figure in self.figures}:
+                self.figures.append(Figure(what, title(name), values, unit, relative))
         for name, budget in budgets.items():
             ratios = [mine / theirs for mine, theirs in zip(taken[ours], taken[name], strict=True)]
             self.comparisons.append(Comparison(what, title(name), ratios, budget))

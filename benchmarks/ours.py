@@ -88,4 +88,5 @@ class Service:
     def _new_key_ring(self) -> str:
         make = f"from {self.package.name}.bastion.jwt.keys import new_ring; print(new_ring())"
         environment = {"PYTHONPATH": str(self.package.parent)}
-        return subprocess.run([sys.executable, "-c", make], check=True, capture_output=True, text=True, env=environment).stdout
+        done = subprocess.run([sys.executable, "-c", make], check=True, capture_output=True, text=True, env=environment)
+        return done.stdout.strip()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PROOFS = ROOT / "template/tests/proofs"
+TEMPLATE_ROWS = ROOT / "docs/reference/template.csv"  # proven in this repository's own tests
 BASTION = "template/src/{{package_name}}/bastion"
 BEGIN, END = "<!-- protections: rendered by docs/tables.py -->", "<!-- end of the protections -->"
 STYLES = {"both": "both", "session": "session", "jwt": "jwt"}
@@ -26,6 +28,9 @@ def rows() -> Iterator[tuple[str, dict[str, str]]]:
         with (PROOFS / "catalogue" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 yield style, row
+    with TEMPLATE_ROWS.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            yield "template", row
 
 
 def _edits(node: ast.AST) -> Iterator[str]:
@@ -66,6 +71,10 @@ def proofs() -> tuple[dict[str, set[Path]], dict[str, dict[str, None]]]:
                         value = keyword.value
                         found = named.get(value.id, value) if isinstance(value, ast.Name) else value
                         modules[row.value].update(dict.fromkeys(_edits(found)))
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):  # these name their row in the first lines
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        if found := re.search(r"catalogue row ([a-z0-9-]+)", docstring):
+            files[found[1]].add(path)
     return files, modules
 
 
@@ -86,7 +95,7 @@ def table() -> str:
     for style, row in sorted(rows(), key=lambda pair: (pair[1]["area"], pair[1]["id"])):
         where = ", ".join(_link(f"{BASTION}/{name}", name.removesuffix(".py")) for name in modules[row["id"]])
         proof = ", ".join(
-            _link(str(path.relative_to(ROOT)), str(path.relative_to(PROOFS).with_suffix("")).replace("test_", ""))
+            _link(str(path.relative_to(ROOT)), path.stem.removeprefix("test_"))
             for path in sorted(files[row["id"]])
         )
         lines.append(f"| `{row['id']}` | {_short(row['the_rule'])} | {style} | {where} | {proof} |")

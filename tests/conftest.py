@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,15 @@ def rendered(
         return services[combination, ci]
 
     return render
+
+
+@pytest.fixture(scope="session")
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that other users may enter: started by root, PostgreSQL runs as nobody out of a service's .venv.
+
+    pytest's own temporary folders are closed to everybody else.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="flask-bastion-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)

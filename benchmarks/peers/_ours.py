@@ -34,7 +34,7 @@ class SignedIn(NamedTuple):
 
 
 def sessions(app: Flask, people: Iterable[Person]) -> Iterator[SignedIn]:
-    """Tables, and an account and an open session for each person. One password hash serves all: hashing is not measured here."""
+    """Tables, and an account and an open session for each person; no password is ever checked here."""
     database, clock, models = module("bastion.database"), module("bastion.clock"), module("bastion.identity.models")
     open_session = module("bastion.identity.sessions").open_session
     with app.app_context():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -16,10 +17,9 @@ TIMES = pytest.StashKey[list[str]]()
 
 @pytest.fixture(scope="session")
 def verdicts(
-    request: pytest.FixtureRequest, template_repository: Repository, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, template_repository: Repository, open_folder: Path
 ) -> Iterator[dict[Combination, Future[Verdict]]]:
     """Judge every combination that a collected test asks for, in the background."""
-    folder = tmp_path_factory.mktemp("proofs")
     asked: dict[Combination, None] = {}
     for item in request.session.items:
         if isinstance(item, pytest.Function) and "verdicts" in item.fixturenames:
@@ -27,7 +27,7 @@ def verdicts(
             assert isinstance(combination, Combination)
             asked[combination] = None
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        futures = {one: pool.submit(judge, template_repository.path, folder, one) for one in asked}
+        futures = {one: pool.submit(judge, template_repository.path, open_folder, one) for one in asked}
         yield futures
     request.config.stash[TIMES] = [
         f"{one.name}: tests and proofs {verdict.tests_seconds:.0f} s, sabotage {verdict.sabotage_seconds:.0f} s"

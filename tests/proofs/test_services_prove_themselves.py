@@ -57,10 +57,10 @@ def test_its_repository_is_as_clean_as_before(verdicts: Verdicts, combination: C
 @pytest.mark.nightly
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda combination: combination.name)
 def test_the_newest_versions_of_everything_pass_too(
-    template_repository: Repository, tmp_path: Path, combination: Combination
+    template_repository: Repository, open_folder: Path, combination: Combination
 ) -> None:
     """A fresh resolution that fails is an alarm: some library that we allow breaks services tomorrow."""
-    service = Service.start(template_repository.path, tmp_path / "service", **combination.data)
+    service = Service.start(template_repository.path, open_folder / f"newest-{combination.name}", **combination.data)
     service.sync()
     tests = service.pytest()
     assert tests.returncode == 0, tests.stdout[-6000:]

@@ -139,7 +139,7 @@ def insert(path: str, *, after: str, new: str) -> Edit:
     return Edit(path, after, after + new)
 
 
-def protects(row: str, **sabotages: Edit | tuple[Edit, ...]) -> Callable[[F], F]:
+def protects(row: str, /, **sabotages: Edit | tuple[Edit, ...]) -> Callable[[F], F]:
     """Mark a test as a proof of one row of the catalogue.
 
     Each keyword is a clause of the row's `sabotage` column ("secret-key" is written secret_key); its value is the

@@ -69,9 +69,9 @@ def seen_by_client(answer: Response, identifier: str) -> dict[str, Any]:
         text = text.replace(answer.request_id or "\0", "<request id>").replace(identifier, "<identifier>")
         return _OWN.sub("<own>", text)
 
-    headers = [
-        (name.lower(), same(value)) for name, value in answer.headers if name.lower() not in ("date", "set-cookie")
-    ]
+    varies = {"date": "<date>", "retry-after": "<seconds>"}
+    headers = [(key := name.lower(), varies.get(key) or same(value)) for name, value in answer.headers]
+    headers = [header for header in headers if header[0] != "set-cookie"]
     cookies = [(cookie.name, sorted(cookie.attributes)) for cookie in answer.set_cookies]
     return {"status": answer.status, "headers": headers, "cookies": cookies, "body": same(answer.text)}
 
@@ -95,20 +95,21 @@ def causes(service: Service, *, cheap: bool) -> dict[str, tuple[str, str]]:
 class HashSpy:
     """Stands before the service's hasher and keeps each string that a password was compared with.
 
-    `quick` leaves out the work for accounts that have no hash; the service still asks for it, and that is seen.
+    `quick` leaves out the work where nothing can match (WRONG, or an account without a hash); that it was asked for is
+    seen all the same.
     """
 
     def __init__(self, service: Service, *, quick: bool = False) -> None:
         passwords = service.module("state").state_of(service.app).passwords
         self.compared: list[str] = []
         self._real = passwords._hasher
-        self._dummy = passwords._dummy if quick else None
+        self._quick, self._dummy = quick, passwords._dummy
         passwords._hasher = self
 
     def verify(self, target: str, password: bytes) -> bool:
         from argon2.exceptions import VerifyMismatchError
 
         self.compared.append(target)
-        if target == self._dummy:
+        if self._quick and (target == self._dummy or password == WRONG.encode()):
             raise VerifyMismatchError
         return bool(self._real.verify(target, password))

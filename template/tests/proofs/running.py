@@ -206,6 +206,12 @@ class Service:
         finally:
             environment.replace(self.environment.variables())
 
+    def restart(self, **changes: str | None) -> None:
+        """From here on the app is a new one, with the given settings and secrets changed (None removes): a deployment."""
+        self.environment.change(changes)
+        environment.replace(self.environment.variables())
+        self.app = self._make()
+
     def start(self, **changes: str | None) -> Start:
         """Like boot(), but a refusal of the service (ConfigError, SecretMissing) is given back, reason by reason.
 

@@ -45,7 +45,7 @@ class Work:
         from sqlalchemy import event
 
         self.service = service
-        self.spy = HashSpy(service)
+        self.spy = HashSpy(service, quick=True)
         self.statements = 0
         with service.app.app_context():
             event.listen(service.module("database").db.engine, "before_cursor_execute", self._count)

@@ -93,7 +93,6 @@ def _build(extend: Extend, settings_class: type[TeamSettings]) -> Flask:
     )  # first: from here on nothing reaches the log unfiltered
     engine = database.install(app, url, chosen.dialect.options(settings))
     chosen.dialect.prepare(engine)
-    app.config["MAX_CONTENT_LENGTH"] = state.limits.body_bytes  # Flask's own limit, behind the edge's
     errors.install(app)  # before every layer, so that each may refuse
     strict_json.install(app)  # one reader of JSON for every view
     paths.install(app)  # before the first route

@@ -82,16 +82,18 @@ def _counted(row: Any, moment: datetime) -> dict[str, object]:
     """The counter after one more attempt. The last of a window blocks, each window for twice as long."""
     limits = state().limits
     window = timedelta(minutes=limits.login_wait_minutes)
-    failures, rounds, window_at = 1, 0, moment
+    failures, rounds = 1, 0
     if row is not None:
         last = row.blocked_until or row.window_at
         rounds = 0 if moment - last > FORGET else row.rounds
         if row.blocked_until is None and moment - row.window_at <= window:
-            failures, window_at = row.failures + 1, row.window_at
+            failures = row.failures + 1
+    # Each failure begins the window anew: one that only ran off could be straddled, for almost twice as many guesses.
+    counted = {"failures": failures, "rounds": rounds, "window_at": moment, "blocked_until": None}
     if failures < limits.login_failures:
-        return {"failures": failures, "rounds": rounds, "window_at": window_at, "blocked_until": None}
+        return counted
     wait = min(window * 2 ** min(rounds, 10), LONGEST_WAIT)
-    return {"failures": failures, "rounds": rounds + 1, "window_at": window_at, "blocked_until": moment + wait}
+    return {**counted, "rounds": rounds + 1, "blocked_until": moment + wait}
 
 
 def clear(booking: Booking) -> None:

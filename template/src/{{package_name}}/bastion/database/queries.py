@@ -75,5 +75,8 @@ def contains(column: InstrumentedAttribute[str], wanted: str) -> ColumnElement[b
 
 
 def sort_by(allowed: Mapping[str, Any], wanted: str) -> Any:
-    """The order that the public name `wanted` stands for; a name that `allowed` does not have raises KeyError."""
-    return allowed[wanted]
+    """The order that the public name `wanted` stands for; 422 for a name that `allowed` does not have."""
+    order = allowed.get(wanted)
+    if order is None:
+        refuse(422, "sql-parameterised")
+    return order

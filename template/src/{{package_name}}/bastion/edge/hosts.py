@@ -42,6 +42,7 @@ class Hosts:
         target = environ.get("RAW_URI", "/")
         if target[:1] != "/" and not _names_host(target, host):
             return REFUSAL
+        environ["HTTP_HOST"] = host  # one spelling inside: not everything there knows that letters' case is no matter
         return None
 
     def trusts(self, host: str) -> bool:

@@ -41,9 +41,14 @@ def require_token() -> None:
         refuse(400, REASON)
 
 
-def csrf_token() -> str:
-    """The token for a form of this session, made on first use; 256 random bits lie behind it."""
+def begin() -> None:
+    """Put what this session's tokens are made of into it: 256 random bits, before Flask-WTF takes 160 by itself."""
     session.setdefault(FIELD, secrets.token_urlsafe(32))
+
+
+def csrf_token() -> str:
+    """The token for a form of this session, made on first use."""
+    begin()
     return str(generate_csrf())
 
 
@@ -56,7 +61,8 @@ def install(app: Flask) -> None:
     keys = [*reversed(guards.fallbacks(service.secrets)), service.secrets.get("SECRET_KEY")]
     app.config["WTF_CSRF_SECRET_KEY"] = [key.reveal() for key in keys]
     protect.init_app(app)
-    app.jinja_env.globals[FIELD] = csrf_token
+    app.jinja_env.globals[FIELD] = csrf_token  # for macros
+    app.context_processor(lambda: {FIELD: csrf_token})  # for pages, where Flask-WTF's own would hide the global
 
     @app.before_request
     def check_token() -> None:

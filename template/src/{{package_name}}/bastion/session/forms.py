@@ -18,6 +18,7 @@ from wtforms.validators import InputRequired, Length, StopValidation, Validation
 from ..errors import refuse
 from ..identity.passwords import LONGEST
 from ..identity.users import LONGEST_IDENTIFIER
+from . import csrf
 
 LARGEST_NUMBER: Final = 2**31 - 1
 MOST_DIGITS: Final = 10  # of LARGEST_NUMBER; looked at before the pattern
@@ -40,7 +41,11 @@ class PlainText:
 
 
 class SubmittedForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
-    """Base of every form that is posted: it carries the CSRF token and checks it once more by itself."""
+    """Base of every form that is posted: it carries the CSRF token and checks it by itself as well."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        csrf.begin()
+        super().__init__(*args, **kwargs)
 
 
 class LoginForm(SubmittedForm):

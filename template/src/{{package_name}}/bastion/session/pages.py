@@ -146,7 +146,7 @@ def static(filename: str) -> ResponseReturnValue:
     return send_from_directory(STATIC, filename, max_age=STATIC_SECONDS)
 
 
-@blueprint.post("/csp-report")
+@blueprint.post("/csp-report", endpoint="csp_report")  # csrf.py, cross_site.py and authentication.py know it
 @public
 def csp_reports() -> ResponseReturnValue:
     """Where browsers tell what the Content-Security-Policy stopped."""

@@ -1,0 +1,401 @@
+"""Proofs of jwt/tokens.py: only a token that this service signed, in its own way and for now, names anybody.
+
+Each forgery carries the live `sub` and `sid` of a real login, so that nothing but the check under attack can refuse it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from base64 import b64encode
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ..harness import edit, harm, protects, refused, works
+from .forging import (
+    LEFT_OUT,
+    Content,
+    Key,
+    Target,
+    changed,
+    claims_of,
+    data,
+    forged,
+    ring_of,
+    text,
+    three_keys,
+    written,
+)
+
+if TYPE_CHECKING:
+    import pytest
+
+    from ..running import Service
+
+FILE = "jwt/tokens.py"
+SIGNATURE, ALGORITHM, CLAIMS = "jwt-signature-verified", "jwt-alg-allow-list", "jwt-required-claims"
+MALFORMED = "jwt-malformed-is-401"
+VERIFY = edit(FILE, "options=OPTIONS,", 'options={"verify_signature": False},')
+NONE = edit(
+    FILE,
+    "options=OPTIONS,",
+    'options={"verify_signature": False} if str(header.get("alg")).lower() == "none" else OPTIONS,',
+)
+Forgeries = Iterator[tuple[str, str]]
+
+
+# --- the signature -----------------------------------------------------------------------------------------------
+
+
+def badly_signed(key: Key, target: Target) -> Forgeries:
+    """What somebody without the key can make of the owner's token and of one that is his own."""
+    theirs, mine = target.claims, claims_of(target.mallory.token)
+    header, payload, signature = key.token(theirs).split(".")
+    own_signature = key.token(mine).split(".")[2]
+    stolen = written(changed(mine, sub=theirs["sub"], sid=theirs["sid"]))
+    yield "the owner's names under a signature of one's own token", f"{header}.{text(stolen)}.{own_signature}"
+    yield "the signature of another token", f"{header}.{payload}.{own_signature}"
+    for name, value in (("jti", "another"), ("exp", theirs["exp"] - 1), ("nbf", 0), ("roles", "admin")):
+        yield f"another {name}", f"{header}.{text(written(changed(theirs, **{name: value})))}.{signature}"
+    yield "another header", f"{text(written({**key.header, 'x': 1}))}.{payload}.{signature}"
+    yield "a signature by a key of the attacker's", Key.new(key.algorithm, key.kid).token(theirs)
+    yield "no signature", f"{header}.{payload}."
+    yield "a signature of zeros", f"{header}.{payload}.{text(bytes(64))}"
+    yield "a signature of ones", f"{header}.{payload}.{text(bytes([*bytes(31), 1]) * 2)}"
+    yield "half a signature", f"{header}.{payload}.{text(data(signature)[:32])}"
+    yield "a signature and one byte more", f"{header}.{payload}.{text(data(signature) + bytes(1))}"
+    yield "one changed bit", f"{header}.{payload}.{text(bytes([data(signature)[0] ^ 1]) + data(signature)[1:])}"
+    yield "a signature of the claims alone", f"{header}.{payload}.{text(key.sign(payload.encode()))}"
+    if key.algorithm == "ES256":
+        yield "a signature in DER", f"{header}.{payload}.{text(key.der(f'{header}.{payload}'.encode()))}"
+
+
+@protects(SIGNATURE, verify=VERIFY)
+def test_a_token_that_this_service_did_not_sign_opens_nothing(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    forgeries = [one for key in target.keys for one in badly_signed(key, target)]
+    for first, key in zip(target.keys[1:] + target.keys[:1], target.keys, strict=True):
+        forgeries.append(("a signature by another key of the ring", first.token(target.claims, **key.header)))
+    assert len(forgeries) >= 45
+    for what, token in forgeries:
+        target.attack(what, token, SIGNATURE)
+
+
+@protects(
+    SIGNATURE,
+    jwe=edit(FILE, "    if len(parts) > 3:", "    parts, token = parts[:3], '.'.join(parts[:3])\n    if False:"),
+)
+def test_a_token_of_more_than_three_parts_opens_nothing(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    for key in target.keys:
+        good = key.token(target.claims)
+        encrypted = [text(written({**key.header, "alg": alg, "enc": "A256GCM"})) for alg in ("dir", "ECDH-ES", "none")]
+        for what, token in (
+            ("five parts", f"{good}.{text(bytes(12))}.{text(bytes(16))}"),
+            ("four parts", f"{good}.{text(bytes(12))}"),
+            ("a dot at its end", f"{good}."),
+            ("a dot before it", f".{good}"),
+            ("three empty parts behind it", f"{good}..."),
+            ("itself behind it", f"{good}.{good}"),
+            *(("an encrypted form", f"{header}..{good.partition('.')[2]}.{text(bytes(16))}") for header in encrypted),
+        ):
+            target.attack(what, token, SIGNATURE)
+
+
+@protects(
+    SIGNATURE,
+    canonical=edit(FILE, '    if urlsafe_b64encode(data).rstrip(b"=") != part.encode():', "    if False:"),
+)
+def test_a_token_that_is_spelt_in_a_second_way_opens_nothing(service: Service) -> None:
+    """Otherwise one token has many names: what is remembered, counted or blocked by its text would not be met again."""
+    target = Target(service, three_keys(service))
+    target.honest()
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    for key in target.keys:
+        header, payload, signature = key.token(target.claims).split(".")
+        standard = b64encode(data(signature)).decode().rstrip("=")
+        stray = signature[:-1] + letters[letters.index(signature[-1]) | 1]  # the last 4 bits belong to no byte
+        spellings = [f"{signature}==", f"{signature}=", stray, f" {signature}==", f"{signature[:9]}\t{signature[9:]}=="]
+        spellings += [standard] if standard != signature else []
+        for spelling in spellings:
+            target.attack("its signature spelt in a second way", f"{header}.{payload}.{spelling}", SIGNATURE)
+        head, body = (text(written(uneven(one))) for one in (key.header, target.claims))
+        works(target.show(f"{head}.{body}.{text(key.sign(f'{head}.{body}'.encode()))}").status == 200, "not padded")
+        target.seen.clear()
+        for padded in (f"{head}{'=' * (-len(head) % 4)}.{body}", f"{head}.{body}{'=' * (-len(body) % 4)}"):
+            token = f"{padded}.{text(key.sign(padded.encode()))}"  # signed as it is spelt
+            target.attack("padding", token, SIGNATURE)
+
+
+def uneven(content: Content) -> dict[str, Any]:
+    """The same and a member that nobody knows, so long that the base64 of it would end in padding."""
+    longer = ({**content, "x": "x" * number} for number in range(2))
+    return next(one for one in longer if len(written(one)) % 3)
+
+
+@protects(SIGNATURE, twice=edit(FILE, "    strict_json.loads(data[1])", "    pass"))
+def test_a_claim_that_is_there_twice_opens_nothing(service: Service) -> None:
+    """Correctly signed: whoever signs for two readers could mean another user to each."""
+    target = Target(service, three_keys(service))
+    target.honest()
+    mine = claims_of(target.mallory.token)
+    for key in target.keys:
+        theirs = written(target.claims)
+        for name in ("sub", "sid", "exp", "client_id"):
+            both = b'{"' + f'{name}":{json.dumps(mine[name])},'.encode() + theirs[1:]
+            target.attack(f"{name} twice", forged(key.header, both, key.sign), MALFORMED)
+        for name, other in (("alg", "none"), ("kid", "x"), ("typ", "x")):
+            both = b'{"' + f'{name}":"{other}",'.encode() + written(key.header)[1:]
+            target.attack(f"{name} twice", forged(both, theirs, key.sign), MALFORMED)
+
+
+# --- the algorithm -----------------------------------------------------------------------------------------------
+
+NOT_THE_KEYS: tuple[Any, ...] = (
+    *("none", "None", "NONE", "nOnE", "", " ", LEFT_OUT, None, 0, 1, True, [], {}),
+    *("HS256", "HS384", "HS512", "RS256", "PS256", "ES256K", "ES384", "ES512", "Ed25519", "Ed448"),
+    *("eddsa", "EDDSA", "EdDSA ", "es256", "ES256\t", ["EdDSA"], ["ES256"], {"EdDSA": 1}, "EdDSA,ES256"),
+)
+
+
+def badly_named(key: Key, target: Target) -> Forgeries:
+    """Tokens whose header names another algorithm than the key's own; the first ones are signed by the right key."""
+    theirs = target.claims
+    for name in (*NOT_THE_KEYS, "ES256" if key.algorithm == "EdDSA" else "EdDSA"):
+        shown = "no alg" if name is LEFT_OUT else f"the alg {name!r}"
+        yield f"{shown} and the right signature", key.token(theirs, alg=name)
+    for name in NOT_THE_KEYS[:7]:
+        yield "no signature, as its alg says", forged(changed(key.header, alg=name), theirs, lambda _: b"")
+    for secret in public_bytes(key):
+        for name, digest in (("HS256", hashlib.sha256), ("HS512", hashlib.sha512)):
+
+            def sign(signed: bytes, secret: bytes = secret, digest: Any = digest) -> bytes:
+                return hmac.digest(secret, signed, digest)
+
+            yield f"the public key as the secret of {name}", forged({**key.header, "alg": name}, theirs, sign)
+    for other in (Key.new("ES256K", key.kid), Key.new("ES256" if key.algorithm == "EdDSA" else "EdDSA", key.kid)):
+        yield f"a signature by a key of the attacker's for {other.algorithm}", other.token(theirs)
+    for other in target.keys:
+        if other.algorithm != key.algorithm:
+            yield "a signature of the ring by the other algorithm", other.token(theirs, kid=key.kid)
+
+
+def public_bytes(key: Key) -> list[bytes]:
+    """Every form in which the public key is published or could be stored."""
+    raw = (
+        (Encoding.Raw, PublicFormat.Raw) if key.algorithm == "EdDSA" else (Encoding.X962, PublicFormat.CompressedPoint)
+    )
+    pem = key.public(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    bare = key.public(*raw)
+    jwk = {"crv": "Ed25519", "kty": "OKP", "x": text(bare)}
+    return [
+        *(pem, pem.strip(), key.public(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), bare),
+        *(text(bare).encode(), written(jwk), json.dumps(jwk).encode(), key.kid.encode(), b""),
+    ]
+
+
+@protects(ALGORITHM, none=NONE)
+def test_a_token_can_not_choose_how_it_is_verified(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    forgeries = [one for key in target.keys for one in badly_named(key, target)]
+    private = rsa.generate_private_key(65537, 2048)
+    for key in target.keys:
+        for name, scheme in (("RS256", padding.PKCS1v15()), ("PS256", padding.PSS(padding.MGF1(SHA256()), 32))):
+
+            def sign(signed: bytes, scheme: Any = scheme) -> bytes:
+                return private.sign(signed, scheme, SHA256())
+
+            token = forged({**key.header, "alg": name}, target.claims, sign)
+            forgeries.append((f"an RSA signature for {name}", token))
+    assert len(forgeries) >= 150
+    for what, token in forgeries:
+        target.attack(what, token, ALGORITHM)
+
+
+@protects(ALGORITHM, list=edit(FILE, "algorithms=[key.algorithm],", 'algorithms=["EdDSA", "ES256", "HS256"],'))
+def test_the_library_is_given_the_one_algorithm_of_the_key_and_no_other(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It compares the type of the key as well, which would hide a list that is too long from the forgeries above."""
+    target = Target(service, three_keys(service))
+    library = service.module("jwt.tokens").jwt
+    real, given = library.decode, []
+
+    def spy(token: str, *arguments: Any, **options: Any) -> Any:
+        given.append(options.get("algorithms"))
+        return real(token, *arguments, **options)
+
+    monkeypatch.setattr(library, "decode", spy)
+    target.honest()
+    works(len(given) == 5, "the library has seen two tokens of the service's own and one by each key")
+    given.clear()
+    for key in target.keys:
+        for name in ("none", "HS256", "ES256", "EdDSA", ["EdDSA", "ES256"]):
+            target.show(key.token({**target.claims, "jti": f"once {name}"}, alg=name))
+            harm([one for one in given if one != [key.algorithm]], "a token had a choice of algorithms")
+            assert len(given) == 1
+            given.clear()
+
+
+@protects(ALGORITHM, crit=edit(FILE, '    if "crit" in header:', "    if False:"))
+def test_a_token_that_asks_for_an_extension_opens_nothing(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    for key in target.keys:
+        for more in (
+            {"crit": ["b64"], "b64": True},
+            {"crit": ["b64"], "b64": False},
+            {"crit": ["exp"], "exp": 0},
+            *({"crit": value} for value in (["x"], [], "", "b64", None, {}, False, ["alg", "kid", "typ"])),
+        ):
+            target.attack(f"the header members {more}", key.token(target.claims, **more), ALGORITHM)
+
+
+@protects(SIGNATURE, verify=VERIFY)
+@protects(ALGORITHM, none=NONE)
+def test_a_ring_of_es256_alone_refuses_the_same_forgeries(service: Service) -> None:
+    target = Target(service, ring_of(service, [service.module("jwt.keys").generate("ES256")]))
+    target.honest()
+    [key] = target.keys
+    client = service.client(target.owner.user).login(through_form=True)
+    works(client.token is not None and text(written({})) not in client.token, "a login gives a token")
+    works(client.get("/probe").status == 200, "which reaches the view")
+    signed = json.loads(data(str(client.token).split(".")[0]))
+    works(signed == {"alg": "ES256", "kid": key.kid, "typ": "at+jwt"}, "and is signed by ES256")
+    target.seen.clear()
+    for what, token in badly_signed(key, target):
+        target.attack(what, token, SIGNATURE)
+    for what, token in badly_named(key, target):
+        target.attack(what, token, ALGORITHM)
+
+
+# --- the claims --------------------------------------------------------------------------------------------------
+
+TEXTS = ("iss", "aud", "sub", "client_id", "sid", "jti")
+TIMES = ("iat", "nbf", "exp")
+
+
+def incomplete(claims: Content) -> Iterator[tuple[str, Any]]:
+    """Each claim left out, and with a value of every kind that it may not have."""
+    for name in TEXTS:
+        for value in (LEFT_OUT, None, 0, 1, True, [], [claims[name]], {"x": claims[name]}, "", "x" * 256):
+            yield name, value
+    for name in TIMES:
+        moment = claims[name]
+        for value in (LEFT_OUT, None, True, str(moment), float(moment), moment + 0.5, [moment], {"x": moment}, ""):
+            yield name, value
+
+
+def row_of(name: str, value: Any) -> str:
+    """Whose refusal it is: an issuer or audience that is there is compared first."""
+    compared = (name == "iss" and value is not LEFT_OUT) or (name == "aud" and value is not LEFT_OUT and value)
+    return "jwt-iss-aud-checked" if compared else CLAIMS
+
+
+@protects(CLAIMS, require=edit(FILE, '    "jti": str,\n', ""))
+def test_a_token_that_lacks_one_claim_opens_nothing(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    signing, claims = target.keys[1], target.claims
+    assert sorted(claims) == sorted((*TEXTS, *TIMES))
+    cases = list(incomplete(claims))
+    assert len(cases) == 87
+    for name, value in cases:
+        shown = "left out" if value is LEFT_OUT else repr(value)[:20]
+        target.attack(f"{name} {shown}", signing.token(changed(claims, **{name: value})), row_of(name, value))
+
+
+@protects(
+    CLAIMS,
+    life=edit(
+        FILE,
+        '    if not 0 < payload["exp"] - payload["iat"] <= state().limits.access_token_seconds:',
+        "    if False:",
+    ),
+)
+def test_a_token_that_would_live_longer_than_any_of_this_service_opens_nothing(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    signing, claims = target.keys[1], target.claims
+    longest, iat = service.limits.access_token_seconds, claims["iat"]
+    works(target.show(signing.token({**claims, "exp": iat + longest})).status == 200, "a whole life is good")
+    works(
+        target.show(signing.token({**claims, "iat": iat - longest + 60, "exp": iat + 60})).status == 200, "its end too"
+    )
+    target.seen.clear()
+    for what, times in {
+        "an end in ten years": {"exp": iat + 10 * 365 * 86_400},
+        "one second too many": {"exp": iat + longest + 1},
+        "a life that began earlier": {"iat": iat - 100, "exp": iat + longest - 99},
+        "no beginning": {"iat": 0},
+        "a beginning before all times": {"iat": -1},
+        "no life at all": {"iat": iat + 1, "exp": iat + 1},
+        "an end before its beginning": {"iat": iat + 20, "exp": iat - 10},
+    }.items():
+        target.attack(what, signing.token({**claims, **times}), CLAIMS)
+
+
+@protects(CLAIMS, client=edit(FILE, '    if payload["client_id"] != CLIENT:', "    if False:"))
+def test_a_token_for_another_client_opens_nothing(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    for other in ("another", "first-party ", "First-Party", "first", "*", "x" * 255):
+        target.attack(f"the client {other!r}", target.keys[1].token({**target.claims, "client_id": other}), CLAIMS)
+
+
+AHEAD = "    if claims.issued_at - LEEWAY > moment or claims.not_before - LEEWAY > moment:"
+
+
+@protects(CLAIMS, future=edit(FILE, AHEAD, "    if claims.not_before - LEEWAY > moment:"))
+def test_a_token_that_will_be_issued_later_opens_nothing(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    signing, claims = target.keys[1], target.claims
+    moment, life = claims["iat"], service.limits.access_token_seconds
+    works(target.show(signing.token({**claims, "iat": moment + 20})).status == 200, "a clock may be 20 s ahead")
+    target.seen.clear()
+    for ahead in (45, 3600, 10 * 365 * 86_400):
+        later = {"iat": moment + ahead, "exp": moment + ahead + life}
+        target.attack(f"iat {ahead} s ahead", signing.token({**claims, **later}), CLAIMS)
+
+
+@protects(CLAIMS, future=edit(FILE, AHEAD, "    if claims.issued_at - LEEWAY > moment:"))
+def test_a_token_that_is_not_good_yet_opens_nothing(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    signing, claims = target.keys[1], target.claims
+    works(target.show(signing.token({**claims, "nbf": claims["nbf"] + 20})).status == 200, "a clock may be 20 s ahead")
+    early = signing.token({**claims, "nbf": claims["nbf"] + 100, "jti": "early"})
+    target.seen.clear()
+    for ahead in (45, 3600, 10 * 365 * 86_400):
+        target.attack(f"nbf {ahead} s ahead", signing.token({**claims, "nbf": claims["nbf"] + ahead}), CLAIMS)
+    target.attack("nbf 100 s ahead", early, CLAIMS)
+    service.travel(seconds=100)
+    assert target.show(early).status == 200
+
+
+@protects(CLAIMS)
+def test_a_claim_that_nobody_asked_for_gives_no_right(service: Service) -> None:
+    secret = service.adds_route("/secret", mark=("reports.read",))
+    target = Target(service, three_keys(service))
+    target.honest()
+    rights: dict[str, Any] = {
+        **{"roles": ["admin"], "permissions": ["reports.read"], "scope": "reports.read", "admin": True},
+        **{"email": "admin@example.com", "groups": ["admin"], "act": {"sub": "admin"}, "verified_at": 2**40},
+    }
+    more = target.keys[1].token({**target.claims, **rights})
+    works(target.show(more).status == 200, "claims that nobody knows do no harm")
+    thief = target.owner.copy()
+    thief.token = more
+    target.seen.clear()
+    answer = thief.get("/secret")
+    harm(secret, "a claim gave a permission")
+    refused(answer, 403, "role-required")

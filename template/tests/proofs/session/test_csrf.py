@@ -1,0 +1,192 @@
+"""A request that changes something without a token of this session runs no view, wherever it comes from.
+
+Everything else in it is right: the cookie, the Origin, Sec-Fetch-Site, the Referer. A view that is walked over is
+replaced by one that only records.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..harness import edit, harm, insert, protects, refused, works
+from ..routes import Route, routes, stubbed
+from ..session_client import COOKIE, FIELD, HEADER
+from ..wire import ORIGIN
+
+if TYPE_CHECKING:
+    from ..running import Service
+    from ..session_client import Client
+    from ..wire import Response
+
+ROW = "csrf-token-required"
+UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
+FIELDS = "application/x-www-form-urlencoded"
+EXEMPT = "bastion.csp_report"  # browsers send policy reports without a token
+CHECK = "    def check_token() -> None:\n        require_token()\n"
+LAYER = edit("session/csrf.py", CHECK, "    def check_token() -> None:\n        return\n")
+# A form that hears from the app-wide layer that the token is right does not look at it again.
+BOTH = edit(
+    "session/csrf.py",
+    CHECK,
+    "    def check_token() -> None:\n        from flask import g\n\n        g.csrf_valid = True\n",
+)
+
+FORM = insert(
+    "session/forms.py",
+    after='    """Base of every form that is posted: it carries the CSRF token and checks it by itself as well."""\n',
+    new="\n    class Meta:\n        csrf = False\n",
+)
+
+
+def token_of(client: Client, *, seconds_ago: int) -> str:
+    """The token that a page of this session had so long ago: the proof knows the key."""
+    from itsdangerous import TimestampSigner, URLSafeTimedSerializer
+
+    class Then(TimestampSigner):
+        def get_timestamp(self) -> int:
+            return super().get_timestamp() - seconds_ago
+
+    key = client.service.app.config["WTF_CSRF_SECRET_KEY"]
+    return str(URLSafeTimedSerializer(key, salt="wtf-csrf-token", signer=Then).dumps(client.content()[FIELD]))
+
+
+def altered(token: str) -> str:
+    """The token with one letter of its signature changed."""
+    body, _, signature = token.rpartition(".")
+    return f"{body}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
+
+
+def bad_tokens(client: Client, attacker: Client) -> dict[str, str]:
+    """Tokens that are no token of this session now; the attacker has read one of a session of his own."""
+    token = client.csrf_token()
+    life = client.service.module("state").state_of(client.service.app).limits.csrf_token_minutes * 60
+    return {
+        "an empty token": "",
+        "an expired token": token_of(client, seconds_ago=life + 1),
+        "an altered token": altered(token),
+        "a token of the attacker's session": attacker.csrf_token(),
+        "the unsigned value of this session": client.content()[FIELD],
+        "half a token": token[: len(token) // 2],
+        "the name of a token": FIELD,
+    }
+
+
+def by_header(client: Client, route: Route, token: str | None) -> Response:
+    """Ask as a script of this service does, with the token in the header."""
+    return client.send(route.method, route.path, body=b"a=1", content_type=FIELDS, headers={HEADER: token})
+
+
+@protects(ROW, layer=LAYER)
+def test_no_unsafe_route_runs_without_a_token_of_this_session(service: Service) -> None:
+    service.adds_probe()
+    service.adds_route("/bare", methods=UNSAFE)
+    service.adds_route("/bare/public", methods=UNSAFE, mark="public")
+    walked = [route for route in routes(service) if route.method in UNSAFE and route.endpoint != EXEMPT]
+    assert len(walked) >= 10
+    assert ("bastion.logout", "POST") in {route.name for route in walked}
+    permissions = {name for route in walked for name in route.access.permissions}
+    state = service.module("state").state_of(service.app)
+    roles = tuple(role for role, held in state.team.roles.items() if held & permissions)
+    user, attacker = service.user(roles=roles), service.client(service.user()).login()
+    for number, route in enumerate(walked):
+        browser = service.client(user, f"192.0.2.{number % 250 + 1}").login()
+        good, bad = browser.csrf_token(), bad_tokens(browser, attacker)
+        with stubbed(service, route.endpoint) as ran:
+            works(by_header(browser, route, good).status == 200, f"{route} takes the token in the header")
+            works(ran == [route.method], f"{route} runs")
+            if route.method == "POST":
+                works(browser.post(route.path, {"a": "1", FIELD: good}).status == 200, f"{route} takes it as a field")
+                without = browser.post(route.path, {"a": "1", FIELD: good}, headers={"Referer": None})
+                works(without.status == 200, f"{route} needs no Referer")
+            ran.clear()
+            answers = {"no token": by_header(browser, route, None)}
+            answers |= {what: by_header(browser, route, token) for what, token in bad.items()}
+            if route.method == "POST":
+                answers["no field"] = browser.post(route.path, {"a": "1", FIELD: None})
+                answers |= {f"{what} as field": browser.post(route.path, {FIELD: token}) for what, token in bad.items()}
+            harm(ran, f"{route} ran without a token of this session")
+            for answer in answers.values():
+                refused(answer, 400, ROW)
+
+
+@protects(ROW, layer=LAYER)
+def test_a_token_counts_only_in_the_form_field_and_in_the_one_header(service: Service) -> None:
+    seen = service.adds_route("/bare", methods=UNSAFE)
+    browser = service.client(service.user()).login()
+    token = browser.csrf_token()
+    works(browser.post("/bare", json={"a": 1}).status == 200, "a script sends JSON with the token in the header")
+    works(seen == ["POST"], "the view runs")
+    seen.clear()
+    left_out: dict[str, Any] = {HEADER: None, "Referer": f"{ORIGIN}/account"}
+    elsewhere = [
+        browser.post("/bare", json={FIELD: token}, headers=left_out),
+        browser.post("/bare", json={"a": 1}, headers=left_out, query={FIELD: token}),
+        browser.post("/bare", json={"a": 1}, headers={**left_out, "Cookie": f"{COOKIE}={browser.cookie}; {FIELD}={token}"}),
+        browser.post("/bare", json={"a": 1}, headers={**left_out, "X-CSRF-Token": token}),
+        browser.post("/bare", json={"a": 1}, headers={**left_out, "X-XSRF-Token": token}),
+        browser.post("/bare", json={"a": 1}, headers={**left_out, "Authorization": f"Bearer {token}"}),
+        browser.post("/bare", json={"a": 1}, headers={**left_out, "X-Requested-With": "XMLHttpRequest"}),
+    ]
+    harm(seen, "a token was read from where another site, or a log, could have put or found it")
+    for answer in elsewhere:
+        refused(answer, 400, ROW)
+
+
+@protects(ROW, layer=BOTH)
+def test_an_anonymous_form_is_not_taken_without_its_token_either(service: Service) -> None:
+    user, attacker = service.user(), service.client()
+    foreign = attacker.csrf_token()
+    browser = service.client(user)
+    token = browser.csrf_token()
+    credentials = {"identifier": user.email, "password": user.password}
+    thief = service.client()
+    works(service.client(user).post("/login", credentials).location, "the login form is taken with its token")
+    answers = [
+        browser.post("/login", {**credentials, FIELD: None}),
+        browser.post("/login", {**credentials, FIELD: foreign}),
+        thief.post("/login", {**credentials, FIELD: token}),  # without the cookie that belongs to it
+    ]
+    signed_in = [one for one in (browser, thief) if "token" in one.content()]
+    harm(signed_in, "a browser was signed in by a form that is not of this session")
+    for answer in answers:
+        refused(answer, 400, ROW)
+
+
+@protects(ROW, age=edit("session/csrf.py", "service.limits.csrf_token_minutes * 60", "None"))
+def test_a_token_that_was_read_long_ago_is_refused(service: Service) -> None:
+    seen = service.adds_route("/bare", methods=UNSAFE)
+    browser = service.client(service.user()).login()
+    browser.csrf_token()
+    life = service.module("state").state_of(service.app).limits.csrf_token_minutes * 60
+    works(browser.post("/bare", {FIELD: token_of(browser, seconds_ago=life - 60)}).status == 200, "an older form is taken")
+    works(seen == ["POST"], "the view runs")
+    seen.clear()
+    for seconds in (life + 1, life + 60, 86_400):
+        answer = browser.post("/bare", {FIELD: token_of(browser, seconds_ago=seconds)})
+        harm(seen, f"a token that is {seconds} s old was accepted")
+        refused(answer, 400, ROW)
+
+
+@protects(ROW, form=FORM)
+def test_a_form_refuses_a_missing_token_by_itself(service: Service) -> None:
+    forms = service.module("session.forms")
+    browser, attacker = service.client(service.user()).login(), service.client(service.user()).login()
+    token, bad = browser.csrf_token(), bad_tokens(browser, attacker)
+
+    class Probe(forms.SubmittedForm):  # type: ignore[misc, name-defined]
+        title = forms.StringField("Title", [forms.InputRequired()])
+
+    def check(form: Any, fields: dict[str, str]) -> Any:
+        """Validate a form in a request that the app-wide layer has not looked at."""
+        cookie = {"Cookie": f"{COOKIE}={browser.cookie}"}
+        with service.app.test_request_context("/x", method="POST", data=fields, base_url=ORIGIN, headers=cookie):
+            made = form()
+            return made.validate(), made.errors
+
+    credentials = {"identifier": "user@example.com", "password": "a password"}
+    for form, fields in ((Probe, {"title": "x"}), (forms.LoginForm, credentials)):
+        works(check(form, {**fields, FIELD: token}) == (True, {}), "the form is valid with its token")
+        for what, wrong in {"no token": {}, **{what: {FIELD: bad_one} for what, bad_one in bad.items()}}.items():
+            valid, errors = check(form, {**fields, **wrong})
+            harm(valid, f"a form is valid with {what}")
+            assert errors.keys() == {FIELD}, what

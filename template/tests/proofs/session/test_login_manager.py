@@ -1,0 +1,211 @@
+"""Flask-Login is a surface here and opens nothing: each of the doors that it leaves open by default is shut."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..harness import edit, harm, protects, works
+from ..session_client import COOKIE
+
+if TYPE_CHECKING:
+    from ..running import Service, User
+
+# What a reader of Flask-Login's documentation would do: give it a loader of users.
+LOADER = (
+    edit("session/login_manager.py", "    def _load_user(self) -> None:\n", "    def _unused(self) -> None:\n"),
+    edit(
+        "session/login_manager.py",
+        "    RowsOnly().init_app(app)\n",
+        "    from flask_login import UserMixin\n\n"
+        "    manager = RowsOnly()\n    manager.init_app(app)\n\n"
+        "    @manager.user_loader\n    def load(ident: str) -> Any:\n"
+        "        user = UserMixin()\n        user.id = ident\n        return user\n",
+    ),
+)
+
+
+class Someone:
+    """A user as an extension makes one for Flask-Login."""
+
+    is_active = is_authenticated = True
+    is_anonymous = False
+
+    def __init__(self, users: list[User]) -> None:
+        self.id = users[0].id
+
+    def get_id(self) -> str:
+        return str(self.id)
+
+
+@protects("session-id-random-hashed", remember=LOADER)
+def test_a_hand_made_remember_token_is_nobody(service: Service) -> None:
+    from flask_login import current_user, encode_cookie
+
+    def who() -> str:
+        return str(current_user.id) if current_user.is_authenticated else "nobody"
+
+    service.adds_route("/who", mark="public", view=who)
+    seen = service.adds_route("/probe")
+    user = service.user()
+    browser = service.client(user).login()
+    works(browser.get("/probe").status == 200, "the session's cookie opens the page")
+    seen.clear()
+    thief = service.client()
+    for name in ("remember_token", "__Host-remember_token", "remember"):
+        for content in (str(user.id), user.id.hex, user.email, browser.content()["token"]):
+            with service.app.app_context():  # signed with the service's own key, as Flask-Login does it
+                thief.cookies = {name: encode_cookie(content)}
+            harm(thief.get("/who").text == content, "Flask-Login takes a remember cookie for a user")
+            answer = thief.get("/probe")
+            harm(seen, "a remember cookie opened the page")
+            assert answer.status == 303
+            assert thief.get("/who").text == "nobody"
+    # One that is junk does not sign out whom the session's cookie signs in.
+    assert browser.cookie is not None
+    browser.cookies = {COOKIE: browser.cookie, "remember_token": "junk|junk"}
+    assert browser.get("/probe").status == 200
+    assert browser.get("/who").text == str(user.id)
+
+
+@protects(
+    "session-id-random-hashed",
+    mechanism=(
+        edit("session/cookie.py", '"csrf_token", "_flashes"})', '"csrf_token", "_flashes", "_user_id"})'),
+        edit(
+            "session/cookie.py",
+            "    return sessions.find_by_token(token) if isinstance(token, str) else None\n",
+            "    if isinstance(token, str):\n        return sessions.find_by_token(token)\n"
+            "    from uuid import UUID, uuid4\n\n    from ..clock import now\n\n"
+            '    named = session.get("_user_id")\n    nobody = frozenset()\n'
+            '    return Principal(UUID(named), "", uuid4(), now(), now(), nobody, nobody) if named else None\n',
+        ),
+    ),
+)
+def test_login_user_of_flask_login_signs_nobody_in(service: Service) -> None:
+    import flask_login
+
+    users: list[User] = []
+
+    def by_extension() -> str:
+        flask_login.login_user(Someone(users), remember=True, force=True)
+        return "logged in, it says"
+
+    def by_ourselves() -> str:
+        flask_login.login_user(service.module("authentication").current_user, remember=True)
+        return "logged in, it says"
+
+    service.adds_route("/extension", mark="public", view=by_extension)
+    service.adds_route("/ourselves", view=by_ourselves)
+    seen = service.adds_route("/probe")
+    users.append(service.user())
+    browser = service.client(users[0]).login()
+    works(browser.get("/probe").status == 200, "who has signed in opens the page")
+    works(seen == ["GET"], "it ran")
+    seen.clear()
+    thief = service.client()
+    works(thief.get("/extension").text == "logged in, it says", "an extension calls login_user")
+    answer = thief.get("/probe")
+    harm(seen, "login_user opened a protected page")
+    assert answer.status == 303
+    assert thief.content().keys() <= {"csrf_token"}
+    assert thief.cookies.keys() <= {COOKIE}
+    # With this service's own user it says so at once.
+    assert browser.get("/ourselves").status == 500
+    (error,) = [event for event in service.log if event["event"] == "unhandled_exception"]
+    assert "opens no session here" in error["exception"]
+
+
+@protects(
+    "deny-by-default",
+    login_disabled=edit("session/login_manager.py", '{"LOGIN_DISABLED": False, ', "{"),
+)
+def test_login_disabled_stops_the_start(service: Service) -> None:
+    works(service.start().app, "without it the service starts")
+    service.adds(lambda app: app.config.update(LOGIN_DISABLED=True))
+    started = service.start()
+    harm(started.app is not None, "the service starts with LOGIN_DISABLED, under which Flask-Login lets everybody in")
+    assert len(started.reasons) == 1
+    assert "LOGIN_DISABLED" in started.reasons[0]
+
+
+@protects(
+    "deny-by-default",
+    options=edit(
+        "access.py",
+        "    if not current_user.is_authenticated:\n",
+        '    if not current_user.is_authenticated and request.method != "OPTIONS":\n',
+    ),
+)
+def test_what_flask_login_exempts_is_refused_all_the_same(service: Service) -> None:
+    import flask_login
+
+    seen: list[str] = []
+
+    def view() -> str:
+        from flask import request
+
+        seen.append(request.method)
+        return "ran"
+
+    def add(app: Any) -> None:
+        marked = service.module().login_required(flask_login.login_required(view))
+        app.add_url_rule("/probe", "probe", marked, methods=["GET", "OPTIONS"])
+
+    service.adds(add)
+    browser = service.client(service.user()).login()
+    works(browser.get("/probe").status == 200, "both marks let the user in")
+    works(seen == ["GET"], "the view runs")
+    seen.clear()
+    service.app.config["LOGIN_DISABLED"] = True  # later than any check could see it
+    for method in ("OPTIONS", "GET"):
+        answer = service.client().send(method, "/probe")
+        harm(seen, f"an anonymous {method} ran a view that Flask-Login exempts")
+        assert answer.status == 303
+
+
+@protects(
+    "deny-by-default",
+    seal=edit(
+        "access.py",
+        "    if faults := [*_faults(app, endpoints)]:\n",
+        "    endpoints = {name for name in endpoints if marks_of(app.view_functions[name])}\n"
+        "    if faults := [*_faults(app, endpoints)]:\n",
+    ),
+)
+def test_login_required_of_flask_login_alone_does_not_pass_the_seal(service: Service) -> None:
+    import flask_login
+
+    def marked_elsewhere() -> str:
+        return "open to OPTIONS"
+
+    works(service.start().app, "a service starts whose every route has one rule of ours")
+    service.adds(lambda app: app.add_url_rule("/probe", "probe", flask_login.login_required(marked_elsewhere)))
+    started = service.start()
+    harm(started.app is not None, "the service starts with a route that only Flask-Login protects")
+    assert len(started.reasons) == 1
+    assert "'probe'" in started.reasons[0]
+    assert f"{marked_elsewhere.__code__.co_filename}:{marked_elsewhere.__code__.co_firstlineno}" in started.reasons[0]
+
+
+def test_the_current_user_of_flask_login_is_the_one_of_this_service(service: Service) -> None:
+    import flask_login
+
+    current_user = service.module("authentication").current_user
+
+    def who() -> dict[str, object]:
+        theirs = flask_login.current_user
+        same = theirs._get_current_object() is current_user._get_current_object()
+        return {"same": same, "known": theirs.is_authenticated, "email": theirs.email}
+
+    service.adds_route("/who", mark="public", view=who)
+    user = service.user()
+    assert service.client(user).login().get("/who").json == {"same": True, "known": True, "email": user.email}
+    assert service.client().get("/who").json == {"same": True, "known": False, "email": ""}
+
+
+def test_an_extension_that_asks_flask_login_for_its_answer_gets_the_one_of_this_service(service: Service) -> None:
+    from flask import current_app
+
+    service.adds_route("/asked", mark="public", view=lambda: current_app.login_manager.unauthorized())  # type: ignore[attr-defined]
+    answer = service.client().get("/asked")
+    assert (answer.status, answer.location) == (303, "/login?next=/asked")

@@ -1,0 +1,352 @@
+"""Proofs of errors.py: whatever goes wrong, the client learns a fixed text and a number to ask with, in one format.
+
+They stop an attacker from reading in an answer how the service is built, and whether his guess came near.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
+from wsgiref.handlers import SimpleHandler
+
+from .harness import edit, harm, protects, works
+from .running import Service
+from .service import AUTH
+from .wire import HOST, Response
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+SECRETIVE = "canary at /srv/app/settings.py: SELECT password FROM auth_user"
+INSIDE = (
+    "canary",
+    "traceback",
+    "runtimeerror",
+    "/srv/app",
+    "select ",
+    "site-packages",
+    "werkzeug",
+    "sqlalche",
+    ".py",
+)
+"""What a client never reads, in small letters."""
+STATUSES = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503)
+
+
+def fail(**_values: object) -> NoReturn:
+    raise RuntimeError(SECRETIVE)
+
+
+# --- nothing is revealed ---------------------------------------------------------------------------------------
+
+
+@protects(
+    "errors-reveal-nothing",
+    text=edit("errors.py", "    return response(500)\n", "    return Response(str(error), 500)\n"),
+)
+def test_no_exception_of_the_app_tells_the_client_anything(service: Service) -> None:
+    add_failures(service)
+    client = service.client(service.user()).login()
+    honest = client.get("/fine")
+    works(honest.status == 200, "the page answers")
+    # Flask runs the hooks again for the error's own answer, so that a hook after the view fails twice.
+    for path, traces in {"/view": 1, "/fine?at=before": 1, "/template": 1, "/json": 1, "/fine?at=after": 2}.items():
+        answer = client.get(path)
+        harm(revealed(answer), f"{path} tells {revealed(answer)}")
+        assert answer.status == 500
+        assert names(honest) <= names(answer)
+        logged = [event for event in answer.events if "exception" in event]
+        assert len(logged) == traces
+        assert {event["request_id"] for event in logged} == {answer.request_id}
+        assert {"test_errors.py" in event["exception"] for event in logged} == {True}
+        assert client.get("/fine").status == 200  # the same process serves on
+
+
+@protects(
+    "errors-reveal-nothing",
+    database=edit("errors.py", "    return response(503, ", "    return Response(str(error), 503, "),
+)
+def test_no_error_of_the_database_tells_the_client_anything(service: Service) -> None:
+    add_failures(service)
+    client = service.client(service.user()).login()
+    works(client.get("/fine").status == 200, "the page answers")
+    wrong = client.get("/sql")
+    service.take_database_away()
+    away = client.get("/fine")
+    harm(revealed(away), f"without a database it tells {revealed(away)}")
+    assert away.status == 503
+    assert away.header("Retry-After") == "5"
+    assert [event["event"] for event in away.events if "exception" in event] == ["database_unavailable"]
+    # A wrong statement is our fault in PostgreSQL; SQLite reports it as a database that can't be used.
+    assert wrong.status == {"sqlite": 503, "postgresql": 500}[dialect(service)]
+    assert revealed(wrong) == []
+
+
+@protects(
+    "errors-reveal-nothing",
+    outer=edit(
+        "edge/__init__.py", "except Exception as error:  # the last resort", "except ZeroDivisionError as error:"
+    ),
+)
+def test_no_exception_outside_the_app_reaches_the_server(service: Service) -> None:
+    add_failures(service)
+    honest, said = served(service, "/open")
+    works(honest.status == 200, "the server sends the page")
+    works(said == "", "and has nothing to report")
+    for path in ("/open?at=middleware", "/open?at=teardown", "/stream", "/header"):
+        before = len(service.log)
+        answer, said = served(service, path)
+        harm("canary" in said, f"{path}: the server got the exception, and logs it as it is")
+        assert said == ""
+        assert answer.status == 500
+        assert revealed(answer) == []
+        assert names(honest) <= names(answer)
+        logged = [event for event in service.log[before:] if "exception" in event]
+        assert [event["event"] for event in logged] == ["unhandled_exception"]
+        assert logged[0]["request_id"] == answer.request_id
+        assert served(service, "/open")[0].status == 200
+
+
+@protects(
+    "errors-reveal-nothing",
+    cut=edit("edge/last_resort.py", "            raise AnswerCut from None", "            raise"),
+)
+def test_an_answer_that_breaks_off_tells_the_server_nothing(service: Service) -> None:
+    add_failures(service)
+    honest, said = served(service, "/open")
+    works((honest.status, said) == (200, ""), "the server sends the page")
+    answer, said = served(service, "/cut")
+    harm("canary" in said, "the server got the exception, and logs it as it is")
+    assert "AnswerCut" in said  # that it broke off has to be noticed, and is
+    assert answer.body == b"the first piece"
+    assert [event["event"] for event in service.log if "exception" in event] == ["unhandled_exception"]
+
+
+@protects(
+    "errors-reveal-nothing",
+    http=edit(
+        "errors.py",
+        '    return response(error.code, error.get_headers(request.environ), getattr(error, "errors", None))',
+        "    return Response(error.description, error.code)",
+    ),
+)
+def test_what_a_view_says_with_an_error_is_not_sent(service: Service) -> None:
+    add_failures(service)
+    client = service.client(service.user()).login()
+    works(client.get("/fine").status == 200, "the page answers")
+    for code in STATUSES:
+        answer = client.get(f"/abort/{code}")
+        harm(revealed(answer), f"{code} tells {revealed(answer)}")
+        assert answer.status == code
+    missing = client.get("/missing-key")
+    assert (missing.status, revealed(missing)) == (400, [])
+    client.cookie = "canary-of-nobody"
+    stranger = client.get("/fine")
+    assert (stranger.status, revealed(stranger)) == ({"session": 303, "jwt": 401}[AUTH], [])
+
+
+# --- one format ------------------------------------------------------------------------------------------------
+
+
+@protects(
+    "errors-one-format",
+    handler=edit(
+        "errors.py",
+        '    return response(error.code, error.get_headers(request.environ), getattr(error, "errors", None))',
+        "    return error",
+    ),
+)
+def test_no_error_leaves_in_the_format_of_a_library(service: Service) -> None:
+    add_failures(service)
+    client = service.client(service.user()).login()
+    works(client.get("/fine").status == 200, "the page answers")
+    too_large = str(service.app.extensions["bastion"].limits.body_bytes + 1)
+    answers: list[tuple[int, Response]] = [
+        *((code, client.get(f"/abort/{code}")) for code in STATUSES),
+        (404, client.get("/nowhere")),
+        (405, client.post("/fine")),
+        (500, client.get("/view")),
+        (500, client.get("/fine?at=teardown")),
+        (400, client.get("/fine", headers={"Host": "evil.example"})),  # refused by the edge, before Flask
+        (405, client.send("TRACE", "/fine")),
+        (413, client.post("/fine", headers={"Content-Length": too_large})),
+    ]
+    service.take_database_away()
+    answers.append((503, client.get("/fine")))
+    for code, answer in answers:
+        assert answer.status == code
+        harm(foreign(answer), f"{code} is in the format of a library: {answer.text[:80]}")
+        assert told(answer) == expected(service, code, answer)
+
+
+@protects(
+    "errors-one-format",
+    same=edit(
+        "database/queries.py",
+        'refuse(404, "ownership-404")',
+        'refuse(404 if db.session.get(model, ident) is None else 403, "ownership-404")',
+    ),
+)
+def test_what_is_not_yours_looks_like_what_is_not_there(service: Service) -> None:
+    probe = service.adds_probe()
+    alice, bob = service.user(), service.user()
+    item = probe.add(alice, "a secret")
+    works(probe.read(service.client(alice).login(), item).status == 200, "the owner reads it")
+    stranger = service.client(bob).login()
+    not_yours, not_there = probe.read(stranger, item), probe.read(stranger, uuid.uuid4())
+    no_route = stranger.get("/nowhere")
+    harm(without_id(not_yours) != without_id(not_there), "an object of somebody else can be told from none")
+    assert not_yours.status == not_there.status == no_route.status == 404
+    assert without_id(not_yours) == without_id(no_route)
+
+
+def test_the_reference_in_an_answer_is_the_requests_id_in_the_log(service: Service) -> None:
+    add_failures(service)
+    answer = service.client(service.user()).login().get("/view")
+    assert answer.request_id is not None
+    assert uuid.UUID(answer.request_id).version == 4
+    assert {event["request_id"] for event in answer.events} == {answer.request_id}
+    assert uuid.UUID(answer.request_id) in [uuid.UUID(found) for found in _ID.findall(answer.text)]
+
+
+# --- what fails ------------------------------------------------------------------------------------------------
+
+
+def add_failures(service: Service) -> None:
+    """Routes and hooks that fail in every place in which something of a team's can fail."""
+    from flask import Response as Answer
+    from flask import abort, jsonify, render_template_string, request
+
+    def pieces(*before: bytes) -> Iterator[bytes]:
+        yield from before
+        fail()
+
+    def statement() -> None:
+        from sqlalchemy import text
+
+        service.module("database").db.session.execute(text("SELECT canary FROM nowhere"))
+
+    class Odd:
+        def __repr__(self) -> str:
+            return SECRETIVE
+
+    views: dict[str, Callable[..., Any]] = {
+        "/view": fail,
+        "/template": lambda: render_template_string("{{ fail() }}", fail=fail),
+        "/json": lambda: jsonify(odd=Odd(), then=fail()),
+        "/sql": statement,
+        "/stream": pieces,
+        "/cut": lambda: Answer(pieces(b"the first piece"), mimetype="text/plain"),
+        "/header": lambda: Answer("fine", headers={"X-Canary": "no server sends \u0107anary"}),
+        "/missing-key": lambda: request.args["canary"],
+        "/abort/<int:code>": lambda code: abort(code, description=SECRETIVE),
+    }
+    public = ("/stream", "/cut", "/header")
+    service.adds_route("/fine")
+    service.adds_route("/open", mark="public")
+    for path, view in views.items():
+        service.adds_route(path, view=view, mark="public" if path in public else "login_required")
+    service.adds(add_hooks)
+
+
+def add_hooks(app: Flask) -> None:
+    """Hooks and a middleware that fail where `?at=` says, for whoever is signed in or not."""
+    from flask import request
+
+    inner = app.wsgi_app
+
+    def middleware(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ["QUERY_STRING"] == "at=middleware":
+            fail()
+        return inner(environ, start_response)
+
+    app.wsgi_app = middleware  # type: ignore[method-assign, assignment]
+
+    @app.before_request
+    def before() -> None:
+        if request.args.get("at") == "before":
+            fail()
+
+    @app.after_request
+    def after(response: Any) -> Any:
+        if request.args.get("at") == "after":
+            fail()
+        return response
+
+    @app.teardown_request
+    def teardown(_error: BaseException | None) -> None:
+        if request.args.get("at") == "teardown":
+            fail()
+
+
+class Server(SimpleHandler):
+    """The standard library's WSGI server for one request: what it would write to its own log is kept."""
+
+    os_environ: dict[str, str] = {}  # noqa: RUF012  (the base class has it)
+
+
+def served(service: Service, path: str) -> tuple[Response, str]:
+    """The answer that a server sends, and what the server itself reports."""
+    target, _, query = path.partition("?")
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": target, "QUERY_STRING": query, "HTTP_HOST": HOST, "HTTPS": "on"}
+    environ |= {"SERVER_NAME": "127.0.0.1", "SERVER_PORT": "8000", "SERVER_PROTOCOL": "HTTP/1.1"}
+    environ |= {"REMOTE_ADDR": "192.0.2.10", "SCRIPT_NAME": ""}
+    sent, reported = io.BytesIO(), io.StringIO()
+    Server(io.BytesIO(), sent, reported, environ).run(service.app)
+    head, _, body = sent.getvalue().partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+    return Response(int(first.split(" ")[1]), first.split(" ", 2)[2], headers, body), reported.getvalue()
+
+
+# --- what is read out of an answer -----------------------------------------------------------------------------
+
+_ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
+
+
+def revealed(answer: Response) -> list[str]:
+    """What of the inside is in the answer, head and body."""
+    everything = "\n".join([*(f"{name}: {value}" for name, value in answer.headers), answer.text]).lower()
+    return [word for word in INSIDE if word in everything]
+
+
+def names(answer: Response) -> set[str]:
+    """The names of the headers."""
+    return {name.lower() for name, _ in answer.headers}
+
+
+def foreign(answer: Response) -> bool:
+    """Whether the answer is not in this service's own format of errors."""
+    if AUTH == "jwt":
+        return answer.mimetype != "application/problem+json"
+    return answer.mimetype != "text/html" or '<p class="status">' not in answer.text
+
+
+def told(answer: Response) -> object:
+    """What the answer tells: the members of the problem, or the words of the page that are not of its frame."""
+    if AUTH == "jwt":
+        return answer.json
+    return re.findall(r'<p class="status">([^<]*)</p>\s*<h1>([^<]*)</h1>\s*<p class="lead">([^<]*)</p>', answer.text)
+
+
+def expected(service: Service, code: int, answer: Response) -> object:
+    """What an answer of this status tells, word by word."""
+    title, text = service.module("errors").TEXTS[code]
+    if AUTH == "jwt":
+        assert answer.request_id is not None
+        return {"type": "about:blank", "title": title, "status": code, "instance": uuid.UUID(answer.request_id).urn}
+    assert (answer.request_id or "none") in answer.text
+    return [(str(code), title, text)]
+
+
+def without_id(answer: Response) -> tuple[int, str]:
+    """Status and body, without what differs from request to request."""
+    return answer.status, _ID.sub("id", answer.text)
+
+
+def dialect(service: Service) -> str:
+    """The database's kind, as SQLAlchemy calls it."""
+    return service.engine.dialect.name

@@ -1,0 +1,157 @@
+"""Tests of exceptions.py: what a team loosens is followed, shown, bounded, and red once its last day is over.
+
+They stop an exception that was made for a month from becoming the rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from . import place, report
+from .running import Service
+from .service import AUTH, PACKAGE
+
+REASON = 'reason = "Nurses leave the terminal"\nowner = "ward@hospital.example"\n'
+UNTIL = "until = 2999-12-31\n"
+LIMIT = f"[limits.body_bytes]\nvalue = 16_384\n{REASON}{UNTIL}"
+ORIGIN = f'[[image_origins]]\norigin = "https://images.example"\n{REASON}{UNTIL}'
+WRONG: dict[str, str] = {
+    "[limits.body_bytes]\nvalue = 16_383\n" + REASON + UNTIL: "value must be a whole number from 16384 to 16777216",
+    "[limits.body_bytes]\nvalue = 16_777_217\n" + REASON + UNTIL: "value must be a whole number from 16384 to 16777216",
+    "[limits.body_bytes]\nvalue = true\n" + REASON + UNTIL: "value must be a whole number from 16384 to 16777216",
+    '[limits.body_bytes]\nvalue = "16384"\n' + REASON + UNTIL: "value must be a whole number from 16384 to 16777216",
+    "[limits.body_bytes]\nvalue = 16_384\n" + REASON: "has no until; add it",
+    '[limits.body_bytes]\nvalue = 16_384\nowner = "a"\n' + UNTIL: "has no reason; add it",
+    '[limits.body_bytes]\nvalue = 16_384\nreason = "b"\n' + UNTIL: "has no owner; add it",
+    LIMIT.replace("Nurses leave the terminal", " "): "reason must be a text of 1 to 300 characters",
+    LIMIT.replace("ward@hospital.example", "w" * 301): "owner must be a text of 1 to 300 characters",
+    LIMIT.replace("2999-12-31", '"2999-12-31"'): "until must be a date such as 2027-06-30, without quotes",
+    LIMIT.replace("2999-12-31", "2999-12-31T10:00:00"): "until must be a date such as 2027-06-30, without quotes",
+    LIMIT + "ticket = 7\n": "has an unknown key 'ticket'; allowed are value, reason, owner, until",
+    LIMIT.replace("body_bytes", "csrf_off"): "there is no limit 'csrf_off'",
+    "limits = 3\n": "write limits as [limits.<name>]",
+    "[limits]\nbody_bytes = 16_384\n": "[limits.body_bytes] must be a table with value, reason, owner, until",
+    ORIGIN.replace("[[image_origins]]", "[image_origins]"): "origins as [[image_origins]]",
+    ORIGIN.replace("https://", "http://"): "origin must be one https origin such as https://images.example",
+    ORIGIN.replace("images.example", "*"): "origin must be one https origin such as https://images.example",
+    ORIGIN.replace("images.example", "images.example; script-src *"): "origin must be one https origin such as",
+    '[settings]\nBASTION_ENV = "development"\n': "unknown section 'settings'",
+    "[limits.body_bytes\n": "is not valid TOML",
+}
+"""What the file can't say, and what is told instead."""
+
+
+def test_no_declared_exception_of_this_service_has_ended(service: Service) -> None:
+    # Red on purpose once the last day is over: each line names the entry and what to do with it.
+    exceptions = service.module("exceptions")
+    declared = exceptions.read(place.source() / "exceptions.toml")
+    found = [*declared.reasons, *exceptions.ended(declared.exemptions, datetime.now(UTC).date())]
+    assert found == [], "\n".join(found)
+
+
+def test_an_exception_ends_after_its_last_day_and_is_named_with_its_cure(service: Service, tmp_path: Path) -> None:
+    exceptions = service.module("exceptions")
+    file = tmp_path / "exceptions.toml"
+    file.write_text(f"{LIMIT}\n{ORIGIN}".replace("2999-12-31", "2026-02-28"), "utf-8")
+    exemptions = exceptions.read(file).exemptions
+    assert list(exceptions.ended(exemptions, date(2026, 2, 28))) == []
+    assert list(exceptions.ended(exemptions, date(2026, 3, 1))) == [
+        f"exceptions.toml: {name} ended on 2026-02-28 (owner: ward@hospital.example). "
+        "Remove it, or declare it anew with a reason and an end date of its own."
+        for name in ("body_bytes", "image_origins")
+    ]
+
+
+def test_a_declared_limit_is_followed(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = service.adds_route("/probe", methods=("POST",))
+    sender, text = service.client(service.user()).login(), "a" * 20_000
+    assert sender.post("/probe", {"text": text}).status == 200
+    declare(service, monkeypatch, tmp_path / "exceptions.toml", f"{LIMIT}\n{ORIGIN}")
+    del service.app  # a new start, which reads the file
+    assert sender.post("/probe", {"text": "a"}).status == 200
+    assert sender.post("/probe", {"text": text}).status == 413
+    assert len(seen) == 2
+    state = service.app.extensions["bastion"]
+    recommended = service.module("settings").Limits()
+    changed = [f.name for f in fields(recommended) if getattr(recommended, f.name) != getattr(state.limits, f.name)]
+    assert changed == ["body_bytes"]
+    if AUTH == "session":
+        policy = sender.get("/account").header("Content-Security-Policy") or ""
+        assert "; img-src 'self' https://images.example; " in policy
+        assert policy.count("images.example") == 1
+
+
+def test_a_declared_exception_is_shown_by_the_service_its_doctor_and_the_report(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until = service.now().date() + timedelta(days=1)
+    source = tmp_path / "src" / PACKAGE
+    source.mkdir(parents=True)
+    (source / "bastion").symlink_to(service.bastion)
+    text = f"{LIMIT}\n{ORIGIN}".replace("2999-12-31", str(until))
+    declare(service, monkeypatch, source / "exceptions.toml", text)
+    shown = [(one.name, one.value, one.recommended, one.until) for one in service.app.extensions["bastion"].exemptions]
+    assert shown == [
+        ("body_bytes", 16_384, 1_048_576, until),
+        ("image_origins", "https://images.example", "'self'", until),
+    ]
+    findings = service.module("development").findings
+    assert [line for line in findings(service.app) if " ended on " in line] == []
+    service.travel(days=2)
+    assert len([line for line in findings(service.app) if f" ended on {until} " in line]) == 2
+    monkeypatch.setattr(place, "root", tmp_path)
+    reported = list(report.declared(until))
+    assert [(entry["name"], entry["value"], entry["recommended"], entry["row"]) for entry in reported] == [
+        ("body_bytes", 16_384, 1_048_576, "body-limit-1-mib"),
+        ("image_origins", "https://images.example", "'self'", "csp-html-exact"),
+    ]
+    assert {(entry["owner"], entry["until"], entry["expired"]) for entry in reported} == {
+        ("ward@hospital.example", str(until), False)
+    }
+    assert {entry["expired"] for entry in report.declared(until + timedelta(days=1))} == {True}
+
+
+def test_what_the_file_can_not_say_stops_the_start_and_is_named(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "exceptions.toml"
+    declare(service, monkeypatch, file, f"{LIMIT}\n{ORIGIN}")
+    assert service.start().app is not None
+    for text, fault in WRONG.items():
+        file.write_text(text, "utf-8")
+        tried = service.start()
+        assert tried.app is None, f"it started with {text}"
+        assert [reason for reason in tried.reasons if fault not in reason] == []
+        assert len(tried.reasons) == 1
+    file.unlink()
+    assert service.start().app is not None  # no file, no exception
+
+
+def test_several_faults_in_the_file_are_told_at_once(service: Service, tmp_path: Path) -> None:
+    file = tmp_path / "exceptions.toml"
+    file.write_text(f"[limits.body_bytes]\nvalue = 1\n\n{ORIGIN.replace('https', 'http')}\n[other]\n", "utf-8")
+    declared = service.module("exceptions").read(file)
+    assert len(declared.reasons) == 6  # no reason, owner and until; a value, an origin and a section that can't be
+    assert declared.exemptions == declared.image_origins == ()
+    assert declared.limits == service.module("settings").Limits()
+
+
+def test_each_limit_has_bounds_a_protection_and_a_source(service: Service) -> None:
+    limits = fields(service.module("settings").Limits)
+    assert len(limits) >= 10
+    assert "session_idle_minutes" in [one.name for one in limits]
+    for one in limits:
+        assert one.metadata["least"] <= one.default <= one.metadata["most"]
+        assert one.metadata["row"]
+        assert one.metadata["source"]
+        assert {"minutes", "hours", "seconds", "bytes", "failures", "per"} & set(one.name.split("_")), one.name
+
+
+def declare(service: Service, monkeypatch: pytest.MonkeyPatch, file: Path, text: str) -> None:
+    """Let the service read this file instead of the team's."""
+    file.write_text(text, "utf-8")
+    monkeypatch.setattr(service.module("exceptions"), "FILE", str(file))

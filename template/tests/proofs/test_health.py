@@ -1,0 +1,121 @@
+"""Proofs of edge/health.py: a probe learns one or two words, and nobody finds a side door to the inside.
+
+They stop a health answer, a forgotten tool or a file beside the code from being a free map for an attacker.
+"""
+
+from __future__ import annotations
+
+from .harness import edit, harm, protects, works
+from .running import Service
+from .service import AUTH
+from .wire import Response
+
+USUAL = (
+    *("/docs", "/docs/", "/redoc", "/swagger", "/swagger.json", "/swagger-ui/", "/api-docs", "/openapi.yaml"),
+    *(
+        "/graphql",
+        "/graphiql",
+        "/metrics",
+        "/status",
+        "/server-status",
+        "/health",
+        "/info",
+        "/actuator",
+        "/actuator/env",
+    ),
+    *("/debug", "/debug/pprof", "/console", "/console?__debugger__=yes&cmd=resource&f=debugger.js", "/phpinfo.php"),
+    *("/admin", "/admin/", "/admin/console", "/_debug_toolbar/", "/trace", "/config", "/config.json", "/version"),
+    *("/.git/config", "/.git/HEAD", "/.env", "/.flaskenv", "/.aws/credentials", "/.DS_Store", "/.well-known/"),
+    *("/backup.zip", "/dump.sql", "/instance/", "/pyproject.toml", "/uv.lock", "/requirements.txt", "/exceptions.toml"),
+    *("/app.py", "/static", "/static/", "/static/bastion", "/static/bastion/", "/static/../app.py"),
+    *("/static/%2e%2e/app.py", "/static/..%2fapp.py", "/..%2f..%2fetc/passwd", "//etc/passwd"),
+)
+"""Where scanners look first."""
+
+
+@protects(
+    "health-reveals-nothing",
+    reason=(
+        edit(
+            "database/__init__.py",
+            "            kind = _fault(engine)\n",
+            "            kind = engine.connect().close()\n",
+        ),
+        edit(
+            "edge/health.py",
+            "exc_info=error)\n        return _NOT_READY",
+            "exc_info=error)\n        return Reply(503, _TEXT, str(error).encode())",
+        ),
+    ),
+)
+def test_a_probe_is_not_told_why_the_service_is_not_ready(service: Service) -> None:
+    works((probed(service, "/healthz").text, probed(service, "/readyz").text) == ("ok", "ready"), "a probe is answered")
+    service.take_database_away()
+    service.travel(seconds=2)  # a probe answers from memory for a second
+    answer = probed(service, "/readyz")
+    harm(answer.body != b"not ready", f"it says: {answer.text}")
+    assert answer.status == 503
+    assert [event["database"] for event in answer.events if event["event"] == "not_ready"] == ["OperationalError"]
+    assert extra(answer) == set()
+    alive = probed(service, "/healthz")  # does not ask the database: a restart would not bring that back
+    assert (alive.status, alive.body, alive.events) == (200, b"ok", [])
+    assert probed(service, "/readyz", method="HEAD").body == b""
+
+
+@protects(
+    "health-reveals-nothing",
+    methods=edit(
+        "edge/health.py", "    return _NOT_ALLOWED\n", "    return Reply(200, _TEXT, repr(environ).encode())\n"
+    ),
+)
+def test_a_probe_gets_the_same_words_whatever_it_sends(service: Service) -> None:
+    honest = {path: probed(service, path) for path in ("/healthz", "/readyz")}
+    works({path: answer.text for path, answer in honest.items()} == {"/healthz": "ok", "/readyz": "ready"}, "answered")
+    for path, expected in honest.items():
+        assert expected.mimetype == "text/plain"
+        for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get"):
+            answer = probed(service, path, method=method) if method != "get" else service.client().get(f"{path}?x=1")
+            harm("wsgi" in answer.text, f"{method} {path} shows the request's environment")
+            known = (200, expected.body, None) if method == "get" else (405, b"not allowed", "GET, HEAD")
+            assert (answer.status, answer.body, answer.header("Allow")) == known
+            assert extra(answer) == set()
+        for host in ("evil.example", "", "app.example:1", "10.0.0.7:8000", "<script>"):
+            answer = probed(service, path, host=host)
+            assert (answer.status, answer.body) == (200, expected.body)
+        head = probed(service, path, method="HEAD")
+        assert (head.status, head.body, head.header("Content-Length")) == (200, b"", str(len(expected.body)))
+        assert service.client().get(f"{path}/").status == 404
+
+
+@protects("health-reveals-nothing")
+def test_no_scanner_finds_a_tool_or_a_file(service: Service) -> None:
+    anonymous, signed_in = service.client(), service.client(service.user()).login()
+    works(anonymous.get("/healthz").status == 200, "the service answers")
+    assert len(USUAL) >= 50
+    for path in (*USUAL, *(() if AUTH == "jwt" else ("/openapi.json",))):
+        for client in (anonymous, signed_in):
+            answer = client.get(path)
+            harm(answer.ok, f"{path} is there")
+            assert answer.status == 404
+
+
+def probed(service: Service, path: str, *, method: str = "GET", host: str = "10.0.0.7:8000") -> Response:
+    """What a load balancer gets: over http, by the address of the machine, without anything of a browser."""
+    headers = {"Host": host, "Origin": None, "Referer": None, "Content-Type": None, "User-Agent": "kube-probe/1.34"}
+    return service.client().send(method, path, body=b"", headers=headers, scheme="http")
+
+
+def extra(answer: Response) -> set[str]:
+    """Headers that tell something about the service, or begin a session."""
+    telling = {
+        "set-cookie",
+        "server",
+        "x-powered-by",
+        "via",
+        "date",
+        "last-modified",
+        "etag",
+        "location",
+        "retry-after",
+    }
+    return {name.lower() for name, _ in answer.headers} & telling

@@ -1,0 +1,221 @@
+"""Attacks by the Host header: a foreign name in it must be believed by nobody, not even by what runs before a view.
+
+Flask has a check of its own, which comes later: the spies are what tells the two apart.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from . import header_table
+from .harness import edit, harm, protects, refused, works
+from .service import AUTH
+from .wire import HOST
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from .real_server import RealServer
+    from .running import Service
+
+ROW = "host-header-trusted"
+FOREIGN = (
+    "evil.example",
+    "app.example.evil.com",
+    "app.example.",
+    "app-example",
+    "www.app.example",
+    "evilapp.example",  # ends in the right name
+    "evil.example:443",
+    "app.example@evil.example",
+    "evil.example@app.example",
+    "user:password@app.example",
+    "app.example, evil.example",  # two lines, as a server joins them
+    "app.example,app.example",
+    "app.example/evil",
+    "app.example\\evil",
+    "app.example#",
+    "app.example?",
+    " app.example",
+    "app.example ",
+    "app.example\t",
+    "app.example%00",
+    "app%2eexample",
+    "\uff41pp.example",
+    "[app.example]",
+    "127.0.0.1",
+    "localhost",
+    "*",
+    ".app.example",
+    "",
+)
+WRONG_PORT = (
+    "app.example:81",
+    "app.example:80",
+    "app.example:0443",
+    "app.example:443:81",
+    "app.example:",
+    "app.example:x",
+)
+TABLES = ("auth_user", "auth_session", "throttle_counter", "audit_event")
+LAYER = edit(
+    "edge/__init__.py",
+    "            self._hosts.refuse(environ)  # before anything could believe the name\n            or ",
+    "            ",
+)
+
+
+def adds_spy(service: Service) -> list[str]:
+    """A function that runs before every view: the list to which it appends the Host that it saw."""
+    seen: list[str] = []
+
+    def add(app: Flask) -> None:
+        @app.before_request
+        def look() -> None:
+            from flask import request
+
+            seen.append(request.headers.get("Host", "none"))
+
+    service.adds(add)
+    return seen
+
+
+def rows(service: Service) -> dict[str, int]:
+    """How many rows each table has that a request could write to."""
+    return {table: service.rows(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}  # noqa: S608
+
+
+@protects(
+    "host-header-trusted",
+    layer=LAYER,
+    port=edit(
+        "edge/hosts.py",
+        'environ.get("HTTP_HOST", "").lower()',
+        'environ.get("HTTP_HOST", "").lower().partition(":")[0]',
+    ),
+    suffix=edit("edge/hosts.py", "return host in self._exact or", "return host.endswith(tuple(self._exact)) or"),
+)
+def test_no_code_of_the_service_sees_a_request_for_another_host(service: Service) -> None:
+    seen = adds_spy(service)
+    service.adds_route("/probe")
+    client = service.client(service.user()).login()
+    for host in (HOST, f"{HOST}:443"):
+        works(client.get("/probe", headers={"Host": host}).status == 200, f"{host} is this service")
+    works(len(seen) >= 2, "what runs before the view saw these requests")
+    seen.clear()
+    before = rows(service)
+
+    answers = {host: client.get("/probe", headers={"Host": host}) for host in (*FOREIGN, *WRONG_PORT)}
+    answers["none"] = client.get("/probe", headers={"Host": None})
+    harm(seen, "code ran for a request for another host")
+    assert len(answers) >= 30
+    assert "evil.example" in answers
+    for answer in answers.values():
+        refused(answer, 400, ROW)
+        assert header_table.faults(service, answer) == []
+        assert answer.set_cookies == []
+    assert rows(service) == before
+    assert client.get("/probe", headers={"Host": HOST.upper()}).status == 200
+    assert seen == [HOST]  # in one spelling, for whatever compares it inside
+
+
+@protects("host-header-trusted", layer=LAYER)
+def test_no_row_is_written_for_a_request_for_another_host(service: Service) -> None:
+    seen = adds_spy(service)
+    user = service.user()
+    client = service.client(user)
+    fields = {"identifier": user.email, "password": "wrong" * 4}
+    path = "/login" if AUTH == "session" else "/auth/login"
+    works(client.post(path, fields).status == 401, "a wrong password is refused")
+    works(rows(service)["throttle_counter"] == 1, "and counted")
+    seen.clear()
+    before = rows(service)
+
+    answers = [client.post(path, fields, headers={"Host": "evil.example"}) for _ in range(3)]
+    harm(rows(service) != before, "an attempt for another host was counted or kept")
+    harm(seen, "code ran for a request for another host")
+    for number, answer in enumerate(answers, 1):
+        refused(answer, 400, ROW)
+        assert [event["count"] for event in answer.events if event["event"] == "refused"] == [number]  # one line each
+
+
+@protects(
+    "host-header-trusted",
+    absolute=edit("edge/hosts.py", 'if target[:1] != "/" and not _names_host(target, host):', "if not target:"),
+)
+def test_no_second_host_hides_in_an_absolute_target(service: Service) -> None:
+    seen = adds_spy(service)
+    service.adds_route("/probe")
+    client = service.client(service.user()).login()
+    works(client.get(f"https://{HOST}/probe").status == 200, "an absolute target that names this service is answered")
+    seen.clear()
+
+    answers = [
+        client.get(target)
+        for target in (
+            "http://evil.example/probe",
+            "https://evil.example/probe",
+            f"https://{HOST}:81/probe",
+            f"https://{HOST}@evil.example/probe",
+            "ftp://app.example/probe",
+        )
+    ]
+    harm(seen, "code ran for a request whose target names another host")
+    for answer in answers:
+        refused(answer, 400, ROW)
+
+
+@protects("host-header-trusted")
+def test_a_wildcard_lets_only_names_below_it_in(service: Service) -> None:
+    service.setting("BASTION_TRUSTED_HOSTS", f"{HOST},.tenants.example")
+    seen = adds_spy(service)
+    service.adds_route("/probe")
+    client = service.client(service.user()).login()
+    works(client.get("/probe", headers={"Host": "one.tenants.example"}).status == 200, "a tenant's name is answered")
+    seen.clear()
+
+    foreign = (
+        *("tenants.example", ".tenants.example", "eviltenants.example", "one.tenants.example.evil.com"),
+        *("a..tenants.example", "one.tenants.example:81", "a@one.tenants.example", "-.tenants.example"),
+        *("a/one.tenants.example", "a_b.tenants.example", "a" * 254 + ".tenants.example"),
+    )
+    answers = [client.get("/probe", headers={"Host": host}) for host in foreign]
+    harm(seen, "code ran for a name that is not below the wildcard")
+    for answer in answers:
+        refused(answer, 400, ROW)
+
+
+@protects("host-header-trusted")
+def test_the_real_server_passes_no_ambiguous_host_on(service: Service) -> None:
+    server = service.real_server()
+    passed = asks(service, server, "GET / HTTP/1.1", f"Host: {HOST}")
+    right = 303 if AUTH == "session" else 404  # the start page; there is none in the token style
+    works(status_of(passed) == right, "the right host is answered")
+
+    foreign = {
+        "two lines": asks(service, server, "GET / HTTP/1.1", f"Host: {HOST}", "Host: evil.example"),
+        "two equal lines": asks(service, server, "GET / HTTP/1.1", f"Host: {HOST}", f"Host: {HOST}"),
+        "absolute": asks(service, server, "GET http://evil.example/ HTTP/1.1", f"Host: {HOST}"),
+        "absolute, no slash": asks(service, server, "GET http://evil.example HTTP/1.1", f"Host: {HOST}"),
+        "none": asks(service, server, "GET / HTTP/1.1", "Accept: */*"),
+        "none, old": asks(service, server, "GET / HTTP/1.0", "Accept: */*"),
+        "empty": asks(service, server, "GET / HTTP/1.1", "Host:"),
+        "another": asks(service, server, "GET / HTTP/1.1", "Host: evil.example"),
+    }
+    statuses = {name: status_of(answer) for name, answer in foreign.items()}
+    harm([name for name, status in statuses.items() if status == right], "an ambiguous host was answered")
+    assert statuses == dict.fromkeys(foreign, 400)
+    logged = [json.loads(line) for line in server.output.splitlines() if line.startswith("{")]
+    reasons = [event["reason"] for event in logged if event["event"] == "refused"]
+    assert reasons.count(ROW) == len(reasons) >= 4
+
+
+def status_of(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+def asks(service: Service, server: RealServer, *lines: str) -> bytes:
+    """The answer to a request with these lines, as the proxy in front sends it."""
+    proxied = (*lines, "X-Forwarded-Proto: https", "X-Forwarded-For: 192.0.2.10", "Connection: close", "", "")
+    return service.raw(server, "\r\n".join(proxied).encode())

@@ -1,0 +1,240 @@
+"""Proofs of log.py: whatever is logged, by whom and in which way, no password, token or key is in it.
+
+They stop whoever may read the log, and that are many, from signing in as somebody.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import secrets
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+from typing import Any, NoReturn
+
+import pytest
+
+from .harness import edit, harm, protects, works
+from .running import PASSWORD, Service
+from .wire import BaseClient
+
+TOKEN = secrets.token_urlsafe(32)
+JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJlLW9mLWEtY2FuYXJ5"
+PEM = "-----BEGIN PRIVATE KEY-----\nY2FuYXJ5LWtleS1tYXRlcmlhbA\n-----END PRIVATE KEY-----"
+PATTERNS: dict[str, tuple[str, str]] = {
+    "a session or refresh token": (TOKEN, TOKEN),
+    "a JWT": (JWT, "c2lnbmF0dXJlLW9mLWEtY2FuYXJ5"),
+    "a private key": (PEM, "Y2FuYXJ5LWtleS1tYXRlcmlhbA"),
+    "half of a private key": (PEM.rpartition("\n")[0], "Y2FuYXJ5LWtleS1tYXRlcmlhbA"),
+    "a password in an address": ("postgresql://ada:canary-url@db.internal/x", "canary-url"),
+    "a password in a driver's text": (
+        "connection failed: host=db user=ada password=canary-dsn port=5432",
+        "canary-dsn",
+    ),
+    "an Authorization header": ("Authorization: Bearer canary-opaque-token", "canary-opaque-token"),
+    "a signed cookie": (f".eJyrVsrMS8svUrJSSs5PSVWqBQA-canary.aSJk0A.{secrets.token_urlsafe(32)}", "eJyrVsrMS8svUrJS"),
+    "a form's token": (f"IjM4ZjA5YWNhbmFyeS1vZi1hLWZvcm0i.aSJk0A.{secrets.token_urlsafe(20)}", "IjM4ZjA5YWNhbmFy"),
+    "the hash of a password": ("$argon2id$v=19$m=65536,t=3,p=1$Y2FuYXJ5c2FsdA$Y2FuYXJ5aGFzaA", "Y2FuYXJ5aGFzaA"),
+}
+"""What a secret looks like, with the part of it that must not be in the log."""
+FIELDS = (
+    *("password", "passwd", "Password", "new_password", "passwords", "secret", "client_secret", "token", "csrf_token"),
+    *("accessToken", "tokens", "Authorization", "Cookie", "Set-Cookie", "code", "recovery_codes", "otp", "key", "dsn"),
+    *(
+        "api_key",
+        "X-Api-Key",
+        "SECRET_KEY",
+        "THROTTLE_KEY",
+        "DATABASE_PASSWORD",
+        "JWT_KEYS",
+        "totp_seed",
+        "credentials",
+    ),
+)
+"""Names of fields whose value is a secret, whatever it looks like."""
+
+
+@pytest.fixture
+def sql_echo() -> Iterator[None]:
+    """Every statement and row in the log, as somebody does it who looks for a fault."""
+    logger = logging.getLogger("sqlalchemy.engine")
+    before = logger.level
+    logger.setLevel(logging.DEBUG)
+    yield
+    logger.setLevel(before)
+
+
+@protects("log-redaction", filter=edit("log.py", "            _redact_event,\n", ""))
+@pytest.mark.usefixtures("sql_echo")
+def test_signing_in_at_debug_with_sql_echo_leaves_no_secret_in_the_log(service: Service) -> None:
+    service.setting("BASTION_LOG_LEVEL", "DEBUG")
+    service.adds_route("/account-of-the-probe", methods=("GET", "POST"))
+    service.adds_route("/failing", view=fail_with_the_request)
+    user = service.user()
+    client = service.client(user).login(through_form=True)
+    client.get("/account-of-the-probe", query={"reset": "canary-in-a-query"})
+    client.get("/account-of-the-probe", headers={"Referer": "https://app.example/?code=canary-in-a-referer"})
+    client.post("/account-of-the-probe", {"text": "canary-in-a-body"})
+    failed = client.get("/failing")
+    with_wrong_password = service.client(user)
+    with_wrong_password.user = type(user)(user.id, user.email, "canary-of-a-wrong-password")
+    wrong = sign_in(with_wrong_password)
+    success = [event for event in service.log if event["event"] == "login.success"]
+    works(wrong == 401, "the wrong password was refused")
+    works([event["user_id"] for event in success] == [str(user.id)], "the log says who signed in")
+    works(len(success[0]["request_id"]) >= 32, "and in which request")
+    works("SELECT auth_user" in service.output, "statements are in the log")
+    works([event for event in service.log if str(event["event"]).startswith("Row ")], "and rows")
+    works([event["event"] for event in failed.events if "exception" in event] == ["unhandled_exception"], "and faults")
+    known = {**service.environment.secrets, **held(client), "hash": service.baseline.password_hash}
+    written = [name for name, value in known.items() if value in service.output]
+    harm(written, f"in the log: {', '.join(written)}")
+    assert PASSWORD not in service.output
+    assert "canary" not in service.output
+
+
+@protects("log-redaction", patterns=edit("log.py", "    for pattern in _PATTERNS:\n", "    for pattern in ():\n"))
+def test_what_looks_like_a_secret_is_not_in_the_log_whatever_its_name(service: Service) -> None:
+    say = logger(service, "probe")
+    say.warning("order of three apples", shelf="A-12", nested=[{"shelf": "B-7"}])
+    works(logged(service) == {"event": "order of three apples", "shelf": "A-12", "nested": [{"shelf": "B-7"}]}, "said")
+    for what, (text, canary) in PATTERNS.items():
+        say.warning(f"a sentence with {text} in it")
+        say.warning("a field", note=text, deep=[{"notes": (text,)}], other={text: 1})
+        logging.getLogger("team").warning("%s and %s", text, {"note": [text]})
+        harm(canary in service.output, f"{what} is in the log")
+        assert "[redacted]" in str(logged(service)["event"])
+    assert len(service.log) == 3 * len(PATTERNS) + 1
+
+
+@protects("log-redaction", fields=edit("log.py", "REDACTED if _is_sensitive(str(k)) else redact(v)", "redact(v)"))
+def test_what_is_called_a_secret_is_not_in_the_log_whatever_it_looks_like(service: Service) -> None:
+    say, plain = logger(service, "probe"), logging.getLogger("team")
+    say.warning("order", status_code=404, key_id="k-1", monkey="see")
+    works(logged(service) == {"event": "order", "status_code": 404, "key_id": "k-1", "monkey": "see"}, "said")
+    for name in FIELDS:
+        say.warning("changed", **{name: "canary"})
+        harm("canary" in service.output, f"the field {name} is in the log")
+        assert logged(service) == {"event": "changed", name: "[redacted]"}
+        say.warning("changed", **{"before": {name: "canary"}, "after": [{"x": {name: ["canary"]}}]})
+        plain.warning("changed", extra={name: "canary", "headers": {name: "canary"}})
+        harm("canary" in service.output, f"the field {name} of a logger of the standard library is in the log")
+    assert len(service.log) == 3 * len(FIELDS) + 1
+
+
+@protects(
+    "log-redaction",
+    args=(
+        edit("log.py", "            record.args = cast(", "            cast("),
+        edit("log.py", '        record.__dict__.pop("message", None)', "        pass"),
+    ),
+)
+def test_no_argument_of_a_message_carries_a_secret_into_its_text(service: Service) -> None:
+    logger(service, "probe")
+    plain = logging.getLogger("team")
+    before_ours = logging.StreamHandler(io.StringIO())  # formats the text, and leaves it on the record
+    plain.addHandler(before_ours)
+    plain.warning("%s has %d things", {"name": "ada"}, 3)
+    works(logged(service)["event"] == "{'name': 'ada'} has 3 things", "arguments are formatted")
+    plain.warning("%s", {"password": "canary"})
+    plain.warning("%(password)s", {"password": "canary"})
+    plain.warning("%s of %s", [{"api_key": "canary"}], ({"Cookie": "canary"},))
+    plain.removeHandler(before_ours)
+    harm("canary" in service.output, "an argument is in the log")
+    assert [event["event"] for event in service.log[1:]] == [
+        "{'password': '[redacted]'}",
+        "[redacted]",
+        "[{'api_key': '[redacted]'}] of ({'Cookie': '[redacted]'},)",
+    ]
+
+
+@protects("log-redaction", message=edit("log.py", "        if not isinstance(record.msg, str)", "        if False"))
+def test_no_message_that_is_no_text_carries_a_secret(service: Service) -> None:
+    logger(service, "probe")
+    logging.getLogger("team").warning({"order": 1})
+    works(logged(service)["event"] == "{'order': 1}", "whatever is logged has a text")
+    logging.getLogger("team").warning({"order": 2, "password": "canary"})
+    harm("canary" in service.output, "a message that is a dict is in the log as it is")
+    assert logged(service)["event"] == "{'order': 2, 'password': '[redacted]'}"
+
+
+@protects("log-redaction", exceptions=edit("log.py", "_without_patterns(str(event.pop(name)))", "str(event.pop(name))"))
+def test_no_text_of_an_exception_carries_a_secret(service: Service) -> None:
+    thrown: list[str] = []
+
+    def fail() -> None:
+        if thrown:
+            raise ConnectionError(thrown[-1]) from ValueError(f"because of {thrown[-1]}")
+
+    seen = service.adds_route("/probe", mark="public", view=lambda: fail() or {})
+    client = service.client()
+    works(client.get("/probe").status == 200, "the view answers")
+    for what, (text, canary) in PATTERNS.items():
+        thrown.append(text)
+        answer = client.get("/probe")
+        harm(canary in service.output, f"{what} is in the log as an exception's text")
+        assert answer.status == 500
+        logged_once = [event for event in answer.events if "exception" in event]
+        assert [event["event"] for event in logged_once] == ["unhandled_exception"]
+        assert logged_once[0]["request_id"] == answer.request_id
+        assert "ValueError: because of " in logged_once[0]["exception"]
+    assert len(seen) == len(PATTERNS) + 1
+
+
+@protects("log-redaction", lost=edit("log.py", "    def handleError(self", "    def _ignored(self"))
+def test_an_entry_that_can_not_be_written_is_not_printed_as_it_is(service: Service) -> None:
+    class Odd:
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+    say = logger(service, "probe")
+    say.warning("order", note="fine")
+    works(logged(service) == {"event": "order", "note": "fine"}, "said")
+    with redirect_stderr(service.recorder):  # type: ignore[type-var]
+        say.warning("order", **{"password": "canary", "note": Odd()})
+    harm("canary" in service.output, "logging printed the entry itself")
+    assert logged(service) == {"event": "log_entry_lost"}
+    assert service.log[-1]["level"] == "error"
+
+
+def fail_with_the_request() -> NoReturn:
+    """A view that fails and tells everything it knows, as a team's own exception does it sooner or later."""
+    from flask import request
+
+    raise ValueError(f"could not work with {request.headers}")
+
+
+# --- helpers ---------------------------------------------------------------------------------------------------
+
+
+def logger(service: Service, name: str) -> Any:
+    """A logger of the service, which has started and whose log so far is forgotten."""
+    service.app  # noqa: B018
+    service.recorder.lines.clear()
+    service.recorder.events.clear()
+    return service.module("log").get_logger(name)
+
+
+def logged(service: Service) -> dict[str, object]:
+    """The last event, without what each has."""
+    each = ("ts", "level", "logger", "request_id")
+    return {name: value for name, value in service.log[-1].items() if name not in each}
+
+
+def held(client: BaseClient) -> dict[str, str]:
+    """Everything with which this client could be impersonated."""
+    secret = dict(client.cookies)
+    content = getattr(client, "content", dict)()
+    secret |= {name: value for name, value in content.items() if isinstance(value, str)}
+    for name in ("cookie", "refresh_token"):
+        if value := getattr(client, name, None):
+            secret[name] = value
+    assert secret
+    return secret
+
+
+def sign_in(client: BaseClient) -> int:
+    """The status of a sign-in with this client's user, through the front door of the style."""
+    assert client.user is not None
+    path = "/login" if hasattr(client, "csrf_token") else "/auth/login"
+    return client.post(path, {"identifier": client.user.email, "password": client.user.password}).status

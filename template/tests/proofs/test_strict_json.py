@@ -1,0 +1,226 @@
+"""Attacks by JSON that can be read in two ways, or that costs more to read than to send.
+
+The documents go to a bare view with `request.get_json()`, so what is proven holds for every view of the team.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .harness import edit, harm, protects, refused, works
+
+if TYPE_CHECKING:
+    from .running import Service
+    from .service import Client
+    from .wire import Response
+
+ROW = "json-strict"
+DUPLICATES = (
+    b'{"role": "user", "role": "admin"}',
+    b'{"role": "user", "r\\u006fle": "admin"}',
+    b'{"user": {"role": "user", "role": "admin"}}',
+    b'[{"role": "user", "role": "user"}]',
+)
+CONSTANTS = (b'{"a": NaN}', b'{"a": Infinity}', b'{"a": -Infinity}', b'{"a": [NaN]}')
+ENCODINGS = (
+    b'{"a": "\xe9"}',  # latin-1
+    b'{"a": "\xc0\xaf"}',  # a slash in two bytes
+    b'{"a": "\xed\xa0\x80"}',  # half a surrogate pair
+    b'{"a": "\xff"}',
+    '{"a": 1}'.encode("utf-16"),
+    '{"a": 1}'.encode("utf-16-le"),
+    '{"a": 1}'.encode("utf-32"),
+    b'\xef\xbb\xbf{"a": 1}',  # with a byte-order mark
+)
+DIGITS = (
+    b'{"a": 0.' + b"1" * 32 + b"}",
+    b'{"a": 1.' + b"0" * 100 + b"}",
+    b'{"a": 0.' + b"0" * 1_000_000 + b"}",
+    b'{"a": ' + b"9" * 1_000_000 + b"}",
+    b'{"a": 1e' + b"0" * 1_000_000 + b"1}",
+)
+LARGE = (b'{"a": 1e999}', b'{"a": -1e999}', b'{"a": 9007199254740993}', b'{"a": -9007199254740993}', b'{"a": 1e16}')
+MALFORMED = (
+    *(b"", b" ", b"nothing", b'{"a": 1} {"b": 2}', b'{"a": 1}]', b'{"a": 1,}', b"{'a': 1}", b'{"a": 01}', b'{"a": +1}'),
+    *(
+        b'{"a": "\\ud800"}',
+        b'{"\\udfff": 1}',
+        b'{"a": "\\u0000"}',
+        b'{"a\\u0000": 1}',
+        b'{"a": "\x00"}',
+        b'{"a": "\n"}',
+    ),
+    *(b'"text"', b"1", b"null", b"true", b"[1", b'{"a": [}]', b'{"a": "b', b'{"a": "b\\'),
+    *(b'{"a": 1} // a remark', b'{"a": /**/ 1}', b"\x00", b'{"a": .5}', b'{"a": 0x10}', b'{"a": 1_000}'),
+)
+ORDINARY: tuple[Any, ...] = (
+    {"name": "Zoë 漢字 😀", "list": [1, -1, 0.5, 1e3, True, None, ""], "quote": 'a "b" \\ [{', "empty": {}},
+    [{"a": 2**53, "b": -(2**53), "c": 0.1 + 0.2}],
+    {},
+)
+
+
+def nested(levels: int) -> bytes:
+    """A document of so many levels, objects and arrays in turn."""
+    opened = [b'{"a": ' if number % 2 == 0 else b"[" for number in range(levels)]
+    closed = [b"}" if number % 2 == 0 else b"]" for number in range(levels)]
+    return b"".join(opened) + b"1" + b"".join(reversed(closed))
+
+
+def adds_reader(service: Service) -> list[Any]:
+    """A bare view that takes JSON: the list to which it appends what it read."""
+    arrived: list[Any] = []
+
+    def view() -> Any:
+        from flask import request
+
+        arrived.append(request.get_json())
+        return {"read": True}
+
+    service.adds_route("/probe", methods=("POST",), view=view)
+    return arrived
+
+
+def sends(client: Client, document: bytes) -> Response:
+    return client.post("/probe", body=document, content_type="application/json")
+
+
+def reads(service: Service) -> tuple[Client, list[Any]]:
+    """A client of the bare view, after ordinary documents have been read by it."""
+    arrived = adds_reader(service)
+    client = service.client(service.user()).login()
+    for document in ORDINARY:
+        works(sends(client, json.dumps(document).encode()).status == 200, "an ordinary document is read")
+    works(sends(client, json.dumps(ORDINARY[0], ensure_ascii=False).encode()).status == 200, "in UTF-8 too")
+    works(arrived == [*ORDINARY, ORDINARY[0]], "as it was sent")
+    arrived.clear()
+    return client, arrived
+
+
+@protects("json-strict", duplicates=edit("strict_json.py", "            object_pairs_hook=_object,\n", ""))
+def test_no_name_is_read_that_occurs_twice(service: Service) -> None:
+    client, arrived = reads(service)
+    answers = [sends(client, document) for document in DUPLICATES]
+    harm(arrived, "one of two values was taken")
+    for answer in answers:
+        refused(answer, 400, ROW)
+
+
+@protects("json-strict", constants=edit("strict_json.py", "            parse_constant=_constant,\n", ""))
+def test_no_number_is_read_that_is_none(service: Service) -> None:
+    client, arrived = reads(service)
+    answers = [sends(client, document) for document in (*CONSTANTS, *LARGE)]
+    harm(arrived, "NaN, infinity or a number that loses digits was read")
+    for answer in answers:
+        refused(answer, 400, ROW)
+
+
+@protects("json-strict", encoding=edit("strict_json.py", 'errors="strict"', 'errors="replace"'))
+def test_no_text_is_read_that_is_not_utf_8(service: Service) -> None:
+    client, arrived = reads(service)
+    answers = [sends(client, document) for document in ENCODINGS]
+    harm(arrived, "bytes were read as something that nobody sent")
+    for answer in answers:
+        refused(answer, 400, ROW)
+
+
+@protects("json-strict")
+def test_no_document_is_read_that_is_malformed_or_of_another_kind(service: Service) -> None:
+    client, arrived = reads(service)
+    answers = [sends(client, document) for document in MALFORMED]
+    harm(arrived, "a document was read that is none")
+    for answer in answers:
+        refused(answer, 400, ROW)
+
+
+class CountedParser:
+    """Stands for the json module in strict_json.py, and counts what reaches the parser proper."""
+
+    JSONDecodeError = json.JSONDecodeError
+
+    def __init__(self) -> None:
+        self.parsed: list[int] = []
+
+    def loads(self, text: str, **options: Any) -> Any:
+        self.parsed.append(len(text))
+        return json.loads(text, **options)
+
+
+@protects("json-strict", depth=edit("strict_json.py", "    if levels:\n", "    if False:\n"))
+def test_no_depth_reaches_the_parser(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, arrived = reads(service)
+    parser = CountedParser()
+    monkeypatch.setattr(service.module("strict_json"), "json", parser)
+    works(sends(client, nested(32)).status == 200, "a document of 32 levels is read")
+    works(sends(client, b"[" + b",".join([nested(31)] * 100) + b"]").status == 200, "of many levels side by side too")
+    works(len(parser.parsed) == 2, "by the parser proper")
+    parser.parsed.clear()
+    arrived.clear()
+
+    answers = [
+        sends(client, document)
+        for document in (
+            nested(33),
+            nested(1_000),
+            b"[" * 33 + b"]" * 33,
+            b'{"a":' * 33 + b"1" + b"}" * 33,
+            b'["' + b"]" * 40 + b'",' + b"[" * 40 + b"]" * 41,  # closed in a text alone
+            b"[" * 200_000,
+            b'{"a":' * 200_000,
+            b"]" * 200_000,
+        )
+    ]
+    harm(arrived, "a document of more than 32 levels was read")
+    harm(parser.parsed, "the parser was given what exhausts it")
+    for answer in answers:
+        refused(answer, 400, ROW)
+
+
+@protects("json-strict", digits=edit("strict_json.py", "    if _LONG_NUMBER.search(bare):\n", "    if False:\n"))
+def test_no_long_number_reaches_the_parser(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, arrived = reads(service)
+    parser = CountedParser()
+    monkeypatch.setattr(service.module("strict_json"), "json", parser)
+    works(sends(client, b'{"a": 0.' + b"1" * 30 + b', "b": "' + b"9" * 99 + b'"}').status == 200, "32 digits are read")
+    works(len(parser.parsed) == 1, "by the parser proper")
+    parser.parsed.clear()
+    arrived.clear()
+
+    answers = [sends(client, document) for document in DIGITS]
+    harm(arrived, "a number of more than 32 digits was read")
+    harm(parser.parsed, "the parser was given a number of a million digits")
+    for answer in answers:
+        refused(answer, 400, ROW)
+
+
+@protects(
+    "json-strict",
+    quotes=edit("strict_json.py", '(?:"|\\\\?\\Z)', '"'),
+)
+def test_no_text_without_an_end_is_looked_at_again_from_each_quote_in_it(service: Service) -> None:
+    client, arrived = reads(service)
+    strings: Any = service.module("strict_json")._STRING
+    works(strings.sub(b"", b'{"a\\"b": "c"}') == b"{: }", "texts are left out of what is counted")
+
+    hostile = b'{"a": "' + b'\\"' * 2_000
+    harm(strings.sub(b"", hostile) != b"{: ", "each of the quotes was tried as a beginning: the square of the length")
+    assert strings.sub(b"", hostile + b"\\") == b"{: "
+    refused(sends(client, hostile), 400, ROW)
+    refused(sends(client, b'{"a": "' + b'\\"' * 500_000), 400, ROW)
+    assert arrived == []
+
+
+@protects(
+    "json-strict", views=edit("__init__.py", "    strict_json.install(app)  # one reader of JSON for every view\n", "")
+)
+def test_no_view_of_the_team_reads_json_in_another_way(service: Service) -> None:
+    client, arrived = reads(service)
+    answers = [sends(client, document) for document in (DUPLICATES[0], CONSTANTS[0])]
+    harm(arrived, "a view that asks Flask for the JSON got what this service does not read")
+    for answer in answers:
+        refused(answer, 400, ROW)
+    assert client.post("/probe", body=b'{"a": 1}', content_type="text/plain").status == 415
+    assert arrived == []
