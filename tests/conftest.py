@@ -40,7 +40,7 @@ def rendered(
 
 @pytest.fixture(scope="session")
 def open_folder() -> Iterator[Path]:
-    """A temporary folder that other users may enter: started by root, PostgreSQL runs as nobody out of a service's .venv.
+    """A temporary folder that others may enter: started by root, PostgreSQL runs as nobody from a service's .venv.
 
     pytest's own temporary folders are closed to everybody else.
     """

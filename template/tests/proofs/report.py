@@ -183,7 +183,7 @@ def _exception(name: str, value: Any, recommended: Any, row: str, entry: Any, to
         "reason": str(entry.get("reason", "")),
         "owner": str(entry.get("owner", "")),
         "until": str(until or ""),
-        "expired": isinstance(until, date) and until < today,
+        "expired": type(until) is date and until < today,
     }
 
 

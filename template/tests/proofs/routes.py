@@ -60,8 +60,9 @@ def _reached(service: Service, rule: Any, method: str) -> Iterator[tuple[str, st
     parts = list(_PART.finditer(rule.rule))
     words = [word for part in parts for word in re.findall(r"\w+", part["arguments"] or "")]
     for values in itertools.product((*_VALUES, *words), repeat=len(parts)):
-        given = iter(values)
-        path = _PART.sub(lambda _part, given=given: next(given), rule.rule)
+        path = rule.rule
+        for value in values:
+            path = _PART.sub(value, path, count=1)
         if adapter.test(path, method):
             yield path, adapter.match(path, method)[0]
 

@@ -159,14 +159,14 @@ class Service:
 
         answer_of = view or answer
 
-        @functools.wraps(answer_of)
-        def recorded(**values: Any) -> Any:
+        def add(app: Flask) -> None:
             from flask import request
 
-            seen.append(request.method)
-            return answer_of(**values)
+            @functools.wraps(answer_of)
+            def recorded(**values: Any) -> Any:
+                seen.append(request.method)
+                return answer_of(**values)
 
-        def add(app: Flask) -> None:
             bastion = self.module()
             if mark is None:
                 marked: Callable[..., Any] = recorded

@@ -263,7 +263,7 @@ def add_hooks(app: Flask) -> None:
             fail()
         return inner(environ, start_response)
 
-    app.wsgi_app = middleware  # type: ignore[method-assign, assignment]
+    app.wsgi_app = middleware  # type: ignore[method-assign]
 
     @app.before_request
     def before() -> None:
@@ -322,7 +322,7 @@ def foreign(answer: Response) -> bool:
     """Whether the answer is not in this service's own format of errors."""
     if AUTH == "jwt":
         return answer.mimetype != "application/problem+json"
-    return answer.mimetype != "text/html" or '<p class="status">' not in answer.text
+    return not (answer.mimetype == "text/html" and '<p class="status">' in answer.text)
 
 
 def told(answer: Response) -> object:

@@ -93,7 +93,7 @@ def test_no_other_secret_of_the_service_can_be_guessed(service: Service) -> None
     "boot-refuse-missing-trusted-hosts",
     missing=(
         edit("guards.py", "    if not hosts:\n", "    if hosts is None:\n"),
-        edit("guards.py", "    elif not faults and not Hosts(", "    elif hosts and not Hosts("),
+        edit("guards.py", "    elif not faults and not named.", "    elif hosts and not named."),
     ),
 )
 def test_a_service_without_names_of_its_own_does_not_start(service: Service) -> None:
@@ -169,7 +169,7 @@ def test_a_service_whose_own_address_is_not_https_does_not_start(service: Servic
 
 @protects(
     "boot-refuse-missing-trusted-hosts",
-    foreign=edit("guards.py", "    elif not faults and not Hosts(", "    elif hosts is None and Hosts("),
+    foreign=edit("guards.py", "    elif not faults and not named.", "    elif hosts is None and named."),
 )
 def test_a_service_whose_own_address_is_not_one_of_its_names_does_not_start(service: Service) -> None:
     works(starts_with(service, f".{HOST}", origin=f"https://www.{HOST}"), "an origin below a name starts")

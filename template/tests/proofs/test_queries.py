@@ -119,14 +119,15 @@ def end(client: BaseClient, session_id: uuid.UUID) -> Response:
     ),
 )
 def test_nobody_ends_another_users_session(service: Service) -> None:
-    owner, thief = service.client(service.user()).login(), service.client(service.user()).login()
-    (present,) = session_ids(service, owner.user)
-    service.client(owner.user).login()
-    (other,) = {*session_ids(service, owner.user)} - {present}
-    works(end(owner, other).status == DONE, "a user ends another session of his own")
-    works(session_ids(service, owner.user) == [present], "it has ended")
+    owner, thief = service.user(), service.client(service.user()).login()
+    browser = service.client(owner).login()
+    (present,) = session_ids(service, owner)
+    service.client(owner).login()
+    (other,) = {*session_ids(service, owner)} - {present}
+    works(end(browser, other).status == DONE, "a user ends another session of his own")
+    works(session_ids(service, owner) == [present], "it has ended")
     answers = [end(thief, present), end(thief, uuid.uuid4())]
-    harm(session_ids(service, owner.user) != [present], "another user ended the session")
+    harm(session_ids(service, owner) != [present], "another user ended the session")
     for answer in answers:
         refused(answer, 404, "ownership-404")
     assert as_seen(answers[0]) == as_seen(answers[1])

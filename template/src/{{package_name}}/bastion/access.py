@@ -154,7 +154,7 @@ def table(app: Flask) -> str:
 
 def document(app: Flask) -> str:
     """The whole of docs/access.md. A test holds the file equal to it, so that opening a route is a reviewed change."""
-    return f"# Who may call which route\n\nWritten by `uv run {state_of(app).service_name} access`.\n\n{table(app)}"
+    return f"# Who may call which route\n\nWritten by `uv run {state_of(app).service_name} dev access`.\n\n{table(app)}"
 
 
 TABLE_FILE: Final = Path("docs/access.md")

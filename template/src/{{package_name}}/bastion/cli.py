@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import Final
 
 import click
+from alembic.util import CommandError
 from flask import Flask, current_app
 from flask.cli import FlaskGroup, routes_command, shell_command, with_appcontext
 from sqlalchemy import select
@@ -67,8 +70,15 @@ def _run(arguments: list[str]) -> None:
         group.add_command(command)
     try:
         group.main(arguments, prog_name=NAME)
-    except (ConfigError, RuntimeError) as error:
+    except ConfigError as error:
+        click.echo(f"{error}\nFor development, put `dev` in front: {NAME} dev {' '.join(arguments[:2])}", err=True)
+        sys.exit(1)
+    except RuntimeError as error:
         click.echo(str(error), err=True)
+        sys.exit(1)
+    except CommandError as error:
+        reason = str(error).rstrip(".")
+        click.echo(f"{reason}. Run `db upgrade`; if the file of an applied migration is gone, restore it.", err=True)
         sys.exit(1)
     except SQLAlchemyError as error:
         # Its text may hold the address and the statement.
@@ -76,7 +86,7 @@ def _run(arguments: list[str]) -> None:
         sys.exit(1)
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
 def dev(command: tuple[str, ...], port: int) -> None:
@@ -88,8 +98,9 @@ def dev(command: tuple[str, ...], port: int) -> None:
     os.environ["BASTION_ENV"] = "development"
     development.prepare(PACKAGE)
     app = _create()
-    with app.app_context():
-        alembic.upgrade()
+    if command[:1] != ("db",):
+        with app.app_context():
+            alembic.upgrade()
     if command:
         _run([*command])
     else:
@@ -99,7 +110,11 @@ def dev(command: tuple[str, ...], port: int) -> None:
 @click.command()
 def serve() -> None:
     """Serve with gunicorn, for production; BASTION_BIND says where."""
-    _create()  # refuse an unsafe start here, with its reasons, instead of in each worker
+    if development.asked_for():
+        raise click.ClickException(f"In development `{NAME} dev` serves. Unset BASTION_ENV for production.")
+    app = _create()  # refuse an unsafe start here, with its reasons, instead of in each worker
+    if development.pending(app):
+        raise click.ClickException(f"The database has pending migrations. Run: {NAME} db upgrade")
     config = f"python:{PACKAGE}.bastion.gunicorn"
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", config, f"{PACKAGE}.app:create_app()"])  # noqa: S606
 
@@ -187,9 +202,14 @@ def upgrade() -> None:
 @with_appcontext
 def revision(message: str, empty: bool) -> None:
     """Write a migration for what the team's models have that the database has not."""
-    alembic.mkdir()
     head = alembic.script_directory.get_revision(f"{BRANCH}@head")
-    alembic.revision(message, empty=empty, branch=TEAM_BRANCH, depend=head.revision)
+    written = alembic.revision(message, empty=empty, branch=TEAM_BRANCH, depend=head.revision)
+    for script in filter(None, written):
+        if ruff := shutil.which("ruff"):
+            subprocess.run([ruff, "format", "--quiet", script.path], check=False)  # noqa: S603
+        click.echo(f"Written: {script.path}. Read it, then run: {NAME} db upgrade")
+    if not any(written):
+        click.echo("Nothing to write: the tables are as the models say.")
 
 
 @click.group("audit")

@@ -70,13 +70,22 @@ def serve(app: Flask, name: str, port: int) -> None:
     run_simple(HOST, port, app, use_reloader=True, threaded=True)
 
 
-def findings(app: Flask) -> Iterator[str]:
-    """What `doctor` tells."""
+def pending(app: Flask) -> bool:
+    """Whether the database lacks a migration that this code has."""
     with app.app_context():
         wanted = {script.revision for script in alembic.heads(resolve_dependencies=True)}
-        if wanted != {script.revision for script in alembic.current()}:
-            yield "The database has pending migrations: run `db upgrade`."
+        return wanted != {script.revision for script in alembic.current()}
+
+
+def findings(app: Flask) -> Iterator[str]:
+    """What `doctor` tells."""
+    if pending(app):
+        yield "The database has pending migrations: run `db upgrade`."
     service = state_of(app)
     yield from ended(service.exemptions, now().date())
+    granted = frozenset().union(*service.team.roles.values())
+    for endpoint, rule in sorted(service.rules.items()):
+        for permission in sorted(rule.permissions - granted):
+            yield f"The route {endpoint!r} requires {permission!r}, which no role in settings.py has."
     if not service.security_contact:
-        yield "No security contact: answer `security_contact` with `copier update -d security_contact=...`."
+        yield "No security contact: answer it with `copier update --vcs-ref :current: -d security_contact=...`."

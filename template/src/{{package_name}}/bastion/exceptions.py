@@ -93,7 +93,7 @@ def read(path: Path) -> Declared:
         recommended, least, most = LIMIT_BOUNDS[name]
         faults = [*_entry(f"[limits.{name}]", table, ("value", *_FIELDS))]
         value = table.get("value") if isinstance(table, dict) else None
-        if type(value) is not int or not least <= value <= most:
+        if isinstance(table, dict) and (type(value) is not int or not least <= value <= most):
             faults.append(f"{FILE}: [limits.{name}]: value must be a whole number from {least} to {most}.")
         if faults or type(value) is not int:
             reasons += faults
@@ -105,7 +105,7 @@ def read(path: Path) -> Declared:
         where = f"[[image_origins]] number {number}"
         faults = [*_entry(where, table, ("origin", *_FIELDS))]
         origin = table.get("origin") if isinstance(table, dict) else None
-        if not isinstance(origin, str) or not ORIGIN.match(origin):
+        if isinstance(table, dict) and (not isinstance(origin, str) or not ORIGIN.match(origin)):
             faults.append(f"{FILE}: {where}: origin must be one https origin such as https://images.example.")
         if faults or not isinstance(origin, str):
             reasons += faults

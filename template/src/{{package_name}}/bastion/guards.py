@@ -148,6 +148,13 @@ def check_debug(_start: Start) -> Iterator[str]:
         yield "FLASK_DEBUG is on. Unset it; for development run `dev`."
 
 
+def check_bind(start: Start) -> Iterator[str]:
+    """Development has no https and trusts this machine's names: nobody else may reach it."""
+    host = start.settings.bind.rpartition(":")[0]
+    if host not in ("127.0.0.1", "localhost", "[::1]", "unix"):
+        yield "BASTION_BIND is not a loopback address, and BASTION_ENV is development. Unset one of them."
+
+
 # In development hosts, proxies and debug aids are convenience; secrets are checked in every mode.
 ALWAYS: Final[tuple[Callable[[Start], Iterator[str]], ...]] = (
     check_secrets_present,
@@ -163,7 +170,7 @@ IN_PRODUCTION: Final[tuple[Callable[[Start], Iterator[str]], ...]] = (
 
 def reasons(start: Start) -> list[str]:
     """Everything that speaks against this start."""
-    guards = (*ALWAYS, *IN_PRODUCTION) if start.settings.production else ALWAYS
+    guards = (*ALWAYS, *(IN_PRODUCTION if start.settings.production else (check_bind,)))
     return [reason for guard in guards for reason in guard(start)]
 
 

@@ -44,9 +44,11 @@ class Logins:
         self.user: User = service.user()
         self.other = self.of(service.user())
 
-    def of(self, user: User) -> Client:
+    def of(self, user: User, agent: str = "") -> Client:
         """A new login, whose token reaches the view."""
-        client = self.service.client(user).login()
+        client = self.service.client(user)
+        client.agent = agent
+        client.login()
         works(client.get("/probe").text == user.email, "a new login reaches the view")
         self.seen.clear()
         return client
@@ -109,7 +111,7 @@ ENDS: dict[str, Callable[[Service, Client, Client], int]] = {
 def test_the_token_of_a_login_that_has_ended_opens_nothing(service: Service) -> None:
     logins = Logins(service)
     for what, end in ENDS.items():
-        client, second = logins.of(logins.user), logins.of(logins.user)
+        client, second = logins.of(logins.user, what), logins.of(logins.user)
         thief = client.copy()  # has what the client has, and is told of nothing
         logins.alive(thief)
         assert end(service, client, second) == 204

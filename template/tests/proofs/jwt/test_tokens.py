@@ -173,7 +173,7 @@ def badly_named(key: Key, target: Target) -> Forgeries:
         yield f"{shown} and the right signature", key.token(theirs, alg=name)
     for name in NOT_THE_KEYS[:7]:
         yield "no signature, as its alg says", forged(changed(key.header, alg=name), theirs, lambda _: b"")
-    for secret in public_bytes(key):
+    for secret in public_bytes(key, target):
         for name, digest in (("HS256", hashlib.sha256), ("HS512", hashlib.sha512)):
 
             def sign(signed: bytes, secret: bytes = secret, digest: Any = digest) -> bytes:
@@ -187,17 +187,14 @@ def badly_named(key: Key, target: Target) -> Forgeries:
             yield "a signature of the ring by the other algorithm", other.token(theirs, kid=key.kid)
 
 
-def public_bytes(key: Key) -> list[bytes]:
-    """Every form in which the public key is published or could be stored."""
-    raw = (
-        (Encoding.Raw, PublicFormat.Raw) if key.algorithm == "EdDSA" else (Encoding.X962, PublicFormat.CompressedPoint)
-    )
+def public_bytes(key: Key, target: Target) -> list[bytes]:
+    """Every form in which the public key is published, or could be stored."""
+    listed = target.service.client().get("/.well-known/jwks.json").json["keys"]
+    [jwk] = [one for one in listed if one["kid"] == key.kid]
     pem = key.public(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    bare = key.public(*raw)
-    jwk = {"crv": "Ed25519", "kty": "OKP", "x": text(bare)}
     return [
-        *(pem, pem.strip(), key.public(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), bare),
-        *(text(bare).encode(), written(jwk), json.dumps(jwk).encode(), key.kid.encode(), b""),
+        *(pem, pem.strip(), key.public(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), data(jwk["x"])),
+        *(jwk["x"].encode(), written(jwk), json.dumps(jwk).encode(), key.kid.encode(), b""),
     ]
 
 
@@ -245,17 +242,27 @@ def test_the_library_is_given_the_one_algorithm_of_the_key_and_no_other(
             given.clear()
 
 
+EXTENSIONS: tuple[dict[str, Any], ...] = (
+    {"crit": ["b64"], "b64": True},  # PyJWT understands this one
+    {"crit": ["b64"], "b64": False},
+    {"crit": ["exp"], "exp": 0},
+    {"crit": ["alg", "kid", "typ"]},
+    {"crit": ["x"], "x": 1},
+    {"crit": ["x"]},
+    {"crit": []},
+    {"crit": "b64"},
+    {"crit": {}},
+    {"crit": False},
+    {"crit": None},
+)
+
+
 @protects(ALGORITHM, crit=edit(FILE, '    if "crit" in header:', "    if False:"))
 def test_a_token_that_asks_for_an_extension_opens_nothing(service: Service) -> None:
     target = Target(service, three_keys(service))
     target.honest()
     for key in target.keys:
-        for more in (
-            {"crit": ["b64"], "b64": True},
-            {"crit": ["b64"], "b64": False},
-            {"crit": ["exp"], "exp": 0},
-            *({"crit": value} for value in (["x"], [], "", "b64", None, {}, False, ["alg", "kid", "typ"])),
-        ):
+        for more in EXTENSIONS:
             target.attack(f"the header members {more}", key.token(target.claims, **more), ALGORITHM)
 
 
@@ -266,8 +273,7 @@ def test_a_ring_of_es256_alone_refuses_the_same_forgeries(service: Service) -> N
     target.honest()
     [key] = target.keys
     client = service.client(target.owner.user).login(through_form=True)
-    works(client.token is not None and text(written({})) not in client.token, "a login gives a token")
-    works(client.get("/probe").status == 200, "which reaches the view")
+    works(client.get("/probe").status == 200, "the token of a login reaches the view")
     signed = json.loads(data(str(client.token).split(".")[0]))
     works(signed == {"alg": "ES256", "kid": key.kid, "typ": "at+jwt"}, "and is signed by ES256")
     target.seen.clear()
@@ -334,7 +340,7 @@ def test_a_token_that_would_live_longer_than_any_of_this_service_opens_nothing(s
     for what, times in {
         "an end in ten years": {"exp": iat + 10 * 365 * 86_400},
         "one second too many": {"exp": iat + longest + 1},
-        "a life that began earlier": {"iat": iat - 100, "exp": iat + longest - 99},
+        "a life that began earlier": {"iat": iat - 20, "exp": iat + longest - 19},
         "no beginning": {"iat": 0},
         "a beginning before all times": {"iat": -1},
         "no life at all": {"iat": iat + 1, "exp": iat + 1},
@@ -373,12 +379,12 @@ def test_a_token_that_is_not_good_yet_opens_nothing(service: Service) -> None:
     target.honest()
     signing, claims = target.keys[1], target.claims
     works(target.show(signing.token({**claims, "nbf": claims["nbf"] + 20})).status == 200, "a clock may be 20 s ahead")
-    early = signing.token({**claims, "nbf": claims["nbf"] + 100, "jti": "early"})
+    early = signing.token({**claims, "nbf": claims["nbf"] + 50, "jti": "early"})
     target.seen.clear()
     for ahead in (45, 3600, 10 * 365 * 86_400):
         target.attack(f"nbf {ahead} s ahead", signing.token({**claims, "nbf": claims["nbf"] + ahead}), CLAIMS)
-    target.attack("nbf 100 s ahead", early, CLAIMS)
-    service.travel(seconds=100)
+    target.attack("nbf 50 s ahead", early, CLAIMS)
+    service.travel(seconds=50)
     assert target.show(early).status == 200
 
 

@@ -1,4 +1,4 @@
-"""The session cookie names a row and nothing else: what is copied, planted, guessed or left lying about opens nothing."""
+"""The session cookie names a row and nothing else: what is copied, planted, guessed or left alone opens nothing."""
 
 from __future__ import annotations
 
@@ -326,7 +326,9 @@ def test_a_copy_of_the_cookie_from_before_a_second_login_opens_nothing(service: 
 # --- session-idle-30-min ---------------------------------------------------------------------------------------
 
 
-@protects("session-idle-30-min", idle=edit("identity/sessions.py", '        _s.seen_at > bindparam("alive_since"),\n', ""))
+@protects(
+    "session-idle-30-min", idle=edit("identity/sessions.py", '        _s.seen_at > bindparam("alive_since"),\n', "")
+)
 def test_a_cookie_that_was_left_for_the_idle_time_opens_nothing(service: Service) -> None:
     seen = service.adds_route("/probe")
     browser = signed_in(service, service.user())
@@ -365,7 +367,9 @@ def test_a_session_that_has_ended_by_idleness_does_not_come_back_with_the_clock(
 
 @protects(
     "session-idle-30-min",
-    passive=edit("authentication.py", "        if request.endpoint not in PASSIVE:\n", "        if request.endpoint:\n"),
+    passive=edit(
+        "authentication.py", "        if request.endpoint not in PASSIVE:\n", "        if request.endpoint:\n"
+    ),
 )
 def test_what_a_browser_asks_for_by_itself_keeps_no_session_alive(service: Service) -> None:
     seen = service.adds_route("/probe")
@@ -430,7 +434,8 @@ def test_a_cookie_that_clear_text_requests_would_carry_is_not_set(service: Servi
     from flask import Response as Answer
 
     def setting(flags: str) -> Any:
-        return lambda: Answer("answered", headers=[("Set-Cookie", f"__Host-x=1; {flags}HttpOnly; SameSite=Lax; Path=/")])
+        line = f"__Host-x=1; {flags}HttpOnly; SameSite=Lax; Path=/"
+        return lambda: Answer("answered", headers=[("Set-Cookie", line)])
 
     service.adds_route("/good", mark="public", view=setting("Secure; "))
     service.adds_route("/bad", mark="public", view=setting(""))

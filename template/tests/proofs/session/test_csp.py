@@ -6,13 +6,12 @@ The policy is taken apart and compared whole, and each page is parsed for what t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 from .. import header_table
 from ..harness import edit, harm, protects, refused, works
 from ..header_table import NONCE, directives
+from .pages import Page, pages
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -23,44 +22,6 @@ if TYPE_CHECKING:
 
 PAGE_WITH_SCRIPT = """{% extends "bastion/base.html" %}
 {% block content %}<script nonce="{{ csp_nonce() }}" src="/static/probe.js"></script>{% endblock %}"""
-LOADED = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "object": "data"}
-
-
-class Page(HTMLParser):
-    """A page taken apart: its elements with their attributes."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name.lower(): value or "" for name, value in attrs}))
-
-    def nonces(self) -> list[str]:
-        return [attributes.get("nonce", "") for tag, attributes in self.elements if tag == "script"]
-
-    def addresses(self) -> list[str]:
-        """What a browser loads by itself."""
-        return [found[LOADED[tag]] for tag, found in self.elements if tag in LOADED and LOADED[tag] in found]
-
-    def blocked(self, nonce: str) -> list[str]:
-        """What the policy does not let run or load, or would have to be loosened for."""
-        return [*self._blocked(nonce)]
-
-    def _blocked(self, nonce: str) -> Iterator[str]:
-        for tag, attributes in self.elements:
-            if tag == "style" or (tag == "script" and attributes.get("nonce") != nonce) or tag in ("object", "base"):
-                yield f"<{tag}>"
-            for name, value in attributes.items():
-                if name == "style" or name.startswith("on") or value.strip().lower().startswith("javascript:"):
-                    yield f"<{tag} {name}={value[:60]!r}>"
-        yield from (f"loads {address}" for address in self.addresses() if not is_own(address))
-
-
-def is_own(address: str) -> bool:
-    return address.startswith("/") and not address.startswith("//")
 
 
 def policies_of(answer: Response) -> list[dict[str, str]]:
@@ -72,24 +33,6 @@ def nonce_of(answer: Response) -> str:
     found = NONCE.search(answer.header("Content-Security-Policy") or "")
     assert found is not None, "the policy has no nonce of 128 bits"
     return found[1]
-
-
-def links(page: Page) -> list[str]:
-    """Where the page leads within the service."""
-    targets = [found.get("href", "") for tag, found in page.elements if tag == "a"]
-    return [target.partition("#")[0] for target in targets if is_own(target)]
-
-
-def pages(client: Client, *first: str) -> dict[str, Response]:
-    """Every page that a person reaches by following links from `first`, the team's included."""
-    waiting, found = [*first], {}
-    while waiting:
-        path = waiting.pop()
-        if path and path not in found and len(found) < 100:
-            found[path] = answer = client.get(path)
-            waiting += links(Page(answer.text)) if answer.mimetype == "text/html" else []
-            waiting += [answer.location] if answer.location and is_own(answer.location) else []
-    return found
 
 
 def adds_answers(service: Service) -> None:

@@ -117,11 +117,12 @@ def test_a_token_counts_only_in_the_form_field_and_in_the_one_header(service: Se
     works(browser.post("/bare", json={"a": 1}).status == 200, "a script sends JSON with the token in the header")
     works(seen == ["POST"], "the view runs")
     seen.clear()
+    cookies = f"{COOKIE}={browser.cookie}; {FIELD}={token}"
     left_out: dict[str, Any] = {HEADER: None, "Referer": f"{ORIGIN}/account"}
     elsewhere = [
         browser.post("/bare", json={FIELD: token}, headers=left_out),
         browser.post("/bare", json={"a": 1}, headers=left_out, query={FIELD: token}),
-        browser.post("/bare", json={"a": 1}, headers={**left_out, "Cookie": f"{COOKIE}={browser.cookie}; {FIELD}={token}"}),
+        browser.post("/bare", json={"a": 1}, headers={**left_out, "Cookie": cookies}),
         browser.post("/bare", json={"a": 1}, headers={**left_out, "X-CSRF-Token": token}),
         browser.post("/bare", json={"a": 1}, headers={**left_out, "X-XSRF-Token": token}),
         browser.post("/bare", json={"a": 1}, headers={**left_out, "Authorization": f"Bearer {token}"}),
@@ -158,7 +159,8 @@ def test_a_token_that_was_read_long_ago_is_refused(service: Service) -> None:
     browser = service.client(service.user()).login()
     browser.csrf_token()
     life = service.module("state").state_of(service.app).limits.csrf_token_minutes * 60
-    works(browser.post("/bare", {FIELD: token_of(browser, seconds_ago=life - 60)}).status == 200, "an older form is taken")
+    older = token_of(browser, seconds_ago=life - 60)
+    works(browser.post("/bare", {FIELD: older}).status == 200, "a form that was open for a while is taken")
     works(seen == ["POST"], "the view runs")
     seen.clear()
     for seconds in (life + 1, life + 60, 86_400):

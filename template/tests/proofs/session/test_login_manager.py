@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # What a reader of Flask-Login's documentation would do: give it a loader of users.
 LOADER = (
     edit("session/login_manager.py", "    def _load_user(self) -> None:\n", "    def _unused(self) -> None:\n"),
+    edit("session/login_manager.py", "    def _update_request_context_with_user(self", "    def _unused_too(self"),
     edit(
         "session/login_manager.py",
         "    RowsOnly().init_app(app)\n",
@@ -94,7 +95,7 @@ def test_login_user_of_flask_login_signs_nobody_in(service: Service) -> None:
         flask_login.login_user(service.module("authentication").current_user, remember=True)
         return "logged in, it says"
 
-    service.adds_route("/extension", mark="public", view=by_extension)
+    called = service.adds_route("/extension", mark="public", view=by_extension)
     service.adds_route("/ourselves", view=by_ourselves)
     seen = service.adds_route("/probe")
     users.append(service.user())
@@ -103,16 +104,44 @@ def test_login_user_of_flask_login_signs_nobody_in(service: Service) -> None:
     works(seen == ["GET"], "it ran")
     seen.clear()
     thief = service.client()
-    works(thief.get("/extension").text == "logged in, it says", "an extension calls login_user")
+    errors = [thief.get("/extension"), browser.get("/ourselves")]
+    assert called == ["GET"]
     answer = thief.get("/probe")
     harm(seen, "login_user opened a protected page")
     assert answer.status == 303
-    assert thief.content().keys() <= {"csrf_token"}
+    assert thief.content() == {}
     assert thief.cookies.keys() <= {COOKIE}
-    # With this service's own user it says so at once.
-    assert browser.get("/ourselves").status == 500
-    (error,) = [event for event in service.log if event["event"] == "unhandled_exception"]
-    assert "opens no session here" in error["exception"]
+    # It does not only do nothing: it says so, at once.
+    assert [error.status for error in errors] == [500, 500]
+    raised = [event["exception"] for event in service.log if event["event"] == "unhandled_exception"]
+    assert ["opens no session here" in text for text in raised] == [True, True]
+
+
+@protects(
+    "logout-ends-server-side",
+    extension=edit("session/login_manager.py", "            log_out()\n", "            pass\n"),
+)
+def test_logout_user_of_flask_login_ends_the_session_for_every_copy_of_the_cookie(service: Service) -> None:
+    import flask_login
+
+    def leave() -> str:
+        flask_login.logout_user()
+        return "nobody" if not service.module("authentication").current_user.is_authenticated else "somebody"
+
+    service.adds_route("/leave", mark="public", view=leave)
+    seen = service.adds_route("/probe")
+    browser = service.client(service.user()).login()
+    thief = browser.copy()
+    works(thief.get("/probe").status == 200, "a copy of the cookie opens the page before")
+    works(seen == ["GET"], "it ran")
+    seen.clear()
+    left = browser.get("/leave")
+    works(left.text == "nobody", "an extension calls logout_user, and nobody is signed in for the rest of the request")
+    answer = thief.get("/probe")
+    harm(seen, "a copy of the cookie still opens the page after logout_user")
+    assert answer.status == 303
+    assert browser.cookie is None
+    assert service.client().get("/leave").text == "nobody"
 
 
 @protects(

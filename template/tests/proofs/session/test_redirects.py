@@ -103,14 +103,15 @@ def lands_on(location: str) -> str:
 def test_the_reader_of_addresses_is_as_lenient_as_a_browser() -> None:
     outside = ("//evil.example", "/\\evil.example", "/\t/evil.example", "https:evil.example", "javascript:alert(1)")
     assert [one for one in outside if lands_on(one) == ORIGIN] == []
-    assert [one for one in ("/account", "account?x=//evil.example", "/%2fevil.example") if lands_on(one) != ORIGIN] == []
+    inside = ("/account", "account?x=//evil.example", "/%2fevil.example")
+    assert [one for one in inside if lands_on(one) != ORIGIN] == []
 
 
 @protects(
     ROW,
     check=insert(
         "session/redirects.py",
-        after="can be opened with GET, otherwise `default`.\"\"\"\n",
+        after='can be opened with GET, otherwise `default`."""\n',
         new='    return target if target is not None and target.startswith("/") else default\n',
     ),
 )
@@ -119,7 +120,7 @@ def test_no_link_to_the_login_page_leads_away_from_this_service(service: Service
     service.adds_route("/<path:anything>")
     redirects = service.module("session.redirects")
     user = service.user()
-    for target in ("/account", "/items?page=2", "/account#sessions", "/a/%2e%2e/b", "/search?q=https://evil.example/@x"):
+    for target in ("/account", "/items?page=2", "/account#sessions", "/a/%2e%2e/b", "/search?q=https://evil.example"):
         visitor = service.client(user)
         visitor.get("/login", query={"next": target})
         works(visitor.content().get("next") == target, f"{target} is kept for after the login")
@@ -152,7 +153,9 @@ def test_a_backslash_is_not_taken_for_a_letter_where_a_browser_takes_it_for_a_sl
 
 @protects(
     ROW,
-    page=edit("session/redirects.py", "    return target if _is_page(parts.path) else default\n", "    return target\n"),
+    page=edit(
+        "session/redirects.py", "    return target if _is_page(parts.path) else default\n", "    return target\n"
+    ),
 )
 def test_only_an_address_that_has_a_page_is_kept(service: Service) -> None:
     service.adds_route("/posted", methods=("POST",))
@@ -192,7 +195,7 @@ def test_an_address_that_got_into_the_cookie_is_looked_at_once_more(service: Ser
     ROW,
     check=insert(
         "session/redirects.py",
-        after="can be opened with GET, otherwise `default`.\"\"\"\n",
+        after='can be opened with GET, otherwise `default`."""\n',
         new="    return target or default\n",
     ),
 )
@@ -204,8 +207,8 @@ def test_no_redirect_of_this_service_names_another_host(service: Service) -> Non
     works(closed.location == "/login?next=/deep/page?x%3D1%26next%3Dhttps://evil.example", "the page comes along")
     visitor.get(str(closed.location))
     works(visitor.content()["next"] == "/deep/page?x=1&next=https://evil.example", "and is kept as it is")
-    paths = ("//evil.example/%2e%2e", "//evil.example/folder", "/folder", "//folder", "/\\evil.example", "/")
-    paths += ("//evil.example/deep/page", "/deep//page", "/deep/page?next=//evil.example", "/folder?//evil.example")
+    paths = ["//evil.example/%2e%2e", "//evil.example/folder", "/folder", "//folder", "/\\evil.example", "/"]
+    paths += ["//evil.example/deep/page", "/deep//page", "/deep/page?next=//evil.example", "/folder?//evil.example"]
     for path in paths:
         answer = visitor.get(path, headers={"X-Forwarded-Host": "evil.example", "Referer": "https://evil.example/"})
         harm(answer.location and lands_on(answer.location) != ORIGIN, f"{path} leads to {answer.location}")

@@ -181,7 +181,7 @@ def unquoted(source: str) -> list[str]:
 
 
 def test_the_search_for_missing_quotes_finds_them() -> None:
-    assert len(unquoted("<p class={{ a }}>x</p><p id=x-{{ b }} title=\"{{ c }}\">y</p><a href=/{{ d }}>z</a>")) == 3
+    assert len(unquoted('<p class={{ a }}>x</p><p id=x-{{ b }} title="{{ c }}">y</p><a href=/{{ d }}>z</a>')) == 3
     assert unquoted("<p class=\"a {{ b > 'c' }}\" {% if d %}id='{{ e }}'{% endif %}>{{ f(g=h) }}</p>") == []
 
 

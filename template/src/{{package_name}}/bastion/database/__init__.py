@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from inspect import iscoroutinefunction
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID, uuid4
 
 from flask import Flask
 from flask_alembic import Alembic
 from flask_sqlalchemy_lite import SQLAlchemy
-from sqlalchemy import Connection, DateTime, Dialect, Engine, ForeignKey, MetaData, TypeDecorator, create_engine, text
+from sqlalchemy import Connection, DateTime, Dialect, Engine, ForeignKey, MetaData, TypeDecorator, create_engine
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -29,6 +29,7 @@ OWNER: Final = {"owner": "bastion"}
 BRANCH: Final = "bastion"
 TEAM_BRANCH: Final = "team"
 _log: Final = log.get_logger("bastion.database")
+_TABLES: Final = "SELECT 1 FROM auth_session WHERE 1 = 0"  # a database that was never migrated is not ready
 _READY_SECONDS: Final = 1.0  # a probe answers from memory this long, so that probing costs the database nothing
 
 
@@ -80,11 +81,11 @@ def connect() -> Connection:
     return db.engine.connect()
 
 
-def _fault(engine: Engine) -> str | None:
+def _fault(engine: Engine, question: str = "SELECT 1") -> str | None:
     """The kind of error when the database does not answer. Its message may hold the address and the user."""
     try:
         with engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
+            connection.exec_driver_sql(question)
     except SQLAlchemyError as error:
         return type(error).__name__
     return None
@@ -107,7 +108,7 @@ def readiness(engine: Engine) -> Callable[[], bool]:
     def ready() -> bool:
         moment = seconds()
         if not 0 <= moment - last[0][0] < _READY_SECONDS:
-            kind = _fault(engine)
+            kind = _fault(engine, _TABLES)
             if kind is not None:
                 _log.warning("not_ready", database=kind)  # the probe itself is told nothing
             last[0] = (moment, kind is None)
@@ -124,6 +125,19 @@ def _is_the_teams(item: Any, name: str | None, kind: str, _reflected: bool, _com
     return (known if known is not None else item).info.get("owner") != OWNER["owner"]
 
 
+def _render_type(kind: str, item: Any, _context: Any) -> str | Literal[False]:
+    """A migration must not import the service: our own type is written as what it is in the database."""
+    if kind == "type" and isinstance(item, UTCDateTime):
+        return "sa.DateTime()"
+    return False
+
+
+def _nothing_to_write(_context: Any, _revision: Any, directives: list[Any]) -> None:
+    """No migration without a change."""
+    if directives and directives[0].upgrade_ops.is_empty():
+        directives.clear()
+
+
 def install(app: Flask, url: Any, engine_options: dict[str, Any]) -> Engine:
     """Open the engine (lazily connecting) and the two branches of migrations: the template's and the team's."""
     app.config["SQLALCHEMY_ENGINES"] = {"default": {"url": url, "hide_parameters": True, **engine_options}}
@@ -131,7 +145,12 @@ def install(app: Flask, url: Any, engine_options: dict[str, Any]) -> Engine:
         "script_location": "migrations",  # the team's branch
         "version_locations": [(BRANCH, "bastion/database/migrations")],
     }
-    app.config["ALEMBIC_CONTEXT"] = {"include_object": _is_the_teams, "compare_type": True}
+    app.config["ALEMBIC_CONTEXT"] = {
+        "include_object": _is_the_teams,
+        "render_item": _render_type,
+        "process_revision_directives": _nothing_to_write,
+        "compare_type": True,
+    }
     db.init_app(app)
     # It closes sessions for asyncio too, which costs a thread and an event loop a request, three times the rest of it.
     # This service has none: its views are not coroutines.

@@ -13,7 +13,7 @@ from typing import Any, Final
 from flask import Flask, request, session
 from flask.sessions import SecureCookieSessionInterface
 
-from .. import guards
+from .. import guards, log
 from ..authentication import current_user
 from ..identity import login, sessions
 from ..identity.principal import Principal
@@ -30,6 +30,9 @@ LOCKED: Final[dict[str, object]] = {
 }
 
 
+_log = log.get_logger("bastion.session")
+
+
 class SignedCookie(SecureCookieSessionInterface):
     """Flask's signed cookie with SHA-256 and a salt of its own; a key that is not allowed never reaches the browser."""
 
@@ -40,6 +43,7 @@ class SignedCookie(SecureCookieSessionInterface):
         """Write the cookie if it changed, without anything but the allowed keys."""
         for key in session.keys() - ALLOWED_KEYS:
             del session[key]
+            _log.warning("session_key_dropped", name=key)  # everybody can read the cookie: keep it in a table
         super().save_session(app, session, response)
 
 

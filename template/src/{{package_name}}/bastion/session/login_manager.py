@@ -13,6 +13,8 @@ from flask import Flask, g
 from flask_login import LoginManager
 
 from ..authentication import current_user
+from ..identity.principal import ANONYMOUS
+from .cookie import log_out
 
 LOCKED: Final[dict[str, object]] = {"LOGIN_DISABLED": False, "SESSION_PROTECTION": None}
 
@@ -26,6 +28,14 @@ class RowsOnly(LoginManager):  # type: ignore[misc]  # Flask-Login has no types
 
     def _load_user(self) -> None:
         g._login_user = current_user._get_current_object()  # type: ignore[attr-defined]
+
+    def _update_request_context_with_user(self, user: Any = None) -> None:
+        """Called by `login_user`, which raises TypeError, and by `logout_user`, which ends the session's row."""
+        if user is not None:
+            raise TypeError("login_user() opens no session here: people sign in by this service's own form")
+        if current_user.is_authenticated:
+            log_out()
+        g.principal = g._login_user = ANONYMOUS
 
     def unauthorized(self) -> Any:
         """Answer as this service answers every anonymous visitor."""

@@ -1,0 +1,123 @@
+"""Proofs of jwt/api.py: what a page on another site can send without being asked first reaches no function.
+
+A form, or a fetch without a preflight, sends one of three types, or none. The bodies are correct JSON in each attack.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ..harness import edit, harm, protects, refused, works
+from ..logins import cheap_user, sessions_of
+from ..routes import routes, stubbed
+
+if TYPE_CHECKING:
+    from ..running import Service
+
+FILE = "jwt/api.py"
+ROW = "api-needs-json-preflight"
+BEFORE = edit(
+    FILE, '        if request.content_length or "Transfer-Encoding" in request.headers:\n', "        if False:\n"
+)
+BODY = edit(FILE, "    require_json()\n    data = request.get_data()", "    data = request.get_data()")
+PLAIN = edit(FILE, 'frozenset({"application/json"})', 'frozenset({"application/json", "text/plain"})')
+SIMPLE: dict[str, str | None] = {
+    "plain text": "text/plain",
+    "plain text with a charset": "text/plain; charset=utf-8",
+    "plain text that names JSON": "text/plain; application/json",
+    "plain text that is called JSON": "text/plain; charset=application/json",
+    "a form": "application/x-www-form-urlencoded",
+    "a form with files": "multipart/form-data; boundary=application/json",
+    "no type": None,
+    "an empty type": "",
+}
+"""What needs no preflight (Fetch Standard, CORS-safelisted request-header), each accepted by some lenient parser."""
+OTHERS: dict[str, str] = {
+    "two types": "application/json, text/plain",
+    "two types, the other first": "text/plain, application/json",
+    "another charset": "application/json; charset=utf-16",
+    "another charset of one byte": "application/json; charset=iso-8859-1",
+    "a parameter that JSON has not": "application/json; boundary=x",
+    "text that looks like JSON": "text/json",
+    "a relative of JSON": "application/problem+json",
+    "another relative": "application/merge-patch+json",
+    "a longer name": "application/jsonp",
+    "XML": "application/xml",
+    "bytes": "application/octet-stream",
+}
+JSON = ("application/json", "application/json; charset=utf-8", "application/json;charset=UTF-8", "Application/JSON")
+
+
+@protects(ROW, force=(BEFORE, BODY), type=PLAIN)
+def test_a_form_on_another_site_can_neither_sign_in_nor_write(service: Service) -> None:
+    probe: Any = service.adds_probe()
+    user = cheap_user(service)
+    client, visitor = service.client(user).login(), service.client()
+    credentials = json.dumps({"identifier": user.email, "password": user.password}).encode()
+    item = json.dumps({"title": "a title", "body": ""}).encode()
+    for number, good in enumerate(JSON):
+        works(visitor.post("/auth/login", body=credentials, content_type=good).status == 200, f"a login as {good}")
+        works(client.post("/probe", body=item, content_type=good).status == 201, f"a new thing as {good}")
+        works((sessions_of(service, user), probe.count()) == (number + 2, number + 1), "both are in the database")
+    before = sessions_of(service, user), probe.count()
+    for what, kind in {**SIMPLE, **OTHERS}.items():
+        for sender, path, body in ((visitor, "/auth/login", credentials), (client, "/probe", item)):
+            answer = sender.post(path, body=body, headers={"Content-Type": kind})
+            harm((sessions_of(service, user), probe.count()) != before, f"{path} took a body that was sent as {what}")
+            refused(answer, 415, ROW)
+    disguised = b'{"identifier": "%s", "password": "%s", "x": "="}\r\n' % (user.email.encode(), user.password.encode())
+    answer = visitor.post("/auth/login", body=disguised, content_type="text/plain")  # as such a form spells its fields
+    harm(sessions_of(service, user) != before[0], "a field of a form was read as JSON")
+    refused(answer, 415, ROW)
+
+
+@protects(ROW, view=BEFORE, type=PLAIN)
+def test_a_view_that_reads_its_body_by_itself_gets_none_that_a_form_can_send(service: Service) -> None:
+    """A team's view may read whatever it likes: `force=True` is only one way to believe a body of any type."""
+    read: list[Any] = []
+
+    def bare() -> str:
+        from flask import request
+
+        read.append(request.get_json(force=True))
+        return "read"
+
+    seen = service.adds_route("/bare", methods=("POST", "PUT", "PATCH", "DELETE"), view=bare)
+    client = service.client(service.user()).login()
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        works(client.send(method, "/bare", json={"order": 1}).status == 200, f"{method} with JSON is read")
+        works(client.send(method, "/bare", body=b"{}").status == 200, f"{method} with an empty object is read")
+    works(len(seen) == len(read) == 8, "the view has read each")
+    seen.clear()
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        for what, kind in {**SIMPLE, **OTHERS}.items():
+            answer = client.send(method, "/bare", body=b'{"order": 1}', headers={"Content-Type": kind})
+            harm(seen, f"the view ran for a {method} that was sent as {what}")
+            refused(answer, 415, ROW)
+    chunked = client.send(
+        "POST", "/bare", body=b'{"order": 1}',
+        headers={"Content-Type": "text/plain", "Content-Length": None, "Transfer-Encoding": "chunked"},
+    )  # fmt: skip
+    harm(seen, "the view ran for a body whose length nobody had told")
+    refused(chunked, 415, ROW)
+
+
+@protects(ROW, view=BEFORE)
+def test_no_route_at_all_takes_what_a_form_on_another_site_can_send(service: Service) -> None:
+    service.adds_probe()
+    user = service.user()
+    walked = [route for route in routes(service) if route.method in ("POST", "PUT", "PATCH", "DELETE")]
+    assert len(walked) >= 8
+    assert {("bastion.login", "POST"), ("bastion.exchange", "POST"), ("probe.create", "POST")} <= {
+        route.name for route in walked
+    }
+    for number, route in enumerate(walked):
+        client = service.client(user, f"198.51.100.{number + 1}").login()
+        with stubbed(service, route.endpoint) as ran:
+            works(client.send(route.method, route.path, json={}).status == 200, f"{route} takes JSON")
+            ran.clear()
+            for what, kind in SIMPLE.items():
+                answer = client.send(route.method, route.path, body=b"{}", headers={"Content-Type": kind})
+                harm(ran, f"{route} ran for a body that was sent as {what}")
+                refused(answer, 415, ROW)

@@ -1,0 +1,313 @@
+"""Proofs of jwt/refresh.py: a refresh token is good for one exchange, and a copy of it only ends its login.
+
+What counts is seen in the database by a connection of the proofs' own, and by what the tokens still open.
+"""
+
+from __future__ import annotations
+
+import threading
+from base64 import urlsafe_b64encode
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..harness import at_once, edit, harm, protects, refused, works
+
+if TYPE_CHECKING:
+    from ..jwt_client import Client
+    from ..running import Service, User
+    from ..wire import Response
+
+FILE = "jwt/refresh.py"
+ONE_USE, REUSE = "refresh-one-use", "refresh-reuse-revokes-family"
+ONCE = edit(FILE, "        _r.used_at.is_(None),\n        _r.created_at", "        _r.created_at")
+NOT_COMMITTED = edit(
+    FILE,
+    "    moment = now()\n    with transaction() as connection:\n",
+    "    moment = now()\n    with connect() as connection:\n",
+)
+ROUNDS, RACERS = 20, 10
+
+
+def exchange(service: Service, token: str | None, address: str = "192.0.2.10") -> Response:
+    """Exchange a refresh token as anybody does who holds it."""
+    return service.client(address=address).post("/auth/refresh", {"refresh_token": token})
+
+
+def tokens_of(service: Service, user: User) -> tuple[int, int]:
+    """How many refresh tokens were ever made for this user, and how many of them are still unused."""
+    statement = (
+        "SELECT count(*), count(*) - count(t.used_at) FROM auth_refresh_token t"
+        " JOIN auth_session s ON s.id = t.session_id JOIN auth_user u ON u.id = s.user_id WHERE u.email = :email"
+    )
+    [(made, unused)] = service.rows(statement, email=user.email)
+    return made, unused
+
+
+def live_logins(service: Service, user: User) -> int:
+    """How many logins of this user are not revoked, as another process sees it."""
+    statement = (
+        "SELECT count(*) FROM auth_session s JOIN auth_user u ON u.id = s.user_id"
+        " WHERE u.email = :email AND s.revoked_at IS NULL"
+    )
+    return int(service.rows(statement, email=user.email)[0][0])
+
+
+def reuse_events(service: Service) -> list[dict[str, Any]]:
+    """What was logged of reuse; the rows of the audit are as many."""
+    logged = [event for event in service.log if event["event"] == "token.refresh_reuse"]
+    [(written,)] = service.rows("SELECT count(*) FROM audit_event WHERE kind = 'token.refresh_reuse'")
+    assert written == len(logged)
+    return logged
+
+
+# --- used once -------------------------------------------------------------------------------------------------
+
+
+@protects(ONE_USE, once=ONCE)
+def test_a_refresh_token_gives_no_second_pair(service: Service) -> None:
+    client = service.client(service.user()).login(through_form=True)
+    assert client.user is not None
+    chain = [client.refresh_token]
+    for _ in range(3):
+        answer = exchange(service, chain[-1])
+        works(answer.status == 200, "each token of the chain gives the next")
+        chain.append(answer.json["refresh_token"])
+        client.token = answer.json["access_token"]
+        works(client.get("/auth/me").status == 200, "and an access token that opens one's own account")
+    works(len(set(chain)) == 4, "each is a new one")
+    works(tokens_of(service, client.user) == (4, 1), "one of them is unused")
+    answer = exchange(service, chain[2])
+    harm(answer.ok, "a used refresh token gave another pair")
+    refused(answer, 401, REUSE)
+    assert answer.header("WWW-Authenticate") == 'Bearer error="invalid_token"'
+    assert tokens_of(service, client.user) == (4, 0)
+
+
+class Gate:
+    """Stands before the write of an exchange, behind whatever it has read: nobody writes until all have come so far."""
+
+    def __init__(self, service: Service) -> None:
+        from sqlalchemy import event
+
+        self._barrier = threading.Barrier(1)
+        self._passed: set[int] = set()
+        with service.app.app_context():
+            event.listen(service.module("database").db.engine, "before_cursor_execute", self._before)
+        alone = exchange(service, service.client(service.user()).login().refresh_token)
+        works(alone.status == 200, "a single exchange is served")
+        works(self._passed == {threading.get_ident()}, "it came through here")
+
+    def _before(self, _connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        thread = threading.get_ident()
+        if statement.startswith("UPDATE auth_refresh_token") and thread not in self._passed:
+            self._passed.add(thread)  # the second time it is about to end the login
+            self._barrier.wait(timeout=30)
+
+    def race(self, calls: list[Callable[[], Response]]) -> list[Response]:
+        """The answers to these calls, all of which wrote at the same moment."""
+        self._barrier, self._passed = threading.Barrier(len(calls)), set()
+        answers = at_once(calls)
+        assert len(self._passed) == len(calls)
+        self._barrier = threading.Barrier(1)
+        return answers
+
+
+def race(service: Service, gate: Gate, number: int) -> tuple[Client, list[Response]]:
+    """One login, and ten clients that exchange its refresh token at the same moment."""
+    address = f"198.51.100.{number + 1}"
+    client = service.client(service.user(), address).login()
+    calls = [lambda: exchange(service, client.refresh_token, address) for _ in range(RACERS)]
+    return client, gate.race(calls)
+
+
+@protects(ONE_USE, once=ONCE)
+def test_of_ten_exchanges_at_once_one_gives_a_pair_and_the_login_ends(service: Service) -> None:
+    gate = Gate(service)
+    for number in range(ROUNDS):
+        client, answers = race(service, gate, number)
+        assert client.user is not None
+        harm([answer for answer in answers if answer.ok][1:], "two of the ten got a pair")
+        assert Counter(answer.status for answer in answers) == {200: 1, 401: RACERS - 1}
+        for answer in answers:
+            if answer.status == 401:
+                refused(answer, 401, REUSE)
+        assert tokens_of(service, client.user) == (2, 0)
+        assert live_logins(service, client.user) == 0
+    assert len(reuse_events(service)) == ROUNDS
+
+
+@protects(ONE_USE, once=ONCE)
+def test_of_ten_exchanges_at_once_one_gives_a_pair_where_a_bad_line_is_forgiven(service: Service) -> None:
+    service.setting("BASTION_REFRESH_RACE_SECONDS", "10")
+    gate = Gate(service)
+    for number in range(ROUNDS):
+        client, answers = race(service, gate, number)
+        assert client.user is not None
+        winners = [answer for answer in answers if answer.ok]
+        harm(winners[1:], "two of the ten got a pair")
+        assert Counter(answer.status for answer in answers) == {200: 1, 401: RACERS - 1}
+        for answer in answers:
+            if answer.status == 401:
+                refused(answer, 401, ONE_USE)
+        assert tokens_of(service, client.user) == (2, 1)  # the winner's is the only new one
+        assert live_logins(service, client.user) == 1  # and the login lives on
+        assert exchange(service, winners[0].json["refresh_token"], client.address).status == 200
+    assert reuse_events(service) == []
+
+
+@protects(
+    ONE_USE,
+    hash=edit(
+        FILE,
+        "from ..identity.sessions import TOKEN_BYTES, Opened, digest\n",
+        "from ..identity.sessions import TOKEN_BYTES, Opened\n\ndigest = str.encode\n",
+    ),
+)
+def test_what_the_database_holds_of_a_refresh_token_is_no_refresh_token(service: Service) -> None:
+    from sqlalchemy import select
+
+    client = service.client(service.user()).login()
+    renewed = exchange(service, client.refresh_token)
+    works(renewed.status == 200, "the token itself is exchanged")
+    works(len(renewed.json["refresh_token"]) == 43, "it has 256 bits")
+    column = service.module("identity.models").RefreshToken.__table__.c
+    with service.engine.connect() as connection:  # a stolen copy of the database
+        [stolen] = connection.scalars(select(column.token_hash).where(column.used_at.is_(None)))
+    as_it_is = stolen.decode("latin-1")
+    answer = exchange(service, as_it_is)
+    harm(answer.ok, "what the database holds was taken for the token")
+    assert answer.status == (400 if "\0" in as_it_is else 401)
+    for written in (stolen.hex(), urlsafe_b64encode(stolen).decode(), urlsafe_b64encode(stolen).decode().rstrip("=")):
+        answer = exchange(service, written)
+        harm(answer.ok, "another spelling of what the database holds was taken for the token")
+        refused(answer, 401, ONE_USE)
+    assert len(stolen) == 32
+    assert exchange(service, renewed.json["refresh_token"]).status == 200
+
+
+QUERY = (
+    edit("jwt/api.py", "        elif request.query_string:", "        elif False:"),
+    edit(
+        "jwt/endpoints.py",
+        "refresh.exchange(body.refresh_token.get_secret_value())",
+        'refresh.exchange(request.args.get("refresh_token") or body.refresh_token.get_secret_value())',
+    ),
+)
+
+
+@protects(ONE_USE, query=QUERY)
+def test_a_refresh_token_is_read_from_the_body_of_its_exchange_and_nowhere_else(service: Service) -> None:
+    """An address is kept in logs and histories; a cookie or header could be attached by somebody else."""
+    seen = service.adds_route("/probe", methods=("GET", "POST"))
+    client = service.client(service.user()).login()
+    works(exchange(service, client.refresh_token).status == 200, "in the body it is exchanged")
+    works(client.get("/probe").status == 200, "the view runs for the access token")
+    seen.clear()
+    client.login()
+    token, anonymous = client.refresh_token, service.client()
+    for body in ({"refresh_token": "x"}, {"refresh_token": "x" * 43}, {}):
+        answer = anonymous.post("/auth/refresh", body, query={"refresh_token": token})
+        harm(answer.ok, "it was read from the address")
+        refused(answer, 400, "input-validated-typed")
+    for headers in (
+        {"Authorization": f"Bearer {token}"},
+        {"Cookie": f"refresh_token={token}; __Host-refresh_token={token}"},
+        {"X-Refresh-Token": token},
+    ):
+        answer = anonymous.post("/auth/refresh", {"refresh_token": "x" * 43}, headers=headers)
+        harm(answer.ok, f"it was read from {[*headers]}")
+        refused(answer, 401, ONE_USE)
+    for path in ("/probe", "/auth/me", "/auth/sessions"):
+        answer = anonymous.get(path, headers={"Authorization": f"Bearer {token}"})
+        harm(seen, "the view ran for a refresh token")
+        refused(answer, 401, "jwt-malformed-is-401")
+    logout = anonymous.post("/auth/logout", headers={"Authorization": f"Bearer {token}"})
+    refused(logout, 401, "jwt-malformed-is-401")
+    for other in (client.token, "", f" {token}", f"{token} ", f"{token}=", str(token).swapcase()):
+        answer = exchange(service, other)
+        harm(answer.ok, "another text was taken for it")
+        assert answer.status == (422 if other == "" else 401)
+    assert exchange(service, token).status == 200  # none of this has used it
+
+
+# --- used twice ------------------------------------------------------------------------------------------------
+
+
+class Theft:
+    """A refresh token that was copied before its owner used it, and a second login of the same owner."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.seen = service.adds_route("/probe")
+        self.user = service.user()
+        self.owner: Client = service.client(self.user).login(through_form=True)
+        self.second: Client = service.client(self.user, "192.0.2.20").login()
+        self.stolen = self.owner.refresh_token
+        self.renew(self.owner)
+        self.renew(self.second)
+        works(live_logins(service, self.user) == 2, "both logins live")
+        self.seen.clear()
+
+    def renew(self, client: Client) -> None:
+        """An honest exchange."""
+        answer = exchange(self.service, client.refresh_token)
+        works(answer.status == 200, "the owner gets a new pair")
+        client.token, client.refresh_token = answer.json["access_token"], answer.json["refresh_token"]
+        works(client.get("/probe").status == 200, "whose access token reaches the view")
+
+    def use(self) -> Response:
+        """The thief comes second."""
+        return exchange(self.service, self.stolen, "203.0.113.66")
+
+    def ended(self, reason: str = REUSE) -> None:
+        """Neither of the two can go on with this login."""
+        newer = exchange(self.service, self.owner.refresh_token)
+        harm(newer.ok, "the newer refresh token of a copied one still gave a pair")
+        answer = self.owner.get("/probe")
+        harm(self.seen, "the access token of a login whose refresh token was copied still reached the view")
+        harm(live_logins(self.service, self.user) != 1, "the login of a copied refresh token lives on")
+        refused(newer, 401, reason)
+        refused(answer, 401, "jwt-sid-checked")
+
+
+@protects(
+    REUSE,
+    family=edit(FILE, "    if revoke_family(family.session_id):", "    if False:"),
+    session=edit(FILE, "        return connection.execute(ended).rowcount == 1", "        return ended is not None"),
+    rollback=NOT_COMMITTED,
+)
+def test_a_copied_refresh_token_opens_nothing_for_long(service: Service) -> None:
+    theft = Theft(service)
+    thief = theft.use()
+    harm(thief.ok, "the thief got a pair")
+    theft.ended()
+    refused(thief, 401, REUSE)
+    unknown = exchange(service, "x" * 43)
+    assert {**thief.json, "instance": ""} == {**unknown.json, "instance": ""}  # the thief is told nothing
+    refused(theft.use(), 401, REUSE)
+    [event] = reuse_events(service)
+    assert event["ip"] == "203.0.113.66"
+    assert event["user_id"] == str(theft.user.id)
+    assert event["family"]
+    theft.renew(theft.second)  # the owner's other device goes on
+
+
+@protects(
+    REUSE,
+    family=edit(FILE, "    if race and now() - family.used_at < timedelta(seconds=race):", "    if race:"),
+)
+def test_a_bad_line_is_forgiven_for_seconds_only(service: Service) -> None:
+    service.setting("BASTION_REFRESH_RACE_SECONDS", "10")
+    theft = Theft(service)
+    refused(theft.use(), 401, ONE_USE)
+    assert live_logins(service, theft.user) == 2
+    theft.renew(theft.owner)
+    theft.seen.clear()
+    service.travel(seconds=11)
+    thief = theft.use()
+    harm(thief.ok, "the thief got a pair")
+    theft.ended(ONE_USE)  # its revocation, too, is a moment ago
+    refused(thief, 401, REUSE)
+    assert len(reuse_events(service)) == 1
+    theft.renew(theft.second)

@@ -1,0 +1,381 @@
+"""Attacks on the fields of operations: what is not declared, or does not fit exactly, must change nothing.
+
+The fields are read from the service's own description, so that those which the team adds later are attacked as well.
+"""
+
+# No `from __future__ import annotations` here: the operations read the annotations of functions inside a function.
+import uuid
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+from .. import header_table
+from ..harness import edit, harm, protects, refused, works
+
+if TYPE_CHECKING:
+    from ..jwt_client import Client
+    from ..running import Service
+    from ..wire import Response
+
+ROW = "input-validated-typed"
+ODD = ("a\u202eb", "a\u2066b", "a\x1bb", "a\x7fb", "a\x85b", "\u200fa", "a\u2028b")
+NUMBERS = ("0", "-1", "2147483648", "9223372036854775808", "9" * 400, "1.0", "1e3", "+1", " 1", "1 ", "1_0", "0x1")
+NO_NUMBERS = ("", "one", "\u0661", "\uff11", "1\x00", "NaN", "[1]", "null", "true")
+TEXT = 1_000  # characters of a text that declares no maximum: the base of every schema gives it one
+Shape = dict[str, Any]
+
+
+class Described:
+    """The service's own OpenAPI document: its operations, with what they take."""
+
+    def __init__(self, service: "Service") -> None:
+        with service.app.app_context():
+            self._document: Any = service.module("jwt.openapi").describe(service.app)
+
+    def operations(self) -> Iterator[tuple[str, str, Shape]]:
+        """Path, with a value for each part, method, and description."""
+        for path, methods in self._document["paths"].items():
+            for method, operation in methods.items():
+                filled = path
+                for part in operation["parameters"]:
+                    if part["in"] == "path":
+                        value = str(uuid.uuid4()) if part["schema"].get("format") == "uuid" else "1"
+                        filled = filled.replace("{" + part["name"] + "}", value)
+                yield filled, method.upper(), operation
+
+    def whole(self, shape: Shape) -> Shape:
+        """The shape itself, where it is named by a reference or may also be null."""
+        if "$ref" in shape:
+            return self.whole(self._document["components"]["schemas"][shape["$ref"].rpartition("/")[2]])
+        if "anyOf" in shape:
+            return self.whole(next(one for one in shape["anyOf"] if one.get("type") != "null"))
+        return shape
+
+    def body(self, operation: Shape) -> Shape | None:
+        """The shape of what the operation takes, or None."""
+        content = operation.get("requestBody")
+        return None if content is None else self.whole(content["content"]["application/json"]["schema"])
+
+    def example(self, shape: Shape) -> Any:
+        """A value that fits."""
+        shape = self.whole(shape)
+        kind = shape.get("type")
+        if "enum" in shape or "const" in shape:
+            return shape["enum"][0] if "enum" in shape else shape["const"]
+        if kind == "object":
+            required = shape.get("required", [])
+            return {name: self.example(one) for name, one in shape.get("properties", {}).items() if name in required}
+        if kind == "array":
+            return [self.example(shape["items"])] * int(shape.get("minItems", 0))
+        if kind == "string":
+            known = {"uuid": str(uuid.uuid4()), "date": "2024-01-01", "date-time": "2024-01-01T00:00:00Z"}
+            return known.get(shape.get("format", ""), "a" * max(1, int(shape.get("minLength", 1))))
+        return {"integer": shape.get("minimum", 1), "number": shape.get("minimum", 1.5), "boolean": True}[str(kind)]
+
+    def hostile(self, shape: Shape) -> Iterator[tuple[str, Any]]:
+        """Values that do not fit, each with the name of its case."""
+        shape = self.whole(shape)
+        kind = shape.get("type")
+        if kind == "string":
+            yield from (("a number", 1), ("true", True), ("null", None), ("a list", ["a"]), ("an object", {"a": "a"}))
+            longest = int(shape.get("maxLength", TEXT))
+            if "enum" in shape or "const" in shape or shape.get("format") in ("uuid", "date", "date-time"):
+                yield "another word", "nothing of the list"
+            else:
+                yield from (("too long", "x" * (longest + 1)), ("far too long", "x" * 100_000))
+                if int(shape.get("minLength", 0)) > 0:
+                    yield "too short", ""
+                if shape.get("format") != "password":
+                    yield from (("odd", text) for text in ODD)
+        elif kind in ("integer", "number"):
+            yield from (("text", "1"), ("true", True), ("a list", [1]), ("an object", {}), ("empty", ""))
+            if kind == "integer":
+                yield "a fraction", 1.5
+            yield from (("too small", shape["minimum"] - 1) for _ in range("minimum" in shape))
+            yield from (("too large", shape["maximum"] + 1) for _ in range("maximum" in shape))
+        elif kind == "boolean":
+            yield from (("text", "true"), ("a number", 1), ("zero", 0), ("a list", [True]), ("an object", {}))
+        elif kind == "array":
+            yield from (("text", "a"), ("an object", {}), ("a number", 1))
+            yield from (
+                ("too many", [self.example(shape["items"])] * (shape["maxItems"] + 1))
+                for _ in range("maxItems" in shape)
+            )
+        elif kind == "object":
+            yield from (
+                ("text", "a"),
+                ("a list", []),
+                ("a number", 1),
+                ("undeclared", {**self.example(shape), "role": "admin"}),
+            )
+
+    def unbounded(self, shape: Shape) -> bool:
+        """Whether it declares no end: a number without a maximum, a list without a number of items."""
+        shape = self.whole(shape)
+        kind = shape.get("type")
+        return (kind == "integer" and "maximum" not in shape) or (kind == "array" and "maxItems" not in shape)
+
+
+def everything(service: "Service") -> dict[str, list[str]]:
+    """All rows of all tables, the team's included, without the times at which sessions were seen."""
+    tables: Any = service.module("database").Base.metadata.sorted_tables
+    with service.engine.connect() as connection:
+        return {
+            table.name: sorted(repr(row) for row in connection.execute(table.select().with_only_columns(*kept(table))))
+            for table in tables
+        }
+
+
+def kept(table: Any) -> list[Any]:
+    return [column for column in table.columns if column.name not in ("seen_at", "expires_at")]
+
+
+def pointers(answer: "Response") -> set[str]:
+    return {fault.get("pointer", fault.get("parameter")) for fault in answer.json.get("errors", [])}
+
+
+@protects(
+    "input-validated-typed",
+    characters=edit(
+        "jwt/schema.py",
+        'raise PydanticCustomError("plain_text", "This text holds characters that can\'t be shown safely.")',
+        "return",
+    ),
+)
+def test_no_field_of_any_operation_takes_what_it_does_not_declare(service: "Service") -> None:
+    probe = service.adds_probe()
+    roles: tuple[str, ...] = tuple(service.module("state").state_of(service.app).team.roles)
+    user = service.user(roles=roles)
+    honest = service.client(user).login()
+    works(probe.create(honest, title="x" * 200, body="y" * 1000).status == 201, "the longest texts are taken")
+    works(probe.create(honest, title="Zoë", body="two\nlines\tand a tab").status == 201, "so are ordinary ones")
+    described = Described(service)
+    found = {(method, path): operation for path, method, operation in described.operations()}
+    works({("POST", "/auth/login"), ("POST", "/probe")} <= found.keys(), "signing in and a feature are described")
+    clients = [service.client(user, address=f"192.0.2.{number % 200 + 20}").login() for number in range(len(found))]
+    before = everything(service)
+
+    taken: list[str] = []
+    unbounded: list[str] = []
+    for client, ((method, path), operation) in zip(clients, found.items(), strict=True):
+        body = described.body(operation)
+        for name, shape in (body or {}).get("properties", {}).items():
+            unbounded += [f"{method} {path}: {name}" for _ in range(described.unbounded(shape))]
+            required = [("missing", None)] if name in (body or {}).get("required", ()) else []
+            for case, value in [*required, *described.hostile(shape)]:
+                sent = {**described.example(body or {}), name: value}
+                if case == "missing":
+                    del sent[name]
+                answer = client.send(method, path, json=sent)
+                told = answer.status == 422 and [one for one in pointers(answer) if one.startswith(f"#/{name}")]
+                taken += [
+                    f"{method} {path}: {name} {case}: {answer.status} {answer.text[:200]}" for _ in range(not told)
+                ]
+        if body is not None:
+            answer = client.send(method, path, json={**described.example(body), "role": "admin"})
+            taken += [f"{method} {path}: undeclared: {answer.status}" for _ in range(answer.status != 422)]
+    after = everything(service)
+    harm([name for name in before if before[name] != after[name]], "a value that no field declares was kept")
+    assert taken == []
+    assert unbounded == []
+    assert len([one for one in found.values() if described.body(one)]) >= 4
+
+
+@protects(
+    "input-validated-typed",
+    length=edit(
+        "jwt/endpoints.py",
+        "identifier: Annotated[str, Field(min_length=1, max_length=LONGEST_IDENTIFIER)]",
+        "identifier: Annotated[str, Field(min_length=1)]",
+    ),
+)
+def test_no_credential_is_looked_at_that_is_longer_than_any_can_be(service: "Service") -> None:
+    longest = service.module("jwt.endpoints").LONGEST_IDENTIFIER
+    client = service.client(service.user())
+    path, fields = "/auth/login", {"identifier": "x" * longest, "password": "wrong" * 4}
+    works(client.post(path, fields).status == 401, "the longest address is looked up")
+    counted = service.rows("SELECT count(*) FROM throttle_counter")[0][0]
+    works(counted == 1, "and the attempt is counted")
+
+    cases: list[tuple[str, Any]] = [("identifier", "y" * (longest + 1)), ("identifier", "y" * 100_000)]
+    cases += [("password", "y" * 100_000), ("password", ""), ("identifier", ""), ("identifier", None), ("password", 1)]
+    answers = [(name, client.post(path, {**fields, name: value})) for name, value in cases]
+    harm(
+        service.rows("SELECT count(*) FROM throttle_counter")[0][0] > counted,
+        "an address that nobody has was looked up",
+    )
+    for name, answer in answers:
+        refused(answer, 422, ROW)
+        assert pointers(answer) == {f"#/{name}"}
+        assert "yyy" not in answer.text
+
+
+def adds_operation(service: "Service") -> list[Any]:
+    """An operation as a team writes it, with a number, a switch and a text: what reached it."""
+    arrived: list[Any] = []
+
+    def add(app: Any) -> None:
+        from pydantic import Field
+
+        schema, api, bastion = service.module("jwt.schema"), service.module("jwt.api"), service.module()
+
+        class Body(schema.Schema):  # type: ignore[misc, name-defined]
+            number: Annotated[int, Field(ge=1, le=2**31 - 1)]
+            switch: bool = False
+            text: str = ""
+
+        class Listed(schema.Query):  # type: ignore[misc, name-defined]
+            page: schema.PageNumber = 1  # type: ignore[name-defined]
+            q: schema.SearchText = ""  # type: ignore[name-defined]
+
+        def take(body: Body) -> None:
+            arrived.append((body.number, body.switch, body.text))
+
+        def show(query: Listed) -> None:
+            arrived.append((query.page, query.q))
+
+        mark: Callable[..., Any] = bastion.login_required
+        app.add_url_rule("/typed", "probe_take", mark(api.operation(take)), methods=["POST"])
+        app.add_url_rule("/typed", "probe_show", mark(api.operation(show)), methods=["GET"])
+
+    service.adds(add)
+    return arrived
+
+
+@protects(
+    "input-validated-typed",
+    strict=edit(
+        "jwt/schema.py", "    model_config = ConfigDict(strict=True)\n", "    model_config = ConfigDict(strict=False)\n"
+    ),
+)
+def test_no_value_is_taken_for_one_of_another_type(service: "Service") -> None:
+    arrived = adds_operation(service)
+    client = service.client(service.user()).login()
+    for number in (1, 17, 2**31 - 1):
+        works(
+            client.post("/typed", {"number": number, "switch": True, "text": "Zoë"}).status == 204, f"{number} is taken"
+        )
+    works(arrived == [(1, True, "Zoë"), (17, True, "Zoë"), (2**31 - 1, True, "Zoë")], "as it was sent")
+    arrived.clear()
+
+    cases: list[tuple[str, Any]] = [("number", value) for value in ("1", True, 1.5, "1.0", [1], None, 0, -1, 2**31)]
+    cases += [("switch", value) for value in ("true", 1, 0, "on", None)]
+    cases += [("text", value) for value in (1, True, ["a"], {"a": 1}, None, "x" * (TEXT + 1))]
+    answers = [(name, client.post("/typed", {"number": 1, name: value})) for name, value in cases]
+    harm(arrived, "a value of one type was taken for one of another")
+    for name, answer in answers:
+        refused(answer, 422, ROW)
+        assert pointers(answer) == {f"#/{name}"}
+
+
+@protects(
+    "input-validated-typed",
+    range=edit("jwt/schema.py", "Field(ge=1, le=LARGEST_NUMBER)", "Field(ge=1)"),
+)
+def test_no_list_gets_a_page_or_search_that_it_does_not_have(service: "Service") -> None:
+    arrived = adds_operation(service)
+    client = service.client(service.user()).login()
+    queries: list[dict[str, Any]] = [{}, {"page": "1"}, {"page": "2147483647"}, {"q": "Zoë"}, {"q": "x" * 100}]
+    for query in queries:
+        works(client.get("/typed", query=query).status == 204, f"{query} is taken")
+    works(len(arrived) == 5, "by the view")
+    arrived.clear()
+
+    wrong: list[dict[str, Any]] = [{"page": text} for text in (*NUMBERS, *NO_NUMBERS)]
+    wrong += [{"q": text} for text in (*ODD, "x" * 101, "a\x00b")]
+    answers = [(next(iter(query)), client.get("/typed", query=query)) for query in wrong]
+    undeclared = [
+        client.get("/typed", query=query) for query in ({"pages": "1"}, {"page": ["1", "2"]}, {"q": ["a", "b"]})
+    ]
+    undeclared.append(client.post("/typed?role=admin", {"number": 1}))
+    harm(arrived, "a list was made for what its address may not carry")
+    for name, answer in answers:
+        refused(answer, 422, ROW)
+        assert pointers(answer) == {name}
+    for answer in undeclared:
+        refused(answer, 400, ROW)
+
+
+@protects("input-validated-typed")
+def test_no_input_comes_back_in_an_error(service: "Service") -> None:
+    arrived = adds_operation(service)
+    client = service.client(service.user()).login()
+    works(client.post("/typed", {"number": 1}).status == 204, "what fits is taken")
+    arrived.clear()
+    canary = "<script>canary</script>"
+
+    answers = [
+        client.post("/typed", {"number": canary}),
+        client.post("/typed", {"number": 1, canary: 1}),
+        client.post("/typed", {"number": 1, "text": canary * 100}),
+        client.get("/typed", query={"page": canary}),
+        client.get("/typed", query={canary: "1"}),
+    ]
+    harm([answer.text for answer in answers if "canary" in answer.text], "what a stranger sent was sent back")
+    assert [answer.status for answer in answers] == [422, 422, 422, 422, 400]
+    assert len(client.post("/typed", {f"field{number}": 1 for number in range(5000)}).json["errors"]) <= 20
+    assert arrived == []
+
+
+@protects(
+    "json-strict",
+    operations=edit("jwt/api.py", "        strict_json.loads(data)  # first: ", "        pass  # first: "),
+)
+def test_no_operation_reads_json_that_has_two_meanings(service: "Service") -> None:
+    arrived = adds_operation(service)
+    client = service.client(service.user()).login()
+    works(client.post("/typed", body=b'{"number": 1}').status == 204, "what has one meaning is read")
+    arrived.clear()
+
+    documents = (
+        b'{"number": 1, "number": 2}',
+        b'{"number": 1, "text": "\\u0000"}',
+        b'{"number": 1} {}',
+        b"[" * 100_000,
+    )
+    answers = [client.post("/typed", body=document) for document in documents]
+    harm(arrived, "one of two meanings was taken")
+    for answer in answers:
+        refused(answer, 400, "json-strict")
+
+
+# --- no HTML ----------------------------------------------------------------------------------------------------
+
+FAILING = (404, 405, 413, 500)
+
+
+def failures(client: "Client", accept: str) -> "dict[int, Response]":
+    """One error of each kind, asked for as a browser asks."""
+    headers = {"Accept": accept}
+    return {
+        404: client.get("/missing", headers=headers),
+        405: client.delete("/fails", headers=headers),
+        413: client.post("/fails", headers={**headers, "Content-Length": "99999999"}),
+        500: client.get("/fails", headers=headers),
+    }
+
+
+@protects(
+    "csp-json-exact",
+    html=edit(
+        "errors.py",
+        "    answer = Response(body, status, content_type=content_type)\n",
+        '    html = "text/html" in request.headers.get("Accept", "")\n'
+        '    answer = Response(body, status, content_type="text/html" if html else content_type)\n',
+    ),
+)
+def test_no_error_is_html_whatever_accept_says(service: "Service") -> None:
+    def fails() -> Any:
+        raise RuntimeError("the view fails")
+
+    service.adds_route("/fails", view=fails)
+    client = service.client(service.user()).login()
+    plain = failures(client, "application/json")
+    works([answer.mimetype for answer in plain.values()] == ["application/problem+json"] * 4, "errors are problems")
+    works([answer.json["status"] for answer in plain.values()] == list(FAILING), "that a client can parse")
+
+    answers = failures(client, "text/html,application/xhtml+xml;q=0.9,*/*;q=0.1")
+    harm([status for status, answer in answers.items() if answer.mimetype == "text/html"], "an error was HTML")
+    for status, answer in answers.items():
+        assert (answer.status, answer.json["status"]) == (status, status)
+        assert answer.headers_named("Content-Type") == ["application/problem+json"]
+        assert header_table.faults(service, answer) == []

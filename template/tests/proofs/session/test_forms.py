@@ -1,0 +1,249 @@
+"""Attacks through forms and addresses of lists: what is not declared, or does not fit, must change nothing.
+
+The forms are found on the pages themselves, so that those which the team adds later are attacked as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ..harness import edit, harm, protects, refused, works
+from .pages import Control, Form, Page, pages
+
+if TYPE_CHECKING:
+    from ..running import Service, User
+    from ..session_client import Client
+    from ..wire import Response
+
+ROW = "input-validated-typed"
+ODD = ("a\u202eb", "a\u2066b", "a\x1bb", "a\x00b", "a\x7fb", "a\x85b", "\u200fa")
+NUMBERS = ("0", "-1", "2147483648", "9223372036854775808", "9" * 400, "1.0", "1e3", "+1", " 1", "1 ", "1_0", "0x1")
+NO_NUMBERS = ("", "one", "\u0661", "\uff11", "1\x00", "NaN", "[1]", "null", "true")
+
+
+def everything(service: Service) -> dict[str, list[Any]]:
+    """All rows of all tables, the team's included, without the times at which sessions were seen."""
+    tables: Any = service.module("database").Base.metadata.sorted_tables
+    with service.engine.connect() as connection:
+        return {
+            table.name: sorted(
+                repr(row) for row in connection.execute(table.select().with_only_columns(*kept(table))).all()
+            )
+            for table in tables
+        }
+
+
+def kept(table: Any) -> list[Any]:
+    return [column for column in table.columns if column.name not in ("seen_at", "expires_at")]
+
+
+def hostile(form: Form, control: Control) -> list[tuple[str, str | None]]:
+    """What a stranger sends for this control, with the name of each case; None leaves the field out."""
+    cases: list[tuple[str, str | None]] = []
+    if control.kind in ("select", "radio"):
+        return [("wrong choice", "nothing-of-the-list"), ("too long", "x" * 100_000), ("odd", ODD[0])]
+    if control.kind in ("number", "range"):
+        cases += [("number", text) for text in ("one", "9223372036854775808", "-9223372036854775809")]
+    if control.longest is not None:
+        cases += [("too long", "x" * (control.longest + 1)), ("far too long", "x" * 100_000)]
+    if control.required:
+        cases += [("missing", None), ("empty", "")]
+    if not form.asks_for_password():  # for credentials every text has the same answer: that of a wrong password
+        cases += [("odd", text) for text in ODD]
+    return cases if control.kind != "checkbox" else []
+
+
+def sends(client: Client, form: Form, path: str, values: dict[str, str | None]) -> Response:
+    action = form.action or path
+    if form.method == "GET":
+        return client.get(
+            action.partition("?")[0], query={name: text for name, text in values.items() if text is not None}
+        )
+    return client.post(action, values)
+
+
+def forms(service: Service, user: User, *first: str) -> dict[tuple[str, str, str], tuple[Form, str, bool]]:
+    """Each form that a visitor and this user reach: with the path of its page, and whether one signs in for it."""
+    found: dict[tuple[str, str, str], tuple[Form, str, bool]] = {}
+    for signed_in, client in ((False, service.client()), (True, service.client(user).login())):
+        for path, answer in pages(client, *first).items():
+            for form in Page(answer.text).forms:
+                if answer.status == 200 and form.fields():
+                    found.setdefault((form.method, form.action, ",".join(form.controls)), (form, path, signed_in))
+    return found
+
+
+@protects(
+    "input-validated-typed",
+    characters=edit(
+        "session/forms.py",
+        '                raise StopValidation("This text holds characters that can\'t be shown safely.")\n',
+        "                return\n",
+    ),
+)
+def test_no_field_of_any_form_takes_what_it_does_not_declare(service: Service) -> None:
+    probe = service.adds_probe()
+    roles: tuple[str, ...] = tuple(service.module("state").state_of(service.app).team.roles)
+    user = service.user(roles=roles)
+    item = probe.add(user, "a title", "a text")
+    honest = service.client(user).login()
+    works(probe.change(honest, item, title="x" * 200, body="y" * 1000).status == 303, "the longest texts are taken")
+    works(probe.row(item) == ("x" * 200, "y" * 1000), "and kept")
+    works(probe.change(honest, item, title="Zoë", body="two\nlines\tand a tab").status == 303, "so are ordinary ones")
+    found = forms(service, user, "/", "/login", "/account", "/probe", f"/probe/{item}")
+    actions = {form.action for form, _path, _signed_in in found.values()}
+    works({"/login", f"/probe/{item}"} <= actions, "the forms of signing in and of a feature are found")
+    addresses = [f"192.0.2.{number % 200 + 20}" for number in range(len(found))]
+    clients = [
+        service.client(user, address).login() if signed_in else service.client(address=address)
+        for address, (_form, _path, signed_in) in zip(addresses, found.values(), strict=True)
+    ]
+    before = everything(service)
+
+    taken: list[str] = []
+    unbounded: list[str] = []
+    for client, (form, path, _signed_in) in zip(clients, found.values(), strict=True):
+        for control in form.fields():
+            if (
+                control.kind in ("text", "email", "password", "search", "tel", "url", "textarea")
+                and not control.longest
+            ):
+                unbounded.append(f"{path}: {control.name}")
+            for case, value in hostile(form, control):
+                answer = sends(client, form, path, {**form.valid(), control.name: value})
+                if answer.status != 422:
+                    taken.append(f"{path}: {control.name} {case}: {answer.status}")
+                assert "<script>" not in answer.text
+    after = everything(service)
+    harm([name for name in before if before[name] != after[name]], "a value that no field declares was kept")
+    assert taken == []
+    assert unbounded == []  # each text declares its maximum
+
+
+@protects(
+    "input-validated-typed",
+    length=edit("session/forms.py", "[InputRequired(), Length(max=LONGEST_IDENTIFIER)]", "[InputRequired()]"),
+)
+def test_no_credential_is_looked_at_that_is_longer_than_any_can_be(service: Service) -> None:
+    longest = service.module("session.forms").LONGEST_IDENTIFIER
+    client = service.client(service.user())
+    path, fields = "/login", {"identifier": "x" * longest, "password": "wrong" * 4}
+    works(client.post(path, fields).status == 401, "the longest address is looked up")
+    counted = service.rows("SELECT count(*) FROM throttle_counter")[0][0]
+    works(counted == 1, "and the attempt is counted")
+
+    answers = [
+        client.post(path, {**fields, **wrong})
+        for wrong in (
+            {"identifier": "y" * (longest + 1)},
+            {"identifier": "y" * 100_000},
+            {"password": "y" * 100_000},
+            {"identifier": None},
+            {"identifier": ""},
+            {"password": None},
+            {"password": ""},
+        )
+    ]
+    harm(
+        service.rows("SELECT count(*) FROM throttle_counter")[0][0] > counted,
+        "an address that nobody has was looked up",
+    )
+    assert [answer.status for answer in answers] == [422] * 7
+    assert "y" * 1000 not in answers[2].text  # a password is never shown again
+
+
+@protects("input-validated-typed")
+def test_no_text_as_a_credential_is_an_error_or_another_answer(service: Service) -> None:
+    user = service.user()
+    works(service.client(user).login(through_form=True).cookie, "the right password signs in")
+    sessions = service.rows("SELECT count(*) FROM auth_session")[0][0]
+
+    text = "a\x00b\u202e\ufffe@\u0130.example"
+    answer = service.client(address="192.0.2.20").post("/login", {"identifier": text, "password": text})
+    harm(service.rows("SELECT count(*) FROM auth_session")[0][0] != sessions, "somebody was signed in")
+    refused(answer, 401, "login-uniform-failure")
+
+
+def adds_list(service: Service) -> list[Any]:
+    """A list as a team writes it: what its address carried, each time that the view went on."""
+    arrived: list[Any] = []
+
+    def view() -> Any:
+        query = service.module("session.forms").ListQuery.read()
+        arrived.append((query.page.number, query.q.data, query.sort.data))
+        return {"page": query.page.number}
+
+    service.adds_route("/list", view=view)
+    return arrived
+
+
+@protects(
+    "input-validated-typed",
+    range=edit("session/forms.py", "not 1 <= int(text) <= LARGEST_NUMBER", "not 1 <= int(text)"),
+)
+def test_no_list_gets_a_page_search_or_order_that_it_does_not_have(service: Service) -> None:
+    arrived = adds_list(service)
+    client = service.client(service.user()).login()
+    for query in ({}, {"page": "1"}, {"page": "2147483647"}, {"q": "Zoë"}, {"q": "x" * 100}, {"sort": "newest"}):
+        works(client.get("/list", query=query).status == 200, f"{query} is taken")
+    works(len(arrived) == 6, "by the view")
+    arrived.clear()
+
+    queries: list[dict[str, Any]] = [{"page": text} for text in (*NUMBERS, *NO_NUMBERS)]
+    queries += [
+        {"page": ["1", "2"]},
+        {"q": ["a", "b"]},
+        {"q": "x" * 101},
+        {"sort": "oldest; DROP TABLE note"},
+        {"sort": ""},
+    ]
+    queries += [{"q": text} for text in ODD]
+    answers = [client.get("/list", query=query) for query in queries]
+    harm(arrived, "a list was made for what its address may not carry")
+    for answer in answers:
+        refused(answer, 422, ROW)
+    client.get("/list", query={"unknown": "1", "page": "2"})
+    assert arrived == [(2, "", "newest")]  # what is not declared is not read
+
+
+class CountedPattern:
+    """Stands for a compiled pattern, and counts the texts that reach it."""
+
+    def __init__(self, pattern: Any) -> None:
+        self.seen: list[int] = []
+        self._pattern = pattern
+
+    def match(self, text: str) -> Any:
+        self.seen.append(len(text))
+        return self._pattern.match(text)
+
+    def search(self, text: str) -> Any:
+        self.seen.append(len(text))
+        return self._pattern.search(text)
+
+
+@protects(
+    "input-validated-typed",
+    patterns=edit("session/forms.py", "len(text) > MOST_DIGITS or not _NUMBER", "not _NUMBER"),
+)
+def test_no_pattern_is_applied_to_a_text_of_a_hundred_thousand_characters(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adds_list(service)
+    client = service.client(service.user()).login()
+    counted = {}
+    for module, name in (("session.forms", "_NUMBER"), ("session.redirects", "_UNSAFE")):
+        counted[name] = CountedPattern(getattr(service.module(module), name))
+        monkeypatch.setattr(service.module(module), name, counted[name])
+    visitor = service.client()
+    works(client.get("/list", query={"page": "12"}).status == 200, "a page's number is read")
+    works(visitor.get("/login", query={"next": "/account"}).status == 200, "so is where to go after signing in")
+    works([len(one.seen) for one in counted.values()] == [1, 1], "each by its pattern")
+
+    answers = [client.get("/list", query={"page": text * 100_000}) for text in ("1", "1\n", "a")]
+    visitor.get("/login", query={"next": "/" + "\\" * 100_000})
+    harm([one.seen for one in counted.values() if max(one.seen) > 1000], "a pattern was applied to 100 000 characters")
+    for answer in answers:
+        refused(answer, 422, ROW)

@@ -1,0 +1,108 @@
+"""A worker that is killed and a database that goes away cost no acknowledged write, and nobody has to restart anything.
+
+These are tests, no proofs of a protection: nothing that could be left out makes them true.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from .logins import PATH, SIGNED_IN, attempt, cheap_user
+from .pressure import Pressure
+from .service import DATABASE
+from .wire import HOST
+
+if TYPE_CHECKING:
+    import pytest
+
+    from .running import Service
+
+
+def test_kill_9_in_the_middle_of_writes_loses_no_acknowledged_write(service: Service) -> None:
+    users = [cheap_user(service) for _ in range(3)]
+    clients = [service.client(user) for user in users]
+    server = service.real_server()
+
+    def login(writer: int, name: str) -> bytes:
+        client = clients[writer]
+        fields = {"identifier": users[writer].email, "password": users[writer].password}
+        headers, body = client.honest("POST", fields, None, None, None)
+        headers |= {
+            "Host": HOST,
+            "User-Agent": name,
+            "X-Forwarded-For": f"198.51.100.{writer}",
+            "X-Forwarded-Proto": "https",
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+        }
+        if client.cookies:
+            headers["Cookie"] = "; ".join(f"{cookie}={value}" for cookie, value in client.cookies.items())
+        lines = [f"POST {PATH} HTTP/1.1", *(f"{key}: {value}" for key, value in headers.items()), "", ""]
+        return "\r\n".join(lines).encode() + body
+
+    login(0, "warm")  # the proof's own app is made before the threads begin
+    writers = Pressure(server, login, status=SIGNED_IN, writers=len(users))
+    assert writers.until(acknowledged=30)
+    workers = [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", server.output)]
+    for pid in (server.process.pid, *workers):  # the master first: it would replace its worker
+        os.kill(pid, signal.SIGKILL)
+    server.process.wait(timeout=10)
+    writers.end()
+    assert len(workers) == 1
+    kept = {agent for (agent,) in service.rows("SELECT agent FROM auth_session")}
+    assert set(writers.acknowledged) - kept == set()
+    if DATABASE == "sqlite":
+        assert service.rows("PRAGMA integrity_check") == [("ok",)]
+    for user in users:
+        assert attempt(service.client(), user.email, user.password).status == SIGNED_IN
+
+
+@contextmanager
+def away(service: Service) -> Iterator[None]:
+    """The database refuses: every connection (PostgreSQL), or every write (SQLite, which has no server to stop)."""
+    if DATABASE == "postgresql":
+        database = service.engine.dialect.identifier_preparer.quote(service.database.name)
+        with service.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f"ALTER DATABASE {database} CONNECTION LIMIT 0"))
+            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            connection.execute(text(f"{others} WHERE datname = current_database() AND pid <> pg_backend_pid()"))
+            yield
+            connection.execute(text(f"ALTER DATABASE {database} CONNECTION LIMIT -1"))
+    else:
+        with service.engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield
+            connection.rollback()
+
+
+def test_a_database_that_comes_back_needs_no_restart(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    if DATABASE == "sqlite":  # whoever waits for a lock waits less long than in earnest
+        monkeypatch.setattr(service.module("database.sqlite"), "BUSY_SECONDS", 0.1)
+    seen = service.adds_route("/probe")
+    user, visitor = cheap_user(service), service.client()
+    visitor.honest("POST", {}, None, None, None)  # the login page is open
+    client = service.client(user).login()
+    assert client.get("/probe").status == 200
+    assert client.get("/readyz").status == 200
+    seen.clear()
+    with away(service):
+        service.travel(seconds=2)  # a probe is answered from memory for a second
+        refused = [attempt(visitor, user.email, user.password)]
+        if DATABASE == "postgresql":
+            refused.append(client.get("/probe"))
+            assert client.get("/readyz").status == 503
+            assert seen == []
+        assert client.get("/healthz").status == 200
+    assert [one.status for one in refused] == [503] * len(refused)
+    assert [one.header("Retry-After") for one in refused] == ["5"] * len(refused)
+    service.travel(seconds=2)
+    assert client.get("/readyz").status == 200
+    assert client.get("/probe").status == 200  # the session is still there
+    assert attempt(visitor, user.email, user.password).status == SIGNED_IN
