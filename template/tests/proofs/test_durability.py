@@ -49,7 +49,7 @@ def test_kill_9_in_the_middle_of_writes_loses_no_acknowledged_write(service: Ser
 
     login(0, "warm")  # the proof's own app is made before the threads begin
     writers = Pressure(server, login, status=SIGNED_IN, writers=len(users))
-    assert writers.until(acknowledged=30)
+    assert writers.until(acknowledged=20)
     workers = [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", server.output)]
     for pid in (server.process.pid, *workers):  # the master first: it would replace its worker
         os.kill(pid, signal.SIGKILL)

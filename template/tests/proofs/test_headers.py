@@ -285,8 +285,7 @@ def adds_files(service: Service) -> None:
 )
 def test_no_answer_that_is_no_page_can_do_anything_when_a_browser_shows_it(service: Service) -> None:
     client = visitor(service)
-    found = client.get("/kind/text")
-    works(found.body == b"<script>alert(1)</script>", "a text arrives as it was made")
+    works(client.get("/kind/text").body == b"<script>alert(1)</script>", "a text arrives as it was made")
 
     answers = {name: answer for name, answer in kinds(service, client) if answer.mimetype != "text/html"}
     expected = [header_table.DATA_POLICY]

@@ -96,6 +96,37 @@ def test_a_list_a_search_and_a_count_hold_nothing_of_another_user(service: Servi
         assert [answer.json["total"] for answer in answers] == [1, 0, 1, 0, 1]
 
 
+@protects(
+    "ownership-404",
+    nobody=edit("database/queries.py", "    if not current_user.is_authenticated:", "    if False:"),
+)
+def test_who_is_not_signed_in_owns_nothing_not_even_what_has_lost_its_owner(service: Service) -> None:
+    from sqlalchemy import Column, MetaData, Table, Uuid
+    from sqlalchemy.orm import registry
+
+    # Apart from the service's own tables, which other proofs count.
+    orphans = Table("proof_orphan", MetaData(), Column("id", Uuid, primary_key=True), Column("user_id", Uuid))
+
+    class Orphan:
+        """A thing that may have no owner: it outlived his account."""
+
+    registry().map_imperatively(Orphan, orphans)
+
+    def count() -> dict[str, int]:
+        session = service.module("database").db.session
+        return {"found": len(session.scalars(service.module().owned(Orphan)).all())}
+
+    service.adds_route("/count", mark="public", view=count)
+    user = service.user()
+    orphans.create(service.engine)
+    with service.engine.begin() as connection:
+        rows = [{"id": uuid.uuid4(), "user_id": owner} for owner in (user.id, None, None)]
+        connection.execute(orphans.insert(), rows)
+    works(service.client(user).login().get("/count").json == {"found": 1}, "a user finds what is his own")
+    found = service.client().get("/count").json["found"]
+    harm(found, "a stranger finds what has no owner")
+
+
 def session_ids(service: Service, user: User) -> list[uuid.UUID]:
     """The user's live sessions, last used first."""
     with service.app.app_context():

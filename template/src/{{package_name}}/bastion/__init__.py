@@ -85,12 +85,13 @@ def _build(extend: Extend, settings_class: type[TeamSettings]) -> Flask:
         static_folder="static" if chosen.style.PAGE_POLICY else None,
         instance_path=str(Path.cwd() / "instance"),
     )
+    # Flask looks for coroutines at each call of each hook; a function does not change, so once is enough.
+    app.ensure_sync = functools.lru_cache(512)(app.ensure_sync)  # type: ignore[method-assign]
     state, url = _decide(app, settings_class)
     style, settings = chosen.style, state.settings
 
-    log.configure(
-        settings.log_level, readable=not settings.production
-    )  # first: from here on nothing reaches the log unfiltered
+    # First: from here on nothing reaches the log unfiltered.
+    log.configure(settings.log_level, readable=not settings.production)
     engine = database.install(app, url, chosen.dialect.options(settings))
     chosen.dialect.prepare(engine)
     errors.install(app)  # before every layer, so that each may refuse
@@ -98,9 +99,8 @@ def _build(extend: Extend, settings_class: type[TeamSettings]) -> Flask:
     paths.install(app)  # before the first route
     authentication.install(app, style.authenticate)  # who it is, before anything is decided by it
     throttle.install(app)  # a ceiling for each session, before any work for it
-    cross_site.install(
-        app, accept_without_origin=not style.PAGE_POLICY
-    )  # where it began, before its token is looked at
+    # Where it began, before its token is looked at; clients that are no browsers don't say.
+    cross_site.install(app, accept_without_origin=not style.PAGE_POLICY)
     style.install(app)  # CSRF, and the routes of signing in
     access.install(app, style.unauthenticated, style.not_fresh)  # last before the view: may this user do this?
     security_txt.install(app)

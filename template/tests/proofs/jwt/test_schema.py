@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from .. import header_table
 from ..harness import edit, harm, protects, refused, works
+from ..snapshot import changed, everything
 
 if TYPE_CHECKING:
     from ..jwt_client import Client
@@ -115,20 +116,6 @@ class Described:
         return (kind == "integer" and "maximum" not in shape) or (kind == "array" and "maxItems" not in shape)
 
 
-def everything(service: "Service") -> dict[str, list[str]]:
-    """All rows of all tables, the team's included, without the times at which sessions were seen."""
-    tables: Any = service.module("database").Base.metadata.sorted_tables
-    with service.engine.connect() as connection:
-        return {
-            table.name: sorted(repr(row) for row in connection.execute(table.select().with_only_columns(*kept(table))))
-            for table in tables
-        }
-
-
-def kept(table: Any) -> list[Any]:
-    return [column for column in table.columns if column.name not in ("seen_at", "expires_at")]
-
-
 def pointers(answer: "Response") -> set[str]:
     return {fault.get("pointer", fault.get("parameter")) for fault in answer.json.get("errors", [])}
 
@@ -173,8 +160,7 @@ def test_no_field_of_any_operation_takes_what_it_does_not_declare(service: "Serv
         if body is not None:
             answer = client.send(method, path, json={**described.example(body), "role": "admin"})
             taken += [f"{method} {path}: undeclared: {answer.status}" for _ in range(answer.status != 422)]
-    after = everything(service)
-    harm([name for name in before if before[name] != after[name]], "a value that no field declares was kept")
+    harm(changed(before, everything(service)), "a value that no field declares was kept")
     assert taken == []
     assert unbounded == []
     assert len([one for one in found.values() if described.body(one)]) >= 4

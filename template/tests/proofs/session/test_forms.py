@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..harness import edit, harm, protects, refused, works
-from .pages import Control, Form, Page, pages
+from ..snapshot import changed, everything
+from .pages import TEXTS, Control, Form, Page, pages
 
 if TYPE_CHECKING:
     from ..running import Service, User
@@ -21,22 +22,6 @@ ROW = "input-validated-typed"
 ODD = ("a\u202eb", "a\u2066b", "a\x1bb", "a\x00b", "a\x7fb", "a\x85b", "\u200fa")
 NUMBERS = ("0", "-1", "2147483648", "9223372036854775808", "9" * 400, "1.0", "1e3", "+1", " 1", "1 ", "1_0", "0x1")
 NO_NUMBERS = ("", "one", "\u0661", "\uff11", "1\x00", "NaN", "[1]", "null", "true")
-
-
-def everything(service: Service) -> dict[str, list[Any]]:
-    """All rows of all tables, the team's included, without the times at which sessions were seen."""
-    tables: Any = service.module("database").Base.metadata.sorted_tables
-    with service.engine.connect() as connection:
-        return {
-            table.name: sorted(
-                repr(row) for row in connection.execute(table.select().with_only_columns(*kept(table))).all()
-            )
-            for table in tables
-        }
-
-
-def kept(table: Any) -> list[Any]:
-    return [column for column in table.columns if column.name not in ("seen_at", "expires_at")]
 
 
 def hostile(form: Form, control: Control) -> list[tuple[str, str | None]]:
@@ -106,18 +91,14 @@ def test_no_field_of_any_form_takes_what_it_does_not_declare(service: Service) -
     unbounded: list[str] = []
     for client, (form, path, _signed_in) in zip(clients, found.values(), strict=True):
         for control in form.fields():
-            if (
-                control.kind in ("text", "email", "password", "search", "tel", "url", "textarea")
-                and not control.longest
-            ):
+            if control.kind in TEXTS and not control.longest:
                 unbounded.append(f"{path}: {control.name}")
             for case, value in hostile(form, control):
                 answer = sends(client, form, path, {**form.valid(), control.name: value})
                 if answer.status != 422:
                     taken.append(f"{path}: {control.name} {case}: {answer.status}")
                 assert "<script>" not in answer.text
-    after = everything(service)
-    harm([name for name in before if before[name] != after[name]], "a value that no field declares was kept")
+    harm(changed(before, everything(service)), "a value that no field declares was kept")
     assert taken == []
     assert unbounded == []  # each text declares its maximum
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, false, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ..authentication import current_user
@@ -49,6 +49,8 @@ class Page(Generic[T]):
 
 def owned(model: type[M]) -> Select[M]:
     """The rows of `model` that belong to the signed-in user. Lists, counts and searches start from it."""
+    if not current_user.is_authenticated:  # nobody's id is None, and rows that have lost their owner are not nobody's
+        return select(model).where(false())
     return select(model).where(model.user_id == current_user.id)
 
 

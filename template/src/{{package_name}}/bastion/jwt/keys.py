@@ -20,7 +20,8 @@ from flask import current_app
 from .. import clock, log, strict_json
 from ..guards import weakness
 from ..secrets import SecretMissing
-from .verified import Verified
+from ..verified import Verified
+from .claims import Claims
 
 SECRET: Final = "JWT_KEYS"  # noqa: S105  (a name, no value)
 EXTENSION: Final = "bastion.jwt.keys"
@@ -78,7 +79,7 @@ class KeyRing:
 
     keys: Mapping[str, Key]
     active: Key
-    verified: Verified = field(default_factory=Verified, repr=False)
+    verified: Verified[Claims] = field(default_factory=Verified, repr=False)
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
         """The public JWK Set: next, active and retired keys, none with a private member (RFC 7517, 5)."""

@@ -17,9 +17,9 @@ import jwt
 from .. import clock, strict_json
 from ..state import state
 from . import keys
+from .claims import Claims
 from .keys import LEEWAY, KeyRing
 from .settings import audience, issuer
-from .verified import Claims
 
 TYPE: Final = "at+jwt"  # RFC 9068, 2.1: a token signed for another purpose is no access token
 CLIENT: Final = "first-party"  # RFC 9068, 2.2 asks for a client_id; this service has the one client

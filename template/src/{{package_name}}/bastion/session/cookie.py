@@ -7,17 +7,20 @@ must be worthless once the row has ended.
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from flask import Flask, request, session
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from .. import guards, log
 from ..authentication import current_user
+from ..clock import now
 from ..identity import login, sessions
 from ..identity.principal import Principal
 from ..state import state, state_of
+from ..verified import Verified
 
 TOKEN: Final = "token"  # noqa: S105  (the key in the cookie, not a token)
 NEXT: Final = "next"
@@ -38,6 +41,35 @@ class SignedCookie(SecureCookieSessionInterface):
 
     salt = "bastion-session"
     digest_method = staticmethod(hashlib.sha256)
+
+    def __init__(self) -> None:
+        self._keys: tuple[object, ...] = ()
+        self._serializer: URLSafeTimedSerializer | None = None
+        self._verified: Verified[tuple[dict[str, Any], datetime]] = Verified()
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """Flask's serializer, made once for these keys; with other keys nothing that was verified counts any more."""
+        keys = (app.secret_key, *app.config["SECRET_KEY_FALLBACKS"])
+        if keys != self._keys:
+            self._keys, self._serializer, self._verified = keys, super().get_signing_serializer(app), Verified()
+        return self._serializer
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """What the cookie holds, if it is signed and not too old; an empty session otherwise."""
+        serializer = self.get_signing_serializer(app)
+        cookie = request.cookies.get(self.get_cookie_name(app))
+        if serializer is None or not cookie:
+            return self.session_class()
+        known = self._verified.get(cookie)
+        try:
+            content, signed_at = known or serializer.loads(cookie, return_timestamp=True)
+        except BadSignature:
+            return self.session_class()
+        if now() - signed_at > app.permanent_session_lifetime:
+            return self.session_class()
+        if known is None and "_flashes" not in content:  # its list would be shared with the request that shows it
+            self._verified.remember(cookie, (content, signed_at))
+        return self.session_class(content)
 
     def save_session(self, app: Flask, session: Any, response: Any) -> None:
         """Write the cookie if it changed, without anything but the allowed keys."""
