@@ -6,17 +6,16 @@ error 500, and a text that is displayed in another order than it is stored as a 
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Any, Final
 
 from flask import Flask
 from werkzeug.routing import IntegerConverter, Map, PathConverter, UnicodeConverter, ValidationError
 
 from .database.queries import LARGEST_NUMBER
+from .plain_text import is_plain
 
 LONGEST: Final = 255  # characters of one part
 LONGEST_PATH: Final = 1024  # characters of a part that may hold slashes
-_BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class WholeNumber(IntegerConverter):
@@ -58,10 +57,8 @@ class PlainPath(PathConverter):
 def _plain(text: str, most: int) -> str:
     if len(text) > most:
         raise ValidationError
-    if not (text.isascii() and text.isprintable()):
-        for character in text:
-            if character in _BIDI or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
-                raise ValidationError
+    if not is_plain(text):
+        raise ValidationError
     return text
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..wire import Response
 
 ROW = "input-validated-typed"
-ODD = ("a\u202eb", "a\u2066b", "a\x1bb", "a\x00b", "a\x7fb", "a\x85b", "\u200fa")
+ODD = ("a\u202eb", "a\u2066b", "a\x1bb", "a\x00b", "a\x7fb", "a\x85b", "\u202aa")
 NUMBERS = ("0", "-1", "2147483648", "9223372036854775808", "9" * 400, "1.0", "1e3", "+1", " 1", "1 ", "1_0", "0x1")
 NO_NUMBERS = ("", "one", "\u0661", "\uff11", "1\x00", "NaN", "[1]", "null", "true")
 
@@ -64,8 +64,8 @@ def forms(service: Service, user: User, *first: str) -> dict[tuple[str, str, str
     "input-validated-typed",
     characters=edit(
         "session/forms.py",
-        '                raise StopValidation("This text holds characters that can\'t be shown safely.")\n',
-        "                return\n",
+        '            raise StopValidation("This text holds characters that can\'t be shown safely.")\n',
+        "            return\n",
     ),
 )
 def test_no_field_of_any_form_takes_what_it_does_not_declare(service: Service) -> None:

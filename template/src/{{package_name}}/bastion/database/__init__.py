@@ -16,7 +16,18 @@ from uuid import UUID, uuid4
 from flask import Flask
 from flask_alembic import Alembic
 from flask_sqlalchemy_lite import SQLAlchemy
-from sqlalchemy import Connection, DateTime, Dialect, Engine, ForeignKey, MetaData, TypeDecorator, create_engine
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    ForeignKey,
+    MetaData,
+    TextClause,
+    TypeDecorator,
+    create_engine,
+    text,
+)
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -29,7 +40,8 @@ OWNER: Final = {"owner": "bastion"}
 BRANCH: Final = "bastion"
 TEAM_BRANCH: Final = "team"
 _log: Final = log.get_logger("bastion.database")
-_TABLES: Final = "SELECT 1 FROM auth_session WHERE 1 = 0"  # a database that was never migrated is not ready
+_ALIVE: Final = text("SELECT 1")
+_TABLES: Final = text("SELECT 1 FROM auth_session WHERE 1 = 0")  # a database that was never migrated is not ready
 _READY_SECONDS: Final = 1.0  # a probe answers from memory this long, so that probing costs the database nothing
 
 
@@ -81,11 +93,11 @@ def connect() -> Connection:
     return db.engine.connect()
 
 
-def _fault(engine: Engine, question: str = "SELECT 1") -> str | None:
+def _fault(engine: Engine, question: TextClause = _ALIVE) -> str | None:
     """The kind of error when the database does not answer. Its message may hold the address and the user."""
     try:
         with engine.connect() as connection:
-            connection.exec_driver_sql(question)
+            connection.execute(question)
     except SQLAlchemyError as error:
         return type(error).__name__
     return None

@@ -6,7 +6,6 @@ that was written for something else. Source: ASVS 1.3, 2.2, 15.3.5.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Generic, Self, TypeVar
 from urllib.parse import quote
@@ -15,12 +14,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from ..database.queries import LARGEST_NUMBER, Page
+from ..plain_text import is_plain
 
 MOST_FAULTS: Final = 20  # told in one answer; a list of a thousand wrong items must not make a huge one
 LONGEST_TEXT: Final = 1_000  # characters of a text field that declares no max_length
 LONGEST_SEARCH: Final = 100
-_BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_LINES: Final = frozenset("\n\r\t")
 # Messages of pydantic that hold numbers and names of the schema, and nothing of what was sent.
 _TELLABLE: Final = frozenset(
     """missing string_type string_too_short string_too_long bool_type int_type float_type list_type dict_type
@@ -61,7 +59,8 @@ class _Sent(BaseModel):
         field = cls.model_fields.get(info.field_name or "")
         lines = field is not None and any(isinstance(mark, Lines) for mark in field.metadata)
         for text in _texts(value):
-            _refuse_odd_characters(text, _LINES if lines else frozenset())
+            if not is_plain(text, lines=lines):
+                raise PydanticCustomError("plain_text", "This text holds characters that can't be shown safely.")
         return value
 
 
@@ -113,15 +112,6 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple, set, frozenset)):
         for item in value:
             yield from _texts(item)
-
-
-def _refuse_odd_characters(text: str, allowed: frozenset[str]) -> None:
-    if text.isascii() and text.isprintable():
-        return
-    for character in text:
-        control = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
-        if character in _BIDI or (control and character not in allowed):
-            raise PydanticCustomError("plain_text", "This text holds characters that can't be shown safely.")
 
 
 def faults_of(error: ValidationError, *, in_query: bool) -> list[dict[str, str]]:

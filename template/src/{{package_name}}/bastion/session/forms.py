@@ -6,7 +6,6 @@ What is not declared is not read; what does not fit is shown again with a messag
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Any, Final
 
 from flask import request
@@ -18,26 +17,23 @@ from wtforms.validators import InputRequired, Length, StopValidation, Validation
 from ..errors import refuse
 from ..identity.passwords import LONGEST
 from ..identity.users import LONGEST_IDENTIFIER
+from ..plain_text import is_plain
 from . import csrf
 
 LARGEST_NUMBER: Final = 2**31 - 1
 MOST_DIGITS: Final = 10  # of LARGEST_NUMBER; looked at before the pattern
 _NUMBER: Final = re.compile(r"\A[0-9]+\Z")
-_BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class PlainText:
     """Refuses control characters and those that reorder what is read; `lines=True` allows line breaks and tabs."""
 
     def __init__(self, *, lines: bool = False) -> None:
-        self._allowed = frozenset("\n\r\t") if lines else frozenset()
+        self._lines = lines
 
     def __call__(self, _form: Any, field: Field) -> None:
-        for character in field.data or "":
-            if character in _BIDI or (
-                unicodedata.category(character) in ("Cc", "Cs") and character not in self._allowed
-            ):
-                raise StopValidation("This text holds characters that can't be shown safely.")
+        if not is_plain(field.data or "", lines=self._lines):
+            raise StopValidation("This text holds characters that can't be shown safely.")
 
 
 class SubmittedForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
