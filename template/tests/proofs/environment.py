@@ -5,9 +5,6 @@ It stops boot proofs from passing because something else was missing: from a com
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -16,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from .service import AUTH, SECRETS
+from .service import SECRETS, Client
 from .wire import HOST, ORIGIN
 
 SECRET_NAMES = frozenset(
@@ -70,23 +67,7 @@ class Environment:
 def _random() -> dict[str, str]:
     """Secrets of this session: new for each run, the same for each proof of it."""
     made = {"SECRET_KEY": secrets.token_urlsafe(32), "THROTTLE_KEY": secrets.token_urlsafe(32)}
-    if AUTH == "jwt":
-        made["JWT_KEYS"] = json.dumps({"keys": [private_key()]})
-    return made
-
-
-def private_key(status: str = "active") -> dict[str, str]:
-    """A new Ed25519 key as a private JWK (RFC 8037), named by its thumbprint (RFC 7638)."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    key = Ed25519PrivateKey.generate()
-
-    def text(value: bytes) -> str:
-        return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
-
-    parts = {"crv": "Ed25519", "kty": "OKP", "x": text(key.public_key().public_bytes_raw())}
-    kid = text(hashlib.sha256(json.dumps(parts, separators=(",", ":"), sort_keys=True).encode()).digest())
-    return {**parts, "kid": kid, "use": "sig", "alg": "EdDSA", "status": status, "d": text(key.private_bytes_raw())}
+    return {**made, **Client.secrets()}
 
 
 def complete(folder: Path, database_url: str, database_password: str) -> Environment:

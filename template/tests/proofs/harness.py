@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import importlib
 import io
 import json
 import re
@@ -276,7 +277,7 @@ def _python(text: str) -> str:
 
 def _yaml(text: str) -> object:
     try:
-        import yaml
+        yaml: Any = importlib.import_module("yaml")
     except ImportError:  # PyYAML is no dependency of the service
         return _lines(text)
     try:

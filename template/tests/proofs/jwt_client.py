@@ -5,15 +5,36 @@ It stops proofs from passing because another layer refused: a call without a tok
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json as jsonlib
 from typing import Any, Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from .harness import HarnessError
 from .wire import SAFE, BaseClient, Fields
 
 
+def private_key(status: str = "active") -> dict[str, str]:
+    """A new Ed25519 key as a private JWK (RFC 8037), named by its thumbprint (RFC 7638)."""
+    key = Ed25519PrivateKey.generate()
+
+    def text(value: bytes) -> str:
+        return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+    parts = {"crv": "Ed25519", "kty": "OKP", "x": text(key.public_key().public_bytes_raw())}
+    kid = text(hashlib.sha256(jsonlib.dumps(parts, separators=(",", ":"), sort_keys=True).encode()).digest())
+    return {**parts, "kid": kid, "use": "sig", "alg": "EdDSA", "status": status, "d": text(key.private_bytes_raw())}
+
+
 class Client(BaseClient):
     """One client with its access token and its refresh token."""
+
+    @staticmethod
+    def secrets() -> dict[str, str]:
+        """What this style asks for beside the secrets of every service."""
+        return {"JWT_KEYS": jsonlib.dumps({"keys": [private_key()]})}
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)

@@ -24,6 +24,11 @@ _VALUE = re.compile(r"\bvalue=\"([^\"]*)\"")
 class Client(BaseClient):
     """One browser with its cookie jar."""
 
+    @staticmethod
+    def secrets() -> dict[str, str]:
+        """What this style asks for beside the secrets of every service: nothing."""
+        return {}
+
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._token: tuple[object, str] | None = None

@@ -191,7 +191,7 @@ def search(session, connection, word, orders, order, response):
         "/tests/proofs/sql_text.py", after="def visit_Call(self, node: ast.Call) -> None:\n", new="        return\n"
     ),
     service=(
-        edit("database/queries.py", "import ColumnElement, Select, func, select", "import Select, func, select, text"),
+        edit("database/queries.py", "import ColumnElement, Select, ", "import Select, text, "),
         edit("database/queries.py", SEARCH, "return text(f\"title LIKE '%{wanted}%'\")"),
     ),
 )
