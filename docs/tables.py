@@ -33,21 +33,30 @@ def rows() -> Iterator[tuple[str, dict[str, str]]]:
             yield "template", row
 
 
-def _edits(node: ast.AST) -> Iterator[str]:
+def _resolved(node: ast.AST, named: dict[str, ast.AST]) -> ast.AST:
+    return named.get(node.id, node) if isinstance(node, ast.Name) else node
+
+
+def _edits(node: ast.AST, named: dict[str, ast.AST]) -> Iterator[str]:
+    for name in ast.walk(node):
+        if isinstance(name, ast.Name) and name.id in named:
+            yield from _edits(named[name.id], named)
     for call in ast.walk(node):
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ("edit", "insert"):
-            first = call.args[0]
+            first = _resolved(call.args[0], named)
             if isinstance(first, ast.Constant) and isinstance(first.value, str) and not first.value.startswith("/"):
                 yield first.value
 
 
 def _constants(tree: ast.Module) -> dict[str, ast.AST]:
     return {
-        target.id: node.value
+        name.id: value.elts[index] if isinstance(value, ast.Tuple) and isinstance(target, ast.Tuple) else value
         for node in tree.body
         if isinstance(node, ast.Assign)
+        for value in [node.value]
         for target in node.targets
-        if isinstance(target, ast.Name)
+        for index, name in enumerate(target.elts if isinstance(target, ast.Tuple) else [target])
+        if isinstance(name, ast.Name)
     }
 
 
@@ -64,24 +73,16 @@ def proofs() -> tuple[dict[str, set[Path]], dict[str, dict[str, None]]]:
             for mark in function.decorator_list:
                 if not (isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "protects"):
                     continue
-                row = mark.args[0]
+                row = _resolved(mark.args[0], named)
                 if isinstance(row, ast.Constant) and isinstance(row.value, str):
                     files[row.value].add(path)
                     for keyword in mark.keywords:
-                        value = keyword.value
-                        found = named.get(value.id, value) if isinstance(value, ast.Name) else value
-                        modules[row.value].update(dict.fromkeys(_edits(found)))
+                        modules[row.value].update(dict.fromkeys(_edits(_resolved(keyword.value, named), named)))
     for path in sorted((ROOT / "tests").rglob("test_*.py")):  # these name their row in the first lines
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         if found := re.search(r"catalogue row ([a-z0-9-]+)", docstring):
             files[found[1]].add(path)
     return files, modules
-
-
-def _short(rule: str) -> str:
-    sentence = rule.split(". ")[0].split(": ")[0] if len(rule.split(". ")[0]) > 150 else rule.split(". ")[0]
-    text = sentence.rstrip(".").replace("|", "\\|").replace("<", "&lt;")
-    return text if len(text) <= 150 else text[:149].rsplit(" ", 1)[0] + " …"
 
 
 def _link(path: str, text: str) -> str:
@@ -94,11 +95,11 @@ def table() -> str:
     lines = ["| protection | what holds | style | module | proof |", "|---|---|---|---|---|"]
     for style, row in sorted(rows(), key=lambda pair: (pair[1]["area"], pair[1]["id"])):
         where = ", ".join(_link(f"{BASTION}/{name}", name.removesuffix(".py")) for name in modules[row["id"]])
+        where = where or _link("copier.yml", "copier.yml")  # a row of the template itself
         proof = ", ".join(
-            _link(str(path.relative_to(ROOT)), path.stem.removeprefix("test_"))
-            for path in sorted(files[row["id"]])
+            _link(str(path.relative_to(ROOT)), path.stem.removeprefix("test_")) for path in sorted(files[row["id"]])
         )
-        lines.append(f"| `{row['id']}` | {_short(row['the_rule'])} | {style} | {where} | {proof} |")
+        lines.append(f"| `{row['id']}` | {row['title'].replace('<', '&lt;')} | {style} | {where} | {proof} |")
     return "\n".join(lines)
 
 

@@ -97,6 +97,7 @@ def _row(row: Row, run: Run, loosened: bool) -> dict[str, Any]:
         "priority": row.priority,
         "status": _status(row, verdicts, run),
         "exception": loosened,
+        "title": row.title,
         "rule": row.the_rule,
         "attack": _sentence(row.proof.removeprefix("Attack: ")),
         "built_on": row.well_kept_library,

@@ -36,6 +36,7 @@ class Row:
     """One protection."""
 
     id: str
+    title: str
     area: str
     asvs: tuple[str, ...]
     the_rule: str
@@ -86,6 +87,7 @@ def catalogue() -> dict[str, Row]:
                     raise ValueError(f"two rows have the id {line['id']}")
                 rows[line["id"]] = Row(
                     line["id"],
+                    line["title"],
                     line["area"],
                     tuple(line["asvs"].split(";")),
                     line["the_rule"],
