@@ -207,7 +207,7 @@ class Service:
             environment.replace(self.environment.variables())
 
     def restart(self, **changes: str | None) -> None:
-        """From here on the app is a new one, with settings and secrets changed (None removes), as after a deployment."""
+        """From here on the app is a new one, with settings and secrets changed (None removes), as if deployed anew."""
         self.environment.change(changes)
         environment.replace(self.environment.variables())
         self.app = self._make()

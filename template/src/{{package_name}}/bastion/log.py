@@ -140,7 +140,7 @@ def configure(level: str, *, readable: bool = False) -> None:
     root = logging.getLogger()
     root.handlers[:] = [kept for kept in root.handlers if not isinstance(kept, _Handler)]
     root.addHandler(handler)
-    for name in ("alembic", "sqlalchemy", "werkzeug", "flask_wtf"):
+    for name in ("alembic", "sqlalchemy", "werkzeug"):
         logging.getLogger(name).handlers.clear()  # Flask-Alembic gives two of them a handler that formats by itself
     logging.getLogger("alembic").setLevel(logging.WARNING)
     root.setLevel(level)

@@ -37,7 +37,8 @@ class EnvironmentSettings(BaseSettings):
         return (init_settings, env_settings)
 
 
-def _variable(name: str) -> Any:
+def variable(name: str) -> Any:
+    """Read a field from the environment variable of exactly this name."""
     return AliasChoices(name)
 
 
@@ -49,31 +50,29 @@ def comma_list(value: object) -> object:
 class BastionSettings(EnvironmentSettings):
     """What an operator decides for one deployment. Each is an environment variable of the name in its alias."""
 
-    env: Literal["production", "development"] = Field("production", validation_alias=_variable("BASTION_ENV"))
+    env: Literal["production", "development"] = Field("production", validation_alias=variable("BASTION_ENV"))
     """Absent means production. Development is set by `<service> dev` for its own process."""
-    database_url: str = Field("", validation_alias=_variable("DATABASE_URL"))
+    database_url: str = Field("", validation_alias=variable("DATABASE_URL"))
     """`sqlite:////absolute/path.sqlite` or `postgresql://user@host:5432/name`; the password is a secret of its own."""
-    trusted_hosts: CommaList = Field(default_factory=list, validation_alias=_variable("BASTION_TRUSTED_HOSTS"))
+    trusted_hosts: CommaList = Field(default_factory=list, validation_alias=variable("BASTION_TRUSTED_HOSTS"))
     """Host names that may stand in the Host header; `.app.example` allows the names below app.example."""
-    public_origin: str = Field("", validation_alias=_variable("BASTION_PUBLIC_ORIGIN"))
+    public_origin: str = Field("", validation_alias=variable("BASTION_PUBLIC_ORIGIN"))
     """`https://app.example`: what people type. The only source of absolute addresses, and the issuer of tokens."""
-    proxy_hops: int | None = Field(None, ge=0, le=3, validation_alias=_variable("BASTION_PROXY_HOPS"))
+    proxy_hops: int | None = Field(None, ge=0, le=3, validation_alias=variable("BASTION_PROXY_HOPS"))
     """How many trusted proxies stand in front; 0 means that clients connect to this process."""
     trusted_proxies: Annotated[list[IPv4Network | IPv6Network], NoDecode] = Field(
-        default_factory=list, validation_alias=_variable("BASTION_TRUSTED_PROXIES")
+        default_factory=list, validation_alias=variable("BASTION_TRUSTED_PROXIES")
     )
     """Networks (CIDR) that those proxies connect from; X-Forwarded-* from anybody else is removed."""
-    secrets_dir: str = Field("/run/secrets", validation_alias=_variable("BASTION_SECRETS_DIR"))
-    """Folder of the files backend."""
-    bind: str = Field("127.0.0.1:8000", validation_alias=_variable("BASTION_BIND"))
+    bind: str = Field("127.0.0.1:8000", validation_alias=variable("BASTION_BIND"))
     """Where gunicorn listens: `address:port` or `unix:/path`."""
-    workers: int = Field(1, ge=1, le=64, validation_alias=_variable("WEB_CONCURRENCY"))
+    workers: int = Field(1, ge=1, le=64, validation_alias=variable("WEB_CONCURRENCY"))
     """Worker processes."""
-    threads: int = Field(8, ge=2, le=64, validation_alias=_variable("BASTION_THREADS"))
+    threads: int = Field(8, ge=2, le=64, validation_alias=variable("BASTION_THREADS"))
     """Threads in each worker process."""
-    hash_concurrency: int = Field(1, ge=1, le=8, validation_alias=_variable("BASTION_HASH_CONCURRENCY"))
+    hash_concurrency: int = Field(1, ge=1, le=8, validation_alias=variable("BASTION_HASH_CONCURRENCY"))
     """Password hashes computed at a time in each process; each takes 64 MiB and a core for a moment."""
-    log_level: Literal["DEBUG", "INFO", "WARNING"] = Field("INFO", validation_alias=_variable("BASTION_LOG_LEVEL"))
+    log_level: Literal["DEBUG", "INFO", "WARNING"] = Field("INFO", validation_alias=variable("BASTION_LOG_LEVEL"))
 
     @field_validator("trusted_hosts", "trusted_proxies", mode="before")
     @classmethod

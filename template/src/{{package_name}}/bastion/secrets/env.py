@@ -10,11 +10,15 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..settings import BastionSettings
+from ..settings import EnvironmentSettings
 from . import Secrets
 
 
-def open_secrets(_settings: BastionSettings) -> Secrets:
+class Settings(EnvironmentSettings):
+    """This backend needs no setting of its own."""
+
+
+def open_secrets(_settings: Settings) -> Secrets:
     """The process's environment as the one backend."""
     return Secrets(os.environ.get, "the environment (env)")
 

@@ -12,16 +12,25 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from ..settings import BastionSettings
+from pydantic import Field
+
+from ..settings import EnvironmentSettings, variable
 from . import Secrets
 
 NAME: Final = re.compile(r"\A[A-Z][A-Z0-9_]{0,63}\Z")
 LARGEST: Final = 65_536  # bytes; a private key in PEM has about 2,000
 
 
-def open_secrets(settings: BastionSettings) -> Secrets:
+class Settings(EnvironmentSettings):
+    """Where the files lie."""
+
+    folder: str = Field("/run/secrets", validation_alias=variable("BASTION_SECRETS_DIR"))
+    """Absolute path of the folder; only the service's user needs to read it."""
+
+
+def open_secrets(settings: Settings) -> Secrets:
     """The folder as the one backend; Kubernetes' links within it are followed, links out of it are not."""
-    folder = Path(settings.secrets_dir)
+    folder = Path(settings.folder)
 
     def read(name: str) -> str | None:
         if not NAME.match(name):
