@@ -16,7 +16,7 @@ ELSEWHERE: dict[str, Edit] = {
     "env": edit(
         "secrets/env.py",
         "return Secrets(os.environ.get,",
-        "return Secrets(lambda name: os.environ.get(name) or Path(os.environ['CREDENTIALS_DIRECTORY'], name).read_text(),",
+        "return Secrets(lambda name: os.getenv(name) or Path(os.environ['CREDENTIALS_DIRECTORY'], name).read_text(),",
     ),
     "files": edit(
         "secrets/files.py",

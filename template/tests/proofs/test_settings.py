@@ -18,7 +18,7 @@ from .running import Service
 from .service import PACKAGE
 
 DEBUG_ON = "FLASK_DEBUG is on. Unset it; for development run `dev`."
-MODE = 'Field("production", validation_alias=_variable("BASTION_ENV"))'
+MODE = 'Field("production", validation_alias=variable("BASTION_ENV"))'
 READS_A_FILE = (
     edit("settings.py", "return (init_settings, env_settings)", "return (env_settings, dotenv_settings)"),
     edit("settings.py", "SettingsConfigDict(hide_input_in_errors=True", 'SettingsConfigDict(env_file=".env"'),
