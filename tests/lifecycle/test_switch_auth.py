@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from services import Service
-from support import Repository, done
+from support import Repository, done, run
 
 ACCOUNT = {"identifier": "ada@example.com", "password": "correct horse battery staple 42"}
 
@@ -89,6 +89,7 @@ def test_users_and_their_notes_survive_a_switch_from_sessions_to_tokens(
     port_the_notes(service, template_repository, tmp_path)
     service.sync()
     assert last_line(service.python(READ, BASTION_ENV="development")) == {"list": True, "anonymous": 401}
+    done(run(service.path / ".venv" / "bin" / "my-service", "dev", "access", cwd=service.path))
 
     result = service.pytest()
     assert result.returncode == 0, result.stdout[-4000:]
