@@ -30,7 +30,7 @@ class SQLite:
 
     def clone(self, template: str) -> Database:
         copy = self._database(secrets.token_hex(6))
-        shutil.copyfile(self.folder / template / "data.sqlite", self.folder / copy.name / "data.sqlite")
+        shutil.copy(self.folder / template / "data.sqlite", self.folder / copy.name / "data.sqlite")  # mode included
         return copy
 
     def settle(self, name: str) -> None:

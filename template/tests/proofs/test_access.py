@@ -5,7 +5,9 @@ The walks cover every route that the team adds later; a view that is walked over
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +17,8 @@ from .routes import routes, stubbed
 from .service import AUTH
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from .running import Service
     from .wire import Response
 
@@ -147,6 +151,150 @@ def test_a_view_without_exactly_one_rule_stops_the_start_by_name_file_and_line(s
         assert fault in started.reasons[0]
         if endpoint == "bare":
             assert f"{bare.__code__.co_filename}:{bare.__code__.co_firstlineno}" in started.reasons[0]
+
+
+@protects(
+    "deny-by-default",
+    methods=edit("access.py", "if _own_marks(getattr(cls, name, None)))", "if cls is None)"),
+)
+def test_a_mark_on_a_method_of_a_class_is_not_silently_without_effect(service: Service) -> None:
+    from flask.views import MethodView, View
+
+    bastion = service.module()
+
+    class Read(MethodView):
+        def get(self) -> str:
+            return "read"
+
+        def post(self) -> str:
+            return "written"
+
+    def route(view: Any, app: Flask) -> None:
+        app.add_url_rule("/probe", view_func=view)
+
+    works(service.start().app, "a service starts whose every route has one rule")
+    service._additions[:] = [lambda app: app.add_url_rule("/probe", view_func=bastion.public(Read).as_view("probe"))]
+    works(service.start().app, "a class with one rule starts")
+
+    @bastion.public
+    class Post(MethodView):
+        def get(self) -> str:
+            return "read"
+
+        @bastion.requires(PERMISSION)  # type: ignore[untyped-decorator]
+        def post(self) -> str:
+            return "written"
+
+    @bastion.public
+    class Inherited(Post):
+        def get(self) -> str:
+            return "read"
+
+    @bastion.public
+    class Dispatched(View):
+        @bastion.login_required  # type: ignore[untyped-decorator]
+        def dispatch_request(self) -> str:
+            return "ran"
+
+    @bastion.public
+    class Odd(MethodView):
+        methods = ("PURGE",)
+
+        @bastion.login_required  # type: ignore[untyped-decorator]
+        def purge(self) -> str:
+            return "gone"
+
+    for cls, name in ((Post, "post"), (Inherited, "post"), (Dispatched, "dispatch_request"), (Odd, "purge")):
+        service._additions[:] = [functools.partial(route, cls.as_view("probe"))]
+        started = service.start()
+        harm(started.app is not None, f"it started with {cls.__name__}, whose rule on {name}() nothing asks for")
+        assert len(started.reasons) == 1
+        assert started.reasons[0].startswith("The route 'probe' (")
+        assert f"has an access rule on {name}, where it has no effect. Put it on the class" in started.reasons[0]
+
+
+@protects(
+    "deny-by-default",
+    inherited=edit("access.py", 'getattr(of, "__dict__", {}).get(MARK, ())', "getattr(of, MARK, ())"),
+)
+def test_a_class_of_views_has_no_rule_of_its_base_class(service: Service) -> None:
+    from flask.views import MethodView
+
+    bastion = service.module()
+
+    @bastion.public
+    class Base(MethodView):
+        def get(self) -> str:
+            return "read"
+
+    class Sub(Base):
+        def post(self) -> str:
+            return "written"
+
+    @bastion.login_required
+    class Marked(Base):
+        def post(self) -> str:
+            return "written"
+
+    service._additions[:] = [lambda app: app.add_url_rule("/probe", view_func=Base.as_view("probe"))]
+    works(service.start().app, "the base class itself starts")
+    service._additions[:] = [lambda app: app.add_url_rule("/probe", view_func=Sub.as_view("probe"))]
+    started = service.start()
+    harm(started.app is not None, "it started with a class that only its base class opened to the public")
+    assert len(started.reasons) == 1
+    assert "'probe'" in started.reasons[0]
+    assert "has no access rule" in started.reasons[0]
+    service._additions[:] = [lambda app: app.add_url_rule("/probe", view_func=Marked.as_view("probe"))]
+    marked = service.start().app
+    assert marked is not None
+    assert str(service.module("state").state_of(marked).rules["probe"]) == "login"
+
+
+@protects(
+    "deny-by-default",
+    both=edit(
+        "access.py",
+        'return (*_own_marks(view), *_own_marks(getattr(view, "view_class", None)))',
+        'return _own_marks(view) or _own_marks(getattr(view, "view_class", None))',
+    ),
+)
+def test_a_rule_in_the_decorators_of_a_class_does_not_hide_the_one_on_it(service: Service) -> None:
+    from flask.views import MethodView
+
+    bastion = service.module()
+
+    class Opened(MethodView):
+        decorators = [bastion.public]  # noqa: RUF012  (as Flask declares it)
+
+        def get(self) -> str:
+            return "read"
+
+    service._additions[:] = [lambda app: app.add_url_rule("/probe", view_func=Opened.as_view("probe"))]
+    works(service.start().app, "a class with one rule, in its decorators, starts")
+    closed = bastion.login_required(Opened)
+    service._additions[:] = [lambda app: app.add_url_rule("/probe", view_func=closed.as_view("probe"))]
+    started = service.start()
+    harm(started.app is not None, "it started, open to the public, with a class that says login_required")
+    assert len(started.reasons) == 1
+    assert "has 2 access rules" in started.reasons[0]
+
+
+def test_the_static_folder_of_a_blueprint_is_opened_as_the_message_says(service: Service, tmp_path: Path) -> None:
+    from flask import Blueprint
+
+    (tmp_path / "leaf.txt").write_text("leaf", encoding="utf-8")
+    shop = Blueprint("shop", __name__, static_folder=tmp_path, static_url_path="/shop/static")
+    service.adds(lambda app: app.register_blueprint(shop))
+    cure = "app.view_functions['shop.static'] = public(app.view_functions['shop.static'])"
+    assert service.start().reasons[0].endswith(cure)
+    public = service.module().public
+
+    def as_the_message_says(app: Flask) -> None:
+        app.view_functions["shop.static"] = public(app.view_functions["shop.static"])
+
+    service.adds(as_the_message_says)
+    answer = service.client().get("/shop/static/leaf.txt")
+    assert (answer.status, answer.text) == (200, "leaf")
 
 
 @protects(

@@ -9,9 +9,12 @@ from . import place
 from .harness import edit, harm, insert, protects, refused, works
 from .logins import SIGNED_IN, WRONG, HashSpy, attempt, cheap_user, sessions_of
 from .probe_model import model
-from .service import PACKAGE
+from .service import DATABASE, PACKAGE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
     from flask import Flask
 
     from .running import Service
@@ -275,3 +278,66 @@ def test_an_exception_after_the_refusal_does_not_roll_back_that_it_was_counted(s
     harm(left_behind(service) != (most, most), "the exception rolled back the count, or the audit, of the attempt")
     assert [one.status for one in answers] == [500] * most
     refused(attempt(service.client(), victim.email, victim.password), 429, "login-throttle-account")
+
+
+# --- the address of the database, and its files: tests, no proofs of a row -----------------------------------------
+
+
+if DATABASE == "postgresql":
+
+    def test_no_option_of_the_address_replaces_the_password_or_the_user(service: Service) -> None:
+        address = service.database.url + ("&" if "?" in service.database.url else "?")
+        assert service.start(DATABASE_URL=f"{address}sslmode=prefer&application_name=proof").app is not None
+        for name in ("password", "passfile", "user", "service", "options", "sslpassword", "connect_timeout"):
+            tried = service.start(DATABASE_URL=f"{address}{name}=canary")
+            assert tried.app is None
+            [reason] = tried.reasons
+            assert reason.startswith(f"DATABASE_URL has {name} after the `?`")
+            assert "canary" not in tried.text
+
+    def test_root_gives_nobody_no_folder_that_somebody_else_has_made(
+        service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import os
+        import pwd
+
+        import pytest
+
+        own = pwd.getpwuid(os.getuid())
+        local = service.module("database.local_postgresql")
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        monkeypatch.setattr(local, "_nobody", lambda: own)
+        home = local._home(tmp_path / "project")
+        assert local._home(tmp_path / "project") == home  # the second command finds it again
+        assert home.stat().st_mode & 0o777 == 0o700
+        home.rmdir()
+        (tmp_path / "precious").mkdir()
+        for target in ("precious", "missing"):
+            home.symlink_to(tmp_path / target)
+            with pytest.raises(RuntimeError, match="is a link or somebody else's"):
+                local._home(tmp_path / "project")
+            home.unlink()
+        home.mkdir()
+        monkeypatch.setattr(local, "_nobody", lambda: pwd.struct_passwd((*own[:2], own.pw_uid + 1, *own[3:])))
+        if own.pw_uid == 0:
+            os.chown(home, own.pw_uid + 2, -1)
+        with pytest.raises(RuntimeError, match="is a link or somebody else's"):
+            local._home(tmp_path / "project")
+
+
+if DATABASE == "sqlite":
+
+    def test_the_file_is_its_owners_alone(service: Service, tmp_path: Path) -> None:
+        file = tmp_path / "new.sqlite"
+        assert service.start(DATABASE_URL=f"sqlite:///{file}").app is not None
+        assert file.stat().st_mode & 0o777 == 0o600  # whatever the umask
+        for mode in (0o640, 0o604, 0o620, 0o602):
+            file.chmod(mode)
+            tried = service.start(DATABASE_URL=f"sqlite:///{file}")
+            assert tried.app is None
+            [reason] = tried.reasons
+            assert reason.startswith("DATABASE_URL: others than its owner may use the SQLite file. Run `chmod 600`")
+            assert str(tmp_path) not in tried.text
+        file.chmod(0o600)
+        assert service.start(DATABASE_URL=f"sqlite:///{file}").app is not None

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import random
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .harness import edit, harm, protects, works
 from .running import Service
 from .service import DATABASE
 from .wire import HOST, ORIGIN
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 MAKE_KEY = ". Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
 FEW = "".join(random.Random(1).choices("q7ZmK-x", k=64))  # noqa: S311  (it is to be a bad key)
@@ -200,6 +205,100 @@ def test_no_debugging_aid_is_on_in_production(service: Service) -> None:
     config.clear()
     config["DEBUG"] = True
     works(service.start(BASTION_ENV="development").app is not None, "development may debug")
+
+
+# --- what the team's function changed -----------------------------------------------------------------------------
+
+
+CHANGED = "was changed, and a protection depends on it. Leave it as it is."
+
+
+@protects(
+    "boot-refuse-weak-secret-key",
+    replaced=edit("guards.py", 'PROTECTING: Final = ("SECRET_KEY", ', "PROTECTING: Final = ("),
+)
+def test_no_key_is_put_in_the_place_of_the_one_that_was_checked(service: Service) -> None:
+    def replace(app: Flask) -> None:
+        app.secret_key = "dev-canary"
+
+    def fall_back(app: Flask) -> None:
+        app.config["SECRET_KEY_FALLBACKS"] = ["dev-canary"]
+
+    works(service.start().app is not None, "the key that was checked starts")
+    for change, name in ((replace, "SECRET_KEY"), (fall_back, "SECRET_KEY_FALLBACKS")):
+        service._additions[:] = [change]
+        tried = service.start()
+        harm(tried.app is not None, f"it started with another {name}")
+        assert tried.reasons == [f"app.config['{name}'] {CHANGED}"]
+        assert "canary" not in tried.text
+
+
+@protects(
+    "json-strict",
+    replaced=edit("guards.py", '        "request_class": app.request_class,\n', ""),
+)
+def test_the_class_that_reads_requests_is_not_replaced(service: Service) -> None:
+    from flask import Request
+
+    works(service.start().app is not None, "the class of the layers starts")
+    service.adds(lambda app: setattr(app, "request_class", Request))
+    tried = service.start()
+    harm(tried.app is not None, "it started with Flask's own reader of JSON")
+    assert tried.reasons == [f"app.request_class {CHANGED}"]
+
+
+def test_no_other_part_that_carries_a_protection_is_replaced(service: Service) -> None:
+    from flask.sessions import SecureCookieSessionInterface
+
+    parts: dict[str, Callable[[Flask], Any]] = {
+        "app.session_interface": lambda app: setattr(app, "session_interface", SecureCookieSessionInterface()),
+        "app.config['MAX_CONTENT_LENGTH']": lambda app: app.config.update(MAX_CONTENT_LENGTH=2**30),
+        "app.config['TRUSTED_HOSTS']": lambda app: app.config.update(TRUSTED_HOSTS=["evil.example"]),
+        "app.config['SESSION_COOKIE_SECURE']": lambda app: app.config.update(SESSION_COOKIE_SECURE=None),
+        "app.config['SESSION_COOKIE_NAME']": lambda app: app.config.update(SESSION_COOKIE_NAME="x"),
+    }
+    for name, change in parts.items():
+        service._additions[:] = [change]
+        tried = service.start()
+        assert tried.app is None, name
+        assert tried.reasons == [f"{name} {CHANGED}"]
+    service._additions[:] = [*parts.values()]
+    assert sorted(service.start().reasons) == sorted(f"{name} {CHANGED}" for name in parts)
+
+
+@protects(
+    "deny-by-default",
+    order=edit(
+        "guards.py",
+        "    if tuple(app.before_request_funcs[None][: len(before.hooks)]) != before.hooks:",
+        "    if False:",
+    ),
+)
+def test_nothing_of_the_team_runs_before_the_protections(service: Service) -> None:
+    def hook() -> str:
+        return "an answer to everybody"
+
+    def later(app: Flask) -> None:
+        app.before_request(lambda: None)
+
+    works(service.start().app is not None, "the team's function alone starts")
+    service._additions[:] = [later]
+    works(service.start().app is not None, "a hook that runs after the protections starts")
+    changes: dict[str, Callable[[Flask], Any]] = {
+        "put first": lambda app: app.before_request_funcs[None].insert(0, hook),
+        "put between": lambda app: app.before_request_funcs[None].insert(2, hook),
+        "put in the place of the last": lambda app: app.before_request_funcs[None].__setitem__(-1, hook),
+        "removed": lambda app: app.before_request_funcs[None].pop(),
+        "cleared": lambda app: app.before_request_funcs.clear(),
+    }
+    for what, change in changes.items():
+        service._additions[:] = [change]
+        tried = service.start()
+        harm(tried.app is not None, f"it started with hooks {what}")
+        assert tried.reasons == [
+            "app.before_request_funcs was reordered: the protections no longer run first. Add to it with "
+            "@app.before_request alone."
+        ]
 
 
 # --- all reasons at once ---------------------------------------------------------------------------------------

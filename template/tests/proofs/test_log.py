@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from typing import Any, NoReturn
@@ -158,7 +160,7 @@ def test_no_message_that_is_no_text_carries_a_secret(service: Service) -> None:
     assert logged(service)["event"] == "{'order': 2, 'password': '[redacted]'}"
 
 
-@protects("log-redaction", exceptions=edit("log.py", "_without_patterns(str(event.pop(name)))", "str(event.pop(name))"))
+@protects("log-redaction", exceptions=edit("log.py", "{name: _without_patterns(_end(", "{name: str(_end("))
 def test_no_text_of_an_exception_carries_a_secret(service: Service) -> None:
     thrown: list[str] = []
 
@@ -196,6 +198,139 @@ def test_an_entry_that_can_not_be_written_is_not_printed_as_it_is(service: Servi
     harm("canary" in service.output, "logging printed the entry itself")
     assert logged(service) == {"event": "log_entry_lost"}
     assert service.log[-1]["level"] == "error"
+
+
+# Each makes a pattern begin, or go on, at every few characters.
+HOSTILE = (
+    *(
+        "-eyJ",
+        "eyJ-",
+        "eyJ.",
+        "eyJaaaaa.",
+        "eyJaaaaa.a.",
+        "_eyJaaaaa-",
+        ".aaaaaaaaaa",
+        "aaaaaaaaaa.aaaaaa.",
+        "a-",
+        "a.",
+    ),
+    *(
+        "-----BEGIN A",
+        "-----BEGIN A-----",
+        "-----BEGIN A-----END ",
+        "-----END ",
+        "$argon2",
+        "$argon2a$",
+        "://a",
+        "://a:",
+    ),
+    *("://:a:", "Bearer ", "password=", "password=;", "[", "\\x00"),
+)
+
+
+@protects(
+    "log-redaction",
+    linear=edit(
+        "log.py",
+        "(?<![\\w-])(?=(?:[\\w-]*?[-_])?eyJ[\\w-]{5})[\\w-]++\\.[\\w-]+(",
+        "\\beyJ[\\w-]{5,}\\.[\\w-]+(",
+    ),
+)
+def test_no_text_makes_the_patterns_look_at_it_again_and_again(service: Service) -> None:
+    logger(service, "probe")
+    log: Any = service.module("log")
+    works(JWT.rpartition(".")[2] not in log.redact(f"a {JWT} b x-{JWT}"), "tokens are still found")
+    for hostile in HOSTILE:
+        text = hostile * (log.LONGEST_READ // len(hostile))
+        for pattern in log._PATTERNS:
+            before = time.thread_time()  # of this thread alone, so that no other load counts
+            pattern.sub("", text)
+            seconds = time.thread_time() - before
+            # Once through is some milliseconds; the square of it takes several seconds.
+            harm(seconds > 1, f"{pattern.pattern!r} takes {seconds:.1f} s for 64 KiB of {hostile!r}")
+
+
+@protects(
+    "log-redaction",
+    bound=(
+        edit("log.py", "_without_patterns(_beginning(value))", "_without_patterns(value)"),
+        edit("log.py", "_without_patterns(_end(str(event.pop(name))))", "_without_patterns(str(event.pop(name)))"),
+    ),
+)
+def test_no_text_however_long_is_more_work_than_64_kib(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    say, seen = logger(service, "probe"), []
+    log: Any = service.module("log")
+
+    class Counted:
+        def __init__(self, pattern: re.Pattern[str]) -> None:
+            self.pattern = pattern
+
+        def sub(self, replacement: str, text: str) -> str:
+            seen.append(len(text))
+            return self.pattern.sub(replacement, text)
+
+    monkeypatch.setattr(log, "_PATTERNS", tuple(Counted(pattern) for pattern in log._PATTERNS))
+    say.warning("order", note="three apples")
+    works(len("three apples") in seen, "the patterns look at a value")
+    seen.clear()
+    for text in ("-eyJ" * 500_000, "apples and " * 200_000):
+        say.warning(text, note=text, deep=[{text: text.encode()}])
+        logging.getLogger("team").warning("%s", text)
+        try_to_log(ValueError(text))
+        assert len(service.log[-1]["exception"]) <= 16_384
+    harm(max(seen) > 66_000, f"the patterns looked at {max(seen)} characters at once")
+    assert len(seen) > 5 * len(log._PATTERNS)
+
+
+@protects(
+    "log-redaction",
+    edge=(
+        edit("log.py", "text[:LONGEST_READ].rsplit(None, 1)[:-1]", "[text[:LONGEST_READ]]"),
+        edit("log.py", '"".join(text[-LONGEST_READ:].split(None, 1)[1:])', "text[-LONGEST_READ:]"),
+    ),
+)
+def test_no_secret_is_cut_in_half_and_kept(service: Service) -> None:
+    logger(service, "probe")
+    log: Any = service.module("log")
+    apples = "apples " * 20_000
+    works(log.redact(apples).startswith("apples apples "), "the beginning of a long value is kept")
+    works(log._end(apples).endswith("apples apples "), "the end of a long stack is kept")
+    canary = "canary" + secrets.token_urlsafe(32)
+    for what, (text, part) in {**PATTERNS, "an address": (f"postgresql://ada:{canary}@db/x", canary)}.items():
+        for offset in range(len(text) + 1):
+            # Filled up with what is redacted to a few letters, so that the cut is in what would be written.
+            filler = (f"{PEM} " * 2_000)[: log.LONGEST_READ - offset - 30].rpartition(" -----BEGIN")[0]
+            filler += " " * (log.LONGEST_READ - offset - len(filler))
+            head = log._without_patterns(log._beginning(f"{filler}{text} {apples}"))
+            tail = log._without_patterns(log._end(f"{apples} {text}{' ' * (log.LONGEST_READ - offset)}"))
+            for kept in (head, tail):
+                harm(shared(kept, part) > 7, f"{shared(kept, part)} characters of {what} are left at the cut")
+
+
+def test_a_key_whose_beginning_was_cut_away_is_not_in_a_stack(service: Service) -> None:
+    logger(service, "probe")
+    log: Any = service.module("log")
+    line = f"canary{secrets.token_urlsafe(30)}\n"
+    key = f"-----BEGIN PRIVATE KEY-----\n{line * 4}-----END PRIVATE KEY-----"
+    for offset in range(0, len(key), 3):
+        after = " the cause" + " " * (log.LONGEST_READ - offset - 20) + "at the end"
+        kept = log._without_patterns(log._end(f"{'apples ' * 10_000}{key}{after}"))
+        assert kept.endswith("the end")
+        assert "canary" not in kept
+    endless = log._end("-----BEGIN PRIVATE KEY-----\n" + line * 3_000)
+    assert "canary" not in log._without_patterns(endless)
+
+
+def shared(text: str, secret: str) -> int:
+    """How long a beginning or an end of the secret is in the text."""
+    return max(
+        length for length in range(len(secret) + 1) if not length or secret[:length] in text or secret[-length:] in text
+    )
+
+
+def try_to_log(error: Exception) -> None:
+    """As an `except` clause of a team does it."""
+    logging.getLogger("team").error("failed", exc_info=error)
 
 
 def fail_with_the_request() -> NoReturn:

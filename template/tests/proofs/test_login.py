@@ -8,6 +8,8 @@ from .harness import edit, harm, protects, refused, works
 from .logins import SIGNED_IN, WRONG, HashSpy, attempt, causes, cheap_user, seen_by_client, sessions_of
 
 if TYPE_CHECKING:
+    import pytest
+
     from .running import Service, User
     from .wire import Response
 
@@ -36,6 +38,35 @@ def test_no_answer_to_a_failed_login_tells_whether_there_is_an_account(service: 
         refused(answer, 401, "login-uniform-failure")
     reasons = [event["reason"] for event in service.log if event["event"] == "login.failure"]
     assert reasons == ["password", "unknown", "disabled", "password", "unknown"]  # whoever runs the service learns it
+
+
+@protects(
+    "login-uniform-failure",
+    under_way=edit("identity/sessions.py", '_u.id == values["user_id"], _u.active)', '_u.id == values["user_id"])'),
+)
+def test_a_login_that_is_under_way_while_its_account_is_disabled_opens_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, victim = cheap_user(service), cheap_user(service)
+    spy, users = HashSpy(service), service.module("identity.users")
+    disabled: list[str] = []
+
+    def verify(target: str, password: bytes) -> bool:
+        matched = HashSpy.verify(spy, target, password)
+        if disabled:
+            users.set_active(disabled.pop(), False)
+        return matched
+
+    monkeypatch.setattr(spy, "verify", verify)
+    works(attempt(service.client(), other.email, other.password).status == SIGNED_IN, "the right password signs in")
+    disabled.append(victim.email)
+    answer = attempt(service.client(), victim.email, victim.password)
+    works(disabled == [], "the account was disabled after its password was compared")
+    harm(sessions_of(service, victim), "a session was opened that lives again as soon as the account is enabled")
+    plain = attempt(service.client(), other.email, WRONG)
+    assert seen_by_client(answer, victim.email) == seen_by_client(plain, other.email)
+    refused(answer, 401, "login-uniform-failure")
+    assert [event["reason"] for event in service.log if event["event"] == "login.failure"] == ["disabled", "password"]
 
 
 class Work:

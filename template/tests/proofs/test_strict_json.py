@@ -179,6 +179,40 @@ def test_no_depth_reaches_the_parser(service: Service, monkeypatch: pytest.Monke
         refused(answer, 400, ROW)
 
 
+@protects("json-strict", brackets=edit("strict_json.py", "    if len(levels) > MOST_BRACKETS:\n", "    if False:\n"))
+def test_no_heap_of_brackets_reaches_the_parser(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, arrived = reads(service)
+    parser = CountedParser()
+    monkeypatch.setattr(service.module("strict_json"), "json", parser)
+    texts = b'["' + b"[]{}" * 100_000 + b'"]'
+    works(sends(client, heap(b"[]", 9_999)).status == 200, "20,000 brackets are read")
+    works(sends(client, heap(b"{}", 9_999)).status == 200, "of objects too")
+    works(sends(client, texts).status == 200, "those in a text are not counted")
+    works(len(parser.parsed) == 3, "by the parser proper")
+    parser.parsed.clear()
+    arrived.clear()
+
+    answers = [
+        sends(client, document)
+        for document in (
+            heap(b"[]", 10_000),
+            heap(b"{}", 10_000),
+            heap(b'{"a":[]}', 5_000),
+            heap(b"[" * 29 + b"]" * 29, 17_000),
+            heap(b"[]", 340_000),
+        )
+    ]
+    harm(arrived, "a document of more than 20,000 brackets was read")
+    harm(parser.parsed, "the parser was given what costs it a second")
+    for answer in answers:
+        refused(answer, 400, ROW)
+
+
+def heap(part: bytes, times: int) -> bytes:
+    """An array of so many of this."""
+    return b"[" + b",".join([part] * times) + b"]"
+
+
 @protects("json-strict", digits=edit("strict_json.py", "    if _LONG_NUMBER.search(bare):\n", "    if False:\n"))
 def test_no_long_number_reaches_the_parser(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     client, arrived = reads(service)

@@ -104,11 +104,12 @@ def _build(extend: Extend, settings_class: type[TeamSettings]) -> Flask:
     style.install(app)  # CSRF, and the routes of signing in
     access.install(app, style.unauthenticated, style.not_fresh)  # last before the view: may this user do this?
     security_txt.install(app)
+    before = guards.installed(app, locked=style.LOCKED, pages=style.PAGE_POLICY)
     extend(app)  # what the team adds
+    if changed := guards.check_app(app, before, production=settings.production, pages=style.PAGE_POLICY):
+        raise ConfigError(changed)
     # Outside Flask and outside what the team wrapped around it: hosts, ceilings, sizes, headers on every answer.
     edge.install(app, ready=database.readiness(engine))
-    if changed := guards.check_app(app, style.LOCKED, settings.production):
-        raise ConfigError(changed)
     access.seal(app)  # nothing without a rule, and nothing more
     return app
 

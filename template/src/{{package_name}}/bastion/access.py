@@ -6,15 +6,17 @@ route stops the start with its name, file and line, and one that is added after 
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, TypeVar, cast, overload
 
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
+from flask.views import http_method_funcs
 
 from . import audit
 from .authentication import current_user
@@ -45,10 +47,25 @@ class Rule:
 
 def _mark(rule: Rule) -> Callable[[V], V]:
     def mark(view: V) -> V:
-        setattr(view, MARK, (*getattr(view, MARK, ()), rule))
-        return view
+        target = _function_of(view) if inspect.ismethod(view) else view  # a bound method takes no attribute
+        setattr(target, MARK, (*_own_marks(target), rule))
+        return cast("V", target)
 
     return mark
+
+
+def _function_of(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def function(*args: Any, **values: Any) -> Any:
+        return method(*args, **values)
+
+    return function
+
+
+def _own_marks(of: object) -> tuple[Rule, ...]:
+    """The marks on this very function or class: those of a base class are the base's."""
+    marks: tuple[Rule, ...] = getattr(of, "__dict__", {}).get(MARK, ())
+    return marks
 
 
 public: Final = _mark(Rule(public=True))
@@ -73,9 +90,17 @@ def requires(*permissions: str, fresh: bool = False) -> Callable[[V], V]:
 
 
 def marks_of(view: object) -> tuple[Rule, ...]:
-    """The rules that a view function, or the class behind it, carries."""
-    found: tuple[Rule, ...] = getattr(view, MARK, ())
-    return found or getattr(getattr(view, "view_class", None), MARK, ())
+    """The rules that a view function and the class behind it carry, both together; a base class gives none."""
+    return (*_own_marks(view), *_own_marks(getattr(view, "view_class", None)))
+
+
+def _marked_methods(view: object) -> list[str]:
+    """Functions of a class of views that carry a mark: Flask calls them without asking for it."""
+    cls = getattr(view, "view_class", None)
+    if cls is None:
+        return []
+    names = {"dispatch_request", *http_method_funcs, *(method.lower() for method in cls.methods or ())}
+    return sorted(name for name in names if _own_marks(getattr(cls, name, None)))
 
 
 def _place(view: Any) -> str:
@@ -86,16 +111,29 @@ def _place(view: Any) -> str:
         return "place unknown"
 
 
+_OF_FOLDER: Final = (
+    " It is the static folder of a blueprint; after registering that: "
+    "app.view_functions[{0!r}] = public(app.view_functions[{0!r}])"
+)
+
+
 def _faults(app: Flask, endpoints: Iterable[str]) -> Iterator[str]:
     for endpoint in sorted(endpoints):
         view = app.view_functions.get(endpoint)
+        if misplaced := _marked_methods(view):
+            yield (
+                f"The route {endpoint!r} ({_place(view)}) has an access rule on {', '.join(misplaced)}, where it has "
+                "no effect. Put it on the class or in its decorators; methods that need other rules need classes of "
+                "their own."
+            )
+            continue
         number = len(marks_of(view))
         if number != 1:
             wrong = "has no access rule" if number == 0 else f"has {number} access rules"
             yield (
                 f"The route {endpoint!r} ({_place(view)}) {wrong}. "
                 "Put exactly one of @public, @login_required, @requires(...) on it."
-            )
+            ) + (_OF_FOLDER.format(endpoint) if inspect.ismethod(view) and endpoint.endswith(".static") else "")
 
 
 def seal(app: Flask) -> None:

@@ -22,7 +22,7 @@ from flask.cli import FlaskGroup, routes_command, shell_command, with_appcontext
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import access, chosen, development
+from . import access, audit, chosen, development, throttle
 from .database import BRANCH, TEAM_BRANCH, alembic, connect
 from .guards import ConfigError
 from .identity import sessions, users
@@ -179,8 +179,11 @@ def sessions_group() -> None:
 @sessions_group.command("purge")
 @with_appcontext
 def purge_sessions() -> None:
-    """Delete the rows of sessions that ended more than 30 days ago."""
-    click.echo(f"{sessions.purge()} rows deleted.")
+    """Delete what is over: sessions since 30 days, counters of logins since 2, audit events since a year.
+
+    Anybody can make the service write counters and events, so run it every day.
+    """
+    click.echo(f"Deleted: {sessions.purge()} sessions, {throttle.purge()} counters, {audit.purge()} audit events.")
 
 
 @click.group("db")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import Final, TypeVar
@@ -33,6 +34,8 @@ PLACEHOLDERS: Final = frozenset(
 DISTINCT: Final = 10  # different characters; 64 random hex digits have fewer in about one of a trillion keys
 FALLBACKS: Final = "BASTION_SECRET_KEY_FALLBACKS"
 DEBUG_FLAGS: Final = ("DEBUG", "TESTING", "PROPAGATE_EXCEPTIONS", "TEMPLATES_AUTO_RELOAD", "EXPLAIN_TEMPLATE_LOADING")
+# Of the configuration: what the layers read, or what they give to Flask and its extensions.
+PROTECTING: Final = ("SECRET_KEY", "SESSION_", "WTF_CSRF_", "MAX_CONTENT_LENGTH", "TRUSTED_HOSTS")
 MAKE_KEY: Final = "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
 _HOST: Final = re.compile(r"\A\.?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*\Z")
 
@@ -135,7 +138,7 @@ def check_proxies(start: Start) -> Iterator[str]:
     settings = start.settings
     if settings.proxy_hops is None:
         yield "BASTION_PROXY_HOPS is not set. Count the proxies in front of this service (0 to 3)."
-    if settings.proxy_hops and not settings.trusted_proxies:
+    if settings.proxy_hops and not (settings.trusted_proxies or settings.bind.startswith("unix:")):
         yield "BASTION_TRUSTED_PROXIES is empty though there are proxies. Name their networks, as in 10.0.0.0/8."
     for network in settings.trusted_proxies:
         if network.prefixlen == 0:
@@ -146,6 +149,12 @@ def check_debug(_start: Start) -> Iterator[str]:
     """The debugger runs code for whoever reaches it."""
     if os.environ.get("FLASK_DEBUG", "").lower() not in ("", "0", "false", "no"):
         yield "FLASK_DEBUG is on. Unset it; for development run `dev`."
+
+
+def check_server(_start: Start) -> Iterator[str]:
+    """The server's limits, and its one worker process with SQLite, are those of gunicorn.py."""
+    if os.environ.get("GUNICORN_CMD_ARGS"):
+        yield "GUNICORN_CMD_ARGS overrides the server's limits. Unset it; the README names the settings of the server."
 
 
 def check_bind(start: Start) -> Iterator[str]:
@@ -165,6 +174,7 @@ IN_PRODUCTION: Final[tuple[Callable[[Start], Iterator[str]], ...]] = (
     check_hosts,
     check_proxies,
     check_debug,
+    check_server,
 )
 
 
@@ -222,13 +232,45 @@ def unknown_variables(known: frozenset[str], environ: Mapping[str, str]) -> Iter
             yield f"{name} is not a setting." + (f" Did you mean {near[0]}?" if near else " Remove it.")
 
 
-def check_app(app: Flask, locked: Mapping[str, object], production: bool) -> list[str]:
-    """After the team's function: nothing that carries a protection was turned off, and no debugging aid is on."""
-    found = [
-        f"app.config[{name!r}] was changed, and a protection depends on it. Leave it as it is."
-        for name, value in locked.items()
-        if app.config.get(name) != value
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What the layers put on the app, as it stood before the team's function. It holds keys: never shown."""
+
+    config: Mapping[str, object] = field(repr=False)
+    parts: Mapping[str, object] = field(repr=False)
+    hooks: tuple[object, ...]
+
+
+def installed(app: Flask, *, locked: Mapping[str, object], pages: bool) -> Installed:
+    """Note what stands now; `locked` is further configuration with its values, `pages`: there are templates."""
+    config = {name: deepcopy(value) for name, value in app.config.items() if name.startswith(PROTECTING)}
+    return Installed({**config, **locked}, _parts(app, pages=pages), tuple(app.before_request_funcs[None]))
+
+
+def _parts(app: Flask, *, pages: bool) -> dict[str, object]:
+    parts: dict[str, object] = {
+        "request_class": app.request_class,
+        "session_interface": app.session_interface,
+    }
+    if pages:
+        parts["jinja_env.autoescape"] = app.jinja_env.autoescape
+        parts["jinja_env.undefined"] = app.jinja_env.undefined
+    return parts
+
+
+def check_app(app: Flask, before: Installed, *, production: bool, pages: bool) -> list[str]:
+    """After the team's function: nothing that carries a protection was changed, and no debugging aid is on."""
+    now = _parts(app, pages=pages)
+    changed = [
+        *(f"app.config[{name!r}]" for name, value in before.config.items() if app.config.get(name) != value),
+        *(f"app.{name}" for name, part in before.parts.items() if now[name] != part),
     ]
+    found = [f"{name} was changed, and a protection depends on it. Leave it as it is." for name in changed]
+    if tuple(app.before_request_funcs[None][: len(before.hooks)]) != before.hooks:
+        found.append(
+            "app.before_request_funcs was reordered: the protections no longer run first. Add to it with "
+            "@app.before_request alone."
+        )
     if not production:
         return found
     for flag in DEBUG_FLAGS:

@@ -4,7 +4,8 @@ Slow or endless requests hold threads, and two readings of one ambiguous request
 
 Settings of the server: `gunicorn -c python:<package>.bastion.gunicorn '<package>.app:create_app()'`. What differs
 between deployments are the environment variables below. Every tolerant option of gunicorn (permit_*,
-strip_header_spaces, casefold_http_method) is off by default and stays off.
+strip_header_spaces, casefold_http_method) is off by default and stays off. GUNICORN_CMD_ARGS would override all of
+this, so a service with it does not start; an option on the command line of gunicorn itself counts, too: use `serve`.
 Source: ASVS 4.2.1, 4.2.2, 13.2.6, 15.2.2; RFC 9112, 11.2.
 """
 
@@ -14,10 +15,10 @@ import os
 
 bind = os.environ.get("BASTION_BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
-worker_class = "gthread"
+worker_class = f"{__package__}.worker.Worker"  # threads, and ten seconds to send a request
 threads = int(os.environ.get("BASTION_THREADS", "8"))
 
-timeout = 30  # seconds until a worker that hangs is replaced
+timeout = 30  # seconds until a worker that hangs is replaced; no limit on a client
 graceful_timeout = 20  # seconds for running requests at a stop; below the 30 that Kubernetes gives
 keepalive = 5  # seconds an idle connection stays open
 max_requests = 10_000  # then a worker is replaced, so that a leak can't grow for ever; a start costs about 0.7 CPU s
@@ -40,4 +41,4 @@ if os.path.isdir(_MEMORY):
     worker_tmp_dir = _MEMORY  # for the heartbeat; on a slow disk a busy worker looks dead
 
 accesslog = None  # the service logs its own events, without query strings
-errorlog = "-"  # standard error
+logger_class = f"{__package__}.worker.ServerLog"  # as JSON into the service's log, on standard output

@@ -20,6 +20,7 @@ import structlog
 from . import clock
 
 REDACTED: Final = "[redacted]"
+LONGEST_READ: Final = 65_536  # characters that the patterns look at; whoever sends a text can't buy work with it
 LONGEST_VALUE: Final = 2048  # characters; one entry can't fill a disk
 LONGEST_STACK: Final = 16_384  # characters; its end is kept, where the cause stands
 _SENSITIVE: Final = frozenset(  # words of a field's name, in the singular
@@ -28,9 +29,11 @@ _SENSITIVE: Final = frozenset(  # words of a field's name, in the singular
 )
 _HARMLESS: Final = frozenset({"status_code", "key_id"})
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Za-z][a-z]*")  # SECRET_KEY, secretKey and X-Secret-Key alike
+# Each looks at a run of characters once, however often its beginning occurs in it: `eyJ` alone is looked for at the
+# start of a run and found anywhere in it, or a text of nothing else would take the square of its length.
 _PATTERNS: Final = (
     re.compile(r"-----BEGIN [A-Z ]{1,40}-----.*?(-----END [A-Z ]{1,40}-----|\Z)", re.DOTALL),  # PEM
-    re.compile(r"\beyJ[\w-]{5,}\.[\w-]+(\.[\w-]*){1,3}"),  # JWT and JWE
+    re.compile(r"(?<![\w-])(?=(?:[\w-]*?[-_])?eyJ[\w-]{5})[\w-]++\.[\w-]+(\.[\w-]*){1,3}"),  # JWT and JWE
     re.compile(r"(?<![\w-])\.?[\w-]{10,}\.[\w-]{6}\.(?:[\w-]{43}|[\w-]{27})(?![\w-])"),  # signed cookie, form token
     re.compile(r"\$argon2\w*\$[^\s'\"]+"),  # hash of a password
     re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]*(?=@)"),  # user:password@ in a URL
@@ -52,10 +55,31 @@ def _without_patterns(text: str) -> str:
     return text
 
 
+def _beginning(text: str) -> str:
+    """At most LONGEST_READ characters; what the cut goes through is left out, as half a secret has no pattern."""
+    if len(text) <= LONGEST_READ:
+        return text
+    whole = text[:LONGEST_READ].rsplit(None, 1)[:-1]
+    return " ".join([*whole, REDACTED])
+
+
+def _end(text: str) -> str:
+    """The last LONGEST_READ characters, without what the cut goes through: a word, a header or a key."""
+    if len(text) <= LONGEST_READ:
+        return text
+    kept = "".join(text[-LONGEST_READ:].split(None, 1)[1:])
+    start = len(text) - len(kept)
+    if text[max(start - 7, 0) : start].lower() == "bearer ":
+        kept = "".join(kept.split(None, 1)[1:])
+    if text.rfind("-----BEGIN ", 0, start) > text.rfind("-----END ", 0, start):  # the cut goes through a key
+        kept = "".join(kept.partition("-----END ")[1:])
+    return f"{REDACTED} {kept}"
+
+
 def redact(value: object) -> object:
     """The value without secrets: sensitive fields and known patterns replaced, long texts cut, containers walked."""
     if isinstance(value, str):
-        text = _without_patterns(value)
+        text = _without_patterns(_beginning(value))
         return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
     if isinstance(value, bytes):
         return redact(value.decode("utf-8", "replace"))
@@ -71,7 +95,7 @@ def redact(value: object) -> object:
 
 
 def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    stacks = {name: _without_patterns(str(event.pop(name))) for name in ("exception", "stack") if name in event}
+    stacks = {name: _without_patterns(_end(str(event.pop(name)))) for name in ("exception", "stack") if name in event}
     cleaned = cast("dict[str, Any]", redact(event))
     return cleaned | {name: text[-LONGEST_STACK:] for name, text in stacks.items()}
 
@@ -132,14 +156,19 @@ class _Handler(logging.StreamHandler[Any]):
             self.stream.write(f"{json.dumps(lost)}\n")
 
 
+def handler(*, readable: bool = False) -> logging.Handler:
+    """Writes entries of any logger to standard output, cleaned and formatted."""
+    made = _Handler(sys.stdout)
+    made.setFormatter(formatter(readable=readable))
+    made.addFilter(RedactArguments())
+    return made
+
+
 def configure(level: str, *, readable: bool = False) -> None:
     """Send every logger of the process through the one formatter to standard output."""
-    handler = _Handler(sys.stdout)
-    handler.setFormatter(formatter(readable=readable))
-    handler.addFilter(RedactArguments())
     root = logging.getLogger()
     root.handlers[:] = [kept for kept in root.handlers if not isinstance(kept, _Handler)]
-    root.addHandler(handler)
+    root.addHandler(handler(readable=readable))
     for name in ("alembic", "sqlalchemy", "werkzeug"):
         logging.getLogger(name).handlers.clear()  # Flask-Alembic gives two of them a handler that formats by itself
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -1,8 +1,8 @@
 """JSON means one thing: no duplicate names, no NaN, no huge numbers, no deep nesting, UTF-8 only.
 
 Two parsers that read one text differently let a request pass the check as a user and arrive as an administrator; a
-hundred thousand brackets end in a crash instead of an answer. What is deep or long is refused before anything is
-parsed.
+hundred thousand brackets end in a crash instead of an answer. What is deep, long or of too many parts is refused
+before anything is parsed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from flask import Flask, Request
 from .errors import refuse
 
 DEEPEST: Final = 32  # levels
+# Of all brackets of a document, so half as many objects and arrays. Half a million of them fit into 1 MiB, and each
+# costs what a hundred letters cost: counting levels, parsing and checking would take a second of the processor.
+MOST_BRACKETS: Final = 20_000
 MOST_DIGITS: Final = 32
 LARGEST: Final = (
     2**53
@@ -55,9 +58,11 @@ def loads(data: bytes, *, top: type[dict[str, Any]] | type[list[Any]] = dict, mo
 
 
 def _check_shape(data: bytes) -> None:
-    """Depth and digits, counted in the bytes: the parser proper never sees what would exhaust it."""
+    """Brackets, depth and digits, counted in the bytes: the parser proper never sees what would exhaust it."""
     bare = _STRING.sub(b"", data)
     levels = bare.translate(_LEVELS, delete=_NO_LEVELS)
+    if len(levels) > MOST_BRACKETS:
+        raise InvalidJSON(f"more than {MOST_BRACKETS} brackets")
     for _ in range(DEEPEST):
         levels = levels.replace(b"[]", b"")  # the innermost level goes
     if levels:

@@ -27,6 +27,7 @@ from .state import state, state_of
 
 LONGEST_WAIT: Final = timedelta(hours=24)
 FORGET: Final = timedelta(hours=24)  # without failures for this long, the wait begins at its shortest again
+KEPT: Final = timedelta(hours=48)  # after its end; twice FORGET, so that no counter that still means something goes
 TRIES: Final = 5  # of the compare-and-set, before the request is asked to come back in a second
 _c = ThrottleCounter.__table__.c
 _COUNTER: Final = select(_c.failures, _c.rounds, _c.window_at, _c.blocked_until, _c.version).where(
@@ -115,6 +116,17 @@ def give_back(booking: Booking) -> None:
                 version=_c.version + 1,
             )
         )
+
+
+def purge() -> int:
+    """Delete the counters whose last attempt and wait are over for two days; how many there were.
+
+    Anybody makes one by typing an address, and a right password alone removes one.
+    """
+    over = now() - KEPT
+    waits_no_more = _c.blocked_until.is_(None) | (_c.blocked_until < over)
+    with transaction() as connection:
+        return connection.execute(delete(ThrottleCounter).where(_c.window_at < over, waits_no_more)).rowcount
 
 
 def install(app: Flask) -> None:

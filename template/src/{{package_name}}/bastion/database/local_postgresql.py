@@ -12,9 +12,11 @@ import os
 import pwd
 import shutil
 import socket
+import stat
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -49,14 +51,21 @@ def start(folder: Path, name: str, password: str) -> int:
 
 
 def _home(folder: Path) -> Path:
-    """PostgreSQL refuses to run as root; there it runs as nobody, who can't reach into root's folders."""
+    """PostgreSQL refuses to run as root; there it runs as nobody, who can't reach into root's folders.
+
+    Everybody can guess that name: a link, or a folder of somebody else, would be given to nobody, and is refused.
+    """
     if os.geteuid() != 0:
         home = folder / "postgresql"
     else:
         home = Path(tempfile.gettempdir()) / f"postgresql-{hashlib.sha256(bytes(folder)).hexdigest()[:16]}"
-    home.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        home.mkdir(mode=0o700)
     if os.geteuid() == 0:
-        os.chown(home, _nobody().pw_uid, _nobody().pw_gid)
+        found = home.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, _nobody().pw_uid):
+            raise RuntimeError(f"{home} is a link or somebody else's. Find out who made it, then remove it.")
+        os.chown(home, _nobody().pw_uid, _nobody().pw_gid, follow_symlinks=False)
     return home
 
 
@@ -95,7 +104,7 @@ def binary(name: str, home: Path) -> Path:
 
 def _initialise(home: Path, data: Path, name: str, password: str) -> None:
     secret = home / "password"
-    descriptor = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
         out.write(password)
     if os.geteuid() == 0:

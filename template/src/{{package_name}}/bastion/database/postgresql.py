@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Engine, make_url
+from psycopg.pq import TransactionStatus
+from sqlalchemy import URL, Connection, Engine, make_url, text
 from sqlalchemy.exc import ArgumentError
 
 from ..secrets import Secrets
@@ -19,6 +20,9 @@ SECRETS: Final[tuple[str, ...]] = ("DATABASE_PASSWORD",)
 CONNECT_SECONDS: Final = 5  # a database that is away is answered with 503, not waited for
 STATEMENT_MILLISECONDS: Final = 5_000
 IDLE_IN_TRANSACTION_MILLISECONDS: Final = 10_000
+# After the `?` of the address. libpq knows others there: a password, a file of passwords, another user.
+QUERY: Final = ("application_name", "host", "port", "sslcert", "sslkey", "sslmode", "sslrootcert")
+_WROTE: Final = text("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
 
 
 def check(settings: BastionSettings) -> Iterator[str]:
@@ -30,6 +34,11 @@ def check(settings: BastionSettings) -> Iterator[str]:
         yield "DATABASE_URL lacks the user, host or database: postgresql://user@host:5432/name."
     elif url.password is not None:
         yield "DATABASE_URL holds a password. Take it out, and set it as the secret DATABASE_PASSWORD."
+    elif others := sorted({*url.query} - {*QUERY}):
+        yield (
+            f"DATABASE_URL has {', '.join(others)} after the `?`, where it may have {', '.join(QUERY)}. Take it out; a "
+            "password is the secret DATABASE_PASSWORD."
+        )
 
 
 def _parsed(settings: BastionSettings) -> URL | None:
@@ -62,6 +71,14 @@ def options(settings: BastionSettings) -> dict[str, Any]:
 
 def prepare(_engine: Engine) -> None:
     """Nothing to set for each connection: the options above travel with the connection request."""
+
+
+def has_written(connection: Connection) -> bool:
+    """Whether the open transaction has written and can still be committed."""
+    driver: Any = connection.connection.driver_connection
+    if driver.info.transaction_status != TransactionStatus.INTRANS:
+        return False
+    return bool(connection.scalar(_WROTE))
 
 
 def development_url(folder: Path, package: str, password: Path) -> str:

@@ -1,15 +1,18 @@
 """SQLite: a file beside the service, no server. One machine, one worker process.
 
-Two processes that write one file wait for each other, and what counts attempts must be counted once.
+Two processes that write one file wait for each other, and what counts attempts must be counted once. Whoever can read
+the file has every account: it is its owner's alone.
 """
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from ..secrets import Secrets
@@ -28,6 +31,8 @@ def check(settings: BastionSettings) -> Iterator[str]:
         yield "DATABASE_URL must name a SQLite file by its absolute path (four slashes) and nothing else."
     elif not Path(url.database).parent.is_dir():
         yield "DATABASE_URL: the folder of the SQLite file does not exist. Make it, writable for the service alone."
+    elif Path(url.database).is_file() and stat.S_IMODE(Path(url.database).stat().st_mode) & 0o077:
+        yield "DATABASE_URL: others than its owner may use the SQLite file. Run `chmod 600` on it, its -wal and -shm."
     if settings.workers > 1:
         yield "WEB_CONCURRENCY is over 1: SQLite serves one worker process. Set it to 1, or move to PostgreSQL."
 
@@ -40,8 +45,11 @@ def _parsed(settings: BastionSettings) -> URL | None:
 
 
 def address(settings: BastionSettings, _secrets: Secrets) -> URL:
-    """The address to connect to; call it after check()."""
-    return make_url(settings.database_url)
+    """The address to connect to, of a file that is made here, for its owner alone; call it after check()."""
+    url = make_url(settings.database_url)
+    with suppress(OSError):  # a folder that can't be written: connecting says so
+        Path(str(url.database)).touch(mode=0o600)  # SQLite gives its journals the mode of the file
+    return url
 
 
 def options(settings: BastionSettings) -> dict[str, Any]:
@@ -63,6 +71,11 @@ def prepare(engine: Engine) -> None:
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.close()
+
+
+def has_written(connection: Connection) -> bool:
+    """Whether the open transaction has written: only then does the driver begin one, and hold the lock."""
+    return bool(getattr(connection.connection.driver_connection, "in_transaction", False))
 
 
 def development_url(folder: Path, _package: str, _password: Path) -> str:

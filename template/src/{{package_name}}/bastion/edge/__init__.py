@@ -206,6 +206,7 @@ def install(app: Flask, *, ready: Callable[[], bool], larger_bodies: Mapping[str
         ready=ready,
         proxy_hops=settings.proxy_hops or 0,
         trusted_proxies=tuple(settings.trusted_proxies),
+        trust_unix_socket=settings.bind.startswith("unix:"),  # file permissions say who may connect
         ceiling_per_minute=state.limits.requests_per_minute_and_address,
         max_body_bytes=state.limits.body_bytes,
         larger_bodies=larger_bodies,

@@ -45,11 +45,13 @@ def with_password(
     except Busy:
         throttle.give_back(booking)
         refuse(503, "password-hash-concurrency", retry_after=BUSY_SECONDS)
-    if row is None or not matched or not row.active:
-        reason = "unknown" if row is None else "disabled" if not row.active else "password"
+    opened: Opened | None = None
+    if row is not None and matched and row.active:
+        opened = open_session(row.id, lifetime=lifetime, address=address, agent=agent, replaces=replaces)
+    if opened is None:  # or the account was disabled while the hash was computed
+        reason = "unknown" if row is None else "disabled" if matched or not row.active else "password"
         audit.record("login.failure", user_id=row.id if row is not None else None, reason=reason)
         refuse(401, "login-uniform-failure")
-    opened = open_session(row.id, lifetime=lifetime, address=address, agent=agent, replaces=replaces)
     throttle.clear(booking)
-    audit.record("login.success", user_id=row.id, session_id=opened.id)
+    audit.record("login.success", user_id=opened.user_id, session_id=opened.id)
     return opened

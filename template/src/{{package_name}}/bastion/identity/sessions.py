@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, literal, select, update
 
 from ..clock import now
 from ..database import connect, transaction
@@ -65,8 +65,11 @@ def open_session(
     method: str = "password",
     replaces: UUID | None = None,
     connection: Connection | None = None,
-) -> Opened:
-    """Begin a session that ends after `lifetime` at the latest; the one it replaces ends in the same transaction."""
+) -> Opened | None:
+    """Begin a session that ends after `lifetime` at the latest; the one it replaces ends in the same transaction.
+
+    None, and nothing is changed, when the account is not active at this very moment.
+    """
     if connection is None:
         with transaction() as own:
             return open_session(
@@ -79,23 +82,33 @@ def open_session(
                 connection=own,
             )
     moment, token, session_id = now(), secrets.token_urlsafe(TOKEN_BYTES), uuid4()
+    begun = _beginning(
+        id=session_id,
+        token_hash=digest(token),
+        user_id=user_id,
+        created_at=moment,
+        seen_at=moment,
+        verified_at=moment,
+        expires_at=moment + lifetime,
+        methods=method,
+        address=address[:45],
+        agent=agent[:200],
+    )
+    if connection.execute(begun).rowcount != 1:
+        return None
     if replaces is not None:
         connection.execute(_ending(moment, _s.id == replaces))
-    connection.execute(
-        insert(AuthSession).values(
-            id=session_id,
-            token_hash=digest(token),
-            user_id=user_id,
-            created_at=moment,
-            seen_at=moment,
-            verified_at=moment,
-            expires_at=moment + lifetime,
-            methods=method,
-            address=address[:45],
-            agent=agent[:200],
-        )
-    )
     return Opened(session_id, token, user_id)
+
+
+def _beginning(**values: object) -> Any:
+    """Insert the row if its account is active, and keep it so until the commit.
+
+    The lock makes whoever disables the account wait, and then find this session to end.
+    """
+    row = select(*(literal(value, _s[name].type) for name, value in values.items()))
+    active = row.where(_u.id == values["user_id"], _u.active).with_for_update(read=True)
+    return insert(AuthSession).from_select([*values], active).execution_options(preserve_rowcount=True)
 
 
 def find_by_token(token: str) -> Principal | None:

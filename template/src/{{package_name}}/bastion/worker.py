@@ -1,0 +1,138 @@
+"""A client that is slow to send holds no thread while it does, and none for longer than ten seconds.
+
+Gunicorn's `timeout` watches over the worker, not over a client: as many half-sent requests as there are threads would
+stop the service for everybody (Slowloris). What the server itself logs is JSON without secrets, like all the rest.
+Source: ASVS 15.2.2, 16.2.4; CWE-400; RFC 9110, 15.5.9.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import suppress
+from functools import partial
+from selectors import EVENT_READ
+from time import monotonic
+from typing import Any, Final
+
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+from gunicorn.http.unreader import SocketUnreader  # type: ignore[import-untyped]
+from gunicorn.util import close_graceful  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
+
+from . import log
+
+READ_SECONDS: Final = 10.0  # for head and body of one request: 1 MiB at 1 Mbit/s; Kubernetes and proxies probe as often
+GATHERED_BYTES: Final = 65_536  # collected before a thread is used: every sane head and form; 1000 of them are 64 MiB
+LINGER_SECONDS: Final = 1.0  # for the last answer to arrive, when the client had more to send
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]{0,9}(\d{1,9})[ \t]{0,9}\r\n", re.IGNORECASE)
+
+
+class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
+    """Reads until the deadline; then the request ends, as if its client had gone."""
+
+    deadline = 0.0
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        left = self.deadline - monotonic()
+        if left <= 0:
+            return b""
+        self.sock.settimeout(left)
+        try:
+            piece: bytes = super().chunk(size_hint)
+        except TimeoutError:
+            return b""
+        finally:
+            self.sock.setblocking(True)
+        return piece
+
+
+def _is_gathered(received: bytes) -> bool:
+    """Whether a thread would have something to do: the head, and a short body, are complete.
+
+    This reads no request, gunicorn does: a wrong answer costs time and nothing else.
+    """
+    head, end, body = received.partition(b"\r\n\r\n")
+    if not end or len(received) >= GATHERED_BYTES:
+        return bool(end)
+    length = _LENGTH.search(head + b"\r\n")
+    # Who expects a 100 (RFC 9110, 10.1.1) sends no body before gunicorn has read the head.
+    return length is None or len(body) >= int(length[1]) or b"\r\nexpect:" in head.lower()
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """Gunicorn's threads, to which a request comes once it is there. The worker's main loop waits for all of them."""
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Wait for a request of this connection: a new one, or one that was kept alive."""
+        if not conn.initialized:
+            conn.init()
+            conn.parser.unreader = _Unreader(conn.sock)
+        conn.sock.setblocking(False)
+        conn.timeout = conn.parser.unreader.deadline = monotonic() + READ_SECONDS
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
+        # Read at once: what was sent together with the request before is in no socket any more.
+        self.on_pending_socket_readable(conn, conn.sock)
+
+    def on_pending_socket_readable(self, conn: TConn, client: Any) -> None:
+        """Take what has come, without waiting, and give the connection to a thread when that is a request."""
+        unreader = conn.parser.unreader
+        received, gone = unreader.take_buffered(), False
+        try:
+            piece = client.recv(GATHERED_BYTES)
+            received, gone = received + piece, not piece
+        except BlockingIOError:
+            pass
+        except OSError:
+            gone = True
+        unreader.unread(received)
+        too_long = len(received) >= GATHERED_BYTES and b"\r\n\r\n" not in received
+        if not (gone or too_long or _is_gathered(received)):
+            return  # until murder_pending() closes it
+        if gone or too_long:
+            unreader.deadline = 0.0  # no thread waits for the rest: gunicorn refuses what it has
+        self.poller.unregister(client)
+        self.pending_conns.remove(conn)
+        super().enqueue_req(conn)
+
+    def handle_quit(self, sig: int, frame: object) -> None:
+        """Stop at once. Gunicorn would take the pool's lock, and wait for ever if a request just got a thread."""
+        super(ThreadWorker, self).handle_quit(sig, frame)
+
+    def handle(self, conn: TConn) -> object:
+        """Answer one request in a thread, and say whether the connection is kept."""
+        kept: object = super().handle(conn)
+        if not kept:
+            # Gunicorn waits for the client to close in the main loop: one that never does would stop everybody.
+            with suppress(OSError):
+                conn.sock.setblocking(True)
+                close_graceful(conn.sock, timeout=LINGER_SECONDS)
+            conn.close = _nothing_left
+        return kept
+
+
+def _nothing_left(graceful: bool = False) -> None:
+    """In place of the closing that was done."""
+
+
+class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """The server's own entries in the service's log; nothing that a client sent is in them."""
+
+    def setup(self, cfg: Any) -> None:
+        """Gunicorn's set-up, with our handler in the place of its own."""
+        super().setup(cfg)
+        self.error_log.handlers[:] = [log.handler()]
+
+    def warning(self, msg: str, *args: object, **kwargs: Any) -> None:
+        """A refused request by the kind of its fault: gunicorn would quote the line, which may hold a credential."""
+        if msg.startswith("Invalid request from ip="):
+            kind = sys.exc_info()[0]
+            msg, args = "%s: %s", (msg.partition(": ")[0], kind.__name__ if kind else "unknown")
+        super().warning(msg, *args, **kwargs)
+
+    def exception(self, msg: str, *args: object, **kwargs: Any) -> None:
+        """A failed request without its address, which may hold one as well."""
+        if msg.startswith("Error handling request "):
+            msg, args = "Error handling request", ()
+        super().exception(msg, *args, **kwargs)
