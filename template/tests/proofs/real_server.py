@@ -29,6 +29,7 @@ import {package}.bastion as bastion
 there, wanted = pathlib.Path(bastion.__file__).resolve(), pathlib.Path({source!r}).resolve()
 if not there.is_relative_to(wanted):
     sys.exit(f"bastion was imported from {{there}}, not from {{wanted}}")
+{first}
 from gunicorn.app.wsgiapp import run
 sys.argv = ["gunicorn", "-c", "python:{package}.bastion.gunicorn", "--bind", "fd://{number}"]
 sys.argv.append("{package}.app:create_app()")
@@ -62,8 +63,10 @@ class RealServer:
         self.file.close()
 
 
-def start_real_server(root: Path, variables: Mapping[str, str]) -> RealServer:
+def start_real_server(root: Path, variables: Mapping[str, str], first: str = "") -> RealServer:
     """Start it on a loopback port of the system's choice and wait for its first answer.
+
+    `first` runs in the server's process before gunicorn does, for what can only be set there.
 
     Raises Inconclusive when it ends, or answers nothing within 20 s.
     """
@@ -72,7 +75,7 @@ def start_real_server(root: Path, variables: Mapping[str, str]) -> RealServer:
     listener.set_inheritable(True)
     port, number = listener.getsockname()[1], listener.fileno()
     file = tempfile.NamedTemporaryFile(prefix="proof-server-")  # noqa: SIM115  closed in stop()
-    program = _PROGRAM.format(package=PACKAGE, source=str(source), number=number)
+    program = _PROGRAM.format(package=PACKAGE, source=str(source), number=number, first=first)
     kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
     environ = {name: os.environ[name] for name in kept if name in os.environ}
     environ |= {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}

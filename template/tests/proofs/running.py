@@ -336,15 +336,16 @@ class Service:
 
     # --- the real server ------------------------------------------------------------------------------------
 
-    def real_server(self, **changes: str | None) -> RealServer:
+    def real_server(self, *, first: str = "", **changes: str | None) -> RealServer:
         """Start gunicorn on a free loopback port, with the given settings changed, and wait until it answers.
 
         It stands behind one trusted proxy, which is the proof: say so in each request with X-Forwarded-For and
-        X-Forwarded-Proto: https. What was added with adds_route() is not in it.
+        X-Forwarded-Proto: https. What was added with adds_route() is not in it. `first` is code that its process runs
+        before gunicorn.
         """
         changed = self.environment.copy()
         changed.change({"BASTION_PROXY_HOPS": "1", "BASTION_TRUSTED_PROXIES": "127.0.0.1/32", **changes})
-        server = start_real_server(place.root, changed.variables())
+        server = start_real_server(place.root, changed.variables(), first)
         self._servers.append(server)
         return server
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from werkzeug.test import create_environ
 
 from .logins import PATH
-from .service import AUTH
+from .service import AUTH, PACKAGE
 from .wire import HOST, ORIGIN
 
 if TYPE_CHECKING:
@@ -52,8 +52,18 @@ def answered(client: socket.socket, seconds: float, end: bytes = b"") -> bytes:
     return received
 
 
-def test_clients_that_are_slow_to_send_hold_no_thread(service: Service) -> None:
+def test_no_client_however_slow_or_odd_stops_the_others(service: Service) -> None:
+    """One server for all of them, in turn: starting one takes longer than any of these."""
     server = service.real_server()
+    slow_to_send_holds_no_thread(service, server)
+    never_closing_does_not_hold_the_main_loop(service, server)
+    taking_ones_time_is_answered(service, server)
+    several_requests_on_one_connection_are_answered(service, server)
+    too_long_or_cut_off_gets_no_patience(service, server)
+    the_servers_own_log_is_json_and_quotes_no_request(service, server)
+
+
+def slow_to_send_holds_no_thread(service: Service, server: RealServer) -> None:
     with ExitStack() as stack:
         slow = (b"GET /hea", b"", PROBE[:-2], HEAD + TYPE + b"Content-Length: 1000\r\n\r\n{")
         opened(server, stack, *slow)
@@ -61,28 +71,27 @@ def test_clients_that_are_slow_to_send_hold_no_thread(service: Service) -> None:
 
 
 def test_a_client_that_gets_a_thread_and_sends_no_more_loses_it(service: Service) -> None:
-    server = service.real_server()
+    # A second instead of ten: the limit is the same line of code.
+    server = service.real_server(first=f"from {PACKAGE}.bastion import worker; worker.READ_SECONDS = 1.0")
     chunked = HEAD + TYPE + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc"
     long = HEAD + TYPE + b"Content-Length: 900000\r\n\r\n" + b"x" * 70_000
     expecting = HEAD + TYPE + b"Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n"
     with ExitStack() as stack:
         opened(server, stack, chunked, long, expecting)
-        # Ten seconds, and the queue of eight threads.
-        assert service.raw(server, PROBE, seconds=14).startswith(b"HTTP/1.1 200 ")
+        # A second, and the queue of eight threads.
+        assert service.raw(server, PROBE, seconds=5).startswith(b"HTTP/1.1 200 ")
     assert "Traceback" not in server.output
     assert "Socket error" not in server.output
 
 
-def test_a_client_that_never_closes_does_not_hold_the_main_loop(service: Service) -> None:
-    server = service.real_server()
+def never_closing_does_not_hold_the_main_loop(service: Service, server: RealServer) -> None:
     with ExitStack() as stack:
         for client in opened(server, stack, PROBE):
             assert answered(client, 4).startswith(b"HTTP/1.1 200 ")
         assert service.raw(server, PROBE, seconds=4).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_client_that_takes_its_time_is_answered(service: Service) -> None:
-    server = service.real_server()
+def taking_ones_time_is_answered(service: Service, server: RealServer) -> None:
     body = b'{"identifier": "ada@probe.example", "password": "wrong but long enough"}'
     request = HEAD + TYPE + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     at_once = service.raw(server, request)
@@ -96,8 +105,7 @@ def test_a_client_that_takes_its_time_is_answered(service: Service) -> None:
         assert answered(client, 5)[9:12] == at_once[9:12]
 
 
-def test_a_connection_serves_several_requests_also_sent_together(service: Service) -> None:
-    server = service.real_server()
+def several_requests_on_one_connection_are_answered(service: Service, server: RealServer) -> None:
     kept = PROBE.replace(b"Connection: close\r\n", b"")
     assert service.raw(server, kept + kept + PROBE).count(b"HTTP/1.1 200 ") == 3
     with connect(server) as client:
@@ -106,8 +114,7 @@ def test_a_connection_serves_several_requests_also_sent_together(service: Servic
             assert answered(client, 5, b"\r\n\r\nok").startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_head_that_is_too_long_or_cut_off_gets_no_patience(service: Service) -> None:
-    server = service.real_server()
+def too_long_or_cut_off_gets_no_patience(service: Service, server: RealServer) -> None:
     long = PROBE[:-2] + b"X-Long: " + b"x" * 200_000
     many = PROBE[:-2] + b"".join(b"X-%d: x\r\n" % number for number in range(101)) + b"\r\n"
     assert b" 200 " not in service.raw(server, long, seconds=4)[:16]
@@ -119,8 +126,7 @@ def test_a_head_that_is_too_long_or_cut_off_gets_no_patience(service: Service) -
     assert service.raw(server, PROBE).startswith(b"HTTP/1.1 200 ")
 
 
-def test_the_servers_own_log_is_json_and_quotes_no_request(service: Service) -> None:
-    server = service.real_server()
+def the_servers_own_log_is_json_and_quotes_no_request(service: Service, server: RealServer) -> None:
     broken = (
         f"GET / HTTP/1.1\r\nHost: {HOST}\r\nAuthorization Bearer {KEY}\r\n\r\n",
         f"GET  /?token={KEY} x y HTTP/1.1\r\n\r\n",
