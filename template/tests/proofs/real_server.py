@@ -52,14 +52,10 @@ class RealServer:
         return Path(self.file.name).read_text("utf-8", "replace")
 
     def stop(self) -> None:
-        """End the server and its workers, by process id."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGQUIT)  # at once: nobody is waiting for an answer
-            try:
-                self.process.wait(timeout=3)
-            except subprocess.TimeoutExpired:
-                self.process.kill()  # its workers see that and end themselves
-                self.process.wait(timeout=5)
+        """End the server and its workers, which are a process group of their own."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # at once: nobody is waiting for an answer
+        self.process.wait(timeout=5)
         self.file.close()
 
 
@@ -82,7 +78,7 @@ def start_real_server(root: Path, variables: Mapping[str, str], first: str = "")
     process = subprocess.Popen(  # noqa: S603  our own program
         [sys.executable, "-c", program],
         env={**environ, **variables},
-        cwd=root, stdin=subprocess.DEVNULL, stdout=file, stderr=file, pass_fds=(number,),
+        cwd=root, stdin=subprocess.DEVNULL, stdout=file, stderr=file, pass_fds=(number,), start_new_session=True,
     )  # fmt: skip
     listener.close()
     server = RealServer(port, process, file)
