@@ -71,7 +71,8 @@ def _run(arguments: list[str]) -> None:
     try:
         group.main(arguments, prog_name=NAME)
     except ConfigError as error:
-        click.echo(f"{error}\nFor development, put `dev` in front: {NAME} dev {' '.join(arguments[:2])}", err=True)
+        wanted = " ".join(part for part in arguments[:2] if part != "serve")
+        click.echo(f"{error}\nFor development: {NAME} dev {wanted}", err=True)
         sys.exit(1)
     except RuntimeError as error:
         click.echo(str(error), err=True)
