@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from .service import AUTH
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from .running import Service, User
     from .wire import BaseClient, Response
 
@@ -25,6 +27,21 @@ _OWN = re.compile(r"(?<=nonce-)[\w+/=-]+|(?<=nonce=\")[^\"]+|(?<=name=\"csrf_tok
 def attempt(client: BaseClient, identifier: str, password: str) -> Response:
     """Send these to the login as they are; the rest of the request is honest."""
     return client.post(PATH, {"identifier": identifier, "password": password})
+
+
+def fails_afterwards(service: Service) -> list[str]:
+    """Add a function of the team's that runs after each view, and raises while the list holds a reason."""
+    failing: list[str] = []
+
+    def add(app: Flask) -> None:
+        @app.after_request
+        def fail(response: Any) -> Any:
+            if failing:
+                raise RuntimeError(failing[0])
+            return response
+
+    service.adds(add)
+    return failing
 
 
 def cheap_hash(password: str) -> str:

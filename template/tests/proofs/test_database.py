@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from . import place
 from .harness import edit, harm, insert, protects, refused, works
-from .logins import SIGNED_IN, WRONG, HashSpy, attempt, cheap_user, sessions_of
+from .logins import SIGNED_IN, WRONG, HashSpy, attempt, cheap_user, fails_afterwards, sessions_of
 from .probe_model import model
 from .service import DATABASE, PACKAGE
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
-    from flask import Flask
 
     from .running import Service
 
@@ -257,16 +256,7 @@ def test_the_refusal_of_a_password_does_not_roll_back_that_it_was_counted(servic
 
 @protects("refusal-writes-survive", counter=JOINED)
 def test_an_exception_after_the_refusal_does_not_roll_back_that_it_was_counted(service: Service) -> None:
-    failing: list[str] = []
-
-    def add(app: Flask) -> None:
-        @app.after_request
-        def fail(response: Any) -> Any:
-            if failing:
-                raise RuntimeError(failing[0])
-            return response
-
-    service.adds(add)
+    failing = fails_afterwards(service)
     victim, most = cheap_user(service), service.limits.login_failures
     works(attempt(service.client(), victim.email, victim.password).status == SIGNED_IN, "the right password signs in")
     visitors = [service.client() for _ in range(most)]

@@ -137,7 +137,7 @@ def _decide(app: Flask, settings_class: type[TeamSettings]) -> tuple[State, obje
     if not isinstance(settings, BastionSettings) or not isinstance(backend, chosen.backend.Settings):
         raise ConfigError(reasons)
     opened = chosen.backend.open_secrets(backend)
-    required = ("SECRET_KEY", "THROTTLE_KEY", *chosen.dialect.SECRETS, *chosen.style.SECRETS)
+    required = (*secrets.OF_EVERY_SERVICE, *chosen.dialect.SECRETS, *chosen.style.SECRETS)
     reasons += [
         reason
         for reason in (

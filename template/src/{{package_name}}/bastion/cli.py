@@ -24,9 +24,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from . import access, audit, chosen, development, throttle
 from .database import BRANCH, TEAM_BRANCH, alembic, connect
-from .guards import ConfigError
+from .guards import FALLBACKS, ConfigError
 from .identity import sessions, users
 from .identity.models import AuditEvent
+from .secrets import OF_EVERY_SERVICE
 from .state import state
 
 PACKAGE: Final = __name__.rpartition(".bastion")[0]
@@ -243,13 +244,7 @@ def secrets_group() -> None:
 def list_secrets() -> None:
     """The names of the secrets that this service reads, and whether each is there; never a value."""
     opened = state().secrets
-    for name in (
-        "SECRET_KEY",
-        "BASTION_SECRET_KEY_FALLBACKS",
-        "THROTTLE_KEY",
-        *chosen.dialect.SECRETS,
-        *chosen.style.SECRETS,
-    ):
+    for name in (*OF_EVERY_SERVICE, FALLBACKS, *chosen.dialect.SECRETS, *chosen.style.SECRETS):
         click.echo(f"{name}: {'present' if opened.find(name) else 'absent'} ({opened.where})")
 
 

@@ -21,6 +21,7 @@ from . import chosen
 from .clock import now
 from .database import alembic
 from .exceptions import ended
+from .secrets import OF_EVERY_SERVICE
 from .state import state_of
 
 FOLDER: Final = Path("instance")
@@ -40,8 +41,7 @@ def prepare(package: str) -> None:
     keys.mkdir(mode=0o700, exist_ok=True)
     os.environ.setdefault("BASTION_PUBLIC_ORIGIN", f"http://{HOST}:8000")
     os.environ.setdefault("BASTION_PROXY_HOPS", "0")
-    names = {"SECRET_KEY": new_key, "THROTTLE_KEY": new_key, **dict.fromkeys(chosen.dialect.SECRETS, new_key)}
-    names.update(getattr(chosen.style, "DEVELOPMENT_SECRETS", {}))
+    names = dict.fromkeys((*OF_EVERY_SERVICE, *chosen.dialect.SECRETS), new_key) | chosen.style.DEVELOPMENT_SECRETS
     for name, make in names.items():
         file = keys / name
         if not file.exists():

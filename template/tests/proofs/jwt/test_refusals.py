@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..harness import edit, harm, protects, refused, works
+from ..logins import fails_afterwards
 
 if TYPE_CHECKING:
-    from flask import Flask
-
     from ..running import Service, User
     from ..service import Client
     from ..wire import Response
@@ -50,16 +49,7 @@ def test_the_refusal_of_a_used_refresh_token_does_not_roll_back_the_end_of_its_l
 
 @protects(ROW, family=UNCOMMITTED)
 def test_an_exception_after_the_refusal_does_not_roll_back_the_end_of_the_login(service: Service) -> None:
-    failing: list[str] = []
-
-    def add(app: Flask) -> None:
-        @app.after_request
-        def fail(response: Any) -> Any:
-            if failing:
-                raise RuntimeError(failing[0])
-            return response
-
-    service.adds(add)
+    failing = fails_afterwards(service)
     user = service.user()
     client = service.client(user).login()
     answer = exchange(client, client.refresh_token)

@@ -22,9 +22,8 @@ from .models import AuthSession, User
 from .principal import Principal
 
 TOKEN_BYTES: Final = 32  # 256 bits from the operating system
-TOUCH: Final = timedelta(
-    seconds=60
-)  # last use is written when it is older: a write a request costs three times as much
+# Last use is written when it is older than this: a write a request costs three times as much as the request.
+TOUCH: Final = timedelta(seconds=60)
 
 _s, _u = AuthSession.__table__.c, User.__table__.c
 _LIVE: Final = (

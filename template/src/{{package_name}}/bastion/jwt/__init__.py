@@ -5,7 +5,7 @@ The surface that the rest of bastion/ knows of this style; the other style has t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, cast
 
 from flask import Flask, Response
@@ -16,14 +16,13 @@ from ..state import state_of
 from . import api, endpoints, keys, openapi
 from .bearer import authenticate, not_fresh, unauthenticated
 from .commands import COMMANDS
-from .problem import error_body, error_body_of
+from .problem import error_body_of
 from .settings import Settings, settings
 
 __all__ = [
     "COMMANDS",
     "Settings",
     "authenticate",
-    "error_body",
     "error_body_of",
     "not_fresh",
     "settings",
@@ -33,7 +32,7 @@ __all__ = [
 PAGE_POLICY: Final = False
 """This style has no HTML, and sets no cookie."""
 SECRETS: Final = (keys.SECRET,)
-DEVELOPMENT_SECRETS: Final[Mapping[str, Callable[[], str]]] = {keys.SECRET: keys.new_ring}
+DEVELOPMENT_SECRETS: Final[dict[str, Callable[[], str]]] = {keys.SECRET: keys.new_ring}
 """How `dev` makes what is missing."""
 LOCKED: Final[dict[str, object]] = {"TRAP_HTTP_EXCEPTIONS": False, "TRAP_BAD_REQUEST_ERRORS": None}
 """Configuration that carries a protection; the seal refuses a start in which the team's function changed it."""
@@ -66,7 +65,3 @@ def install(app: Flask) -> None:
         if response.status_code == 401 and "WWW-Authenticate" not in response.headers:
             response.headers["WWW-Authenticate"] = "Bearer"
         return response
-
-
-def csrf() -> None:
-    """Nothing to do: no browser attaches a token by itself, and no form can send JSON."""

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 MASK: Final = "**********"
+OF_EVERY_SERVICE: Final = ("SECRET_KEY", "THROTTLE_KEY")
+"""Required whatever was chosen; the chosen database and style name theirs in SECRETS."""
 Read = Callable[[str], "str | None"]
 
 

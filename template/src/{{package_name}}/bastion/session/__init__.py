@@ -5,6 +5,7 @@ The surface that the rest of bastion/ knows of this style; the other style has t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import click
@@ -22,6 +23,7 @@ __all__ = ["authenticate", "error_body_of", "not_fresh", "unauthenticated"]
 PAGE_POLICY: Final = True
 """This style answers with HTML pages."""
 SECRETS: Final[tuple[str, ...]] = ()
+DEVELOPMENT_SECRETS: Final[dict[str, Callable[[], str]]] = {}
 COMMANDS: Final[tuple[click.Command, ...]] = ()
 LOCKED: Final[dict[str, object]] = {**cookie.LOCKED, **csrf.LOCKED, **login_manager.LOCKED}
 """Configuration that carries a protection; the seal refuses a start in which the team's function changed it."""

@@ -14,13 +14,13 @@ from werkzeug.datastructures import MultiDict
 from wtforms import EmailField, Field, Form, PasswordField, SelectField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, StopValidation, ValidationError
 
+from ..database.queries import LARGEST_NUMBER
 from ..errors import refuse
 from ..identity.passwords import LONGEST
 from ..identity.users import LONGEST_IDENTIFIER
 from ..plain_text import is_plain
 from . import csrf
 
-LARGEST_NUMBER: Final = 2**31 - 1
 MOST_DIGITS: Final = 10  # of LARGEST_NUMBER; looked at before the pattern
 _NUMBER: Final = re.compile(r"\A[0-9]+\Z")
 
