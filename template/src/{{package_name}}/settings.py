@@ -15,7 +15,7 @@ class Settings(TeamSettings):
     """Who may do what: a role is a set of permissions, and `users permit EMAIL ROLE` gives it to somebody."""
 
     roles: ClassVar[Mapping[str, frozenset[str]]] = {
-        "admin": frozenset({"users.read"}),
+        "admin": frozenset({"users.read", "users.manage"}),
     }
     start_page: ClassVar[str] = "notes.index"
     nav_links: ClassVar[tuple[tuple[str, str], ...]] = (("notes.index", "Notes"),)

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from flask import Flask
+from flask import Flask, Response, send_from_directory
 from pydantic_settings import BaseSettings
+from werkzeug.datastructures import ImmutableDict
 
 from . import (
     access,
@@ -28,6 +29,7 @@ from . import (
     errors,
     exceptions,
     guards,
+    inputs,
     log,
     paths,
     secrets,
@@ -39,13 +41,17 @@ from .access import login_required, public, requires
 from .authentication import current_user
 from .database.queries import owned, owned_or_404
 from .guards import ConfigError
+from .identity.account import before_deletion
 from .identity.passwords import Passwords
+from .inputs import takes_lists
+from .mail import letters, transport
 from .settings import BastionSettings, TeamSettings
 from .state import EXTENSION, State
 
 __all__ = [
     "ConfigError",
     "audit",
+    "before_deletion",
     "current_user",
     "login_required",
     "owned",
@@ -54,9 +60,11 @@ __all__ = [
     "requires",
     "secrets",
     "service",
+    "takes_lists",
 ]
 
 Extend = Callable[[Flask], None]
+STATIC_SECONDS: Final = 3600  # how long a browser may keep a file of the static folder without asking
 
 
 class Factory:
@@ -78,9 +86,18 @@ def service(settings_class: type[TeamSettings]) -> Callable[[Extend], Factory]:
     return lambda extend: Factory(extend, settings_class)
 
 
+class _App(Flask):
+    # A view answers the methods that it names. Here and not in app.config: Flask's static route is made before that.
+    default_config = ImmutableDict({**Flask.default_config, "PROVIDE_AUTOMATIC_OPTIONS": False})
+
+    def send_static_file(self, filename: str) -> Response:
+        """A file of the team's static folder, which is everybody's; other files are nobody's to keep by default."""
+        return send_from_directory(self.static_folder or "", filename, max_age=STATIC_SECONDS)
+
+
 def _build(extend: Extend, settings_class: type[TeamSettings]) -> Flask:
     package = extend.__module__.rpartition(".")[0]
-    app = Flask(
+    app = _App(
         package,
         static_folder="static" if chosen.style.PAGE_POLICY else None,
         instance_path=str(Path.cwd() / "instance"),
@@ -97,6 +114,7 @@ def _build(extend: Extend, settings_class: type[TeamSettings]) -> Flask:
     errors.install(app)  # before every layer, so that each may refuse
     strict_json.install(app)  # one reader of JSON for every view
     paths.install(app)  # before the first route
+    inputs.install(app)  # the first of the layers that read a request
     authentication.install(app, style.authenticate)  # who it is, before anything is decided by it
     throttle.install(app)  # a ceiling for each session, before any work for it
     # Where it began, before its token is looked at; clients that are no browsers don't say.
@@ -104,9 +122,11 @@ def _build(extend: Extend, settings_class: type[TeamSettings]) -> Flask:
     style.install(app)  # CSRF, and the routes of signing in
     access.install(app, style.unauthenticated, style.not_fresh)  # last before the view: may this user do this?
     security_txt.install(app)
+    letters.install(app)  # the texts of mails, the team's over ours
     before = guards.installed(app, locked=style.LOCKED, pages=style.PAGE_POLICY)
     extend(app)  # what the team adds
-    if changed := guards.check_app(app, before, production=settings.production, pages=style.PAGE_POLICY):
+    changed = guards.check_app(app, before, production=settings.production, pages=style.PAGE_POLICY)
+    if changed := [*changed, *state.passwords.weaknesses()]:
         raise ConfigError(changed)
     # Outside Flask and outside what the team wrapped around it: hosts, ceilings, sizes, headers on every answer.
     edge.install(app, ready=database.readiness(engine))
@@ -134,7 +154,10 @@ def _decide(app: Flask, settings_class: type[TeamSettings]) -> tuple[State, obje
     declared = exceptions.read(Path(app.root_path) / exceptions.FILE)
     reasons += declared.reasons
     settings, backend = found.get(BastionSettings), found.get(chosen.backend.Settings)
+    style = found.get(chosen.style.Settings)
     if not isinstance(settings, BastionSettings) or not isinstance(backend, chosen.backend.Settings):
+        raise ConfigError(reasons)
+    if not isinstance(style, chosen.style.Settings):
         raise ConfigError(reasons)
     opened = chosen.backend.open_secrets(backend)
     required = (*secrets.OF_EVERY_SERVICE, *chosen.dialect.SECRETS, *chosen.style.SECRETS)
@@ -142,8 +165,10 @@ def _decide(app: Flask, settings_class: type[TeamSettings]) -> tuple[State, obje
         reason
         for reason in (
             *guards.reasons(guards.Start(settings, opened, required)),
-            *chosen.style.check(settings, opened),
+            *chosen.backend.misplaced((*required, *secrets.OPTIONAL)),
+            *chosen.style.check(settings, style, opened),
             *chosen.dialect.check(settings),
+            *transport.check(settings, opened),
         )
         if not reason.startswith(unreadable)
     ]
@@ -154,7 +179,7 @@ def _decide(app: Flask, settings_class: type[TeamSettings]) -> tuple[State, obje
     team = found[settings_class]
     state = State(
         settings=settings,
-        style=found[chosen.style.Settings],
+        style=style,
         team=team if isinstance(team, TeamSettings) else TeamSettings(),
         limits=declared.limits,
         image_origins=declared.image_origins,

@@ -21,11 +21,19 @@ KEPT: Final = timedelta(days=365)  # as PCI DSS 4.0, 10.5.1: twelve months of au
 _log = log.get_logger("bastion.audit")
 
 
-def record(kind: str, *, user_id: UUID | None = None, session_id: UUID | None = None, **details: Any) -> None:
+def record(
+    kind: str,
+    *,
+    user_id: UUID | None = None,
+    session_id: UUID | None = None,
+    connection: Connection | None = None,
+    **details: Any,
+) -> None:
     """Write one audit row and log line. `kind` is a dotted name such as `login.failure`; details hold no secret.
 
-    The row is committed at once, in a transaction of its own, unless `db.session` has written something that is not
-    committed yet: then it is part of that work, and comes and goes with it. (It would wait for that work's lock, on
+    With `connection` the row is part of that transaction: no change without its row, no row without its change.
+    Otherwise it is committed at once, in a transaction of its own, unless `db.session` has written something that is
+    not committed yet: then it is part of that work, and comes and goes with it. (It would wait for that work's lock, on
     SQLite until the request is answered with 503.) To keep a row whatever happens, record it before the first write.
     """
     address = (request.remote_addr or "") if has_request_context() else ""
@@ -38,7 +46,7 @@ def record(kind: str, *, user_id: UUID | None = None, session_id: UUID | None = 
         request_id=log.REQUEST_ID.get()[:36],
         details=log.redact(details),
     )
-    work = _unfinished_work()
+    work = connection or _unfinished_work()
     if work is not None:
         work.execute(row)
     else:

@@ -24,10 +24,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from . import access, audit, chosen, development, throttle
 from .database import BRANCH, TEAM_BRANCH, alembic, connect
-from .guards import FALLBACKS, ConfigError
-from .identity import sessions, users
+from .guards import ConfigError
+from .identity import devices, links, registration, sessions, users
 from .identity.models import AuditEvent
-from .secrets import OF_EVERY_SERVICE
+from .mail import outbox
+from .secrets import OF_EVERY_SERVICE, OPTIONAL
 from .state import state
 
 PACKAGE: Final = __name__.rpartition(".bastion")[0]
@@ -37,7 +38,12 @@ NAME: Final = PACKAGE.replace("_", "-")
 
 
 def _create() -> Flask:
-    app: Flask = import_module(f"{PACKAGE}.app").create_app()
+    """The service; the environment stays as it was, since a command may start it again, or hand all to the server."""
+    kept = dict(os.environ)
+    try:
+        app: Flask = import_module(f"{PACKAGE}.app").create_app()
+    finally:
+        os.environ.update(kept)
     return app
 
 
@@ -72,8 +78,8 @@ def _run(arguments: list[str]) -> None:
     try:
         group.main(arguments, prog_name=NAME)
     except ConfigError as error:
-        wanted = " ".join(part for part in arguments[:2] if part != "serve")
-        click.echo(f"{error}\nFor development: {NAME} dev {wanted}", err=True)
+        wanted = " ".join((NAME, "dev", *(part for part in arguments[:2] if part != "serve")))
+        click.echo(f"{error}" if development.asked_for() else f"{error}\nFor development: {wanted}", err=True)
         sys.exit(1)
     except RuntimeError as error:
         click.echo(str(error), err=True)
@@ -90,23 +96,30 @@ def _run(arguments: list[str]) -> None:
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
-def dev(command: tuple[str, ...], port: int) -> None:
+@click.option("--port", type=click.IntRange(1, 65535), help="Remembered for the next time.  [default: 8000]")
+def dev(command: tuple[str, ...], port: int | None) -> None:
     """Serve on http://localhost for development, or run COMMAND there.
 
     Makes what is missing below instance/: keys, database, tables. Everything else is as in production. `dev users
     create ada@example.com` runs one command in the same environment.
     """
     os.environ["BASTION_ENV"] = "development"
-    development.prepare(PACKAGE)
-    app = _create()
+    used = development.prepare(PACKAGE, port)
+    try:
+        app = _create()
+    except ConfigError as error:
+        if command or not development.reloaded():
+            raise
+        click.echo(str(error), err=True)
+        return development.wait_for_an_edit(str(error), used)
     if command[:1] != ("db",):
         with app.app_context():
             alembic.upgrade()
     if command:
         _run([*command])
     else:
-        development.serve(app, NAME, port)
+        development.serve(app, NAME, used)
+    return None
 
 
 @click.command()
@@ -136,15 +149,23 @@ def _done(action: Callable[[], object], message: str) -> None:
 
 @users_group.command("create")
 @click.argument("email")
+@click.option("--role", "roles", multiple=True, help="A role of settings.py; can be given more than once.")
+@click.option("--prompt", is_flag=True, help="Ask for the password here, hidden, instead of mailing a link.")
 @with_appcontext
-def create_user(email: str) -> None:
-    """Create an account; the password is asked for, hidden."""
+def create_user(email: str, roles: tuple[str, ...], prompt: bool) -> None:
+    """Mail somebody a link that makes an account: whoever reads the mail chooses the password."""
+    if not prompt:
+        _done(lambda: registration.invite_by_operator(email, roles), "Noted: a mail with a link, good for ten minutes.")
+        if outbox.drain():
+            click.echo("Sent.")
+        elif not outbox.waiting():
+            raise click.ClickException("No mail was sent: one went there a moment ago. Try again in a minute.")
+        _tell_waiting()
+        return
     if not sys.stdin.isatty():
-        raise click.ClickException(
-            "The password is asked for on a terminal, and there is none. Run this in a terminal."
-        )
+        raise click.ClickException("--prompt asks on a terminal, and there is none. Leave it out to mail a link.")
     password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    _done(lambda: users.create(email, password), "Created. The account can sign in.")
+    _done(lambda: users.create(email, password, roles=roles), "Created. The account can sign in.")
 
 
 @users_group.command("disable")
@@ -152,7 +173,7 @@ def create_user(email: str) -> None:
 @with_appcontext
 def disable_user(email: str) -> None:
     """Switch an account off and end its sessions; it is out with the next request."""
-    _done(lambda: users.set_active(email, False), "Disabled.")
+    _done(lambda: users.set_active(users.find(email), False), "Disabled.")
 
 
 @users_group.command("enable")
@@ -160,7 +181,7 @@ def disable_user(email: str) -> None:
 @with_appcontext
 def enable_user(email: str) -> None:
     """Switch an account on again."""
-    _done(lambda: users.set_active(email, True), "Enabled.")
+    _done(lambda: users.set_active(users.find(email), True), "Enabled.")
 
 
 @users_group.command("permit")
@@ -170,7 +191,7 @@ def enable_user(email: str) -> None:
 @with_appcontext
 def permit_user(email: str, role: str, remove: bool) -> None:
     """Give an account a role of settings.py, or take it away; it counts from the next request on."""
-    _done(lambda: users.permit(email, role, remove=remove), "Done.")
+    _done(lambda: users.permit(users.find(email), role, remove=remove), "Done.")
 
 
 @click.group("sessions")
@@ -181,11 +202,13 @@ def sessions_group() -> None:
 @sessions_group.command("purge")
 @with_appcontext
 def purge_sessions() -> None:
-    """Delete what is over: sessions since 30 days, counters of logins since 2, audit events since a year.
+    """Delete what is over: sessions since 30 days, devices since 400, counters since 2, links since 1, audit events
+    since a year.
 
     Anybody can make the service write counters and events, so run it every day.
     """
-    click.echo(f"Deleted: {sessions.purge()} sessions, {throttle.purge()} counters, {audit.purge()} audit events.")
+    ended = f"{sessions.purge()} sessions, {devices.purge()} devices, {throttle.purge()} counters"
+    click.echo(f"Deleted: {ended}, {links.purge()} links, {audit.purge()} audit events.")
 
 
 @click.group("db")
@@ -217,6 +240,24 @@ def revision(message: str, empty: bool) -> None:
         click.echo("Nothing to write: the tables are as the models say.")
 
 
+@click.group("mail")
+def mail_group() -> None:
+    """Mails: send."""
+
+
+@mail_group.command("send")
+@with_appcontext
+def send_mails() -> None:
+    """Send every mail that is due, once; a running service does so by itself, every other second."""
+    click.echo(f"Sent: {outbox.drain()}.")
+    _tell_waiting()
+
+
+def _tell_waiting() -> None:
+    if waiting := outbox.waiting():
+        click.echo(f"Still waiting: {waiting}. The log says why; a running service tries again by itself.")
+
+
 @click.group("audit")
 def audit_group() -> None:
     """Audit events: show."""
@@ -244,7 +285,7 @@ def secrets_group() -> None:
 def list_secrets() -> None:
     """The names of the secrets that this service reads, and whether each is there; never a value."""
     opened = state().secrets
-    for name in (*OF_EVERY_SERVICE, FALLBACKS, *chosen.dialect.SECRETS, *chosen.style.SECRETS):
+    for name in (*OF_EVERY_SERVICE, *OPTIONAL, *chosen.dialect.SECRETS, *chosen.style.SECRETS):
         click.echo(f"{name}: {'present' if opened.find(name) else 'absent'} ({opened.where})")
 
 
@@ -279,6 +320,6 @@ def run() -> None:
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
     *(dev, serve, run, routes_command, shell_command, access_table, doctor),
-    *(users_group, sessions_group, db_group, audit_group, secrets_group),
+    *(users_group, sessions_group, db_group, mail_group, audit_group, secrets_group),
     *chosen.style.COMMANDS,
 )

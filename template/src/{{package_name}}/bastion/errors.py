@@ -25,6 +25,7 @@ TEXTS: Final[Mapping[int, tuple[str, str]]] = {
     404: ("Not found", "There is nothing at this address."),
     405: ("Method not allowed", "This address does not take this method."),
     409: ("Conflict", "Something changed in the meantime. Reload and try again."),
+    410: ("Link not valid", "This link has been used or has ended. Ask for a new one."),
     413: ("Too large", "What was sent is too large."),
     415: ("Unsupported media type", "This address does not take this type of content."),
     422: ("Not valid", "Something in the request is not valid."),

@@ -19,9 +19,11 @@ from pydantic import AliasChoices, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsError
 
-from .edge.hosts import Hosts
-from .secrets import Secret, SecretMissing, Secrets
+from . import log
+from .edge.hosts import LOCAL, Hosts
+from .secrets import OPTIONAL, Secret, SecretMissing, Secrets
 from .settings import ORIGIN, SECRETS_IN_ENVIRONMENT, BastionSettings, variables
+from .state import state_of
 
 S = TypeVar("S", bound=BaseSettings)
 PLACEHOLDERS: Final = frozenset(
@@ -74,12 +76,15 @@ def weakness(value: str) -> str | None:
 
 
 def check_secrets_present(start: Start) -> Iterator[str]:
-    """Every required secret is there."""
+    """Every required secret is there, and none that is there is left unread."""
     for name in start.required:
         try:
             start.secrets.get(name)
         except SecretMissing as missing:
             yield f"{missing}. Set it there."
+    for name in OPTIONAL:
+        if start.secrets.find(name) is None and (why := start.secrets.unusable(name)):
+            yield f"{name} {why}."
 
 
 def check_secret_key(start: Start) -> Iterator[str]:
@@ -133,6 +138,17 @@ def check_hosts(start: Start) -> Iterator[str]:
         yield "BASTION_PUBLIC_ORIGIN: its host is not in BASTION_TRUSTED_HOSTS. Add it there."
 
 
+def check_cors(start: Start) -> Iterator[str]:
+    """Origins are written out: no wildcard, no pattern, and not `null`, which any sandboxed frame has."""
+    for number, origin in enumerate(start.settings.cors_origins, 1):
+        local = not start.settings.production and LOCAL.match(origin.removeprefix("http://"))
+        if not (ORIGIN.match(origin) or local):
+            yield (
+                f"BASTION_CORS_ORIGINS: entry {number} is no https origin. Write it as in https://client.example, "
+                "without a path."
+            )
+
+
 def check_proxies(start: Start) -> Iterator[str]:
     """Who may name the client's address is said, not guessed."""
     settings = start.settings
@@ -169,6 +185,7 @@ ALWAYS: Final[tuple[Callable[[Start], Iterator[str]], ...]] = (
     check_secrets_present,
     check_secret_key,
     check_other_secrets,
+    check_cors,
 )
 IN_PRODUCTION: Final[tuple[Callable[[Start], Iterator[str]], ...]] = (
     check_hosts,
@@ -239,18 +256,21 @@ class Installed:
     config: Mapping[str, object] = field(repr=False)
     parts: Mapping[str, object] = field(repr=False)
     hooks: tuple[object, ...]
+    outlets: frozenset[tuple[str, object]]
 
 
 def installed(app: Flask, *, locked: Mapping[str, object], pages: bool) -> Installed:
     """Note what stands now; `locked` is further configuration with its values, `pages`: there are templates."""
     config = {name: deepcopy(value) for name, value in app.config.items() if name.startswith(PROTECTING)}
-    return Installed({**config, **locked}, _parts(app, pages=pages), tuple(app.before_request_funcs[None]))
+    hooks = tuple(app.before_request_funcs[None])
+    return Installed({**config, **locked}, _parts(app, pages=pages), hooks, log.outlets())
 
 
 def _parts(app: Flask, *, pages: bool) -> dict[str, object]:
     parts: dict[str, object] = {
         "request_class": app.request_class,
         "session_interface": app.session_interface,
+        "extensions['bastion'].limits": state_of(app).limits,  # exceptions.toml alone may loosen them
     }
     if pages:
         parts["jinja_env.autoescape"] = app.jinja_env.autoescape
@@ -270,6 +290,15 @@ def check_app(app: Flask, before: Installed, *, production: bool, pages: bool) -
         found.append(
             "app.before_request_funcs was reordered: the protections no longer run first. Add to it with "
             "@app.before_request alone."
+        )
+    for name in sorted({name for name, _handler in log.outlets() - before.outlets}):
+        found.append(
+            f"logging: the logger {name!r} got a handler of its own, to which entries go with the secrets in them. "
+            "Collect standard output instead."
+        )
+    if not log.configured():
+        found.append(
+            "logging: the service's own handler was removed, or its loggers were silenced. Leave logging as it is."
         )
     if not production:
         return found

@@ -12,6 +12,9 @@ Source: ASVS 4.2.1, 4.2.2, 13.2.6, 15.2.2; RFC 9112, 11.2.
 from __future__ import annotations
 
 import os
+from typing import Any
+
+from .mail import outbox
 
 bind = os.environ.get("BASTION_BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
@@ -21,6 +24,7 @@ threads = int(os.environ.get("BASTION_THREADS", "8"))
 timeout = 30  # seconds until a worker that hangs is replaced; no limit on a client
 graceful_timeout = 20  # seconds for running requests at a stop; below the 30 that Kubernetes gives
 keepalive = 5  # seconds an idle connection stays open
+sendfile = False  # the kernel would wait for a client for longer than worker.py lets it
 max_requests = 10_000  # then a worker is replaced, so that a leak can't grow for ever; a start costs about 0.7 CPU s
 max_requests_jitter = 1_000  # not all workers at once
 
@@ -42,3 +46,8 @@ if os.path.isdir(_MEMORY):
 
 accesslog = None  # the service logs its own events, without query strings
 logger_class = f"{__package__}.worker.ServerLog"  # as JSON into the service's log, on standard output
+
+
+def post_worker_init(worker: Any) -> None:
+    """Each worker sends mails. Not before: a thread that is started ahead of the fork does not exist behind it."""
+    outbox.start(worker.wsgi)

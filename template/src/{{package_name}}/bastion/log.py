@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from typing import Any, Final, cast
 
 import structlog
+from flask import g, has_request_context, request
 
 from . import clock
 
@@ -103,6 +104,15 @@ def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]
 def _stamp(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     event["ts"] = _moment()
     event.setdefault("request_id", REQUEST_ID.get())
+    if has_request_context():
+        rule = request.url_rule
+        event.setdefault("method", request.method)
+        event.setdefault("route", rule.rule if rule else None)  # never the address, which may hold a token
+        event.setdefault("ip", request.remote_addr)
+        who = g.get("principal")
+        if who is not None and who.is_authenticated:
+            event.setdefault("user_id", str(who.id))
+            event.setdefault("session", who.session_id.hex[:8])
     return event
 
 
@@ -162,6 +172,24 @@ def handler(*, readable: bool = False) -> logging.Handler:
     made.setFormatter(formatter(readable=readable))
     made.addFilter(RedactArguments())
     return made
+
+
+def outlets() -> frozenset[tuple[str, object]]:
+    """Where entries go beside our handler: the logger's name, and what somebody has put on it."""
+    loggers = [one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    return frozenset(
+        (logger.name, one)
+        for logger in (logging.root, *loggers)
+        for one in logger.handlers
+        if not isinstance(one, (_Handler, logging.NullHandler))
+    )
+
+
+def configured() -> bool:
+    """Whether what the layers log still reaches our handler."""
+    ours = [one for name, one in logging.root.manager.loggerDict.items() if name.startswith("bastion")]
+    silent = [one for one in ours if isinstance(one, logging.Logger) and (one.disabled or not one.propagate)]
+    return not silent and any(isinstance(one, _Handler) for one in logging.root.handlers)
 
 
 def configure(level: str, *, readable: bool = False) -> None:

@@ -19,9 +19,10 @@ ENDPOINT: Final = "bastion.security_txt"
 def install(app: Flask) -> None:
     """Answer under the one well-known path, if the service was given a contact."""
     if state_of(app).security_contact:
-        app.add_url_rule("/.well-known/security.txt", ENDPOINT, public(security_txt))
+        app.add_url_rule("/.well-known/security.txt", ENDPOINT, security_txt)
 
 
+@public
 def security_txt() -> Response:
     """Contact, expiry and address of this file; the contact is the answer that the service was rendered with."""
     contact = state().security_contact

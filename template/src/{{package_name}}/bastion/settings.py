@@ -58,6 +58,10 @@ class BastionSettings(EnvironmentSettings):
     """Host names that may stand in the Host header; `.app.example` allows the names below app.example."""
     public_origin: str = Field("", validation_alias=variable("BASTION_PUBLIC_ORIGIN"))
     """`https://app.example`: what people type. The only source of absolute addresses, and the issuer of tokens."""
+    cors_origins: CommaList = Field(default_factory=list, validation_alias=variable("BASTION_CORS_ORIGINS"))
+    """Token style: https origins whose scripts may call, `https://client.example`; empty: none."""
+    hsts_preload: bool = Field(False, validation_alias=variable("BASTION_HSTS_PRELOAD"))
+    """Ask browsers to know before the first visit that this domain and all below it are https alone."""
     proxy_hops: int | None = Field(None, ge=0, le=3, validation_alias=variable("BASTION_PROXY_HOPS"))
     """How many trusted proxies stand in front; 0 means that clients connect to this process."""
     trusted_proxies: Annotated[list[IPv4Network | IPv6Network], NoDecode] = Field(
@@ -72,9 +76,21 @@ class BastionSettings(EnvironmentSettings):
     """Threads in each worker process."""
     hash_concurrency: int = Field(1, ge=1, le=8, validation_alias=variable("BASTION_HASH_CONCURRENCY"))
     """Password hashes computed at a time in each process; each takes 64 MiB and a core for a moment."""
+    registration: Literal["open", "invitation", "closed"] = Field(
+        "invitation", validation_alias=variable("BASTION_REGISTRATION")
+    )
+    """Who may make an account: everybody, whom an administrator invites, or only `users create`."""
+    smtp_url: str = Field("", validation_alias=variable("BASTION_SMTP_URL"))
+    """`smtps://user@mail.example:465`, or `smtp://…:587` with STARTTLS; the password is the secret SMTP_PASSWORD."""
+    smtp_ca: str = Field("", validation_alias=variable("BASTION_SMTP_CA"))
+    """A file with the certificates (PEM) to verify the mail server by; empty: those of the system."""
+    mail_from: str = Field("", validation_alias=variable("BASTION_MAIL_FROM"))
+    """The sender's address of every mail, `accounts@app.example`."""
+    mails_per_hour: int = Field(300, ge=10, le=100_000, validation_alias=variable("BASTION_MAILS_PER_HOUR"))
+    """Mails that strangers can cause in the whole service; above it none is sent, and the log says so."""
     log_level: Literal["DEBUG", "INFO", "WARNING"] = Field("INFO", validation_alias=variable("BASTION_LOG_LEVEL"))
 
-    @field_validator("trusted_hosts", "trusted_proxies", mode="before")
+    @field_validator("trusted_hosts", "trusted_proxies", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return comma_list(value)
@@ -124,17 +140,32 @@ class Limits:
     session_absolute_hours: int = limit(
         12, least=1, most=24, row="session-absolute-12-h", source="NIST SP 800-63B-4, 2.2.3; ASVS 7.3.2"
     )
+    sessions_per_account: int = limit(5, least=1, most=20, row="session-limit-5", source="ASVS 7.1.2")
     fresh_login_seconds: int = limit(300, least=60, most=900, row="fresh-login-5-min", source="ASVS 7.5.1")
+    # A mailed link is a key that lies in a mailbox: short, but not shorter than a slow mail.
+    activation_hours: int = limit(
+        24, least=1, most=48, row="activation-required-single-use", source="grey-listing delays a mail by hours"
+    )
+    reset_minutes: int = limit(10, least=5, most=60, row="reset-token-single-use", source="ASVS 6.6.2")
+    invitation_days: int = limit(7, least=1, most=14, row="registration-mode-enforced", source="ASVS 6.4.1")
     # Guessing: five tries tell nothing about a password of fifteen characters, and let a person mistype.
     login_failures: int = limit(
         5, least=3, most=10, row="login-throttle-account", source="OWASP Authentication Cheat Sheet; ASVS 6.3.1"
     )
     login_wait_minutes: int = limit(15, least=5, most=60, row="login-throttle-account", source="ASVS 6.3.1")
+    # One network tries many accounts: above what a crowded office mistypes, far below what guessing needs.
+    login_failures_per_minute_and_network: int = limit(
+        10, least=5, most=60, row="login-throttle-ip", source="ASVS 2.4.1, 6.3.1"
+    )
+    login_failures_per_hour_and_network: int = limit(
+        50, least=10, most=300, row="login-throttle-ip", source="ASVS 2.4.1, 6.3.1"
+    )
     csrf_token_minutes: int = limit(
         60, least=10, most=720, row="csrf-token-required", source="Flask-WTF's default; ASVS 3.5.1"
     )
     # Memory and work that one request, or one neighbour, may cost.
     body_bytes: int = limit(1_048_576, least=16_384, most=16_777_216, row="body-limit-1-mib", source="ASVS 5.2.1")
+    json_values_per_body: int = limit(2_000, least=100, most=20_000, row="json-strict", source="ASVS 15.2.2")
     requests_per_minute_and_address: int = limit(600, least=60, most=6_000, row="default-throttle", source="ASVS 2.4.1")
     requests_per_minute_and_session: int = limit(120, least=30, most=1_200, row="default-throttle", source="ASVS 2.4.1")
     # Token style: what a thief gains is bounded by these three.

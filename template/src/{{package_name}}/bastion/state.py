@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from .access import Rule
     from .exceptions import Exemption
+    from .identity.account import BeforeDeletion
     from .identity.passwords import Passwords
     from .secrets import Secrets
     from .settings import BastionSettings, Limits, TeamSettings
@@ -40,6 +41,7 @@ class State:
     service_name: str
     security_contact: str
     rules: Mapping[str, Rule] = field(default_factory=dict)
+    before_deletion: list[BeforeDeletion] = field(default_factory=list)
 
     def permissions(self, roles: frozenset[str]) -> frozenset[str]:
         """What these roles may do, by the sets in the team's settings; an unknown role may do nothing."""

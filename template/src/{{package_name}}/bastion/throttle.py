@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -20,9 +20,10 @@ from sqlalchemy.exc import IntegrityError
 from .authentication import PASSIVE, current_user
 from .clock import now
 from .database import connect, transaction
-from .edge.ceiling import Ceiling
+from .edge.address import CLIENT, Client
+from .edge.ceiling import WIDE, Ceiling
 from .errors import refuse
-from .identity.models import ThrottleCounter
+from .identity.models import ThrottleCounter, ThrottleUse
 from .state import state, state_of
 
 LONGEST_WAIT: Final = timedelta(hours=24)
@@ -33,6 +34,8 @@ _c = ThrottleCounter.__table__.c
 _COUNTER: Final = select(_c.failures, _c.rounds, _c.window_at, _c.blocked_until, _c.version).where(
     _c.key == bindparam("wanted")
 )
+_t = ThrottleUse.__table__.c
+_USES: Final = select(_t.uses, _t.version).where(_t.key == bindparam("wanted"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,90 @@ class Booking:
 
     key: bytes
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """At most `count` uses in any stretch of time of this length."""
+
+    count: int
+    per: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """One counted use: the subject's key, and when it was; for a network also that of the wider one around it."""
+
+    key: bytes
+    at: float
+    wide: Spent | None = None
+
+
+def spend(kind: str, subject: str, reason: str, *allowances: Allowance) -> Spent:
+    """Count one use before any work is done for it; refuse with 429 when an allowance is used up."""
+    spent, wait = take(kind, subject, *allowances)
+    if spent is None:
+        refuse(429, reason, retry_after=int(wait) + 1)
+    return spent
+
+
+def spend_for_network(kind: str, reason: str, *allowances: Allowance) -> Spent:
+    """As `spend`, for the network that this request comes from: an IPv4 address, an IPv6 /64.
+
+    The /48 around that may take WIDE times as much in all: a hoster gives 65,536 /64 to anybody who asks.
+    """
+    client: Client = request.environ[CLIENT]
+    spent = spend(kind, client.network, reason, *allowances)
+    if client.wide is None:
+        return spent
+    wider, wait = take(kind, client.wide, *(replace(one, count=one.count * WIDE) for one in allowances))
+    if wider is None:
+        refund(spent)
+        refuse(429, reason, retry_after=int(wait) + 1)
+    return replace(spent, wide=wider)
+
+
+def take(kind: str, subject: str, *allowances: Allowance) -> tuple[Spent | None, float]:
+    """Count one use if all allowances have room, otherwise none: then the seconds until there is.
+
+    By compare and set, so that of two that race for the last use one alone gets it.
+    """
+    key, longest = key_for(kind, subject), max(allowance.per for allowance in allowances)
+    for _ in range(TRIES):
+        moment = now()
+        at = moment.timestamp()
+        with connect() as connection:
+            row = connection.execute(_USES, {"wanted": key}).one_or_none()
+        since = at - longest.total_seconds()
+        # A use of a process whose clock is ahead counts as one of now, and is not forgotten.
+        uses = [min(use, at) for use in (row.uses if row is not None else ()) if use > since]
+        if wait := max(_wait(uses, at, allowance) for allowance in allowances):
+            return None, wait
+        values = {"uses": [*uses, at], "last_at": moment, "version": 1 if row is None else row.version + 1}
+        if _write(ThrottleUse, key, row, values):
+            return Spent(key, at), 0.0
+    return None, 1.0
+
+
+def _wait(uses: list[float], at: float, allowance: Allowance) -> float:
+    recent = [use for use in uses if use > at - allowance.per.total_seconds()]
+    return recent[-allowance.count] + allowance.per.total_seconds() - at if len(recent) >= allowance.count else 0.0
+
+
+def refund(spent: Spent) -> None:
+    """The use was right, or not made after all: it does not count."""
+    if spent.wide is not None:
+        refund(spent.wide)
+    for _ in range(TRIES):
+        with connect() as connection:
+            row = connection.execute(_USES, {"wanted": spent.key}).one_or_none()
+        if row is None or not row.uses:
+            return
+        uses = [*row.uses]
+        # A process whose clock is behind may have counted it as one of its own now, in `take`.
+        uses.remove(spent.at if spent.at in uses else max(uses))
+        if _write(ThrottleUse, spent.key, row, {"uses": uses, "version": row.version + 1}):
+            return
 
 
 def key_for(kind: str, subject: str) -> bytes:
@@ -60,20 +147,21 @@ def book(kind: str, subject: str, reason: str) -> Booking:
             refuse(429, reason, retry_after=int((row.blocked_until - moment).total_seconds()) + 1)
         version = 1 if row is None else row.version + 1
         values = {**_counted(row, moment), "version": version}
-        if _write(key, row, values):
+        if _write(ThrottleCounter, key, row, values):
             return Booking(key, version)
     return refuse(429, reason, retry_after=1)
 
 
-def _write(key: bytes, row: Any, values: dict[str, object]) -> bool:
-    """Compare and set: False when another attempt was booked since `row` was read."""
+def _write(model: type[ThrottleCounter | ThrottleUse], key: bytes, row: Any, values: dict[str, object]) -> bool:
+    """Compare and set: False when somebody else was counted since `row` was read."""
+    columns = model.__table__.c
     if row is not None:
         with transaction() as connection:
-            changed = update(ThrottleCounter).where(_c.key == key, _c.version == row.version).values(**values)
+            changed = update(model).where(columns.key == key, columns.version == row.version).values(**values)
             return connection.execute(changed).rowcount == 1
     try:
         with transaction() as connection:
-            connection.execute(insert(ThrottleCounter).values(key=key, **values))
+            connection.execute(insert(model).values(key=key, **values))
     except IntegrityError:
         return False
     return True
@@ -99,8 +187,17 @@ def _counted(row: Any, moment: datetime) -> dict[str, object]:
 
 def clear(booking: Booking) -> None:
     """The attempt succeeded completely: nothing is held against the subject any more."""
+    _delete(booking.key)
+
+
+def forget(kind: str, subject: str) -> None:
+    """As `clear`, for whoever proved in another way who he is."""
+    _delete(key_for(kind, subject))
+
+
+def _delete(key: bytes) -> None:
     with transaction() as connection:
-        connection.execute(delete(ThrottleCounter).where(_c.key == booking.key))
+        connection.execute(delete(ThrottleCounter).where(_c.key == key))
 
 
 def give_back(booking: Booking) -> None:
@@ -126,7 +223,8 @@ def purge() -> int:
     over = now() - KEPT
     waits_no_more = _c.blocked_until.is_(None) | (_c.blocked_until < over)
     with transaction() as connection:
-        return connection.execute(delete(ThrottleCounter).where(_c.window_at < over, waits_no_more)).rowcount
+        unused = connection.execute(delete(ThrottleUse).where(_t.last_at < over)).rowcount
+        return unused + connection.execute(delete(ThrottleCounter).where(_c.window_at < over, waits_no_more)).rowcount
 
 
 def install(app: Flask) -> None:

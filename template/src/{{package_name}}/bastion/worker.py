@@ -1,15 +1,17 @@
-"""A client that is slow to send holds no thread while it does, and none for longer than ten seconds.
+"""A client that is slow to send holds no thread while it does, and one that reads nothing none for long.
 
 Gunicorn's `timeout` watches over the worker, not over a client: as many half-sent requests as there are threads would
-stop the service for everybody (Slowloris). What the server itself logs is JSON without secrets, like all the rest.
-Source: ASVS 15.2.2, 16.2.4; CWE-400; RFC 9110, 15.5.9.
+stop the service for everybody (Slowloris), and so would as many answers that nobody reads. What the server itself logs
+is JSON without secrets, like all the rest. Source: ASVS 15.2.2, 16.2.4; CWE-400; RFC 9110, 15.5.9.
 """
 
 from __future__ import annotations
 
 import re
+import socket
 import sys
 from contextlib import suppress
+from errno import EPIPE
 from functools import partial
 from selectors import EVENT_READ
 from time import monotonic
@@ -24,14 +26,55 @@ from . import log
 
 READ_SECONDS: Final = 10.0  # for head and body of one request: 1 MiB at 1 Mbit/s; Kubernetes and proxies probe as often
 GATHERED_BYTES: Final = 65_536  # collected before a thread is used: every sane head and form; 1000 of them are 64 MiB
-LINGER_SECONDS: Final = 1.0  # for the last answer to arrive, when the client had more to send
+ANSWER_SECONDS: Final = 10.0  # to take each PIECE_BYTES of answers: 1 Mbit/s again; most proxies take all at once
+PIECE_BYTES: Final = 1_048_576
+LINGER_SECONDS: Final = 0.2  # for the last answer to arrive, when the client had more to send
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_EXPECTS: Final = re.compile(rb"\A[^\r\n]+ HTTP/1\.1\r\n(?:.*\r\n)?expect:[ \t]*100-continue[ \t]*\r\n", re.I | re.S)
+_CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked[ \t]*\r\n", re.IGNORECASE)
+_SIZE: Final = re.compile(rb"([0-9a-f]+)[ \t]*(?:;[^\r\n]*)?\r\n", re.IGNORECASE)
+LONGEST_SIZE_LINE: Final = 8190  # bytes; gunicorn refuses a longer one
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]{0,9}(\d{1,9})[ \t]{0,9}\r\n", re.IGNORECASE)
+
+
+class _Socket(socket.socket):
+    """A client's connection, for which no thread waits without an end."""
+
+    def __init__(self, fileno: int) -> None:
+        """Take over an accepted connection."""
+        super().__init__(fileno=fileno)
+        self.patience = ANSWER_SECONDS
+
+    def setblocking(self, flag: bool, /) -> None:
+        """Wait for the client so long and no longer, where gunicorn would wait for ever."""
+        self.settimeout(ANSWER_SECONDS if flag else 0.0)
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        """Send for as long as the client takes enough of it; otherwise that counts as if it had gone.
+
+        The time-out of a socket is for all that is sent at once, so a long answer goes in pieces; and many short ones
+        have no more time than a long one of the same length.
+        """
+        whole = memoryview(data)
+        for start in range(0, len(whole), PIECE_BYTES):
+            piece, began = whole[start : start + PIECE_BYTES], monotonic()
+            self.settimeout(max(self.patience, 0.001))
+            try:
+                super().sendall(piece, flags)
+            except TimeoutError:
+                raise BrokenPipeError(EPIPE, "the client does not take its answer") from None
+            earned = ANSWER_SECONDS * len(piece) / PIECE_BYTES
+            self.patience = min(self.patience - (monotonic() - began) + earned, ANSWER_SECONDS)
 
 
 class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
     """Reads until the deadline; then the request ends, as if its client had gone."""
 
     deadline = 0.0
+    next_chunk = 0
+    """Where in the body the next chunk begins, as far as it was looked at."""
+    has_leave = False
+    """Whether the client was told to send its body."""
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         left = self.deadline - monotonic()
@@ -46,18 +89,45 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
             self.sock.setblocking(True)
         return piece
 
+    def begin(self) -> None:
+        """Expect a request from now on: the first of a connection, or the next."""
+        self.deadline, self.next_chunk, self.has_leave = monotonic() + READ_SECONDS, 0, False
 
-def _is_gathered(received: bytes) -> bool:
-    """Whether a thread would have something to do: the head, and a short body, are complete.
+    def is_gathered(self, received: bytes) -> bool:
+        """Whether a thread would have something to do: the head, and a short body, are complete.
 
-    This reads no request, gunicorn does: a wrong answer costs time and nothing else.
-    """
-    head, end, body = received.partition(b"\r\n\r\n")
-    if not end or len(received) >= GATHERED_BYTES:
-        return bool(end)
-    length = _LENGTH.search(head + b"\r\n")
-    # Who expects a 100 (RFC 9110, 10.1.1) sends no body before gunicorn has read the head.
-    return length is None or len(body) >= int(length[1]) or b"\r\nexpect:" in head.lower()
+        This reads no request, gunicorn does: a wrong answer costs time and nothing else.
+        """
+        head, end, body = received.partition(b"\r\n\r\n")
+        if not end or len(received) >= GATHERED_BYTES:
+            return bool(end)
+        head += b"\r\n"
+        if _CHUNKED.search(head):
+            return self._has_all_chunks(body)
+        length = _LENGTH.search(head)
+        return length is None or len(body) >= int(length[1])
+
+    def _has_all_chunks(self, body: bytes) -> bool:
+        """Whether the last chunk is there, and what follows it; from where it was looked last: there may be many."""
+        while size := _SIZE.match(body, self.next_chunk):
+            length = int(size[1], 16)
+            if length == 0:
+                return b"\r\n\r\n" in body[size.end() - 2 :]
+            if size.end() + length > len(body):
+                return False
+            self.next_chunk = size.end() + length + 2
+        return len(body) - self.next_chunk > LONGEST_SIZE_LINE or b"\r\n" in body[self.next_chunk :]  # is refused
+
+    def waits_for_leave(self, received: bytes) -> bool:
+        """Whether the client sends no body before it has read a 100 (RFC 9110, 10.1.1); True once a request.
+
+        Gunicorn says it as well, but in a thread, which would then wait for the body.
+        """
+        head, end, body = received.partition(b"\r\n\r\n")
+        if self.has_leave or not end or body or not _EXPECTS.search(head + b"\r\n"):
+            return False
+        self.has_leave = True
+        return True
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -66,10 +136,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def enqueue_req(self, conn: TConn) -> None:
         """Wait for a request of this connection: a new one, or one that was kept alive."""
         if not conn.initialized:
+            conn.sock = _Socket(conn.sock.detach())
             conn.init()
             conn.parser.unreader = _Unreader(conn.sock)
         conn.sock.setblocking(False)
-        conn.timeout = conn.parser.unreader.deadline = monotonic() + READ_SECONDS
+        conn.parser.unreader.begin()
+        conn.timeout = conn.parser.unreader.deadline
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
         # Read at once: what was sent together with the request before is in no socket any more.
@@ -87,8 +159,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except OSError:
             gone = True
         unreader.unread(received)
+        if unreader.waits_for_leave(received):
+            with suppress(OSError):
+                client.send(CONTINUE)
         too_long = len(received) >= GATHERED_BYTES and b"\r\n\r\n" not in received
-        if not (gone or too_long or _is_gathered(received)):
+        if not (gone or too_long or unreader.is_gathered(received)):
             return  # until murder_pending() closes it
         if gone or too_long:
             unreader.deadline = 0.0  # no thread waits for the rest: gunicorn refuses what it has

@@ -164,6 +164,7 @@ def install(app: Flask, url: Any, engine_options: dict[str, Any]) -> Engine:
         "compare_type": True,
     }
     db.init_app(app)
+    del app.config["SQLALCHEMY_ENGINES"]  # it holds the password, and whatever prints its configuration would show it
     # It closes sessions for asyncio too, which costs a thread and an event loop a request, three times the rest of it.
     # This service has none: its views are not coroutines.
     app.teardown_appcontext_funcs[:] = [f for f in app.teardown_appcontext_funcs if not iscoroutinefunction(f)]

@@ -19,6 +19,7 @@ from ..secrets import Secrets
 from ..settings import BastionSettings
 
 SECRETS: Final[tuple[str, ...]] = ()
+CODE: Final = Path(__file__).resolve().parents[2]  # the service's package, with the folder of its static files
 BUSY_SECONDS: Final = 5.0  # how long a writer waits for another before the request is answered with 503
 
 
@@ -31,6 +32,8 @@ def check(settings: BastionSettings) -> Iterator[str]:
         yield "DATABASE_URL must name a SQLite file by its absolute path (four slashes) and nothing else."
     elif not Path(url.database).parent.is_dir():
         yield "DATABASE_URL: the folder of the SQLite file does not exist. Make it, writable for the service alone."
+    elif Path(url.database).resolve().is_relative_to(CODE):
+        yield "DATABASE_URL: the SQLite file lies in the package, beside what is served. Name a folder outside of it."
     elif Path(url.database).is_file() and stat.S_IMODE(Path(url.database).stat().st_mode) & 0o077:
         yield "DATABASE_URL: others than its owner may use the SQLite file. Run `chmod 600` on it, its -wal and -shm."
     if settings.workers > 1:

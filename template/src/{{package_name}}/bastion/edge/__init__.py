@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from .. import log
-from . import health, methods
+from . import health, media_types, methods, target
 from .address import ProxyRule
 from .answers import STATUS_LINES, Headers, Refusal, Reply
 from .ceiling import Ceiling
 from .cookies import guard_cookies
-from .headers import ID_KEY, SHAREABLE, HeaderTable, csp_nonce, shareable
+from .cors import Cors
+from .headers import HSTS, ID_KEY, PRELOAD, SHAREABLE, HeaderTable, csp_nonce, no_referrer, shareable
 from .hosts import Hosts
 from .https_only import HttpsOnly
 from .last_resort import FALLBACK, Body, close_quietly, report
@@ -31,7 +32,7 @@ from .size import TOO_LARGE, BodyLimit, BodyTooLarge, exceeded
 if TYPE_CHECKING:
     from flask import Flask
 
-__all__ = ["SHAREABLE", "Edge", "EdgeSettings", "csp_nonce", "install", "shareable"]
+__all__ = ["SHAREABLE", "Edge", "EdgeSettings", "csp_nonce", "install", "no_referrer", "shareable"]
 
 _NO_LARGER: Final[Mapping[str, int]] = MappingProxyType({})
 
@@ -54,7 +55,8 @@ class EdgeSettings:
     max_body_bytes: int = 1_048_576
     larger_bodies: Mapping[str, int] = field(default_factory=dict)  # exact path: bytes, at most 16 MiB
     image_origins: tuple[str, ...] = ()
-    hsts: bool = True
+    hsts: str = HSTS  # empty: none
+    cors_origins: tuple[str, ...] = ()
 
 
 class _Start:
@@ -88,7 +90,13 @@ class Edge:
         self._https = HttpsOnly(settings.public_origin, pages=settings.page_policy, production=settings.production)
         self._ceiling = Ceiling(settings.ceiling_per_minute)
         self._size = BodyLimit(settings.max_body_bytes, settings.larger_bodies)
-        self._table = HeaderTable(pages=settings.page_policy, image_origins=settings.image_origins, hsts=settings.hsts)
+        self._cors = Cors(settings.cors_origins)
+        self._table = HeaderTable(
+            pages=settings.page_policy,
+            image_origins=settings.image_origins,
+            hsts=settings.hsts,
+            cors=self._cors if settings.cors_origins else None,
+        )
         self._refused: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -117,7 +125,9 @@ class Edge:
             self._hosts.refuse(environ)  # before anything could believe the name
             or self._https.refuse(environ)  # before a credential or body is read
             or self._ceiling.refuse(environ)  # before work is done for the request
+            or target.refuse(environ)  # before a route is looked for
             or methods.refuse(environ)
+            or self._cors.refuse(environ)  # a preflight reaches no view
             or self._size.refuse(environ)  # before the app can read the body
         )
         if refusal is not None:
@@ -170,7 +180,9 @@ class Edge:
 
     @staticmethod
     def _send(environ: WSGIEnvironment, reply: Reply, start: _Start) -> Iterable[bytes]:
-        headers = [("Content-Length", str(len(reply.body))), *reply.headers]
+        headers = [*reply.headers]
+        if reply.status != 204:  # which has no length (RFC 9110, 8.6)
+            headers.append(("Content-Length", str(len(reply.body))))
         if reply.content_type:
             headers.append(("Content-Type", reply.content_type))
         start.written.clear()
@@ -211,8 +223,10 @@ def install(app: Flask, *, ready: Callable[[], bool], larger_bodies: Mapping[str
         max_body_bytes=state.limits.body_bytes,
         larger_bodies=larger_bodies,
         image_origins=state.image_origins,
-        hsts=settings.production,
+        hsts=(HSTS + PRELOAD * settings.hsts_preload) if settings.production else "",
+        cors_origins=tuple(settings.cors_origins),
     )
+    media_types.install()
     app.wsgi_app = Edge(app.wsgi_app, settings=edge)  # type: ignore[method-assign]
     # Flask's own, as a second layer. One byte more, since Werkzeug refuses a body that ends exactly at its limit.
     app.config["MAX_CONTENT_LENGTH"] = max(edge.max_body_bytes, *larger_bodies.values(), 0) + 1

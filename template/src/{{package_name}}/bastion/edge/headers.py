@@ -12,18 +12,21 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 from wsgiref.types import WSGIEnvironment
 
+from .cors import PREFIX, Cors
+from .media_types import UNKNOWN, said
+
 Pair = tuple[str, str]
 
 ID_KEY: Final = "bastion.request_id"  # environ keys
 _NONCE: Final = "bastion.csp_nonce"
 _SHAREABLE: Final = "bastion.shareable"
+_NO_REFERRER: Final = "bastion.no_referrer"
 SHAREABLE: Final = frozenset({"bastion.jwks", "bastion.security_txt"})
 """Endpoints whose answers are meant for everybody, other origins included; their views call `shareable`."""
 
 # What a page may ask of the browser: nothing. Passkeys are the service's own pages' alone.
 PERMISSIONS: Final = (
     "accelerometer=()",
-    "bluetooth=()",
     "browsing-topics=()",
     "camera=()",
     "display-capture=()",
@@ -43,6 +46,9 @@ PERMISSIONS: Final = (
 )
 # Two years, as browsers' preload lists ask; a shorter time lets one visit over a hostile line fall back to http.
 HSTS: Final = "max-age=63072000; includeSubDomains"
+PRELOAD: Final = "; preload"  # asks browsers to know it before the first visit; hard to take back, so only when wanted
+REFERRER: Final = "same-origin"  # the address of a page may name what is private; other origins learn nothing of it
+NO_REFERRER: Final = "no-referrer"
 # For everything that is not a page: should a browser show it as a document, that document can do nothing.
 DATA_POLICY: Final = "; ".join(
     (
@@ -58,6 +64,7 @@ _REMOVED: Final = frozenset(
     {
         "content-security-policy",
         "cross-origin-embedder-policy",
+        "referrer-policy",
         "reporting-endpoints",
         "server",
         "strict-transport-security",
@@ -103,6 +110,14 @@ def shareable(environ: WSGIEnvironment) -> None:
     environ[_SHAREABLE] = True
 
 
+def no_referrer(environ: WSGIEnvironment) -> None:
+    """Let this answer's address go nowhere (a one-time link's, say): its Referrer-Policy is no-referrer.
+
+    A form on such a page is posted with `Origin: null` and no Referer: only browsers with Fetch Metadata can use it.
+    """
+    environ[_NO_REFERRER] = True
+
+
 class HeaderTable:
     """Puts the table on an answer. What the app set under one of its names is overwritten, whatever it was.
 
@@ -111,8 +126,11 @@ class HeaderTable:
     Source: OWASP Secure Headers Project; ASVS 3.4.
     """
 
-    def __init__(self, *, pages: bool, image_origins: Iterable[str] = (), hsts: bool = True) -> None:
+    def __init__(
+        self, *, pages: bool, image_origins: Iterable[str] = (), hsts: str = HSTS, cors: Cors | None = None
+    ) -> None:
         self._pages = pages
+        self._cors = cors
         origins = tuple(image_origins)
         self._own = tuple(_table("same-origin", pages, hsts, embed=bool(origins)))
         self._shared = tuple(_table("cross-origin", pages, hsts, embed=bool(origins)))
@@ -120,50 +138,61 @@ class HeaderTable:
         before, after = page_policy("\n", origins).split("\n")
         self._before, self._after = before, after
         # An answer that differs by whose it is says so, for the caches that look at nothing else (RFC 9110, 12.5.5).
-        self._vary = "Cookie" if pages else "Authorization"
+        self._vary = ("Cookie" if pages else "Authorization", *(("Origin",) if cors else ()))
 
     def finish(self, environ: WSGIEnvironment, status: str, headers: list[Pair]) -> list[Pair]:
         """The headers to send. Raises ValueError for a value that no server can send."""
         out: list[Pair] = []
-        policy, page = DATA_POLICY, False
-        cache = vary = ""
+        kind = disposition = cache = vary = ""
         for header in headers:
             name, value = header
             if not (value.isascii() and value.isprintable()) and _UNSENDABLE.search(value):
                 raise ValueError(f"the value of the header {name[:60]!r} can't be sent")
             name = name.lower()
-            if name in self._ours:
+            if name in self._ours or name.startswith(PREFIX):
                 continue
             if name == "content-type":
-                page = self._pages and value[:9].lower() == "text/html"
+                kind = said(value, pages=self._pages)
+            elif name == "content-disposition":
+                disposition = value
             elif name == "cache-control":
                 cache = f"{cache}, {value}" if cache else value
-                continue
             elif name == "vary":
                 vary = f"{vary}, {value}" if vary else value
-                continue
-            elif name == "content-disposition" and value[:10].lower() == "attachment":
-                policy = DOWNLOAD_POLICY
-            out.append(header)
-        if page and policy is DATA_POLICY:
+            else:
+                out.append(header)
+        if not kind and status[0] not in "13" and status[:3] != "204":
+            kind = UNKNOWN
+        if kind.startswith(UNKNOWN):
+            disposition = ";".join(("attachment", *disposition.split(";")[1:]))
+        if kind:
+            out.append(("Content-Type", kind))
+        if disposition:
+            out.append(("Content-Disposition", disposition))
+        page = self._pages and kind.startswith("text/html")
+        if disposition[:10].lower() == "attachment":
+            out.append(("Content-Security-Policy", DOWNLOAD_POLICY))
+        elif page:
             out.append(("Content-Security-Policy", f"{self._before}{csp_nonce(environ)}{self._after}"))
             out.append(("Reporting-Endpoints", 'csp="/csp-report"'))
         else:
-            out.append(("Content-Security-Policy", policy))
+            out.append(("Content-Security-Policy", DATA_POLICY))
         out.extend(self._shared if _SHAREABLE in environ else self._own)
+        out.append(("Referrer-Policy", NO_REFERRER if _NO_REFERRER in environ else REFERRER))
         return self._finish_cache(environ, out, _kept(cache, status, page) if cache else "", vary)
 
     def _finish_cache(self, environ: WSGIEnvironment, out: list[Pair], cache: str, vary: str) -> list[Pair]:
         out.append(("Cache-Control", cache or "no-store"))
         if "public" in cache:
             # A shared cache gives this to everybody, so it holds nothing of one request.
-            out = [header for header in out if header[0].lower() != "set-cookie"]
-        else:
-            out.append(("X-Request-Id", environ[ID_KEY]))
-            if self._vary.lower() not in vary.lower():
-                vary = f"{vary}, {self._vary}" if vary else self._vary
-        if vary:
-            out.append(("Vary", vary))
+            return [header for header in out if header[0].lower() != "set-cookie"]
+        out.append(("X-Request-Id", environ[ID_KEY]))
+        if self._cors is not None:
+            out.extend(self._cors.headers(environ))
+        for name in self._vary:
+            if name.lower() not in vary.lower():
+                vary = f"{vary}, {name}" if vary else name
+        out.append(("Vary", vary))
         return out
 
 
@@ -171,25 +200,24 @@ def _kept(cache: str, status: str, page: bool) -> str:
     """The view's Cache-Control if it may stand, else nothing: it must name its audience, and suit the answer."""
     cache = cache.lower()
     directives = {directive.partition("=")[0].strip() for directive in cache.split(",")}
-    if "no-store" in directives or not (status[0] == "2" or status[:3] == "304"):
-        return ""  # an error or redirect that a cache keeps is a way to poison it
+    if "no-store" in directives or status[:3] not in ("200", "304"):
+        return ""  # an error, a redirect or a part that a cache keeps is a way to poison it
     if "private" in directives:
         return cache.replace("public", "private")
     # A page's nonce is for one answer, so no cache may give the page to a second person.
     return cache if "public" in directives and not page else ""
 
 
-def _table(resource: str, pages: bool, hsts: bool, *, embed: bool) -> Iterator[Pair]:
+def _table(resource: str, pages: bool, hsts: str, *, embed: bool) -> Iterator[Pair]:
     yield ("X-Content-Type-Options", "nosniff")
     yield ("X-Frame-Options", "DENY")
-    yield ("Referrer-Policy", "same-origin")
     yield ("Cross-Origin-Opener-Policy", "same-origin")
     yield ("Cross-Origin-Resource-Policy", resource)
     yield ("Permissions-Policy", ", ".join(PERMISSIONS if pages else _closed(PERMISSIONS)))
     yield ("X-Permitted-Cross-Domain-Policies", "none")
     yield ("X-XSS-Protection", "0")  # the old filter was itself a way to read a page; newer browsers have none
     if hsts:
-        yield ("Strict-Transport-Security", HSTS)
+        yield ("Strict-Transport-Security", hsts)
     if pages and not embed:
         yield ("Cross-Origin-Embedder-Policy", "require-corp")
 

@@ -32,7 +32,7 @@ class HttpsOnly:
         in_clear = "HTTP_AUTHORIZATION" in environ
         if self._pages and environ["REQUEST_METHOD"] in _READING and not in_clear and not self._is_api(environ):
             return Refusal(308, ROW, headers=(("Location", self._address(environ)),))
-        return Refusal(403, ROW, facts={"credentials_in_clear": in_clear})
+        return Refusal(403, ROW, facts={"identified_in_clear": in_clear})
 
     @staticmethod
     def _is_api(environ: WSGIEnvironment) -> bool:

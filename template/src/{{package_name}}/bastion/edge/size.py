@@ -6,7 +6,7 @@ A client that sends without end, or announces little and sends much, would fill 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 from wsgiref.types import InputStream, WSGIEnvironment
@@ -25,6 +25,19 @@ class BodyTooLarge(OSError):
     """The stream went past its limit. An OSError, because that is what a reader expects of a broken connection."""
 
 
+class BrokenBody(OSError):
+    """The server could make nothing of it, for example of its chunks: the client's fault, and answered with 400."""
+
+
+def _received(read: Callable[[int], bytes], size: int) -> bytes:
+    try:
+        return read(size)
+    except OSError:
+        raise
+    except Exception as error:  # each server has its own
+        raise BrokenBody from error
+
+
 class LimitedBody:
     """A body that ends after `length` bytes; with `overrun_is_error` a single further byte raises BodyTooLarge."""
 
@@ -40,13 +53,13 @@ class LimitedBody:
         """At most `size` bytes (all that may still come for None or a negative number)."""
         if size is None or size < 0 or size > self._left:
             size = self._left
-        return self._taken(self._stream.read(size) if size else b"")
+        return self._taken(_received(self._stream.read, size) if size else b"")
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """The next line, or its first `size` bytes."""
         if size is None or size < 0 or size > self._left:
             size = self._left
-        return self._taken(self._stream.readline(size) if size else b"")
+        return self._taken(_received(self._stream.readline, size) if size else b"")
 
     def readlines(self, hint: int = -1, /) -> list[bytes]:
         """All lines, or those up to `hint` bytes."""
@@ -68,7 +81,7 @@ class LimitedBody:
             # Looked for before the last piece is handed over: a reader that stops exactly at the limit (as Werkzeug's)
             # would take the first part of a longer body for the whole.
             self._probe = False
-            self.exceeded = self._stream.read(1) != b""
+            self.exceeded = _received(self._stream.read, 1) != b""
         if self.exceeded:
             raise BodyTooLarge
         return data

@@ -6,10 +6,11 @@ of logins would otherwise take all memory and every thread of the worker.
 
 from __future__ import annotations
 
+import re
 import secrets
 import unicodedata
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore
 from typing import Final
@@ -17,15 +18,28 @@ from typing import Final
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from ..state import state
+from . import guessing
+
 MEMORY_KIB: Final = 65_536  # OWASP Password Storage Cheat Sheet asks for at least 19 MiB; ASVS 11.4.2
 TIME_COST: Final = 3
 PARALLELISM: Final = 4  # RFC 9106, section 4, second recommended option
 SALT_BYTES: Final = 16
 TAG_BYTES: Final = 32
+FLOORS: Final = {"memory_cost": 19_456, "time_cost": 2, "parallelism": 1, "salt_len": 16, "hash_len": 32}
+"""The weakest hasher that starts: OWASP's smallest second choice for Argon2id; RFC 9106, section 3.1, for the rest."""
 PREFIX: Final = "$argon2id$"  # argon2-cffi would verify the weaker argon2i and argon2d as well
+PRESENT: Final = f"{PREFIX}v=19$m={MEMORY_KIB},t={TIME_COST},p={PARALLELISM}$"
+"""How a hash of present parameters begins."""
 SHORTEST: Final = 15  # code points; NIST SP 800-63B-4, 3.1.1.2, for passwords without a second factor
 LONGEST: Final = 256  # code points; longer ones are refused, never cut
 WAIT_SECONDS: Final = 1.0
+ADVICE: Final = (
+    f"Use at least {SHORTEST} characters. Several random words are easy to remember; a password manager makes and keeps"
+    " better ones."
+)
+"""For pages and mails that ask for a new password."""
+_WORDS: Final = re.compile(r"[^\W_]{3,}")
 
 
 class Busy(RuntimeError):
@@ -33,17 +47,40 @@ class Busy(RuntimeError):
 
 
 def normalised(password: str) -> bytes:
-    """The same password typed on another keyboard gives the same bytes (NFC, as NIST SP 800-63B-4 asks)."""
+    """The same password typed on another keyboard gives the same bytes (NFC, as NIST SP 800-63B-4 asks).
+
+    Nothing else is done to it, neither when it is chosen nor when it is compared: no trimming, folding or cutting.
+    """
     return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")
 
 
-def faults(password: str) -> list[str]:
-    """Why this can't be a new password, as sentences for the person who chose it; empty when it can."""
-    length = len(unicodedata.normalize("NFC", password))
-    if length < SHORTEST:
+def length(password: str) -> int:
+    """In code points, as they are hashed."""
+    return len(unicodedata.normalize("NFC", password))
+
+
+def context_of(*names: str) -> tuple[str, ...]:
+    """The words that anybody would try first for this account: of its address and name, and of the service."""
+    now = state()
+    return tuple(word for name in (*names, now.service_name, now.settings.public_origin) for word in _words(name))
+
+
+def _words(text: str) -> list[str]:
+    return _WORDS.findall(text.casefold())
+
+
+def faults(password: str, context: Collection[str] = ()) -> list[str]:
+    """Why this can't be a new password, as sentences for the person who chose it; empty when it can.
+
+    `context` is what `context_of` gives for the account. There are no rules of composition: they make passwords that
+    are forgotten, not such that are hard to guess (ASVS 6.2.5).
+    """
+    if length(password) < SHORTEST:
         return [f"Use at least {SHORTEST} characters; several words are easy to remember."]
-    if length > LONGEST:
+    if length(password) > LONGEST:
         return [f"Use at most {LONGEST} characters."]
+    if guessing.tries(password, context) < guessing.ENOUGH:
+        return ["This is too common or too easy to guess. Use several words that have nothing to do with each other."]
     return []
 
 
@@ -63,9 +100,17 @@ class Passwords:
         self._waiters = BoundedSemaphore(max(1, threads // 4))
         # Costs a verification what a real one costs; its tag is random, so nothing can ever match it.
         self._dummy = (
-            f"{PREFIX}v=19$m={MEMORY_KIB},t={TIME_COST},p={PARALLELISM}"
-            f"${_unpadded(secrets.token_bytes(SALT_BYTES))}${_unpadded(secrets.token_bytes(TAG_BYTES))}"
+            f"{PRESENT}{_unpadded(secrets.token_bytes(SALT_BYTES))}${_unpadded(secrets.token_bytes(TAG_BYTES))}"
         )
+
+    def weaknesses(self) -> Iterator[str]:
+        """Reasons against a start with this hasher, whoever has weakened it and where."""
+        for name, least in FLOORS.items():
+            if getattr(self._hasher, name) < least:
+                yield f"Argon2: {name} is below {least}. Put the numbers of bastion/identity/passwords.py back."
+        if self._hasher.type is not Type.ID:
+            yield "Argon2: the type is not Argon2id. Put the hasher of bastion/identity/passwords.py back."
+        yield from guessing.damage()
 
     def hash(self, password: str) -> str:
         """The string to store (PHC format). Raises Busy."""
@@ -73,7 +118,12 @@ class Passwords:
             return self._hasher.hash(normalised(password))
 
     def verify(self, password: str, stored: str | None) -> bool:
-        """Whether the password belongs to the stored string. Works as long when there is none. Raises Busy."""
+        """Whether the password belongs to the stored string. Works as long when there is none. Raises Busy.
+
+        One that is longer than any can be is never hashed, whosever it is.
+        """
+        if length(password) > LONGEST:
+            return False
         usable = stored is not None and stored.startswith(PREFIX)
         target = stored if usable and stored is not None else self._dummy
         with self._hash_slot():
@@ -82,6 +132,11 @@ class Passwords:
             except (VerificationError, InvalidHashError):
                 return False
         return usable
+
+    @staticmethod
+    def is_outdated(stored: str) -> bool:
+        """Whether the stored string was made with other parameters than those of today."""
+        return not stored.startswith(PRESENT)
 
     @contextmanager
     def _hash_slot(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, literal, select, update
 
+from .. import audit
 from ..clock import now
 from ..database import connect, transaction
 from ..state import state
@@ -48,6 +49,8 @@ class Opened:
     id: UUID
     token: str
     user_id: UUID
+    expires_at: datetime
+    device_token: str = ""  # set by a login: what the device keeps to be known again
 
 
 def digest(token: str) -> bytes:
@@ -63,11 +66,14 @@ def open_session(
     agent: str = "",
     method: str = "password",
     replaces: UUID | None = None,
+    only_if: ColumnElement[bool] | None = None,
+    verified_at: datetime | None = None,
     connection: Connection | None = None,
 ) -> Opened | None:
     """Begin a session that ends after `lifetime` at the latest; the one it replaces ends in the same transaction.
 
-    None, and nothing is changed, when the account is not active at this very moment.
+    None, and nothing is changed, when the account is not active at this very moment, or its row is not (any more) what
+    `only_if` says: what was compared before may have been changed since.
     """
     if connection is None:
         with transaction() as own:
@@ -78,16 +84,19 @@ def open_session(
                 agent=agent,
                 method=method,
                 replaces=replaces,
+                only_if=only_if,
+                verified_at=verified_at,
                 connection=own,
             )
     moment, token, session_id = now(), secrets.token_urlsafe(TOKEN_BYTES), uuid4()
     begun = _beginning(
+        only_if,
         id=session_id,
         token_hash=digest(token),
         user_id=user_id,
         created_at=moment,
         seen_at=moment,
-        verified_at=moment,
+        verified_at=verified_at or moment,
         expires_at=moment + lifetime,
         methods=method,
         address=address[:45],
@@ -97,16 +106,62 @@ def open_session(
         return None
     if replaces is not None:
         connection.execute(_ending(moment, _s.id == replaces))
-    return Opened(session_id, token, user_id)
+    surplus = _surplus(connection, user_id, session_id, moment)
+    for ended in surplus:
+        connection.execute(_ending(moment, _s.id == ended))
+        audit.record("session.surplus", user_id=user_id, session_id=ended, connection=connection)
+    return Opened(session_id, token, user_id, moment + lifetime)
 
 
-def _beginning(**values: object) -> Any:
-    """Insert the row if its account is active, and keep it so until the commit.
+def hold(connection: Connection, user_id: UUID) -> None:
+    """Lock the account's row until the commit. Whoever changes several rows of an account begins with it, so that two
+    that meet wait for each other in one order."""
+    connection.execute(select(_u.id).where(_u.id == user_id).with_for_update(key_share=True))
 
-    The lock makes whoever disables the account wait, and then find this session to end.
+
+def renew(connection: Connection, old: Principal, *, proved: bool) -> Opened | None:
+    """Begin the session anew under another token and id: copies of the old are dead.
+
+    Its absolute end stays where it was and, unless its user has just `proved` who he is, the time when he last did.
+    None when the session has ended in the meantime. The account's row is locked first, and the old session ended before
+    the new one begins: whoever ends all sessions at this moment comes either before, and this one is not renewed, or
+    after, and finds the new one.
+    """
+    hold(connection, old.id)
+    row = connection.execute(
+        select(_s.expires_at, _s.methods, _s.address, _s.agent).where(
+            _s.id == old.session_id, _s.user_id == old.id, _s.revoked_at.is_(None), _s.expires_at > now()
+        )
+    ).one_or_none()
+    if row is None or connection.execute(_ending(now(), _s.id == old.session_id)).rowcount != 1:
+        return None
+    return open_session(
+        old.id,
+        lifetime=row.expires_at - now(),
+        address=row.address,
+        agent=row.agent,
+        method=row.methods,
+        verified_at=None if proved else old.verified_at,
+        connection=connection,
+    )
+
+
+def _surplus(connection: Connection, user_id: UUID, begun: UUID, moment: datetime) -> Sequence[UUID]:
+    """The live sessions that are too many for one account beside the one that begins: those unused for longest."""
+    others = (_s.user_id == user_id, _s.id != begun, _s.revoked_at.is_(None), _s.expires_at > moment)
+    last_used_first = select(_s.id).where(*others).order_by(_s.seen_at.desc(), _s.created_at.desc())
+    return connection.execute(last_used_first.offset(state().limits.sessions_per_account - 1)).scalars().all()
+
+
+def _beginning(only_if: ColumnElement[bool] | None, **values: object) -> Any:
+    """Insert the row if its account is active and as `only_if` says, and keep it so until the commit.
+
+    The lock makes whoever disables the account or changes its password wait, and then find this session to end; and two
+    logins of one account begin one after the other, so that both count.
     """
     row = select(*(literal(value, _s[name].type) for name, value in values.items()))
-    active = row.where(_u.id == values["user_id"], _u.active).with_for_update(read=True)
+    further = () if only_if is None else (only_if,)
+    active = row.where(_u.id == values["user_id"], _u.active, *further).with_for_update(key_share=True)
     return insert(AuthSession).from_select([*values], active).execution_options(preserve_rowcount=True)
 
 
@@ -177,19 +232,29 @@ def end(session_id: UUID, user_id: UUID) -> bool:
     return _end(_s.id == session_id, _s.user_id == user_id) == 1
 
 
-def end_all(user_id: UUID, *, but: UUID | None = None) -> int:
-    """End every session of the user, except perhaps the present one; how many were ended."""
+def end_all(user_id: UUID, *, but: UUID | None = None, connection: Connection | None = None) -> int:
+    """End every session of the user, except perhaps the present one; how many were ended.
+
+    With `connection` as part of that transaction: no new password without the end of what the old one opened.
+    """
     others = () if but is None else (_s.id != but,)
-    return _end(_s.user_id == user_id, *others)
+    return _end(_s.user_id == user_id, *others, connection=connection)
+
+
+def end_of_everybody(*, but: UUID) -> int:
+    """End all sessions of all users except the one that asks; how many were ended."""
+    return _end(_s.id != but)
 
 
 def _ending(moment: datetime, *which: ColumnElement[bool]) -> Any:
     return update(AuthSession).where(_s.revoked_at.is_(None), *which).values(revoked_at=moment)
 
 
-def _end(*which: ColumnElement[bool]) -> int:
-    with transaction() as connection:
+def _end(*which: ColumnElement[bool], connection: Connection | None = None) -> int:
+    if connection is not None:
         return connection.execute(_ending(now(), *which)).rowcount
+    with transaction() as own:
+        return own.execute(_ending(now(), *which)).rowcount
 
 
 def purge(*, older_than: timedelta = timedelta(days=30)) -> int:

@@ -4,106 +4,222 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, false, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from .. import audit
 from ..clock import now
 from ..database import connect, transaction
+from ..plain_text import is_plain
 from ..state import state
-from . import passwords, sessions
+from . import links, passwords, sessions
 from .models import User
 
 LONGEST_IDENTIFIER: Final = 254  # RFC 5321 4.5.3.1, less the angle brackets
+LONGEST_NAME: Final = 100
+TAKEN: Final = "There is already an account with this address."
+READ: Final = "users.read"
+"""The permission to see who has an account."""
+MANAGE: Final = "users.manage"
+"""The permission of an administrator: to invite, disable, permit, start a reset. At least one active user holds it."""
 _ROLE: Final = re.compile(r"\A[a-z][a-z0-9_-]{0,49}\Z")
+PAGE_SIZE: Final = 25
 _u = User.__table__.c
+# Named one by one: a column that is added to the table, or the hash, leaves it by no list.
+_SHOWN: Final = select(_u.id, _u.email, _u.display_name, _u.active, _u.roles, _u.created_at)
 
 
 class UserError(ValueError):
-    """What was asked for can't be done; the text says why and is safe to show."""
+    """What was asked for can't be done; the text says why and is safe to show, `field` names what it is about."""
+
+    def __init__(self, text: str, field: str = "") -> None:
+        super().__init__(text)
+        self.field = field
 
 
 def normalised(identifier: str) -> str:
     """The one spelling of an identifier: for looking up, counting attempts and storing alike.
 
-    NFKC, without control, format and surrounding characters, case-folded, the domain as its A-label: variations of one
-    address must not be counted, or registered, apart.
+    NFKC, without control, format and surrounding characters, the domain as its A-label, case-folded: variations of one
+    address must not be counted, or registered, apart. In this order: folded before, `straße.example` would be the
+    address of somebody at `strasse.example`, which is another domain (IDNA 2008).
     """
     text = unicodedata.normalize("NFKC", identifier[: 4 * LONGEST_IDENTIFIER])
-    text = (
-        "".join(c for c in text if not unicodedata.category(c).startswith("C")).strip().casefold()[:LONGEST_IDENTIFIER]
-    )
+    text = "".join(c for c in text if not unicodedata.category(c).startswith("C")).strip()
     local, at, domain = text.rpartition("@")
     if at and not domain.isascii():
         with suppress(EmailNotValidError):  # then it is nobody's address, and is counted as it was typed
             text = f"{local}@{validate_email(f'x@{domain}', check_deliverability=False).ascii_domain}"
+    return text.casefold()[:LONGEST_IDENTIFIER]
+
+
+def address(typed: str) -> str:
+    """The normalised address that was typed, to store and to mail to. Raises UserError when it is none.
+
+    An ASCII local part, so that every mail server takes it and no two look alike; the domain as its A-label. Not with
+    `=?`, which begins an encoded word (RFC 2047): mail programs would turn it into another address.
+    """
+    text = unicodedata.normalize("NFKC", typed.strip(" "))
+    try:
+        if "=?" in text or any(unicodedata.category(c).startswith("C") for c in typed):
+            raise EmailNotValidError
+        checked = validate_email(text, check_deliverability=False, allow_smtputf8=False)
+    except EmailNotValidError:
+        raise UserError("This is not a valid e-mail address.", "email") from None
+    return normalised(checked.ascii_email or checked.normalized)
+
+
+def display_name(typed: str) -> str:
+    """The name to show, without surrounding spaces. Raises UserError when it is too long or can't be shown safely."""
+    text = typed.strip()
+    if len(text) > LONGEST_NAME or not is_plain(text, lines=False):
+        raise UserError(f"Use at most {LONGEST_NAME} ordinary characters.", "display_name")
     return text
 
 
-def create(email: str, password: str) -> UUID:
-    """Make an active account. Raises UserError for an address or password that can't be used, or a taken address."""
-    try:
-        checked = validate_email(email, check_deliverability=False)
-    except EmailNotValidError as error:
-        raise UserError("This is not a valid e-mail address.") from error
-    if found := passwords.faults(password):
-        raise UserError(found[0])
+def checked_password(password: str, email: str, field: str = "password") -> str:
+    """The string to store for a new password of this account. Raises UserError, and passwords.Busy."""
+    if found := passwords.faults(password, passwords.context_of(email)):
+        raise UserError(found[0], field)
+    return state().passwords.hash(password)
+
+
+def create(email: str, password: str, *, roles: Iterable[str] = ()) -> UUID:
+    """Make an active account. Raises UserError for an address, password or role that can't be used."""
+    email, roles = address(email), known_roles(roles)
+    password_hash = checked_password(password, email)
+    with transaction() as connection:
+        return insert_user(connection, email, password_hash, roles=roles)
+
+
+def insert_user(
+    connection: Connection, email: str, password_hash: str, *, name: str = "", roles: Iterable[str] = ()
+) -> UUID:
+    """Make the row of an account, in the transaction of what allows it. Raises UserError when the address is taken."""
     user_id = uuid4()
     values = {
         "id": user_id,
-        "email": normalised(checked.normalized),
-        "password_hash": state().passwords.hash(password),
+        "email": email,
+        "password_hash": password_hash,
         "active": True,
-        "roles": "",
+        "roles": " ".join(sorted(roles)),
         "created_at": now(),
+        "display_name": name,
     }
     try:
-        with transaction() as connection:
-            connection.execute(insert(User).values(**values))
+        connection.execute(insert(User).values(**values))
     except IntegrityError:
-        raise UserError("There is already an account with this address.") from None
-    audit.record("user.created", user_id=user_id)
+        raise UserError(TAKEN, "email") from None
+    audit.record("user.created", user_id=user_id, connection=connection, roles=values["roles"])
     return user_id
 
 
-def _find(email: str) -> Any:
+def find(email: str) -> UUID:
+    """The id of the account with this address, for commands. Raises UserError when there is none."""
     with connect() as connection:
-        row = connection.execute(select(_u.id, _u.roles).where(_u.email == normalised(email))).one_or_none()
+        row = connection.execute(select(_u.id).where(_u.email == normalised(email))).one_or_none()
     if row is None:
-        raise UserError("There is no account with this address.")
-    return row
-
-
-def set_active(email: str, active: bool) -> UUID:
-    """Disable or enable an account; disabling ends its sessions. Raises UserError for an unknown address."""
-    user_id: UUID = _find(email).id
-    with transaction() as connection:
-        connection.execute(update(User).where(_u.id == user_id).values(active=active))
-    if not active:
-        sessions.end_all(user_id)
-    audit.record("user.enabled" if active else "user.disabled", user_id=user_id)
-    return user_id
-
-
-def permit(email: str, role: str, *, remove: bool = False) -> UUID:
-    """Give the account a role, or take it away. Raises UserError for an unknown address or role."""
-    known = state().team.roles
-    if not _ROLE.match(role) or (role not in known and not remove):
-        roles = ", ".join(sorted(known)) or "none; name them in settings.py"
-        raise UserError(f"There is no such role. Roles of this service: {roles}.")
-    row = _find(email)
-    held = set(row.roles.split())
-    held = held - {role} if remove else held | {role}
-    with transaction() as connection:
-        done = connection.execute(
-            update(User).where(_u.id == row.id, _u.roles == row.roles).values(roles=" ".join(sorted(held)))
-        )
-        if done.rowcount != 1:
-            raise UserError("The account's roles changed in the meantime. Try again.")
-    audit.record("user.role_removed" if remove else "user.role_given", user_id=row.id, role=role)
+        raise UserError("There is no account with this address.", "email")
     return UUID(str(row.id))
+
+
+def page(number: int, starts_with: str = "") -> tuple[list[Any], bool]:
+    """The accounts whose address begins with this text, by address: page `number` (from 1), and if there is a next."""
+    wanted = _SHOWN.where(_u.email.startswith(normalised(starts_with), autoescape=True)).order_by(_u.email)
+    with connect() as connection:
+        rows = connection.execute(wanted.limit(PAGE_SIZE + 1).offset((number - 1) * PAGE_SIZE)).all()
+    return [*rows[:PAGE_SIZE]], len(rows) > PAGE_SIZE
+
+
+def shown(user_id: UUID) -> Any | None:
+    """What may be shown of this account to whoever manages accounts, or None when there is no such account."""
+    with connect() as connection:
+        return connection.execute(_SHOWN.where(_u.id == user_id)).one_or_none()
+
+
+def require_free(email: str) -> None:
+    """Raises UserError when this normalised address has an account."""
+    with connect() as connection:
+        if connection.execute(select(_u.id).where(_u.email == email)).first() is not None:
+            raise UserError(TAKEN, "email")
+
+
+def known_roles(roles: Iterable[str]) -> list[str]:
+    """The roles, each of them named in settings.py. Raises UserError for any other."""
+    wanted, known = sorted({*roles}), state().team.roles
+    if not all(_ROLE.match(role) and role in known for role in wanted):
+        names = ", ".join(sorted(known)) or "none; name them in settings.py"
+        raise UserError(f"There is no such role. Roles of this service: {names}.", "role")
+    return wanted
+
+
+def is_administrator(roles: str) -> bool:
+    """Whether these roles, as they are stored, permit to manage accounts."""
+    return MANAGE in state().permissions(frozenset(roles.split()))
+
+
+def keep_an_administrator(connection: Connection) -> None:
+    """Roll back what would leave nobody who can manage accounts; call it after the change, in its transaction."""
+    rows = connection.execute(select(_u.roles).where(_u.active, _u.roles != "")).all()
+    if not any(is_administrator(row.roles) for row in rows):
+        raise UserError("This is the last administrator. Make somebody else one first.")
+
+
+@contextmanager
+def changing(user_id: UUID) -> Iterator[tuple[Connection, Any]]:
+    """A transaction in which the row of this account, and those of all with a role, stand still. UserError if none."""
+    with transaction() as connection:
+        # SQLite's lock; elsewhere it takes none, so that all locks are taken below, in one order.
+        connection.execute(update(User).where(false()).values(roles=_u.roles))
+        held = select(_u.id, _u.email, _u.roles, _u.active).where((_u.id == user_id) | (_u.roles != ""))
+        rows = connection.execute(held.order_by(_u.id).with_for_update()).all()
+        row = next((row for row in rows if row.id == user_id), None)
+        if row is None:
+            raise UserError("There is no such account.")
+        yield connection, row
+
+
+def set_active(user_id: UUID, active: bool, *, by: UUID | None = None) -> None:
+    """Disable or enable an account; disabling ends its sessions and cancels its links, in one transaction.
+
+    Raises UserError for an unknown account and for the last administrator.
+    """
+    with changing(user_id) as (connection, row):
+        connection.execute(update(User).where(_u.id == user_id).values(active=active))
+        if not active:
+            if is_administrator(row.roles):
+                keep_an_administrator(connection)
+            sessions.end_all(user_id, connection=connection)
+            links.cancel(connection, row.email, user_id)
+        kind = "user.enabled" if active else "user.disabled"
+        audit.record(kind, user_id=user_id, connection=connection, by=_named(by))
+
+
+def permit(user_id: UUID, role: str, *, remove: bool = False, by: UUID | None = None) -> None:
+    """Give the account a role, or take it away; it counts from the next request on.
+
+    Raises UserError for an unknown account or role, and when the last administrator would lose his.
+    """
+    if not remove:
+        known_roles([role])
+    with changing(user_id) as (connection, row):
+        held = {*row.roles.split()}
+        roles = " ".join(sorted(held - {role} if remove else held | {role}))
+        connection.execute(update(User).where(_u.id == user_id).values(roles=roles))
+        if is_administrator(row.roles) and not is_administrator(roles):
+            if row.active:
+                keep_an_administrator(connection)
+            links.cancel_invitations(connection, user_id)
+        kind = "user.role_removed" if remove else "user.role_given"
+        audit.record(kind, user_id=user_id, connection=connection, role=role, old=row.roles, new=roles, by=_named(by))
+
+
+def _named(administrator: UUID | None) -> str:
+    """Who did it, for the audit: an administrator, or whoever runs commands on the server."""
+    return str(administrator) if administrator is not None else "command"

@@ -5,7 +5,7 @@ The surface that the rest of bastion/ knows of this style; the other style has t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, cast
 
 from flask import Flask, Response
@@ -13,7 +13,7 @@ from flask import Flask, Response
 from ..secrets import Secrets
 from ..settings import BastionSettings
 from ..state import state_of
-from . import api, endpoints, keys, openapi
+from . import account, administration, api, endpoints, keys, mailed_link, openapi
 from .bearer import authenticate, not_fresh, unauthenticated
 from .commands import COMMANDS
 from .problem import error_body_of
@@ -24,6 +24,7 @@ __all__ = [
     "Settings",
     "authenticate",
     "error_body_of",
+    "mailed_link",
     "not_fresh",
     "settings",
     "unauthenticated",
@@ -38,25 +39,26 @@ LOCKED: Final[dict[str, object]] = {"TRAP_HTTP_EXCEPTIONS": False, "TRAP_BAD_REQ
 """Configuration that carries a protection; the seal refuses a start in which the team's function changed it."""
 
 
-def check(_settings: BastionSettings, secrets: Secrets) -> list[str]:
-    """Reasons against this key ring, without a value of it; that it is missing is said by the guards."""
+def check(general: BastionSettings, own: Settings, secrets: Secrets) -> Iterator[str]:
+    """Reasons against these settings and this key ring, without a value of it; the guards say that it is missing."""
+    yield from mailed_link.check(own, general)
     text = secrets.find(keys.SECRET)
     if text is None:
-        return []
+        return
     try:
         keys.parse(text.reveal())
     except keys.InvalidKeys as error:
         cure = "Put back the ring that was used, or make one with `keys new jwt`."
-        return [f"{keys.SECRET}: {reason}. {cure}" for reason in error.reasons]
-    return []
+        yield from (f"{keys.SECRET}: {reason}. {cure}" for reason in error.reasons)
 
 
 def install(app: Flask) -> None:
-    """Key ring, JSON, and the operations of signing in."""
+    """Key ring, JSON, and the operations of signing in, of accounts and of those who manage them."""
     service = state_of(app)
     app.extensions[keys.EXTENSION] = keys.Keys(lambda: service.secrets.get(keys.SECRET).reveal())
     api.install(app)
-    app.register_blueprint(endpoints.blueprint)
+    for operations in (endpoints, account, administration):
+        app.register_blueprint(operations.blueprint)
     openapi.install(app, cast("Settings", service.style))
 
     @app.after_request

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from .. import strict_json
 from ..errors import refuse
+from ..state import state
 from .schema import Answer, Query, Schema, faults_of
 
 ACCEPTED: Final = frozenset({"application/json"})
@@ -36,27 +37,31 @@ class Declaration:
     query: type[Query] | None
     answer: type[Answer] | None
     status: int
+    refuses: tuple[int, ...]
     summary: str
 
 
 @overload
 def operation(view: View) -> Operation: ...
 @overload
-def operation(*, status: int) -> Callable[[View], Operation]: ...
-def operation(view: View | None = None, *, status: int = 200) -> Operation | Callable[[View], Operation]:
+def operation(*, status: int = 200, refuses: tuple[int, ...] = ()) -> Callable[[View], Operation]: ...
+def operation(
+    view: View | None = None, *, status: int = 200, refuses: tuple[int, ...] = ()
+) -> Operation | Callable[[View], Operation]:
     """Make a JSON operation of a view: its parameters `body` (a Schema) and `query` (a Query) arrive checked, the
-    Answer that it returns is sent with `status`, and None as 204. Put it below the access mark.
+    Answer that it returns is sent with `status`, and None as 204. Put it below the access mark. `refuses` are the
+    statuses of the view's own refusals, for the description; those of the layers are known.
 
     Refuses other content types with 415, JSON that can be read in two ways and undeclared or repeated query parameters
     with 400, and what does not fit the declaration with 422. Raises TypeError for an annotation that it can't use.
     """
     if view is None:
-        return lambda given: _operation(given, status)
-    return _operation(view, status)
+        return lambda given: _operation(given, status, refuses)
+    return _operation(view, status, refuses)
 
 
-def _operation(view: View, status: int) -> Operation:
-    declared = _declaration(view, status)
+def _operation(view: View, status: int, refuses: tuple[int, ...]) -> Operation:
+    declared = _declaration(view, status, refuses)
 
     @functools.wraps(view)
     def run(**values: Any) -> Response:
@@ -75,7 +80,7 @@ def _operation(view: View, status: int) -> Operation:
     return run
 
 
-def _declaration(view: View, status: int) -> Declaration:
+def _declaration(view: View, status: int, refuses: tuple[int, ...]) -> Declaration:
     hints = get_type_hints(view)
     body, query, answer = hints.get("body"), hints.get("query"), hints.get("return")
     nothing = answer is type(None)  # `-> None`; a missing annotation is no None here
@@ -89,6 +94,7 @@ def _declaration(view: View, status: int) -> Declaration:
         query=query,
         answer=None if nothing else answer,
         status=204 if nothing else status,
+        refuses=refuses,
         summary=(inspect.getdoc(view) or view.__name__).split("\n")[0],
     )
 
@@ -121,7 +127,8 @@ def read_body(schema: type[B]) -> B:
     require_json()
     data = request.get_data()
     try:
-        strict_json.loads(data)  # first: pydantic's parser takes the last of two equal names, and NaN
+        # First: pydantic's parser takes the last of two equal names, and NaN.
+        strict_json.loads(data, most_values=state().limits.json_values_per_body)
     except strict_json.InvalidJSON:
         refuse(400, "json-strict")
     try:

@@ -62,7 +62,7 @@ def unauthenticated() -> ResponseReturnValue:
 
 
 def not_fresh() -> ResponseReturnValue:
-    """401 that asks the client to let the user prove once more who he is, by a new login (RFC 9470, 3)."""
+    """401 that asks the client to let the user prove once more who he is: POST /auth/reauthenticate (RFC 9470, 3)."""
     seconds = state().limits.fresh_login_seconds
     challenge = f'Bearer error="insufficient_user_authentication", max_age="{seconds}"'
     refuse(401, "fresh-login-5-min", headers=[("WWW-Authenticate", challenge)])

@@ -32,12 +32,17 @@ blueprint: Final = Blueprint("bastion", __name__)
 JWKS_SECONDS: Final = 300  # how long a verifier may keep the public keys: less than a `next` key waits
 
 
+DeviceToken = Annotated[SecretStr, Field(max_length=LONGEST_TOKEN)]
+
+
 class LoginBody(Schema):
     """Who signs in."""
 
     # Only lengths are checked: any other message would tell which accounts can exist.
     identifier: Annotated[str, Field(min_length=1, max_length=LONGEST_IDENTIFIER)]
     password: Annotated[SecretStr, Field(min_length=1, max_length=4 * LONGEST)]
+    # What an earlier login gave to this device. With it, nobody else's failures make this device wait.
+    device_token: DeviceToken = SecretStr("")
 
 
 class RefreshBody(Schema):
@@ -55,16 +60,10 @@ class TokenAnswer(Answer):
     refresh_token: str
 
 
-class AccountAnswer(Answer):
-    """The signed-in user."""
+class LoginAnswer(TokenAnswer):
+    """The first pair, and what the device keeps, beyond the logout, to send with its next login."""
 
-    id: UUID
-    email: str
-    roles: list[str]
-    permissions: list[str]
-    session_id: UUID
-    signed_in_at: datetime
-    verified_at: datetime
+    device_token: str
 
 
 class SessionAnswer(Answer):
@@ -86,8 +85,8 @@ class SessionsAnswer(Answer):
 
 @blueprint.post("/auth/login")
 @public
-@operation
-def login(body: LoginBody) -> TokenAnswer:
+@operation(refuses=(401,))
+def login(body: LoginBody) -> LoginAnswer:
     """Sign in."""
     opened = identity.with_password(
         body.identifier,
@@ -95,13 +94,15 @@ def login(body: LoginBody) -> TokenAnswer:
         lifetime=timedelta(hours=state().limits.refresh_absolute_hours),
         address=request.remote_addr or "",
         agent=request.user_agent.string,
+        device_token=body.device_token.get_secret_value(),
     )
-    return TokenAnswer.of(refresh.first_pair(opened))
+    pair = TokenAnswer.of(refresh.first_pair(opened))
+    return LoginAnswer(**pair.model_dump(), device_token=opened.device_token)
 
 
 @blueprint.post("/auth/refresh")
 @public
-@operation
+@operation(refuses=(401,))
 def exchange(body: RefreshBody) -> TokenAnswer:
     """Exchange a refresh token, once, for a new pair."""
     return TokenAnswer.of(refresh.exchange(body.refresh_token.get_secret_value()))
@@ -114,22 +115,6 @@ def logout() -> None:
     """End this login on the server: its access and refresh tokens are worth nothing from now on."""
     refresh.revoke_family(current_user.session_id)
     audit.record("logout", user_id=current_user.id, session_id=current_user.session_id)
-
-
-@blueprint.get("/auth/me")
-@login_required
-@operation
-def me() -> AccountAnswer:
-    """Who is signed in, with his roles as the database has them now."""
-    return AccountAnswer(
-        id=current_user.id,
-        email=current_user.email,
-        roles=sorted(current_user.roles),
-        permissions=sorted(current_user.permissions),
-        session_id=current_user.session_id,
-        signed_in_at=current_user.signed_in_at,
-        verified_at=current_user.verified_at,
-    )
 
 
 @blueprint.get("/auth/sessions")

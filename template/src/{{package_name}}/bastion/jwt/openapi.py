@@ -18,6 +18,7 @@ from werkzeug.routing import Rule
 from ..access import AUTOMATIC, login_required, public
 from ..database.queries import LARGEST_NUMBER
 from ..errors import TEXTS
+from ..paths import LONGEST, LONGEST_PATH
 from ..state import state_of
 from . import problem
 from .api import Declaration, declaration_of
@@ -30,7 +31,9 @@ _VARIABLE: Final = re.compile(r"<(?:(?P<kind>\w+)(?:\([^)]*\))?:)?(?P<name>\w+)>
 _PATH_TYPES: Final[Mapping[str, dict[str, object]]] = {
     "uuid": {"type": "string", "format": "uuid"},
     "int": {"type": "integer", "minimum": 0, "maximum": LARGEST_NUMBER},
+    "path": {"type": "string", "minLength": 1, "maxLength": LONGEST_PATH},
 }
+_PART: Final[dict[str, object]] = {"type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": "^[^/]+$"}
 _AUDIENCES: Final[Mapping[str, Callable[[Callable[[], Response]], Callable[[], Response]]]] = {
     "signed-in": login_required,
     "public": public,
@@ -126,12 +129,13 @@ def _operation(app: Flask, rule: Rule, declared: Declaration, named: Named) -> d
     if declared.answer is not None:
         success["content"] = {"application/json": {"schema": named[declared.answer, "serialization"]}}
     content = {problem.CONTENT_TYPE: {"schema": named[Problem, "serialization"]}}
-    statuses = [400, 429, 500, 503]
-    statuses += [] if access.public else [401]
-    statuses += [403] if access.permissions else []
-    statuses += [404] if rule.arguments else []
-    statuses += [413, 415] if declared.body else []
-    statuses += [422] if declared.body or declared.query else []
+    statuses = {400, 429, 500, 503, *declared.refuses}
+    statuses |= set() if access.public else {401}
+    statuses |= {403} if access.permissions else set()
+    # A part that no view may get is not found; where the address has other methods, Werkzeug says 405.
+    statuses |= {404, 405} if rule.arguments else set()
+    statuses |= {413, 415} if declared.body else set()
+    statuses |= {422} if declared.body or declared.query else set()
     entry: dict[str, Any] = {
         "summary": declared.summary,
         "security": [] if access.public else [{"bearer": sorted(access.permissions)}],
@@ -149,7 +153,7 @@ def _operation(app: Flask, rule: Rule, declared: Declaration, named: Named) -> d
 
 def _path_parameters(rule: Rule) -> Iterator[dict[str, Any]]:
     for variable in _VARIABLE.finditer(rule.rule):
-        schema = _PATH_TYPES.get(variable["kind"] or "", {"type": "string"})
+        schema = _PATH_TYPES.get(variable["kind"] or "", _PART)
         yield {"name": variable["name"], "in": "path", "required": True, "schema": schema}
 
 

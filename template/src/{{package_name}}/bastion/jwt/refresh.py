@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
-from .. import audit
+from .. import audit, mail
 from ..clock import now
 from ..database import connect, transaction
 from ..errors import refuse
@@ -45,8 +45,9 @@ _SPEND: Final = (
     .values(used_at=bindparam("moment"))
 )
 _FAMILY: Final = (
-    select(_r.session_id, _r.used_at, _s.user_id, _s.expires_at)
+    select(_r.session_id, _r.used_at, _s.user_id, _s.expires_at, _u.email)
     .join_from(RefreshToken.__table__, AuthSession.__table__, _s.id == _r.session_id)
+    .join(User.__table__, _u.id == _s.user_id)
     .where(_r.token_hash == bindparam("wanted"))
 )
 
@@ -61,10 +62,10 @@ class Pair:
 
 
 def first_pair(opened: Opened) -> Pair:
-    """The tokens of a login that has just begun."""
+    """The tokens of a login that has just begun, or was begun anew and keeps its end."""
     with transaction() as connection:
         refresh_token = _issue(connection, opened.id)
-    return _pair(opened.user_id, opened.id, refresh_token, None)
+    return _pair(opened.user_id, opened.id, refresh_token, opened.expires_at)
 
 
 def exchange(token: str) -> Pair:
@@ -89,7 +90,7 @@ def _issue(connection: Connection, session_id: UUID) -> str:
     return token
 
 
-def _pair(user_id: UUID, session_id: UUID, refresh_token: str, ends_at: datetime | None) -> Pair:
+def _pair(user_id: UUID, session_id: UUID, refresh_token: str, ends_at: datetime) -> Pair:
     access_token = issue_access_token(user_id, session_id, ends_at)
     return Pair(access_token, refresh_token, lifetime(int(now().timestamp()), ends_at))
 
@@ -105,22 +106,35 @@ def _refuse(token_hash: bytes) -> NoReturn:
     race = settings().refresh_race_seconds
     if race and now() - family.used_at < timedelta(seconds=race):  # its own client, twice, on a bad line
         refuse(401, "refresh-one-use", headers=INVALID_TOKEN)
-    if revoke_family(family.session_id):
+    _end_stolen(family.session_id, family.user_id, family.email)
+    refuse(401, "refresh-reuse-revokes-family", headers=INVALID_TOKEN)
+
+
+def _end_stolen(session_id: UUID, user_id: UUID, email: str) -> None:
+    """End the login whose used token was shown again, and tell its owner: once, and whatever becomes of the answer."""
+    with transaction() as connection:
+        if not _revoke(connection, session_id):
+            return
+        mail.enqueue(connection, mail.TOKEN_REUSED, email)
         audit.record(
             "token.refresh_reuse",
-            user_id=family.user_id,
-            session_id=family.session_id,
-            family=str(family.session_id),
+            user_id=user_id,
+            session_id=session_id,
+            connection=connection,
+            family=str(session_id),
         )
-    refuse(401, "refresh-reuse-revokes-family", headers=INVALID_TOKEN)
 
 
 def revoke_family(session_id: UUID) -> bool:
     """End a login with all its refresh tokens, in a transaction of its own; whether it was this call that ended it."""
-    moment = now()
     with transaction() as connection:
-        connection.execute(
-            update(RefreshToken).where(_r.session_id == session_id, _r.used_at.is_(None)).values(used_at=moment)
-        )
-        ended = update(AuthSession).where(_s.id == session_id, _s.revoked_at.is_(None)).values(revoked_at=moment)
-        return connection.execute(ended).rowcount == 1
+        return _revoke(connection, session_id)
+
+
+def _revoke(connection: Connection, session_id: UUID) -> bool:
+    moment = now()
+    connection.execute(
+        update(RefreshToken).where(_r.session_id == session_id, _r.used_at.is_(None)).values(used_at=moment)
+    )
+    ended = update(AuthSession).where(_s.id == session_id, _s.revoked_at.is_(None)).values(revoked_at=moment)
+    return connection.execute(ended).rowcount == 1

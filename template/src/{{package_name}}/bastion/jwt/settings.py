@@ -22,6 +22,9 @@ class Settings(EnvironmentSettings):
     """`aud` of the access tokens; empty: the public origin. Name it when several services share one origin."""
     refresh_race_seconds: int = Field(0, ge=0, le=10, validation_alias=AliasChoices("BASTION_REFRESH_RACE_SECONDS"))
     """A refresh token used again within so many seconds is refused, but its login lives on: for a bad line."""
+    link_base: str = Field("", max_length=500, validation_alias=AliasChoices("BASTION_LINK_BASE"))
+    """`https://app.example/account`: the page of your client that mailed links lead to. It reads the token from the
+    fragment, which browsers send to no server, and posts it here."""
     openapi: Literal["off", "signed-in", "public"] = Field(
         "signed-in", validation_alias=AliasChoices("BASTION_OPENAPI")
     )

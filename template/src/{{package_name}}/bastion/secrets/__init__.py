@@ -12,6 +12,8 @@ from typing import Final, NoReturn
 MASK: Final = "**********"
 OF_EVERY_SERVICE: Final = ("SECRET_KEY", "THROTTLE_KEY")
 """Required whatever was chosen; the chosen database and style name theirs in SECRETS."""
+OPTIONAL: Final = ("BASTION_SECRET_KEY_FALLBACKS", "SMTP_PASSWORD")
+"""Read where a deployment has them."""
 Read = Callable[[str], "str | None"]
 
 
@@ -50,17 +52,22 @@ class Secret:
 
 
 class Secrets:
-    """The secrets of one service: `read` asks the chosen backend, `where` is how its place is called in an error."""
+    """The secrets of one service: `read` asks the chosen backend, `where` is how its place is called in an error.
 
-    def __init__(self, read: Read, where: str) -> None:
+    `unusable` says, as the end of a sentence, why a secret that is there is not read.
+    """
+
+    def __init__(self, read: Read, where: str, unusable: Read = lambda _name: None) -> None:
         self._read = read
         self.where = where
+        self.unusable = unusable
 
     def get(self, name: str) -> Secret:
         """The secret of this name. Raises SecretMissing when it is absent, empty or only white space."""
         value = self._read(name)
         if value is None or not value.strip():
-            raise SecretMissing(name, self.where)
+            why = self.unusable(name)
+            raise SecretMissing(name, self.where if why is None else f"{self.where}, where it {why}")
         return Secret(value)
 
     def find(self, name: str) -> Secret | None:

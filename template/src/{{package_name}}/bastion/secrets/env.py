@@ -1,13 +1,14 @@
-"""Secrets from environment variables, each under its own name.
+"""Secrets from environment variables, each under its own name, taken out of the environment when they are read.
 
-What sets them (systemd, a container platform, a vault's agent) is the place to protect: whoever can read
-`/proc/<pid>/environ` of this process can read them.
+What stays there is inherited by every program that this process starts, and printed by every crash report. What sets
+them (systemd, a container platform, a vault's agent) is the place to protect: whoever can read `/proc/<pid>/environ` of
+this process can read them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..settings import EnvironmentSettings
@@ -19,8 +20,22 @@ class Settings(EnvironmentSettings):
 
 
 def open_secrets(_settings: Settings) -> Secrets:
-    """The process's environment as the one backend."""
-    return Secrets(os.environ.get, "the environment (env)")
+    """The process's environment as the one backend; a secret that was read is kept here and is no longer there."""
+    taken: dict[str, str] = {}
+
+    def read(name: str) -> str | None:
+        if name not in taken and name in os.environ:
+            taken[name] = os.environ.pop(name)
+        return taken.get(name)
+
+    return Secrets(read, "the environment (env)")
+
+
+def misplaced(names: Iterable[str]) -> Iterator[str]:
+    """Reasons against secrets that somebody gave in a way that is not read here."""
+    for name in names:
+        if f"{name}_FILE" in os.environ and not name.startswith("BASTION_"):  # those are no settings, and refused so
+            yield f"{name}_FILE is not read: the secrets of this service are environment variables. Set {name} itself."
 
 
 def use_folder(folder: Path, names: Iterable[str]) -> None:

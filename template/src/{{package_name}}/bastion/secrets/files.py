@@ -1,15 +1,16 @@
 """Secrets from files, one a secret, in the folder that BASTION_SECRETS_DIR names (Docker, Kubernetes, systemd).
 
 A name that could leave the folder, a link that does, or a file without an end would let whoever writes a name or a
-file make this service read something else.
+file make this service read something else; a file that others may write is a key that others choose.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from stat import S_IROTH, S_IWGRP, S_IWOTH
 from typing import Final
 
 from pydantic import Field
@@ -19,6 +20,8 @@ from . import Secrets
 
 NAME: Final = re.compile(r"\A[A-Z][A-Z0-9_]{0,63}\Z")
 LARGEST: Final = 65_536  # bytes; a private key in PEM has about 2,000
+MOUNTS: Final = Path("/proc/self/mountinfo")
+IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 
 
 class Settings(EnvironmentSettings):
@@ -33,17 +36,74 @@ def open_secrets(settings: Settings) -> Secrets:
     folder = Path(settings.folder)
 
     def read(name: str) -> str | None:
-        if not NAME.match(name):
+        file = _file(folder, name)
+        if file is None or _fault(folder, file) is not None:
             return None
         try:
-            file = (folder / name).resolve(strict=True)
-            if not file.is_relative_to(folder.resolve()) or not file.is_file() or file.stat().st_size > LARGEST:
-                return None
-            return file.read_text(encoding="utf-8").removesuffix("\n")
+            with file.open("rb") as opened:
+                content = opened.read(LARGEST + 1)
+            return None if len(content) > LARGEST else content.decode().removesuffix("\n")
         except (OSError, UnicodeDecodeError):
             return None
 
-    return Secrets(read, f"files:{folder}")
+    def unusable(name: str) -> str | None:
+        file = _file(folder, name)
+        return None if file is None else _fault(folder, file)
+
+    return Secrets(read, f"files:{folder}", unusable)
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    """The plain file of this name whose real place is in the folder."""
+    if not NAME.match(name):
+        return None
+    try:
+        file = (folder / name).resolve(strict=True)
+        return file if file.is_relative_to(folder.resolve()) and file.is_file() else None
+    except OSError:
+        return None
+
+
+def _fault(folder: Path, file: Path) -> str | None:
+    """Why this file is not read, as the end of a sentence about it."""
+    try:
+        if file.stat().st_size > LARGEST:
+            return f"is larger than {LARGEST // 1024} KiB"
+        if os.statvfs(file).f_flag & os.ST_RDONLY:  # Kubernetes' folder has mode 1777, and nobody can write there
+            return None
+        for place in (folder, file.parent, file):
+            found = place.stat()
+            if found.st_uid not in (0, os.geteuid()):
+                return "or its folder belongs to another user than root and the service"
+            if found.st_mode & (S_IWGRP | S_IWOTH):
+                return "or its folder may be written by others than its owner; take that right away (chmod go-w)"
+        if file.stat().st_mode & S_IROTH and not _in_memory(file):
+            return "may be read by everybody on this machine; take that right away (chmod o-r)"
+    except OSError:
+        return "can't be read"
+    return None
+
+
+def _in_memory(file: Path) -> bool:
+    """Whether it lies in a mount that is this container's own, as Docker and systemd make it for secrets."""
+    device = file.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = MOUNTS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    # proc_pid_mountinfo(5): id, parent, major:minor, ..., "-", type, source, options
+    return any(line.split()[2] == number and line.partition(" - ")[2].split()[0] in IN_MEMORY for line in lines)
+
+
+def misplaced(names: Iterable[str]) -> Iterator[str]:
+    """Reasons against secrets that somebody gave in a way that is not read here."""
+    for name in names:
+        if name in os.environ:
+            yield (
+                f"{name} is an environment variable, which is not read: the secrets of this service are files in "
+                "BASTION_SECRETS_DIR. Move it there."
+            )
 
 
 def use_folder(folder: Path, _names: Iterable[str]) -> None:

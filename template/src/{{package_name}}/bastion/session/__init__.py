@@ -5,7 +5,7 @@ The surface that the rest of bastion/ knows of this style; the other style has t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import click
@@ -13,12 +13,22 @@ from flask import Flask
 
 from ..secrets import Secrets
 from ..settings import BastionSettings, EnvironmentSettings
-from . import cookie, csrf, login_manager, pages, templating
+from . import (
+    account,  # noqa: F401  its pages join those of pages.py
+    administration,  # noqa: F401
+    bodies,
+    cookie,
+    csrf,
+    login_manager,
+    mailed_link,
+    pages,
+    templating,
+)
 from .cookie import authenticate
 from .error_page import error_body_of
 from .pages import not_fresh, unauthenticated
 
-__all__ = ["authenticate", "error_body_of", "not_fresh", "unauthenticated"]
+__all__ = ["authenticate", "error_body_of", "mailed_link", "not_fresh", "unauthenticated"]
 
 PAGE_POLICY: Final = True
 """This style answers with HTML pages."""
@@ -33,9 +43,10 @@ class Settings(EnvironmentSettings):
     """This style needs no setting of its own."""
 
 
-def check(_settings: BastionSettings, _secrets: Secrets) -> list[str]:
-    """This style has no further reasons against a start."""
-    return []
+def check(general: BastionSettings, _own: Settings, _secrets: Secrets) -> Iterator[str]:
+    """A cookie signs in here, and no other origin's script may use it."""
+    if general.cors_origins:
+        yield "BASTION_CORS_ORIGINS is for services that sign in with tokens (auth=jwt). Unset it."
 
 
 def install(app: Flask) -> None:
@@ -43,5 +54,6 @@ def install(app: Flask) -> None:
     cookie.install(app)
     templating.install(app)
     login_manager.install(app)
+    bodies.install(app)  # before the first look into a form, which is for its token
     csrf.install(app)
     app.register_blueprint(pages.blueprint)

@@ -10,14 +10,14 @@ import hashlib
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from flask import Flask, Request, request, session
+from flask import Flask, Request, Response, after_this_request, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from .. import guards, log
 from ..authentication import current_user
 from ..clock import now
-from ..identity import login, sessions
+from ..identity import devices, login, sessions
 from ..identity.principal import Principal
 from ..state import state, state_of
 from ..verified import Verified
@@ -57,9 +57,10 @@ class SignedCookie(SecureCookieSessionInterface):
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """What the cookie holds, if it is signed and not too old; an empty session otherwise."""
         serializer = self.get_signing_serializer(app)
-        cookie = request.cookies.get(self.get_cookie_name(app))
-        if serializer is None or not cookie:
+        cookies = request.cookies.getlist(self.get_cookie_name(app))
+        if serializer is None or len(cookies) != 1:  # of two, which is the one that somebody planted?
             return self.session_class()
+        cookie = cookies[0]
         known = self._verified.get(cookie)
         try:
             content, signed_at = known or serializer.loads(cookie, return_timestamp=True)
@@ -107,10 +108,43 @@ def log_in(identifier: str, password: str) -> None:
         address=request.remote_addr or "",
         agent=request.user_agent.string,
         replaces=current_user.session_id if current_user.is_authenticated else None,
+        device_token=device_token(),
     )
+    begin(opened.token)
+    _keep_device(opened.device_token)
+
+
+def device_token() -> str:
+    """What an earlier login gave to this browser, or an empty text."""
+    return request.cookies.get(_device_cookie(), "")
+
+
+def _device_cookie() -> str:
+    return "__Host-device" if state().settings.production else "device"
+
+
+def _keep_device(token: str) -> None:
+    """Let the browser be known again at its next login. The cookie signs nobody in, so it outlives the logout."""
+
+    @after_this_request
+    def set_cookie(response: Response) -> Response:
+        response.set_cookie(
+            _device_cookie(),
+            token,
+            max_age=devices.KEPT,
+            secure=state().settings.production,
+            httponly=True,
+            samesite="Lax",
+            path="/",
+        )
+        return response
+
+
+def begin(token: str) -> None:
+    """Make the cookie anew for a session that has just begun; only where the visitor wanted to go moves over."""
     target = session.get(NEXT)
     session.clear()  # a cookie that somebody planted before ends here, its form token with it
-    session[TOKEN] = opened.token
+    session[TOKEN] = token
     if target is not None:
         session[NEXT] = target
 

@@ -6,22 +6,26 @@ What is not declared is not read; what does not fit is shown again with a messag
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
-from flask import request
+from flask import abort, make_response, request
 from flask_wtf import FlaskForm
 from werkzeug.datastructures import MultiDict
 from wtforms import EmailField, Field, Form, PasswordField, SelectField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, StopValidation, ValidationError
 
+from .. import inputs
 from ..database.queries import LARGEST_NUMBER
-from ..errors import refuse
-from ..identity.passwords import LONGEST
+from ..errors import Refused, refuse
+from ..identity import users
+from ..identity.passwords import LONGEST, Busy
 from ..identity.users import LONGEST_IDENTIFIER
 from ..plain_text import is_plain
 from . import csrf
 
 MOST_DIGITS: Final = 10  # of LARGEST_NUMBER; looked at before the pattern
+T = TypeVar("T")
 _NUMBER: Final = re.compile(r"\A[0-9]+\Z")
 
 
@@ -41,7 +45,44 @@ class SubmittedForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         csrf.begin()
+        if request.is_json and inputs.has_body():  # Flask-WTF would read its fields out of that
+            refuse(415, inputs.TYPE)
         super().__init__(*args, **kwargs)
+
+
+MESSAGES: Final = {
+    401: "The password is not right.",
+    429: "Too many attempts. Wait a while, then try again.",
+    503: "The service is busy just now. Try again in a moment.",
+}
+
+
+def perform(form: SubmittedForm, page: Callable[[], str], action: Callable[[], T], *, wrong: str = MESSAGES[401]) -> T:
+    """What `action` gives back. When the form or the action refuses, the page is the answer, with the reasons on it.
+
+    422 for what was typed, 409 for what can't be done now, and the action's own 401, 429 or 503; `wrong` is what a 401
+    says instead of its usual text. Any other refusal goes its way.
+    """
+    status, headers = 422, list[tuple[str, str]]()
+    if form.validate():
+        try:
+            return action()
+        except users.UserError as error:
+            if error.field in form:
+                form[error.field].errors = [str(error)]
+            else:
+                form.form_errors = [str(error)]
+            status = 422 if error.field else 409
+        except Busy:
+            status, form.form_errors = 503, [MESSAGES[503]]
+        except Refused as refused:
+            if refused.code not in MESSAGES:
+                raise
+            status, headers = refused.code, refused.get_headers()
+            form.form_errors = [wrong if status == 401 else MESSAGES[status]]
+    answer = make_response(page(), status)
+    answer.headers.extend(headers)
+    return abort(answer)
 
 
 class LoginForm(SubmittedForm):

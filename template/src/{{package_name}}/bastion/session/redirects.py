@@ -14,7 +14,9 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 LONGEST: Final = 512  # characters
-ELSEWHERE: Final = frozenset({"bastion.login", "bastion.logout"})  # where a signed-in visitor has no business
+ELSEWHERE: Final = frozenset({"bastion.login", "bastion.logout", "bastion.reauthenticate"})  # no place to go on
+LONGEST_LINK: Final = 2048
+SCHEMES: Final = ("https://", "http://", "mailto:")
 _UNSAFE: Final = re.compile(r"[\x00-\x20\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
@@ -35,6 +37,18 @@ def safe_next(target: str | None, default: str) -> str:
     return target if _is_page(parts.path) else default
 
 
+def safe_link(address: str) -> str:
+    """The address, which somebody typed, if a link may lead there: a web page, a mailbox, a path here; else `#`.
+
+    In templates it is the filter `link`: href="{{ note.address | link }}". A `javascript:` address would run here.
+    """
+    if len(address) > LONGEST_LINK or _UNSAFE.search(address) or "\\" in address:
+        return "#"
+    if address.lower().startswith(SCHEMES) or (address.startswith("/") and not address.startswith("//")):
+        return address
+    return "#"
+
+
 def _is_page(path: str) -> bool:
     adapter = current_app.create_url_adapter(None) or current_app.url_map.bind("")
     try:
@@ -44,3 +58,10 @@ def _is_page(path: str) -> bool:
     except HTTPException:
         return False
     return endpoint not in ELSEWHERE
+
+
+def page_of_action(path: str) -> str | None:
+    """The page that a posted form belongs to: the nearest path above the action that can be opened with GET."""
+    while path and not safe_next(path, ""):
+        path = path.rpartition("/")[0]
+    return path or None

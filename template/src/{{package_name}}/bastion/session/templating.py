@@ -11,6 +11,7 @@ from jinja2 import StrictUndefined
 
 from ..edge import csp_nonce
 from ..state import state_of
+from .redirects import safe_link
 
 
 def install(app: Flask) -> None:
@@ -19,9 +20,11 @@ def install(app: Flask) -> None:
     app.jinja_env.autoescape = True
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.globals["csp_nonce"] = lambda: csp_nonce(request.environ)
+    app.jinja_env.filters["link"] = safe_link
     every_page = {
         "service_name": service.service_name,
         "nav_links": service.team.nav_links,
         "security_contact": service.security_contact,
+        "registration": service.settings.registration,
     }
     app.context_processor(lambda: every_page)

@@ -1,0 +1,49 @@
+"""Scripts of another origin read an answer only if the operator named that origin, letter for letter; by default none.
+
+An Origin that is echoed, or compared by its beginning, opens the service to every page that can take such a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+from wsgiref.types import WSGIEnvironment
+
+from .answers import Headers, Refusal
+
+ROW: Final = "cors-exact-origin"
+PREFIX: Final = "access-control-"  # of the headers that are made here alone
+_PREFLIGHT: Final[Headers] = (
+    ("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
+    ("Access-Control-Allow-Headers", "Authorization, Content-Type"),
+    ("Access-Control-Max-Age", "600"),  # seconds
+)
+_ANSWERED: Final = Refusal(204, ROW, logged=False)
+
+
+class Cors:
+    """The origins whose scripts may call; never with credentials that a browser adds by itself (cookies).
+
+    Source: Fetch Standard, CORS protocol; ASVS 3.4.2, 3.5.2.
+    """
+
+    def __init__(self, origins: Iterable[str]) -> None:
+        self._origins = frozenset(origins)
+
+    def refuse(self, environ: WSGIEnvironment) -> Refusal | None:
+        """End a listed origin's preflight (the question that a browser asks before such a call) with 204."""
+        return _ANSWERED if self._allowed(environ) and _asks(environ) else None
+
+    def headers(self, environ: WSGIEnvironment) -> Headers:
+        """What an answer to a listed origin says; nothing for anybody else."""
+        if not self._allowed(environ):
+            return ()
+        allowed = ("Access-Control-Allow-Origin", environ["HTTP_ORIGIN"])
+        return (allowed, *_PREFLIGHT) if _asks(environ) else (allowed,)
+
+    def _allowed(self, environ: WSGIEnvironment) -> bool:
+        return environ.get("HTTP_ORIGIN") in self._origins
+
+
+def _asks(environ: WSGIEnvironment) -> bool:
+    return environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ

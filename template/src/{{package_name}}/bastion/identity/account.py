@@ -1,0 +1,223 @@
+"""What its owner does with an account: change the password, the address, the name; take the data along; end it.
+
+A stolen session must not become a stolen account: another password needs the present one, another address and the end
+of the account need one that was proved within five minutes; each is told by mail to the address that was there before,
+and ends every other session. Source: ASVS 6.2.3, 7.4.3, 7.5.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final, cast
+from uuid import UUID
+
+from flask import Flask
+from sqlalchemy import Connection, Table, case, delete, select, update
+from sqlalchemy.exc import IntegrityError
+
+from .. import audit, mail, throttle
+from ..database import Base, Owned, connect, transaction
+from ..state import state, state_of
+from . import devices, links, login, passwords, recovery, sessions, users
+from .models import AuditEvent, AuthSession, Device, Link, OutgoingMail, User
+from .principal import Principal
+from .sessions import Opened
+
+EVENTS_SHOWN: Final = 20
+MOST_EXPORTED: Final = 2_000  # rows of one table: with 28 kB each, as the notes may have, 56 MB
+EXPORTS: Final = throttle.Allowance(5, timedelta(hours=1))
+SHOWN: Final = frozenset(
+    (
+        "login.success",
+        "login.failure",
+        "login.step_up",
+        "logout",
+        "password.changed",
+        "password.reset",
+        "password.reset_started",
+        "password.wrong",
+        "email.change_asked",
+        "email.changed",
+        "session.ended",
+        "session.ended_others",
+        "session.surplus",
+        "account.exported",
+        "user.created",
+        "user.activated",
+        "user.disabled",
+        "user.enabled",
+        "user.role_given",
+        "user.role_removed",
+    )
+)
+"""Kinds of audit events that their user sees."""
+FAILED: Final = frozenset(("login.failure", "password.wrong"))
+"""Those that somebody who does not know the password can cause in masses."""
+_u, _a, _s = User.__table__.c, AuditEvent.__table__.c, AuthSession.__table__.c
+_o, _l, _d = OutgoingMail.__table__.c, Link.__table__.c, Device.__table__.c
+BY_OTHERS: Final = (
+    "user.enabled",
+    "user.disabled",
+    "user.role_given",
+    "user.role_removed",
+    "password.reset_started",
+    "session.ended_by_administrator",
+)
+"""Kinds of events that somebody else caused; from where is no concern of the account's owner."""
+_address = case((_a.kind.in_(BY_OTHERS), ""), else_=_a.address).label("address")
+BeforeDeletion = Callable[[Connection, UUID], None]
+
+
+def step_up(user: Principal, password: str) -> Opened:
+    """Prove once more who it is; the session goes on under a new token, and the old one is dead. 401, 429 or 503."""
+    login.prove(user, password)
+    with transaction() as connection:
+        opened = _renewed(connection, user, proved=True)
+        links.follow(connection, user.session_id, opened.id)
+        audit.record("login.step_up", user_id=user.id, session_id=opened.id, connection=connection)
+    return opened
+
+
+def _renewed(connection: Connection, user: Principal, *, proved: bool) -> Opened:
+    opened = sessions.renew(connection, user, proved=proved)
+    if opened is None:  # ended by somebody else since this request began
+        login.refuse_uniformly()
+    return opened
+
+
+def change_password(user: Principal, current: str, new: str) -> Opened:
+    """Set another password, for whoever knows the present one; every other session ends. 401, 429 or 503.
+
+    Raises UserError for a password that can't be used.
+    """
+    login.prove(user, current)
+    if passwords.normalised(new) == passwords.normalised(current):
+        raise users.UserError("This is your present password. Choose another one.", "password")
+    password_hash = users.checked_password(new, user.email)
+    with transaction() as connection:
+        connection.execute(update(User).where(_u.id == user.id).values(password_hash=password_hash))
+        opened = _credential_changed(connection, user, proved=True)
+        mail.enqueue(connection, mail.PASSWORD_CHANGED, user.email)
+        audit.record("password.changed", user_id=user.id, session_id=opened.id, connection=connection)
+    return opened
+
+
+def _credential_changed(connection: Connection, user: Principal, *, proved: bool) -> Opened:
+    """Everything that the old credential opened ends: other sessions, half-finished flows, copies of this session.
+
+    And no device is known any more: it may have been a thief's, who would have further guesses by it.
+    """
+    sessions.end_all(user.id, but=user.session_id, connection=connection)
+    links.cancel(connection, user.email, user.id)
+    devices.forget_all(connection, user.id)
+    return _renewed(connection, user, proved=proved)
+
+
+def request_email_change(user: Principal, typed: str) -> None:
+    """Mail a link to the new address, and a notice to the present one, which stays in force until it is confirmed.
+
+    Raises UserError for what is no address. Whether the new one has an account makes no difference to the answer.
+    """
+    throttle.spend_for_network("reset", "reset-throttle", recovery.REQUESTS)
+    email = users.address(typed)
+    with transaction() as connection:
+        mail.enqueue(connection, links.EMAIL, email, user_id=user.id, session_id=user.session_id)
+        mail.enqueue(connection, mail.EMAIL_ASKED, user.email)
+        audit.record("email.change_asked", user_id=user.id, session_id=user.session_id, connection=connection)
+
+
+def confirm_email_change(user: Principal, token: str) -> Opened:
+    """Put the confirmed address in force, and end every other session. 410 for any token but one of this account."""
+    link = links.find(token, links.EMAIL)
+    if link.user_id != user.id:
+        links.gone(links.EMAIL)
+    with transaction() as connection:
+        sessions.hold(connection, user.id)
+        links.consume_once(connection, link)
+        try:
+            connection.execute(update(User).where(_u.id == user.id).values(email=link.email))
+        except IntegrityError:  # taken since the link was mailed
+            links.gone(links.EMAIL)
+        opened = _credential_changed(connection, user, proved=False)  # whoever opened the link has shown no password
+        links.cancel(connection, link.email)
+        mail.enqueue(connection, mail.EMAIL_CHANGED, user.email)  # to the former address
+        audit.record("email.changed", user_id=user.id, session_id=opened.id, connection=connection)
+    return opened
+
+
+def update_profile(user: Principal, name: str) -> None:
+    """Change the name that is shown, and nothing else of the account. Raises UserError when it can't be shown."""
+    shown = users.display_name(name)
+    with transaction() as connection:
+        connection.execute(update(User).where(_u.id == user.id).values(display_name=shown))
+
+
+def recent_events(user_id: UUID) -> list[dict[str, Any]]:
+    """What happened to this account lately, newest first: `at`, `kind` and `address` of each.
+
+    The last EVENTS_SHOWN, and as many failed attempts apart from these: nothing that others cause pushes them out.
+    """
+    own = select(_a.at, _a.kind, _address).where(_a.user_id == user_id).order_by(_a.at.desc()).limit(EVENTS_SHOWN)
+    with connect() as connection:
+        found = [
+            dict(row)
+            for kinds in (SHOWN - FAILED, FAILED)
+            for row in connection.execute(own.where(_a.kind.in_(kinds))).mappings()
+        ]
+    return sorted(found, key=lambda event: event["at"], reverse=True)
+
+
+def export(user: Principal) -> dict[str, list[dict[str, Any]]]:
+    """Everything that is stored about this user, by table: what bastion keeps, and every row of a model that is Owned.
+
+    Hashes and tokens are in none of it. At most MOST_EXPORTED rows of each table; 429 after EXPORTS.
+    """
+    throttle.spend("export", str(user.id), "default-throttle", EXPORTS)
+    wanted = {
+        "account": select(_u.id, _u.email, _u.display_name, _u.roles, _u.created_at).where(_u.id == user.id),
+        "sessions": select(
+            _s.id, _s.created_at, _s.seen_at, _s.expires_at, _s.revoked_at, _s.methods, _s.address, _s.agent
+        ).where(_s.user_id == user.id),
+        "devices": select(_d.created_at, _d.seen_at).where(_d.user_id == user.id),
+        "links": select(_l.purpose, _l.email, _l.created_at, _l.expires_at, _l.used_at).where(_l.user_id == user.id),
+        "events": select(_a.at, _a.kind, _address).where(_a.user_id == user.id),
+    }
+    for mapper in Base.registry.mappers:
+        if issubclass(mapper.class_, Owned):
+            table = cast("Table", mapper.local_table)
+            wanted[table.name] = select(table).where(table.c.user_id == user.id)
+    with connect() as connection:
+        found = {
+            name: [dict(row) for row in connection.execute(rows.limit(MOST_EXPORTED)).mappings()]
+            for name, rows in wanted.items()
+        }
+    audit.record("account.exported", user_id=user.id, session_id=user.session_id)
+    return found
+
+
+def delete_account(user: Principal) -> None:
+    """Delete the account with everything that belongs to it; audit events keep its opaque id alone.
+
+    Raises UserError for the last administrator. The team's tables go by ON DELETE CASCADE, and its hooks (see
+    `before_deletion`) run first, in the same transaction.
+    """
+    with users.changing(user.id) as (connection, row):
+        for hook in state().before_deletion:
+            hook(connection, user.id)
+        connection.execute(delete(Link).where((_l.user_id == user.id) | (_l.email == row.email)))
+        waiting = ((_o.user_id == user.id) | (_o.email == row.email)) & _o.purpose.not_in(mail.NOTICES)
+        connection.execute(delete(OutgoingMail).where(waiting))  # what was done here before is still told
+        connection.execute(delete(User).where(_u.id == user.id))  # and its sessions with it, by ON DELETE CASCADE
+        if users.is_administrator(row.roles):
+            users.keep_an_administrator(connection)
+        mail.enqueue(connection, mail.ACCOUNT_DELETED, row.email)  # no row of the account: it goes when it is sent
+        audit.record("account.deleted", user_id=user.id, session_id=user.session_id, connection=connection)
+
+
+def before_deletion(app: Flask, hook: BeforeDeletion) -> None:
+    """Have `hook(connection, user_id)` called in the transaction that deletes an account; what it raises stops it.
+
+    For what no foreign key reaches: files, rows that must be kept without a name, other services.
+    """
+    state_of(app).before_deletion.append(hook)

@@ -1,0 +1,100 @@
+"""Whoever registers an address decides nothing: the account is made by the mailed link, by whoever reads the mail.
+
+If a password could be chosen before, an attacker would register somebody else's address with his own, and the owner's
+click on "confirm" would arm it (pre-hijacking). No answer tells whether an address has an account: the mail does.
+Source: ASVS 6.3.8, 6.4.1; Sudhodanan, Paverd: Pre-hijacked accounts (USENIX Security 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from .. import audit, mail, throttle
+from ..database import transaction
+from ..errors import refuse
+from ..state import state
+from . import links, users
+
+MODE: Final = "registration-mode-enforced"
+MODES: Final = {
+    links.ACTIVATE: ("open",),
+    links.INVITE: ("open", "invitation"),
+    links.CREATE: ("open", "invitation", "closed"),
+}
+"""Purpose of a link to the modes in which it makes an account: one that was mailed before the mode changed is worth no
+more than one that could be asked for now."""
+REGISTRATIONS: Final = throttle.Allowance(5, timedelta(hours=1))  # of one network; ASVS 2.4.1
+
+
+def require_mode(*modes: str) -> None:
+    """404 when this service takes no such registrations (BASTION_REGISTRATION)."""
+    if state().settings.registration not in modes:
+        refuse(404, MODE)
+
+
+def register(typed: str) -> None:
+    """Mail the address a link that makes its account, or a notice if it has one. 404 unless registration is open.
+
+    Raises UserError for what is no address. Nothing is looked up, and no hash computed, before the mail is sent.
+    """
+    require_mode(*MODES[links.ACTIVATE])
+    throttle.spend_for_network("register", "register-throttle", REGISTRATIONS)
+    email = users.address(typed)
+    with transaction() as connection:
+        mail.enqueue(connection, links.ACTIVATE, email)
+
+
+def invite(typed: str, roles: Iterable[str], *, by: UUID) -> None:
+    """Mail the address an invitation with these roles; it ends when the inviter is disabled. 404 when closed.
+
+    Raises UserError for what is no address, or an unknown role; whether the address has an account makes no difference.
+    """
+    require_mode(*MODES[links.INVITE])
+    email, known = users.address(typed), users.known_roles(roles)
+    with transaction() as connection:
+        mail.enqueue(connection, links.INVITE, email, roles=" ".join(known), inviter_id=by)
+        audit.record("user.invited", user_id=by, connection=connection, roles=known)
+
+
+def invite_by_operator(typed: str, roles: Iterable[str]) -> None:
+    """As `invite`, for the command line, in every mode: the link is as short-lived as that of a reset.
+
+    Raises UserError also when there is an account: an operator can read the table anyway.
+    """
+    email, known = users.address(typed), users.known_roles(roles)
+    users.require_free(email)
+    with transaction() as connection:
+        mail.enqueue(connection, links.CREATE, email, roles=" ".join(known), trusted=True)
+
+
+def activate(token: str, password: str, name: str = "") -> UUID:
+    """Make the account that a mailed link stands for, with the password chosen now. 410 for any other token.
+
+    Raises UserError for a password or name that can't be used (the link stays good), and passwords.Busy.
+    """
+    link = links.find(token, *links.MAKES_ACCOUNT)
+    if state().settings.registration not in MODES[link.purpose]:
+        links.gone(link.purpose)
+    if link.inviter_id is not None and not _may_invite(link.inviter_id):
+        links.gone(link.purpose)
+    shown = users.display_name(name)
+    password_hash = users.checked_password(password, link.email)
+    with transaction() as connection:
+        links.consume_once(connection, link)
+        try:
+            user_id = users.insert_user(connection, link.email, password_hash, name=shown, roles=link.roles.split())
+        except users.UserError:
+            links.gone(link.purpose)  # taken since the link was mailed
+        links.cancel(connection, link.email)
+        inviter = "" if link.inviter_id is None else str(link.inviter_id)
+        audit.record("user.activated", user_id=user_id, connection=connection, by=link.purpose, inviter=inviter)
+    return user_id
+
+
+def _may_invite(inviter_id: UUID) -> bool:
+    """Whether the inviter is still an administrator, also by what settings.py says of his roles now."""
+    inviter = users.shown(inviter_id)
+    return inviter is not None and users.is_administrator(inviter.roles)

@@ -1,0 +1,58 @@
+"""A request only notes that a mail is due; what is sent, to whom, and with which link is decided when it is sent.
+
+So a request for an unknown address does the same work as one for a known, no slow mail server holds a request up, and
+no table ever holds a token. Source: ASVS 6.3.8, 11.5.1.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, insert
+
+from ..clock import now
+from ..identity.models import OutgoingMail
+
+# Beside the purposes of links (identity/links.py): notices, which no stranger can cause.
+PASSWORD_CHANGED: Final = "password-changed"  # noqa: S105  (a purpose)
+EMAIL_ASKED: Final = "email-asked"
+EMAIL_CHANGED: Final = "email-changed"
+TOKEN_REUSED: Final = "token-reused"  # noqa: S105
+ACCOUNT_DELETED: Final = "account-deleted"
+NOTICES: Final = frozenset({PASSWORD_CHANGED, EMAIL_ASKED, EMAIL_CHANGED, TOKEN_REUSED, ACCOUNT_DELETED})
+
+
+def enqueue(
+    connection: Connection,
+    purpose: str,
+    email: str,
+    *,
+    user_id: UUID | None = None,
+    session_id: UUID | None = None,
+    inviter_id: UUID | None = None,
+    roles: str = "",
+    due_at: datetime | None = None,
+    trusted: bool = False,
+) -> None:
+    """Note a mail to one normalised address, in the transaction of what causes it; mail/outbox.py sends it.
+
+    `trusted`: no stranger asked for it, so it is not counted with what strangers may ask for.
+    """
+    moment = now()
+    connection.execute(
+        insert(OutgoingMail).values(
+            id=uuid4(),
+            purpose=purpose,
+            email=email,
+            user_id=user_id,
+            session_id=session_id,
+            inviter_id=inviter_id,
+            roles=roles,
+            created_at=moment,
+            due_at=due_at or moment,
+            trusted=trusted,
+            attempts=0,
+        )
+    )

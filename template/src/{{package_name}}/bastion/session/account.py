@@ -1,0 +1,365 @@
+"""The pages of an account's life: registering, mailed links, a forgotten password, and what its owner changes.
+
+A page only asks and shows; who may do what, and what a stranger must not learn, is decided in identity/. Opening a page
+or a link changes nothing, so neither a mail scanner nor another site's image can use one.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from flask import Response, flash, make_response, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from wtforms import EmailField, PasswordField, StringField
+from wtforms.validators import EqualTo, InputRequired, Length
+
+from .. import audit
+from ..access import login_required, public
+from ..authentication import current_user
+from ..edge import no_referrer
+from ..errors import refuse
+from ..identity import account, links, recovery, registration, sessions, users
+from ..identity.passwords import ADVICE, LONGEST
+from ..identity.users import LONGEST_IDENTIFIER, LONGEST_NAME
+from ..state import state
+from . import mailed_link
+from .cookie import NEXT, begin, device_token, log_out
+from .forms import SubmittedForm, perform
+from .pages import blueprint, start_page
+from .redirects import safe_next
+
+LONGEST_LINK_TOKEN: Final = 100  # characters; ours have 43
+EVENTS: Final = {
+    "login.success": "Signed in",
+    "login.failure": "Failed attempt to sign in",
+    "login.step_up": "Confirmed the password",
+    "logout": "Signed out",
+    "password.changed": "Password changed",
+    "password.reset": "Password chosen anew by a mailed link",
+    "password.reset_started": "An administrator started a new password",
+    "password.wrong": "Wrong password while signed in",
+    "email.change_asked": "Change of address asked for",
+    "email.changed": "Address changed",
+    "session.ended": "A session was ended",
+    "session.ended_others": "All other sessions were ended",
+    "session.surplus": "The oldest session was ended by a new one",
+    "account.exported": "Data exported",
+    "user.created": "Account created",
+    "user.activated": "Address confirmed",
+    "user.disabled": "Account disabled",
+    "user.enabled": "Account enabled",
+    "user.role_given": "Role given",
+    "user.role_removed": "Role removed",
+}
+"""Kind of an audit event that its owner sees to what he reads."""
+
+
+class AddressForm(SubmittedForm):
+    """An address to mail to. Whether it has an account makes no difference to any answer."""
+
+    email = EmailField("Email address", [InputRequired(), Length(max=LONGEST_IDENTIFIER)])
+
+
+class NewPasswordForm(SubmittedForm):
+    """A new password, twice: what nobody can see is easily mistyped."""
+
+    password = PasswordField("New password", [InputRequired(), Length(max=4 * LONGEST)])
+    again = PasswordField(
+        "New password again",
+        [InputRequired(), Length(max=4 * LONGEST), EqualTo("password", "The two passwords are not the same.")],
+    )
+
+
+class ActivateForm(NewPasswordForm):
+    """What the reader of a mailed link decides about the new account."""
+
+    display_name = StringField("Name", [Length(max=LONGEST_NAME)])
+
+
+class ChangePasswordForm(NewPasswordForm):
+    """The present password and a new one."""
+
+    current = PasswordField("Current password", [InputRequired(), Length(max=4 * LONGEST)])
+
+
+class PresentPasswordForm(SubmittedForm):
+    """Who is signed in proves it once more."""
+
+    password = PasswordField("Password", [InputRequired(), Length(max=4 * LONGEST)])
+
+
+class NameForm(SubmittedForm):
+    """The name that is shown."""
+
+    display_name = StringField("Name", [Length(max=LONGEST_NAME)])
+
+
+# ---- registering, and what mailed links lead to ----------------------------------------------------------------------
+
+
+@blueprint.route("/register", methods=["GET", "POST"])
+@public
+def register() -> ResponseReturnValue:
+    """Ask for an account. Nothing about it is decided here: the mailed link makes it."""
+    registration.require_mode("open")
+    form = AddressForm()
+
+    def page() -> str:
+        return render_template("bastion/register.html", form=form)
+
+    if request.method != "POST":
+        return page()
+    perform(form, page, lambda: registration.register(form.email.data or ""))
+    return redirect(url_for("bastion.sent"), 303)
+
+
+@blueprint.route("/forgot", methods=["GET", "POST"])
+@public
+def forgot() -> ResponseReturnValue:
+    """Ask for a link to choose another password."""
+    form = AddressForm()
+
+    def page() -> str:
+        return render_template("bastion/forgot.html", form=form)
+
+    if request.method != "POST":
+        return page()
+    perform(form, page, lambda: recovery.request_reset(form.email.data or "", device_token()))
+    return redirect(url_for("bastion.sent"), 303)
+
+
+@blueprint.get("/sent")
+@public
+def sent() -> ResponseReturnValue:
+    """Look into your mail: the same page whether there is one or not."""
+    return render_template("bastion/sent.html")
+
+
+@blueprint.get("/link/<purpose>/<token>")
+@public
+def open_link(purpose: str, token: str) -> ResponseReturnValue:
+    """Take the token of a mailed link out of the address. The link is neither used nor looked up here."""
+    no_referrer(request.environ)
+    if purpose not in mailed_link.PAGES or len(token) > LONGEST_LINK_TOKEN or not token.isascii():
+        refuse(404, "mailed-link-fixed-origin")
+    answer = make_response(redirect(url_for(mailed_link.PAGES[purpose]), 303))
+    mailed_link.keep(answer, purpose, token)
+    return answer
+
+
+def _kept_link(*purposes: str) -> Any:
+    """The good link in this browser's cookie; 410 when there is none, 429 for a network that tries many."""
+    token = mailed_link.kept(purposes[0])
+    if not token:
+        links.gone(purposes[0])
+    return links.find(token, *purposes)
+
+
+@blueprint.route("/activate", methods=["GET", "POST"])
+@public
+def activate() -> ResponseReturnValue:
+    """Choose the password of the account that a mailed link makes."""
+    link = _kept_link(*links.MAKES_ACCOUNT)
+    form = ActivateForm()
+
+    def page() -> str:
+        return render_template("bastion/activate.html", form=form, email=link.email, advice=ADVICE)
+
+    if request.method != "POST":
+        return page()
+    token = mailed_link.kept(links.ACTIVATE)
+    perform(form, page, lambda: registration.activate(token, form.password.data or "", form.display_name.data or ""))
+    return _used("Your account is ready. Sign in with your address and password.")
+
+
+@blueprint.route("/reset", methods=["GET", "POST"])
+@public
+def reset() -> ResponseReturnValue:
+    """Choose another password, by a mailed link."""
+    link = _kept_link(links.RESET)
+    form = NewPasswordForm()
+
+    def page() -> str:
+        return render_template("bastion/reset.html", form=form, email=link.email, advice=ADVICE)
+
+    if request.method != "POST":
+        return page()
+    perform(form, page, lambda: recovery.complete_reset(mailed_link.kept(links.RESET), form.password.data or ""))
+    if current_user.is_authenticated and current_user.id == link.user_id:
+        session.clear()  # its row has ended with all others
+    return _used("Your password is changed, and all sessions have ended. Sign in again.")
+
+
+def _used(message: str) -> Response:
+    flash(message, "success")
+    answer = make_response(redirect(url_for("bastion.login"), 303))
+    mailed_link.drop(answer)
+    return answer
+
+
+# ---- proving once more who it is -------------------------------------------------------------------------------------
+
+
+@blueprint.route("/reauth", methods=["GET", "POST"])
+@login_required
+def reauthenticate() -> ResponseReturnValue:
+    """Ask for the password once more before something sensitive; `next` is where it was asked for."""
+    form = PresentPasswordForm()
+    wanted = safe_next(request.args.get("next"), "")
+
+    def page() -> str:
+        return render_template("bastion/reauthenticate.html", form=form)
+
+    if request.method != "POST":
+        if wanted:
+            session[NEXT] = wanted
+        return page()
+    opened = perform(form, page, lambda: account.step_up(_me(), form.password.data or ""))
+    target = safe_next(session.get(NEXT), start_page())
+    begin(opened.token)
+    return redirect(target, 303)
+
+
+def _me() -> Any:
+    """The signed-in user himself, not the proxy: it is compared and kept."""
+    return current_user._get_current_object()  # type: ignore[attr-defined]
+
+
+# ---- one's own account -----------------------------------------------------------------------------------------------
+
+
+@blueprint.get("/account", endpoint="account")
+@login_required
+def show_account() -> ResponseReturnValue:
+    """Name, address, live sessions and recent security events of one's own."""
+    idle = timedelta(minutes=state().limits.session_idle_minutes)
+    rows = [
+        {**row._mapping, "current": row.id == current_user.session_id}
+        for row in sessions.live_sessions(current_user.id, idle=idle)
+    ]
+    events = [{**event, "text": EVENTS[event["kind"]]} for event in account.recent_events(current_user.id)]
+    return render_template("bastion/account.html", user=users.shown(current_user.id), sessions=rows, events=events)
+
+
+@blueprint.post("/account/sessions/<uuid:session_id>/end")
+@login_required(fresh=True)
+def end_session(session_id: UUID) -> ResponseReturnValue:
+    """End one of one's own sessions; another user's is not there."""
+    if not sessions.end(session_id, current_user.id):
+        refuse(404, "ownership-404")
+    audit.record("session.ended", user_id=current_user.id, session_id=session_id)
+    return _back("The session has ended.")
+
+
+@blueprint.post("/account/sessions/end-others")
+@login_required(fresh=True)
+def end_others() -> ResponseReturnValue:
+    """End all of one's own sessions but this one."""
+    ended = sessions.end_all(current_user.id, but=current_user.session_id)
+    audit.record("session.ended_others", user_id=current_user.id, session_id=current_user.session_id, count=ended)
+    return _back("All other sessions have ended.")
+
+
+@blueprint.route("/account/name", methods=["GET", "POST"])
+@login_required
+def change_name() -> ResponseReturnValue:
+    """Change the name that is shown."""
+    shown = users.shown(current_user.id)
+    form = NameForm(display_name=shown.display_name if shown is not None else "")
+
+    def page() -> str:
+        return render_template("bastion/name.html", form=form)
+
+    if request.method != "POST":
+        return page()
+    perform(form, page, lambda: account.update_profile(_me(), form.display_name.data or ""))
+    return _back("Your name is changed.")
+
+
+@blueprint.route("/account/password", methods=["GET", "POST"])
+@login_required
+def change_password() -> ResponseReturnValue:
+    """Change the password, with the present one."""
+    form = ChangePasswordForm()
+
+    def page() -> str:
+        return render_template("bastion/password.html", form=form, email=current_user.email, advice=ADVICE)
+
+    if request.method != "POST":
+        return page()
+    opened = perform(
+        form, page, lambda: account.change_password(_me(), form.current.data or "", form.password.data or "")
+    )
+    begin(opened.token)
+    return _back("Your password is changed, and all other sessions have ended.")
+
+
+@blueprint.route("/account/email", methods=["GET", "POST"])
+@login_required(fresh=True)
+def change_email() -> ResponseReturnValue:
+    """Ask for another address; it counts when the link that is mailed to it was confirmed."""
+    form = AddressForm()
+
+    def page() -> str:
+        return render_template("bastion/email.html", form=form)
+
+    if request.method != "POST":
+        return page()
+    perform(form, page, lambda: account.request_email_change(_me(), form.email.data or ""))
+    return _back("Open the link that is on its way to the new address. Until then nothing changes.", "info")
+
+
+@blueprint.route("/account/email/confirm", methods=["GET", "POST"])
+@login_required
+def confirm_email() -> ResponseReturnValue:
+    """Put the address of a mailed link in force, for the account that asked for it."""
+    link = _kept_link(links.EMAIL)
+    if link.user_id != current_user.id:
+        links.gone(links.EMAIL)
+    form = SubmittedForm()
+
+    def page() -> str:
+        return render_template("bastion/confirm_email.html", form=form, email=link.email)
+
+    if request.method != "POST":
+        return page()
+    opened = perform(form, page, lambda: account.confirm_email_change(_me(), mailed_link.kept(links.EMAIL)))
+    begin(opened.token)
+    answer = _back("Your address is changed, and all other sessions have ended.")
+    mailed_link.drop(answer)
+    return answer
+
+
+@blueprint.post("/account/export")
+@login_required(fresh=True)
+def export() -> ResponseReturnValue:
+    """Everything that is stored about oneself, as a file."""
+    text = json.dumps(account.export(_me()), default=str, ensure_ascii=False, indent=2)
+    answer = Response(text, mimetype="application/json")
+    answer.headers["Content-Disposition"] = 'attachment; filename="my-data.json"'
+    return answer
+
+
+@blueprint.route("/account/delete", methods=["GET", "POST"])
+@login_required(fresh=True)
+def delete_account() -> ResponseReturnValue:
+    """Delete one's own account with everything that belongs to it."""
+    form = SubmittedForm()
+
+    def page() -> str:
+        return render_template("bastion/delete_account.html", form=form)
+
+    if request.method != "POST":
+        return page()
+    perform(form, page, lambda: account.delete_account(_me()))
+    log_out()
+    flash("Your account is deleted.", "success")
+    return redirect(url_for("bastion.login"), 303)
+
+
+def _back(message: str, kind: str = "success") -> Response:
+    flash(message, kind)
+    return make_response(redirect(url_for("bastion.account"), 303))

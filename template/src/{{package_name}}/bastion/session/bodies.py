@@ -1,0 +1,92 @@
+"""A body is a form or JSON, of a bounded number of fields, each there once; anything else reaches no view.
+
+Flask limits the fields of a form with files alone: of an ordinary form it makes a hundred thousand entries before
+anybody looks. And what two readers decode differently passes the one and harms through the other. Source: ASVS 1.5.3,
+2.4.1, 4.1.1, 15.3.7.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import Flask, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from ..errors import refuse
+from ..inputs import (
+    CHARACTERS,
+    LIMITS,
+    MOST_FIELDS,
+    TYPE,
+    has_body,
+    names_of,
+    refuse_duplicates,
+    text_of,
+)
+
+LONGEST_FIELD: Final = 64_000  # bytes; a field of a form declares its own, smaller length
+FORM: Final = "application/x-www-form-urlencoded"
+FILES: Final = "multipart/form-data"
+JSON: Final = "application/json"
+REPORTS: Final = "bastion.csp_report"  # csp_report.py looks at its three types itself
+CHARSET: Final = frozenset({"charset"})
+PARAMETERS: Final = {FORM: CHARSET, JSON: CHARSET, FILES: CHARSET | {"boundary"}}
+
+
+def require_content_type() -> None:
+    """415 for a body that is neither a form nor JSON, or says another encoding than UTF-8."""
+    parameters = request.mimetype_params
+    allowed = PARAMETERS.get(request.mimetype)
+    if allowed is None or parameters.keys() - allowed:
+        refuse(415, TYPE)
+    if parameters.get("charset", "utf-8").lower() != "utf-8":
+        refuse(415, TYPE)
+
+
+def check_fields() -> None:
+    """413 for a form of many or large fields, before it is taken apart; 400 for one that is no UTF-8 or has NUL."""
+    data = request.get_data()
+    if data.count(b"&") >= MOST_FIELDS:
+        refuse(413, LIMITS)
+    for part in data.split(b"&"):
+        refuse_large(text_of(part.partition(b"=")[2]))
+        text_of(part)
+    request.max_form_memory_size = None  # Werkzeug's bound is for the whole; edge/size.py has one
+
+
+def check_parts() -> None:
+    """The same for a form with files, whose parts Werkzeug counts while it reads them."""
+    request.max_form_parts = MOST_FIELDS
+    try:
+        fields = [*request.form.items(multi=True)]
+        fields += [(name, file.filename or "") for name, file in request.files.items(multi=True)]
+    except RequestEntityTooLarge:
+        refuse(413, LIMITS)
+    for name, text in fields:
+        refuse_large(text)
+        if not name or {"\x00", "\ufffd"} & {*name, *text}:  # None, or what was no UTF-8
+            refuse(400, CHARACTERS)
+
+
+def refuse_large(text: str) -> None:
+    """413 for one field of more bytes than any field here may have."""
+    if len(text) > LONGEST_FIELD // 4 and len(text.encode()) > LONGEST_FIELD:
+        refuse(413, LIMITS)
+
+
+def install(app: Flask) -> None:
+    """Look at each body before anything reads it."""
+
+    @app.before_request
+    def check_body() -> None:
+        if not has_body() or request.endpoint == REPORTS:
+            return
+        require_content_type()
+        if request.mimetype == JSON:
+            return
+        if request.mimetype == FORM:
+            check_fields()
+        else:
+            check_parts()
+        parts = (request.args, request.form, request.files)
+        refuse_duplicates(name for part in parts for name in names_of(part))
