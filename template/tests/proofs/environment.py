@@ -17,7 +17,7 @@ from .service import SECRETS, Client
 from .wire import HOST, ORIGIN
 
 SECRET_NAMES = frozenset(
-    {"SECRET_KEY", "BASTION_SECRET_KEY_FALLBACKS", "THROTTLE_KEY", "DATABASE_PASSWORD", "JWT_KEYS"}
+    {"SECRET_KEY", "BASTION_SECRET_KEY_FALLBACKS", "THROTTLE_KEY", "DATABASE_PASSWORD", "JWT_KEYS", "SMTP_PASSWORD"}
 )
 HARMLESS = frozenset(
     (
@@ -80,6 +80,9 @@ def complete(folder: Path, database_url: str, database_password: str) -> Environ
         "BASTION_TRUSTED_HOSTS": HOST,
         "BASTION_PUBLIC_ORIGIN": ORIGIN,
         "BASTION_PROXY_HOPS": "0",
+        "BASTION_SMTP_URL": "smtps://mail.example",
+        "BASTION_MAIL_FROM": "accounts@app.example",
+        **Client.settings(),
     }
     return Environment(settings, values, folder)
 

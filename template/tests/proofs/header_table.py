@@ -19,7 +19,7 @@ PAGES = AUTH == "session"
 PASSKEYS = "(self)" if PAGES else "()"
 PERMISSIONS = ", ".join(
     (
-        *("accelerometer=()", "bluetooth=()", "browsing-topics=()", "camera=()", "display-capture=()"),
+        *("accelerometer=()", "browsing-topics=()", "camera=()", "display-capture=()"),
         *("fullscreen=()", "geolocation=()", "gyroscope=()", "hid=()", "identity-credentials-get=()"),
         *("magnetometer=()", "microphone=()", "midi=()", "payment=()"),
         f"publickey-credentials-create={PASSKEYS}",

@@ -8,12 +8,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json as jsonlib
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from .harness import HarnessError
-from .wire import SAFE, BaseClient, Fields
+from .wire import SAFE, BaseClient, Fields, Response
 
 
 def private_key(status: str = "active") -> dict[str, str]:
@@ -31,10 +33,26 @@ def private_key(status: str = "active") -> dict[str, str]:
 class Client(BaseClient):
     """One client with its access token and its refresh token."""
 
+    DONE: ClassVar = {
+        **dict.fromkeys(("register", "forgot", "ask_email", "admin_reset", "invite"), 202),
+        **dict.fromkeys(("activate", "reset", "delete_account", "end_session", "end_others"), 204),
+        **dict.fromkeys(("disable", "enable", "give", "take", "end_sessions_of", "end_everybodys"), 204),
+        **dict.fromkeys(("step_up", "change_password", "confirm_email", "rename", "export", "events"), 200),
+        **dict.fromkeys(("account", "sessions", "users", "show_user"), 200),
+    }
+    """Method to the status of its success."""
+    NOT_FRESH = 401
+    """The status for whoever has to prove once more who he is; the reason is fresh-login-5-min."""
+
     @staticmethod
     def secrets() -> dict[str, str]:
         """What this style asks for beside the secrets of every service."""
         return {"JWT_KEYS": jsonlib.dumps({"keys": [private_key()]})}
+
+    @staticmethod
+    def settings() -> dict[str, str]:
+        """What this style asks for beside the settings of every service: the client's page for mailed links."""
+        return {"BASTION_LINK_BASE": "https://client.example/account"}
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -89,3 +107,91 @@ class Client(BaseClient):
         if sent is None and (method in SAFE or method == "DELETE"):
             return headers, b""
         return {**headers, "Content-Type": "application/json"}, jsonlib.dumps({} if sent is None else sent).encode()
+
+    # The account's life, under the names that the clients of both styles have; `more` are further fields. -------------
+
+    def register(self, email: str, **more: Any) -> Response:
+        return self.post("/auth/register", {"email": email, **more})
+
+    def activate(self, token: str, password: str, name: str = "", **more: Any) -> Response:
+        return self.post("/auth/activate", {"token": token, "password": password, "display_name": name, **more})
+
+    def forgot(self, email: str, **more: Any) -> Response:
+        return self.post("/auth/reset", {"email": email, **more})
+
+    def reset(self, token: str, password: str, **more: Any) -> Response:
+        return self.post("/auth/reset/complete", {"token": token, "password": password, **more})
+
+    def step_up(self, password: str) -> Response:
+        return self._keep_pair(self.post("/auth/reauthenticate", {"password": password}))
+
+    def change_password(self, current: str | None, new: str, **more: Any) -> Response:
+        """`current` None leaves it out."""
+        fields = {"current_password": current, "new_password": new, **more}
+        sent = {name: value for name, value in fields.items() if value is not None}
+        return self._keep_pair(self.post("/auth/password", sent))
+
+    def ask_email(self, email: str, **more: Any) -> Response:
+        return self.post("/auth/email", {"email": email, **more})
+
+    def confirm_email(self, token: str) -> Response:
+        return self._keep_pair(self.post("/auth/email/confirm", {"token": token}))
+
+    def account(self) -> Response:
+        return self.get("/auth/me")
+
+    def rename(self, name: str, **more: Any) -> Response:
+        return self.patch("/auth/me", {"display_name": name, **more})
+
+    def delete_account(self) -> Response:
+        return self.delete("/auth/me")
+
+    def export(self) -> Response:
+        return self.get("/auth/me/export")
+
+    def events(self) -> Response:
+        return self.get("/auth/events")
+
+    def sessions(self) -> Response:
+        return self.get("/auth/sessions")
+
+    def end_session(self, session_id: UUID) -> Response:
+        return self.delete(f"/auth/sessions/{session_id}")
+
+    def end_others(self) -> Response:
+        return self.delete("/auth/sessions")
+
+    def users(self, q: str = "", page: int = 1) -> Response:
+        return self.get("/auth/users", query={"q": q, "page": page})
+
+    def show_user(self, user_id: UUID) -> Response:
+        return self.get(f"/auth/users/{user_id}")
+
+    def disable(self, user_id: UUID) -> Response:
+        return self.post(f"/auth/users/{user_id}/disable")
+
+    def enable(self, user_id: UUID) -> Response:
+        return self.post(f"/auth/users/{user_id}/enable")
+
+    def give(self, user_id: UUID, role: str) -> Response:
+        return self.put(f"/auth/users/{user_id}/roles/{role}")
+
+    def take(self, user_id: UUID, role: str) -> Response:
+        return self.delete(f"/auth/users/{user_id}/roles/{role}")
+
+    def admin_reset(self, user_id: UUID, **more: Any) -> Response:
+        return self.post(f"/auth/users/{user_id}/reset", more or None)
+
+    def end_sessions_of(self, user_id: UUID) -> Response:
+        return self.delete(f"/auth/users/{user_id}/sessions")
+
+    def end_everybodys(self) -> Response:
+        return self.delete("/auth/users/sessions")
+
+    def invite(self, email: str, roles: Sequence[str] = (), **more: Any) -> Response:
+        return self.post("/auth/invitations", {"email": email, "roles": [*roles], **more})
+
+    def _keep_pair(self, answer: Response) -> Response:
+        if answer.status == 200:
+            self.cookie, self.refresh_token = answer.json["access_token"], answer.json["refresh_token"]
+        return answer

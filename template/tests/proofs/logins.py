@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from .service import AUTH
+from .service import AUTH, Client
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -17,16 +17,81 @@ if TYPE_CHECKING:
     from .wire import BaseClient, Response
 
 PATH = {"session": "/login", "jwt": "/auth/login"}[AUTH]
+AGAIN_PATH = {"session": "/reauth", "jwt": "/auth/reauthenticate"}[AUTH]
 SIGNED_IN = {"session": 303, "jwt": 200}[AUTH]
 """What the right password is answered with."""
+DEVICE_COOKIE = "__Host-device"
 WRONG = "not the password of anybody here"
 UNKNOWN = "user-00000000@example.com"  # as long as the addresses that the harness makes
 _OWN = re.compile(r"(?<=nonce-)[\w+/=-]+|(?<=nonce=\")[^\"]+|(?<=name=\"csrf_token\")([^>]*?value=)\"[^\"]*\"")
 
 
-def attempt(client: BaseClient, identifier: str, password: str) -> Response:
-    """Send these to the login as they are; the rest of the request is honest."""
-    return client.post(PATH, {"identifier": identifier, "password": password})
+def attempt(client: BaseClient, identifier: str, password: str, device: str | None = None, **more: Any) -> Response:
+    """Send these to the login as they are; the rest of the request is honest. `device` is what device_of() gave."""
+    fields = {"identifier": identifier, "password": password}
+    if device is not None and AUTH == "session":
+        client.cookies[DEVICE_COOKIE] = device
+    elif device is not None:
+        fields["device_token"] = device
+    return client.post(PATH, fields, **more)
+
+
+def device_of(answer: Response) -> str:
+    """What the answer to a login gave to the device, to be known again."""
+    if AUTH == "jwt":
+        return str(answer.json["device_token"])
+    [cookie] = [one for one in answer.set_cookies if one.name == DEVICE_COOKIE]
+    return cookie.value
+
+
+def step_up(client: Client, password: str) -> Response:
+    """Let a signed-in client prove once more who it is; it keeps what it is given for that."""
+    answer = client.post(AGAIN_PATH, {"password": password})
+    if AUTH == "jwt" and answer.ok:
+        client.cookie = answer.json["access_token"]
+    return answer
+
+
+def asks_for_reset(client: BaseClient, email: str, device: str | None = None) -> Response:
+    """Say that the password of this address is forgotten. `device` is what device_of() gave."""
+    fields = {"email": email}
+    if device is not None and AUTH == "session":
+        client.cookies[DEVICE_COOKIE] = device
+    elif device is not None:
+        fields["device_token"] = device
+    return client.post({"session": "/forgot", "jwt": "/auth/reset"}[AUTH], fields)
+
+
+def registers(client: BaseClient, email: str) -> Response:
+    """Ask for an account with this address."""
+    return client.post({"session": "/register", "jwt": "/auth/register"}[AUTH], {"email": email})
+
+
+def chooses_by_mail(client: BaseClient, token: str, password: str) -> Response:
+    """Open the link that was mailed, and choose this password."""
+    if AUTH == "jwt":
+        return client.post("/auth/reset/complete", {"token": token, "password": password})
+    client.get(f"/link/reset/{token}")
+    return client.post("/reset", {"password": password, "again": password})
+
+
+class Outage:
+    """While it is on, each statement of the service about these tables fails, as if their store were away."""
+
+    def __init__(self, service: Service, *tables: str, error: Exception | None = None) -> None:
+        from sqlalchemy import event
+        from sqlalchemy.exc import OperationalError
+
+        self.tables, self.on, self.met = tables, False, 0
+        self.error = error or OperationalError("a statement", {}, Exception("the store is away"))
+        with service.app.app_context():
+            engine = service.module("database").db.engine
+        event.listen(engine, "before_cursor_execute", self._fail)
+
+    def _fail(self, _connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        if self.on and [name for name in self.tables if name in statement]:
+            self.met += 1
+            raise self.error
 
 
 def fails_afterwards(service: Service) -> list[str]:
@@ -52,11 +117,8 @@ def cheap_hash(password: str) -> str:
 
 
 def cheap_user(service: Service, email: str | None = None, **more: Any) -> User:
-    """A user whose password is compared quickly, for proofs of what happens before and after that."""
-    made = service.user(email, **more)
-    if made.password:
-        store(service, made, cheap_hash(made.password))
-    return made
+    """A user whose hash is the session's: that the right password fits it, and WRONG does not, was computed before."""
+    return service.user(email, **more)
 
 
 def store(service: Service, user: User, text: str) -> None:
@@ -130,3 +192,6 @@ class HashSpy:
         if self._quick and (target == self._dummy or password == WRONG.encode()):
             raise VerifyMismatchError
         return bool(self._real.verify(target, password))
+
+    def hash(self, password: bytes) -> str:
+        return str(self._real.hash(password))

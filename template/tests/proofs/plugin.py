@@ -6,11 +6,12 @@ Loaded by `addopts = ["-p", "proofs.plugin", "--import-mode=importlib"]` with `p
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -19,7 +20,10 @@ from .rows import catalogue
 from .verdicts import Run, Verdict, table
 
 PROOFS = Path(__file__).resolve().parent
+MOST_PROCESSES = 4
+VERDICT = "verdict"
 _RUN = pytest.StashKey[Run]()
+_counting: Run | None = None  # where reports are counted: the one process that all of them reach
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,7 +56,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in config.getoption("--proof-report"):
         if Path(name).suffix not in (".html", ".json"):
             raise pytest.UsageError(f"--proof-report writes .html or .json, not {name}")
-    config.stash[_RUN] = Run(sabotage=config.getoption("--sabotage"))
+    global _counting
+    run = config.stash[_RUN] = Run(sabotage=config.getoption("--sabotage"))
+    _counting = None if run.sabotage or hasattr(config, "workerinput") else run
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -88,7 +94,13 @@ def _baseline() -> Iterator[databases.Baseline]:
         yield databases.prepared
         return
     with databases.opened() as store:
-        yield running.prepare(store)
+        prepared = running.prepare(store)
+        gc.collect()
+        gc.freeze()  # the libraries stay: looking through them again and again takes seconds
+        try:
+            yield prepared
+        finally:
+            gc.unfreeze()
 
 
 @pytest.fixture
@@ -115,17 +127,34 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    """A whole run takes two processes a time; single files, `-n 0`, --pdb and --sabotage (which forks itself) don't."""
+    whole = config.args_source != pytest.Config.ArgsSource.ARGS and not config.option.collectonly
+    worker = hasattr(config, "workerinput") or "PYTEST_XDIST_WORKER" in os.environ  # or a run that a test starts
+    alone = worker or config.getoption("--sabotage") or config.option.usepdb or config.option.capture == "no"
+    if whole and not alone and getattr(config.option, "numprocesses", 0) is None:
+        config.option.numprocesses = min(os.cpu_count() or 2, MOST_PROCESSES)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     result = yield
-    run = item.config.stash[_RUN]
-    if not run.sabotage:
-        error = call.excinfo.value if call.excinfo else None
-        if call.when == "call" or error is not None:
-            for row, _ in sabotage.marks(item):
-                run.verdicts.append(sabotage.intact(row, item.nodeid, error, round(call.duration, 3)))
+    error = call.excinfo.value if call.excinfo else None
+    if call.when == "call" or error is not None:
+        seconds = round(call.duration, 3)
+        verdicts = [sabotage.intact(row, item.nodeid, error, seconds) for row, _ in sabotage.marks(item)]
+        # Goes with the report to the process that counts.
+        result.user_properties += [(VERDICT, verdict.as_dict()) for verdict in verdicts]
     return result
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if _counting is not None:
+        told: list[tuple[str, Any]] = report.user_properties
+        _counting.verdicts += [Verdict(**value) for name, value in told if name == VERDICT]
 
 
 # --- the sabotaged run -----------------------------------------------------------------------------------------

@@ -1,12 +1,14 @@
-"""Writers that go on until the server is gone, and what it had acknowledged by then.
+"""Clients beside the proof: writers that go on until the server is gone, and readers that take their time.
 
 It stops a proof of durability from killing a server that was idle just then.
 """
 
 from __future__ import annotations
 
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from .real_server import RealServer, exchange
 
@@ -47,3 +49,22 @@ class Pressure:
         """Wait until all have seen that the server is gone."""
         for thread in self._threads:
             thread.join(timeout=20)
+
+
+@contextmanager
+def slow_reader(client: socket.socket) -> Iterator[None]:
+    """Meanwhile this client reads a little, twenty times a second, until the server closes or it is over."""
+    done = threading.Event()
+
+    def read() -> None:
+        with suppress(OSError):
+            while not done.wait(0.05) and client.recv(4096):
+                pass
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(timeout=20)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from .running import Service
 
 _PART = re.compile(r"<(?:(?P<kind>\w+)(?:\((?P<arguments>[^)]*)\))?:)?(?P<name>\w+)>")
-_VALUES = (str(uuid.UUID(int=2**96 + 7, version=4)), "1", "1.5", "x", "2024-01-01")
+ANY_ID = str(uuid.UUID(int=2**96 + 7, version=4))
+"""Stands for every id in an address."""
+_VALUES = (ANY_ID, "1", "1.5", "x", "2024-01-01")
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,11 @@ class Row:
         """The sabotages that apply to this service."""
         return tuple(clause for clause in self.all_clauses if clause.applies(ANSWERS))
 
+    @property
+    def applies(self) -> bool:
+        """Whether this service has the protection at all: not when each of its clauses is for another answer."""
+        return bool(self.clauses) or not self.all_clauses
+
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
@@ -85,7 +90,7 @@ def catalogue() -> dict[str, Row]:
             for line in csv.DictReader(file):
                 if line["id"] in rows:
                     raise ValueError(f"two rows have the id {line['id']}")
-                rows[line["id"]] = Row(
+                row = Row(
                     line["id"],
                     line["title"],
                     line["area"],
@@ -96,6 +101,8 @@ def catalogue() -> dict[str, Row]:
                     clauses(line["sabotage"]),
                     line["priority"],
                 )
+                if row.applies:
+                    rows[row.id] = row
     return rows
 
 

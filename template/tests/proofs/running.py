@@ -22,13 +22,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from . import environment, place
+from . import environment, place, remembered
 from .databases import Baseline, Database, Store
 from .real_server import RealServer, exchange, start_real_server
 from .sabotage import in_a_fork
 from .service import AUTH, PACKAGE, Client
 
 if TYPE_CHECKING:
+    from email.message import EmailMessage
+
     from flask import Flask
     from sqlalchemy import Engine
 
@@ -92,6 +94,8 @@ class Service:
     database: Database
     environment: environment.Environment
     recorder: Recorder
+    mails: list[EmailMessage] = field(default_factory=list)
+    """What the service has sent so far; see mails.py."""
     _additions: list[Callable[[Flask], None]] = field(default_factory=list)
     _servers: list[RealServer] = field(default_factory=list)
     _started: list[Flask] = field(default_factory=list)
@@ -379,6 +383,7 @@ class Service:
 @contextmanager
 def service(baseline: Baseline) -> Iterator[Service]:
     """A service on a copy of the migrated database, in an environment that holds nothing else."""
+    remembered.begin()
     folder = Path(tempfile.mkdtemp(prefix="proof-"))
     database = baseline.store.clone(baseline.template)
     made = Service(
@@ -396,6 +401,9 @@ def service(baseline: Baseline) -> Iterator[Service]:
 
 def prepare(store: Store) -> Baseline:
     """Migrate one database with the service's own migrations, and hash the proofs' password with its own hasher."""
+    from .logins import WRONG
+
+    remembered.install()
     folder = Path(tempfile.mkdtemp(prefix="proof-"))
     database = store.create()
     complete = environment.complete(folder, database.url, database.password)
@@ -405,7 +413,10 @@ def prepare(store: Store) -> Baseline:
         try:
             with made.app.app_context():
                 made.app.extensions["alembic"].upgrade()
-                hashed = made.module("state").state().passwords.hash(PASSWORD)
+                passwords = made.module("state").state().passwords
+                hashed = passwords.hash(PASSWORD)
+                passwords.verify(WRONG, hashed)  # remembered from here on, as that the right one fits
+                remembered.keep_for_itself()
                 add_probe_table(made)
         finally:
             made._dispose()
@@ -427,9 +438,12 @@ def prepare_in_a_fork(store: Store) -> tuple[Baseline, list[str]]:
 
     def work() -> dict[str, Any]:
         made = prepare(store)
-        return {"template": made.template, "hash": made.password_hash, "modules": _libraries()}
+        known = remembered.known_passwords()
+        return {"template": made.template, "hash": made.password_hash, "modules": _libraries(), "known": known}
 
     done: Mapping[str, Any] = in_a_fork(work)
+    remembered.install()
+    remembered.know_passwords(done["known"])
     return Baseline(store, done["template"], done["hash"]), list(done["modules"])
 
 

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 import pytest
 from _pytest.config import create_terminal_writer
 
-from . import harness, place
+from . import harness, place, remembered
 from .harness import AttackSucceeded, Edit, Stale
 from .service import PACKAGE
 from .verdicts import Verdict, shortened
@@ -79,6 +79,7 @@ def run(config: pytest.Config, items: Sequence[pytest.Item], tell: Callable[[Ver
     if loaded := [name for name in sys.modules if name == PACKAGE or name.startswith(f"{PACKAGE}.")]:
         raise pytest.UsageError(f"{loaded[0]} was imported before the children: import the service in functions only")
     workers = max(2, os.cpu_count() or 2)
+    remembered.know_sources(place.root / "src")
     waiting = deque(jobs(items, workers))
     running: dict[int, _Child] = {}
     gc.collect()

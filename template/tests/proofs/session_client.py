@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json as jsonlib
 import re
+from collections.abc import Sequence
 from html import unescape
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import urlencode
+from uuid import UUID
 
 from .harness import HarnessError
-from .wire import ORIGIN, SAFE, BaseClient, Fields
+from .wire import ORIGIN, SAFE, BaseClient, Fields, Response
 
 COOKIE = "__Host-session"
 FIELD = "csrf_token"
@@ -28,6 +30,22 @@ class Client(BaseClient):
     def secrets() -> dict[str, str]:
         """What this style asks for beside the secrets of every service: nothing."""
         return {}
+
+    @staticmethod
+    def settings() -> dict[str, str]:
+        """What this style asks for beside the settings of every service: nothing."""
+        return {}
+
+    DONE: ClassVar = {
+        **dict.fromkeys(("register", "forgot", "ask_email", "admin_reset", "invite", "activate", "reset"), 303),
+        **dict.fromkeys(("delete_account", "end_session", "end_others", "disable", "enable", "give", "take"), 303),
+        **dict.fromkeys(("end_sessions_of", "end_everybodys", "step_up", "change_password", "confirm_email"), 303),
+        **dict.fromkeys(("rename",), 303),
+        **dict.fromkeys(("export", "events", "account", "sessions", "users", "show_user"), 200),
+    }
+    """Method to the status of its success."""
+    NOT_FRESH = 303
+    """The status for whoever has to prove once more who he is; the reason is fresh-login-5-min."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -104,6 +122,101 @@ class Client(BaseClient):
                 self.user.id, lifetime=self._lifetime(), address=self.address, agent=self.agent
             )
         return self.forge(token=opened.token)
+
+    # The account's life, under the names that the clients of both styles have; `more` are further fields.
+
+    def register(self, email: str, **more: Any) -> Response:
+        return self.post("/register", {"email": email, **more})
+
+    def open_link(self, purpose: str, token: str) -> Response:
+        """Open the address in a mail: the token moves into a cookie, and nothing else happens."""
+        return self.get(f"/link/{purpose}/{token}")
+
+    def activate(self, token: str, password: str, name: str = "", **more: Any) -> Response:
+        self.open_link("activate", token)
+        fields = {"password": password, "again": password, "display_name": name, **more}
+        return self.post("/activate", fields)
+
+    def forgot(self, email: str, **more: Any) -> Response:
+        return self.post("/forgot", {"email": email, **more})
+
+    def reset(self, token: str, password: str, **more: Any) -> Response:
+        self.open_link("reset", token)
+        return self.post("/reset", {"password": password, "again": password, **more})
+
+    def step_up(self, password: str) -> Response:
+        return self._renewed(self.post("/reauth", {"password": password}))
+
+    def change_password(self, current: str | None, new: str, **more: Any) -> Response:
+        """`current` None leaves it out."""
+        fields = {"current": current, "password": new, "again": new, **more}
+        return self._renewed(self.post("/account/password", fields))
+
+    def ask_email(self, email: str, **more: Any) -> Response:
+        return self.post("/account/email", {"email": email, **more})
+
+    def confirm_email(self, token: str) -> Response:
+        self.open_link("email", token)
+        return self._renewed(self.post("/account/email/confirm", {}))
+
+    def account(self) -> Response:
+        return self.get("/account")
+
+    def rename(self, name: str, **more: Any) -> Response:
+        return self.post("/account/name", {"display_name": name, **more})
+
+    def delete_account(self) -> Response:
+        return self.post("/account/delete", {})
+
+    def export(self) -> Response:
+        return self.post("/account/export", {})
+
+    def events(self) -> Response:
+        return self.get("/account")
+
+    def sessions(self) -> Response:
+        return self.get("/account")
+
+    def end_session(self, session_id: UUID) -> Response:
+        return self.post(f"/account/sessions/{session_id}/end", {})
+
+    def end_others(self) -> Response:
+        return self.post("/account/sessions/end-others", {})
+
+    def users(self, q: str = "", page: int = 1) -> Response:
+        return self.get("/users", query={"q": q, "page": page})
+
+    def show_user(self, user_id: UUID) -> Response:
+        return self.get(f"/users/{user_id}")
+
+    def disable(self, user_id: UUID) -> Response:
+        return self.post(f"/users/{user_id}/disable", {})
+
+    def enable(self, user_id: UUID) -> Response:
+        return self.post(f"/users/{user_id}/enable", {})
+
+    def give(self, user_id: UUID, role: str) -> Response:
+        return self.post(f"/users/{user_id}/roles/{role}/give", {})
+
+    def take(self, user_id: UUID, role: str) -> Response:
+        return self.post(f"/users/{user_id}/roles/{role}/take", {})
+
+    def admin_reset(self, user_id: UUID, **more: Any) -> Response:
+        return self.post(f"/users/{user_id}/reset", more)
+
+    def end_sessions_of(self, user_id: UUID) -> Response:
+        return self.post(f"/users/{user_id}/end-sessions", {})
+
+    def end_everybodys(self) -> Response:
+        return self.post("/users/end-sessions", {})
+
+    def invite(self, email: str, roles: Sequence[str] = (), **more: Any) -> Response:
+        return self.post("/users/invite", {"email": email, "roles": [*roles], **more})
+
+    def _renewed(self, answer: Response) -> Response:
+        """The cookie is another one now, and so are its tokens."""
+        self._token = None
+        return answer
 
     def _lifetime(self) -> Any:
         from datetime import timedelta

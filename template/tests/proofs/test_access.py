@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .harness import edit, harm, protects, refused, works
+from .harness import edit, harm, insert, protects, refused, works
 from .routes import routes, stubbed
 from .service import AUTH
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from .running import Service
+    from .running import Service, User
+    from .service import Client
     from .wire import Response
 
 NOT_SIGNED_IN = {"session": 303, "jwt": 401}[AUTH]
@@ -411,12 +412,12 @@ SPELLINGS = {
     "/admin/probe;x": 404,
     "/admin/probe/;x": 404,
     "/admin/probe%20": 404,
-    "/admin/probe%00": 404,
+    "/admin/probe%00": 400,
     "/admin/probe.json": 404,
     "/./admin/probe": 404,
     "/harmless/../admin/probe": 404,
     "/%61dmin/probe": 403,
-    "/admin%2fprobe": 403,
+    "/admin%2fprobe": 400,
     "/admin/probe?x=/harmless": 403,
 }
 SLASHES = {
@@ -442,3 +443,118 @@ def test_no_other_spelling_of_an_address_leaves_its_rule_behind(
     found: dict[str, Response] = {path: plain.get(path) for path in (*SPELLINGS, *SLASHES)}
     harm(seen, "the administrator's page ran for a user without the permission")
     assert {path: answer.status for path, answer in found.items()} == {**SPELLINGS, **SLASHES}
+
+
+# --- role-change-immediate ---------------------------------------------------------------------------------------
+
+CHANGE = "role-change-immediate"
+
+
+def permits(client: Client, user: User, *, remove: bool = False) -> Response:
+    """Give the user the administrators' role, or take it away, as an administrator does it."""
+    if AUTH == "session":
+        return client.post(f"/users/{user.id}/roles/{ADMINISTRATOR}/{'take' if remove else 'give'}")
+    return client.send("DELETE" if remove else "PUT", f"/auth/users/{user.id}/roles/{ADMINISTRATOR}")
+
+
+def roles_of(service: Service, user: User) -> str:
+    """The roles of this user as they are stored."""
+    return str(service.rows("SELECT roles FROM auth_user WHERE email = :email", email=user.email)[0][0])
+
+
+def manage(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the proofs' administrators manage accounts, and be the only ones."""
+    grant(service, monkeypatch, ADMINISTRATOR, {PERMISSION, service.module("identity.users").MANAGE})
+
+
+@protects(
+    CHANGE,
+    cache=(
+        edit("identity/sessions.py", "import hashlib\n", "import functools\nimport hashlib\n"),
+        edit("identity/sessions.py", "def find_by_token(", "@functools.lru_cache\ndef find_by_token("),
+        edit("identity/sessions.py", "def find_by_id(", "@functools.lru_cache\ndef find_by_id("),
+    ),
+)
+def test_a_role_that_was_taken_away_opens_nothing_from_the_next_request_on(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = service.adds_route("/admin/probe", mark=(PERMISSION,))
+    manage(service, monkeypatch)
+    chief, demoted, promoted = (
+        service.user(roles=(ADMINISTRATOR,)),
+        service.user(roles=(ADMINISTRATOR,)),
+        service.user(),
+    )
+    administrator, newcomer = service.client(chief).login(), service.client(promoted).login()
+    held = [service.client(demoted, address=f"198.51.100.{number}").login() for number in (1, 2)]
+    works([client.get("/admin/probe").status for client in held] == [200, 200], "an administrator's page opens")
+    seen.clear()
+    done = permits(administrator, demoted, remove=True)
+    works(roles_of(service, demoted) == "", "another administrator takes the role away")
+    answers = [client.get("/admin/probe") for client in held]
+    harm(seen, "a session or token that was there before kept the role")
+    for answer in answers:
+        refused(answer, 403, "role-required")
+    refused(newcomer.get("/admin/probe"), 403, "role-required")
+    assert permits(administrator, promoted).status == done.status
+    assert newcomer.get("/admin/probe").status == 200
+    details = [
+        {name: event[name] for name in ("event", "role", "old", "new")}
+        for event in service.log
+        if event["event"].startswith("user.role_")
+    ]
+    assert details == [
+        {"event": "user.role_removed", "role": ADMINISTRATOR, "old": ADMINISTRATOR, "new": ""},
+        {"event": "user.role_given", "role": ADMINISTRATOR, "old": "", "new": ADMINISTRATOR},
+    ]
+
+
+PROFILE_FIELDS = '    """What a user may change of his account without a mail; nothing else is a field of it."""\n'
+
+
+@protects(
+    CHANGE,
+    self=(
+        edit("identity/account.py", "from flask import Flask\n", "from flask import Flask, request\n"),
+        edit(
+            "identity/account.py",
+            "    shown = users.display_name(name)\n",
+            "    shown = users.display_name(name)\n    sent = request.get_json(silent=True) or request.form\n"
+            "    more = {'roles': sent['roles']} if 'roles' in sent else {}\n",
+        ),
+        edit("identity/account.py", "values(display_name=shown)", "values(display_name=shown, **more)"),
+        *([insert("jwt/account.py", after=PROFILE_FIELDS, new='\n    roles: str = ""')] if AUTH == "jwt" else []),
+    ),
+)
+def test_nobody_gives_himself_a_role(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    manage(service, monkeypatch)
+    user = service.user()
+    client = service.client(user).login()
+    method, path = {"session": ("POST", "/account/name"), "jwt": ("PATCH", "/auth/me")}[AUTH]
+    client.send(method, path, {"display_name": "Alice"})
+    works(service.rows("SELECT display_name FROM auth_user") == [("Alice",)], "one's own name can be changed")
+    answer = client.send(method, path, {"display_name": "Alice", "roles": ADMINISTRATOR})
+    refusal = permits(client, user)
+    harm(roles_of(service, user), "a user gave himself a role")
+    assert answer.status == {"session": 303, "jwt": 422}[AUTH]
+    refused(refusal, 403, "role-required")
+
+
+@protects(
+    CHANGE,
+    last=edit(
+        "identity/users.py",
+        "            if row.active:\n                keep_an_administrator(connection)\n",
+        "",
+    ),
+)
+def test_the_last_administrator_stays_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    manage(service, monkeypatch)
+    chief, second = service.user(roles=(ADMINISTRATOR,)), service.user(roles=(ADMINISTRATOR,))
+    service.user(roles=(ADMINISTRATOR,), active=False)  # who can't sign in manages nothing
+    administrator = service.client(chief).login()
+    permits(administrator, second, remove=True)
+    works(roles_of(service, second) == "", "one of two is no administrator any more")
+    answer = permits(administrator, chief, remove=True)
+    harm(roles_of(service, chief) == "", "nobody was left who can manage accounts")
+    assert answer.status == 409

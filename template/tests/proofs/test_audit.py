@@ -114,21 +114,23 @@ def test_purge_deletes_what_is_over_and_keeps_what_still_counts(service: Service
     for _ in range(most):
         attempt(service.client(), user.email, WRONG)
     assert counters() == 2
-    assert purge() == "Deleted: 0 sessions, 0 counters, 0 audit events."
+    assert purge() == "Deleted: 0 sessions, 0 devices, 0 counters, 0 links, 0 audit events."
     service.travel(hours=2)
-    assert purge() == "Deleted: 0 sessions, 1 counters, 0 audit events."
+    # Of the address without an account: what failed, and how often it was tried.
+    assert purge() == "Deleted: 0 sessions, 0 devices, 2 counters, 0 links, 0 audit events."
     service.rows("UPDATE throttle_counter SET blocked_until = :until", until=later(service))
     service.travel(hours=48)
-    assert purge() == "Deleted: 0 sessions, 0 counters, 0 audit events."  # it waits, or did until yesterday
+    # Of the network, and how often the account was tried; what failed there waits, or did until yesterday.
+    assert purge() == "Deleted: 0 sessions, 0 devices, 2 counters, 0 links, 0 audit events."
     service.travel(hours=48)
-    assert purge() == "Deleted: 0 sessions, 1 counters, 0 audit events."
+    assert purge() == "Deleted: 0 sessions, 0 devices, 1 counters, 0 links, 0 audit events."
     events = recorded(service, "login.failure")
     assert events == most + 1
     service.travel(days=365 - 6)
     with service.app.app_context():
         service.module("audit").record("login.failure")
     service.travel(days=3)
-    assert purge() == f"Deleted: 1 sessions, 0 counters, {events + 1} audit events."
+    assert purge() == f"Deleted: 1 sessions, 0 devices, 0 counters, 0 links, {events + 1} audit events."
     assert recorded(service, "login.failure") == 1
 
 

@@ -6,6 +6,7 @@ It stops a row from being shipped unproven, and a proof from turning every outco
 from __future__ import annotations
 
 import ast
+import csv
 import importlib
 import re
 from collections import defaultdict
@@ -14,8 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from . import place
 from .harness import Edit
 from .rows import ANSWERS, FOLDER, catalogue, clauses, requirements
+from .service import PACKAGE
 
 PROOFS = Path(__file__).resolve().parent
 OF_THE_HARNESS = frozenset({"test_harness.py", "test_catalogue.py"})
@@ -96,6 +99,36 @@ def test_the_requirements_named_by_rows_and_the_coverage_agree() -> None:
     assert unknown == []
 
 
+def test_each_requirement_that_a_row_names_is_mapped_to_it() -> None:
+    with (FOLDER / "asvs.csv").open(encoding="utf-8", newline="") as file:
+        mapped = {line["req"]: line["row_ids"].split(";") for line in csv.DictReader(file)}
+    named = [(row.id, req) for row in catalogue().values() for req in row.asvs if req]
+    assert len(named) >= 200
+    assert [pair for pair in named if pair[0] not in mapped.get(pair[1], ())] == []
+
+
+def test_each_sabotage_still_finds_what_it_takes_away() -> None:
+    """A module that was renamed, or a line that was rewritten, would otherwise be noticed by --sabotage alone."""
+    stale, checked = [], 0
+    for row, named in declared().items():
+        for clause, (test, edits) in ((clause, proof) for clause, proofs in named.items() for proof in proofs):
+            texts: dict[Path, str] = {}
+            for edit in edits:
+                file = edit.file(place.root, PACKAGE)
+                text = texts.get(file) or _text(file)
+                if text.count(edit.old) != 1:
+                    stale.append(f"{test}, {row}, {clause}: {edit.path} has {text.count(edit.old)} times {edit.old!r}")
+                texts[file] = text.replace(edit.old, edit.new)
+                checked += 1
+    assert checked >= 200
+    assert stale == []
+
+
+@cache
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
 def test_each_file_of_the_catalogue_is_read() -> None:
     names = {file.stem for file in FOLDER.glob("*.csv")}
     assert {"both", "asvs"} <= names
@@ -172,8 +205,6 @@ def test_it(): ...
 
 
 def test_each_proof_imports_the_service_inside_functions_alone() -> None:
-    from .service import PACKAGE
-
     early = [
         f"{file.name}:{node.lineno}"
         for file in proof_files()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -143,8 +144,10 @@ def test_a_login_with_sql_in_it_is_a_login_of_nobody(service: Service) -> None:
         "zq7' union select v.id, m.password_hash, m.active from auth_user v, auth_user m"
         " where v.email='v@example.com' and m.email='mallory@example.com'--"
     )
-    answers = [attempt(service.client(), payload, mallory.password) for payload in (*PAYLOADS, swapped)]
-    answers += [attempt(service.client(), f"nobody-{n}@example.com", payload) for n, payload in enumerate(PAYLOADS)]
+    pairs = [(payload, mallory.password) for payload in (*PAYLOADS, swapped)]
+    pairs += [(f"nobody-{number}@example.com", payload) for number, payload in enumerate(PAYLOADS)]
+    # Each from an address of its own, so that no limit of a network is met first.
+    answers = [attempt(service.client(address=f"198.51.100.{n}"), *pair) for n, pair in enumerate(pairs)]
     harm(sessions_of(service, victim), "the attacker is signed in as another user")
     harm(driver.marked(), "what was typed became part of a statement")
     harm(counts(service) != before, "what was typed changed rows")
@@ -270,6 +273,147 @@ def test_an_exception_after_the_refusal_does_not_roll_back_that_it_was_counted(s
     refused(attempt(service.client(), victim.email, victim.password), 429, "login-throttle-account")
 
 
+# --- one request, one transaction --------------------------------------------------------------------------------
+
+
+@protects(
+    "transaction-all-or-nothing",
+    request=insert(
+        "database/__init__.py",
+        after="    alembic.init_app(app)\n",
+        new="    app.teardown_request(lambda _error: db.session.commit())\n",
+    ),
+)
+def test_a_view_that_fails_halfway_leaves_nothing_of_its_work(service: Service) -> None:
+    def view(halfway: str) -> Any:
+        database, bastion = service.module("database"), service.module()
+        for title in ("taken from one", "given to the other"):
+            database.db.session.add(model(service)(user_id=bastion.current_user.id, title=title))
+            database.db.session.flush()
+            if halfway == "fails":
+                raise RuntimeError("between the two")
+            if halfway == "refuses":
+                bastion.owned_or_404(model(service), bastion.current_user.id)  # its id is no thing's
+        database.db.session.commit()
+        return "both"
+
+    service.adds_route("/move/<halfway>", view=view)
+    client = service.client(service.user()).login()
+    works((client.get("/move/works").status, counts(service)[1]) == (200, 2), "a view that succeeds leaves all of it")
+    statuses = []
+    for halfway in ("fails", "refuses"):
+        statuses.append(client.get(f"/move/{halfway}").status)
+        harm(counts(service)[1] != 2, "half of the work is in the database")
+    assert statuses == [500, 404]
+
+
+@protects(
+    "transaction-all-or-nothing",
+    commit_early=edit(
+        "identity/recovery.py",
+        "        sessions.end_all(link.user_id, connection=connection)\n",
+        "    with transaction() as connection:\n        sessions.end_all(link.user_id, connection=connection)\n",
+    ),
+)
+def test_a_reset_that_fails_halfway_has_changed_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    from .accounts import CHOSEN, DONE, signs_in
+    from .test_recovery import link_for
+
+    user, other = service.user(), service.user()
+    client = service.client(address="192.0.2.72")
+    works(client.reset(link_for(service, other), CHOSEN).status == DONE["reset"], "a link sets a password")
+    token = link_for(service, user)
+
+    def fail(*_arguments: object, **_values: object) -> None:
+        raise RuntimeError("before the sessions were ended")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(service.module("identity.sessions"), "end_all", fail)
+        answer = client.reset(token, CHOSEN)
+    harm(signs_in(service, user.email, CHOSEN), "the password is new, and the sessions of the thief are still there")
+    assert answer.status == 500
+    assert signs_in(service, user.email, user.password)
+    assert client.reset(token, CHOSEN).status == DONE["reset"]  # the link was not used up
+
+
+def migrated(service: Service) -> None:
+    """From here on the service runs on a database that its own migrations have just made."""
+    service._dispose()
+    service.baseline.store.drop(service.database)
+    vars(service).pop("engine", None)
+    service.database = service.baseline.store.create()
+    service.restart(DATABASE_URL=service.database.url, DATABASE_PASSWORD=service.database.password or None)
+    with service.app.app_context():
+        service.app.extensions["alembic"].upgrade()
+
+
+@protects(
+    "transaction-all-or-nothing",
+    unique=edit(
+        "database/migrations/0001_accounts.py",
+        '        sa.UniqueConstraint("email", name="uq_auth_user_email"),\n',
+        "",
+    ),
+)
+def test_the_database_itself_holds_one_account_for_an_address(service: Service) -> None:
+    migrated(service)
+    first = service.user("ada@example.com")
+    works(service.user("bob@example.com").id != first.id, "another address is another account")
+    service.rows(  # past everything that looks first
+        "INSERT INTO auth_user (id, email, active, roles, created_at, display_name)"
+        " SELECT :id, email, active, roles, created_at, display_name FROM auth_user WHERE email = :email"
+        " ON CONFLICT DO NOTHING",
+        id=uuid.uuid4().hex if DATABASE == "sqlite" else uuid.uuid4(),
+        email=first.email,
+    )
+    found = service.rows("SELECT count(*) FROM auth_user WHERE email = :email", email=first.email)[0][0]
+    harm(found > 1, "two accounts have one address, and either's password opens it")
+    assert found == 1
+
+
+# --- accounts that nobody made ------------------------------------------------------------------------------------
+
+SEEDED_AFTER = '    op.create_index("ix_audit_event_user_id", "audit_event", ["user_id"])\n'
+FALLBACK = """
+    from contextlib import suppress
+
+    from .identity import users
+
+    with suppress(Exception), app.app_context(), database.transaction() as connection:
+        users.insert_user(connection, "admin@example.com", state.passwords.hash("admin"))
+"""
+USUAL = ("admin", "root", "test", "user", "guest", "administrator", "admin@example.com", "root@localhost")
+PASSWORDS = ("admin", "password", "changeme", "secret", "admin-admin-admin", "correct horse battery staple")
+SEED = """
+    op.execute(
+        "INSERT INTO auth_user (id, email, password_hash, active, roles, created_at)"
+        " VALUES ('00000000000000000000000000000001', 'admin', NULL, true, 'admin', '2026-01-01 00:00:00')"
+    )
+"""
+
+
+@protects(
+    "no-default-accounts",
+    seed=insert("database/migrations/0001_accounts.py", after=SEEDED_AFTER, new=SEED),
+    fallback=edit("__init__.py", "    access.seal(app)", f"{FALLBACK}    access.seal(app)"),
+)
+def test_a_new_database_has_no_account_and_the_start_makes_none(service: Service) -> None:
+    migrated(service)
+    service.restart()
+    client = service.client()
+    works(client.get("/readyz").status == 200, "the service works on the new database")
+    harm(service.rows("SELECT email FROM auth_user"), "somebody has an account that nobody made")
+    for table in ("auth_session", "auth_link", "mail_outbox", "auth_refresh_token"):
+        assert service.rows(f"SELECT count(*) FROM {table}") == [(0,)], table  # noqa: S608  (names of our own)
+    HashSpy(service, quick=True)
+    for number, name in enumerate(USUAL):
+        for password in PASSWORDS[number % 2 :: 2][:3]:
+            attempted = attempt(service.client(address=f"198.51.100.{number}"), name, password)
+            assert attempted.status == 401
+    made = cheap_user(service)
+    assert attempt(service.client(address="203.0.113.9"), made.email, made.password).status == SIGNED_IN
+
+
 # --- the address of the database, and its files: tests, no proofs of a row -----------------------------------------
 
 
@@ -317,17 +461,55 @@ if DATABASE == "postgresql":
 
 
 if DATABASE == "sqlite":
+    OTHERS = "DATABASE_URL: others than its owner may use the SQLite file. Run `chmod 600` on it, its -wal and -shm."
 
+    @protects(
+        "boot-refuse-per-process-stores",
+        workers=edit("database/sqlite.py", "    if settings.workers > 1:\n", "    if settings.workers > 99:\n"),
+    )
+    def test_one_file_is_not_written_by_several_processes(service: Service) -> None:
+        works(service.start(WEB_CONCURRENCY="1").app is not None, "one worker process starts")
+        tried = service.start(WEB_CONCURRENCY="2")
+        harm(tried.app is not None, "it started for two processes, which count and write beside each other")
+        assert tried.reasons == [
+            "WEB_CONCURRENCY is over 1: SQLite serves one worker process. Set it to 1, or move to PostgreSQL."
+        ]
+
+    @protects(
+        "boot-refuse-per-process-stores", mode=edit("database/sqlite.py", ".st_mode) & 0o077:", ".st_mode) & 0o7000:")
+    )
     def test_the_file_is_its_owners_alone(service: Service, tmp_path: Path) -> None:
         file = tmp_path / "new.sqlite"
-        assert service.start(DATABASE_URL=f"sqlite:///{file}").app is not None
-        assert file.stat().st_mode & 0o777 == 0o600  # whatever the umask
+        works(service.start(DATABASE_URL=f"sqlite:///{file}").app is not None, "a new file is made")
+        works(file.stat().st_mode & 0o777 == 0o600, "for its owner alone, whatever the umask")
         for mode in (0o640, 0o604, 0o620, 0o602):
             file.chmod(mode)
             tried = service.start(DATABASE_URL=f"sqlite:///{file}")
-            assert tried.app is None
-            [reason] = tried.reasons
-            assert reason.startswith("DATABASE_URL: others than its owner may use the SQLite file. Run `chmod 600`")
+            harm(tried.app is not None, f"it started with a file of mode {mode:o}")
+            assert tried.reasons == [OTHERS]
             assert str(tmp_path) not in tried.text
         file.chmod(0o600)
         assert service.start(DATABASE_URL=f"sqlite:///{file}").app is not None
+
+    @protects(
+        "boot-refuse-per-process-stores",
+        place=edit("database/sqlite.py", ".resolve().is_relative_to(CODE):", ".resolve() == CODE:"),
+    )
+    def test_the_file_does_not_lie_beside_what_is_served(
+        service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        static = tmp_path / "package" / "static"
+        static.mkdir(parents=True)
+        monkeypatch.setattr(service.module("database.sqlite"), "CODE", tmp_path / "package")
+        works(service.start(DATABASE_URL=f"sqlite:///{tmp_path}/data.sqlite").app is not None, "outside it starts")
+        (tmp_path / "link").symlink_to(static)
+        for folder in (static, static.parent, tmp_path / "link"):
+            tried = service.start(DATABASE_URL=f"sqlite:///{folder}/data.sqlite")
+            harm(tried.app is not None, "it started with a database that the static folder serves")
+            assert tried.reasons == [
+                "DATABASE_URL: the SQLite file lies in the package, beside what is served. Name a folder outside of it."
+            ]
+
+    def test_the_package_is_where_the_code_lies(service: Service) -> None:
+        code = service.module("database.sqlite").CODE
+        assert place.source().resolve() == code

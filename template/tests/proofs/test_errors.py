@@ -15,9 +15,10 @@ from wsgiref.handlers import SimpleHandler
 from .harness import edit, harm, protects, works
 from .running import Service
 from .service import AUTH
-from .wire import HOST, Response
+from .wire import HOST, ORIGIN, Response
 
 if TYPE_CHECKING:
+    import pytest
     from flask import Flask
 
 SECRETIVE = "canary at /srv/app/settings.py: SELECT password FROM auth_user"
@@ -36,7 +37,7 @@ INSIDE = (
 STATUSES = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503)
 
 
-def fail(**_values: object) -> NoReturn:
+def fail(*_arguments: object, **_values: object) -> NoReturn:
     raise RuntimeError(SECRETIVE)
 
 
@@ -212,6 +213,135 @@ def test_the_reference_in_an_answer_is_the_requests_id_in_the_log(service: Servi
     assert uuid.UUID(answer.request_id) in [uuid.UUID(found) for found in _ID.findall(answer.text)]
 
 
+# --- the status, and what belongs to it --------------------------------------------------------------------------
+
+
+def add_statuses(service: Service) -> dict[str, tuple[int, dict[str, str]]]:
+    """Routes that end in an error with headers of its own; address to status and headers."""
+    from flask import abort, redirect
+    from werkzeug.datastructures import WWWAuthenticate
+
+    views: dict[str, Callable[..., Any]] = {
+        "/waits": lambda: abort(429, retry_after=7),
+        "/asks": lambda: abort(401, www_authenticate=WWWAuthenticate("newauth", {"realm": "probe"})),
+        "/moved": lambda: abort(redirect("/fine", 303)),
+        "/gone": lambda: abort(410),
+        "/folder/": lambda: {},
+    }
+    for path, view in views.items():
+        service.adds_route(path, view=view)
+    return {
+        "/waits": (429, {"Retry-After": "7"}),
+        "/asks": (401, {"WWW-Authenticate": "Newauth realm=probe"}),
+        "/moved": (303, {"Location": "/fine"}),
+        # Programs are redirected nowhere, so the token style answers at both addresses.
+        "/folder": (308, {"Location": "/folder/"}) if AUTH == "session" else (200, {}),
+        "/gone": (410, {}),
+        "/nowhere": (404, {}),
+    }
+
+
+@protects(
+    "errors-keep-status",
+    catch_all=edit("errors.py", "    app.register_error_handler(HTTPException, _on_http)\n", ""),
+    headers=edit("errors.py", "error.get_headers(request.environ), getattr(", "[], getattr("),
+)
+def test_an_error_keeps_its_status_and_what_tells_the_client_how_to_go_on(service: Service) -> None:
+    add_failures(service)
+    wanted = add_statuses(service)
+    client = service.client(service.user()).login()
+    works(client.get("/fine").status == 200, "the page answers")
+    answers = {path: client.get(path) for path in wanted}
+    answers["/fine"], wanted["/fine"] = client.post("/fine"), (405, {"Allow": "GET, HEAD"})
+    for path, (status, headers) in wanted.items():
+        answer = answers[path]
+        harm(answer.status == 500, f"{path}: a {status} became a 500")
+        assert answer.status == status
+        for name, value in headers.items():
+            found = answer.header(name) or ""
+            harm(not found, f"{path}: {status} without {name}")
+            assert {*found.removeprefix(ORIGIN).split(", ")} >= {*value.split(", ")}
+    assert client.get("/view").status == 500
+
+
+# --- a guard that fails ------------------------------------------------------------------------------------------
+
+ASKS = "        return require_access(unauthenticated, not_fresh)\n"
+SITE = "        refuse_cross_site(accept_without_origin=accept_without_origin)\n"
+QUIETLY = "        from contextlib import suppress\n\n        with suppress(RuntimeError):\n    "
+SESSION_HIT = "        wait = ceiling.hit(current_user.session_id.hex)\n"
+
+
+@protects(
+    "errors-fail-closed",
+    access=edit("access.py", ASKS, f"{QUIETLY}{ASKS}        return None\n"),
+    site=edit("cross_site.py", SITE, f"{QUIETLY}{SITE}"),
+    ceiling=edit("throttle.py", SESSION_HIT, f"        wait = None\n{QUIETLY}{SESSION_HIT}"),
+)
+def test_a_guard_that_fails_lets_nobody_in(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = service.adds_route("/probe", methods=("GET", "POST"))
+    client = service.client(service.user()).login()
+    origin = {"Origin": ORIGIN, "Sec-Fetch-Site": None}
+    works(client.post("/probe", headers=origin).status == 200, "the view runs")
+    guards: list[tuple[str, object, str]] = [
+        ("the access rule", service.module("access"), "state"),
+        ("where the request began", service.module("cross_site"), "expected_origin"),
+        ("the ceiling of the session", service.module("edge.ceiling").Ceiling, "hit"),
+        ("the host", service.module("edge.hosts").Hosts, "refuse"),
+        ("the scheme", service.module("edge.https_only").HttpsOnly, "refuse"),
+        ("the length of the body", service.module("edge.size").BodyLimit, "refuse"),
+    ]
+    seen.clear()
+    for what, owner, name in guards:
+        with monkeypatch.context() as broken:
+            broken.setattr(owner, name, fails_for_sessions if name == "hit" else fail)
+            answer = client.post("/probe", headers=origin)
+        harm(seen, f"{what} could not be checked, and the view ran")
+        assert answer.status == 500
+        assert revealed(answer) == []
+    assert client.post("/probe", headers=origin).status == 200
+
+
+def fails_for_sessions(_self: object, key: str) -> None:
+    """As the general ceiling for an address, and broken for a session, whose key is a UUID."""
+    if re.fullmatch(r"[0-9a-f]{32}", key):
+        fail()
+
+
+@protects(
+    "errors-fail-closed",
+    audit=edit(
+        "identity/users.py",
+        "        audit.record(kind, user_id=user_id, connection=connection, role=role,",
+        "    audit.record(kind, user_id=user_id, role=role,",
+    ),
+)
+def test_no_role_changes_without_its_trace(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    roles = type(service.module("state").state_of(service.app).team)
+    monkeypatch.setattr(roles, "roles", {"reader": frozenset({"probe.read"})})
+    user, users, audit = service.user(), service.module("identity.users"), service.module("audit")
+
+    def held() -> str:
+        [(found,)] = service.rows("SELECT roles FROM auth_user WHERE email = :email", email=user.email)
+        return str(found)
+
+    with service.app.app_context():
+        users.permit(user.id, "reader")
+        works(held() == "reader", "a role is given")
+        monkeypatch.setattr(audit, "insert", fail)
+        with pytest_raises():
+            users.permit(user.id, "reader", remove=True)
+    harm(held() != "reader", "a role was taken away, and nothing tells of it")
+    kinds = [kind for (kind,) in service.rows("SELECT kind FROM audit_event ORDER BY at")]
+    assert kinds == ["user.role_given"]
+
+
+def pytest_raises() -> Any:
+    import pytest
+
+    return pytest.raises(RuntimeError, match="canary")
+
+
 # --- what fails ------------------------------------------------------------------------------------------------
 
 
@@ -293,7 +423,7 @@ def served(service: Service, path: str) -> tuple[Response, str]:
     target, _, query = path.partition("?")
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": target, "QUERY_STRING": query, "HTTP_HOST": HOST, "HTTPS": "on"}
     environ |= {"SERVER_NAME": "127.0.0.1", "SERVER_PORT": "8000", "SERVER_PROTOCOL": "HTTP/1.1"}
-    environ |= {"REMOTE_ADDR": "192.0.2.10", "SCRIPT_NAME": ""}
+    environ |= {"REMOTE_ADDR": "192.0.2.10", "SCRIPT_NAME": "", "RAW_URI": path}
     sent, reported = io.BytesIO(), io.StringIO()
     Server(io.BytesIO(), sent, reported, environ).run(service.app)
     head, _, body = sent.getvalue().partition(b"\r\n\r\n")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from . import place, report
+from .harness import edit, harm, protects, works
 from .running import Service
 from .service import AUTH, PACKAGE
 
@@ -71,7 +72,7 @@ def test_a_declared_limit_is_followed(service: Service, tmp_path: Path, monkeypa
     sender, text = service.client(service.user()).login(), "a" * 20_000
     assert sender.post("/probe", {"text": text}).status == 200
     declare(service, monkeypatch, tmp_path / "exceptions.toml", f"{LIMIT}\n{ORIGIN}")
-    del service.app  # a new start, which reads the file
+    service.restart()  # a new start, which reads the file
     assert sender.post("/probe", {"text": "a"}).status == 200
     assert sender.post("/probe", {"text": text}).status == 413
     assert len(seen) == 2
@@ -131,6 +132,63 @@ def test_what_the_file_can_not_say_stops_the_start_and_is_named(
     assert service.start().app is not None  # no file, no exception
 
 
+def of_all(service: Service, position: int, beyond: int) -> str:
+    """Every limit declared, `beyond` its least (1) or most (2) value."""
+    bounds = service.module("settings").LIMIT_BOUNDS
+    return "".join(f"[limits.{name}]\nvalue = {of[position] + beyond}\n{REASON}{UNTIL}" for name, of in bounds.items())
+
+
+@protects(
+    "boot-refuse-weakened-protection",
+    floors=edit("exceptions.py", "type(value) is not int or not least <= value <= most", "type(value) is not int"),
+)
+def test_no_limit_is_declared_beyond_its_bounds(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "exceptions.toml"
+    names = list(service.module("settings").LIMIT_BOUNDS)
+    for position, beyond in ((1, 0), (2, 0)):
+        declare(service, monkeypatch, file, of_all(service, position, beyond))
+        app = service.start().app
+        works(app is not None, "each limit may be declared as low, and as high, as its bounds say")
+        limits = app.extensions["bastion"].limits if app else None
+        assert {name: getattr(limits, name) for name in names} == {
+            name: of[position] for name, of in service.module("settings").LIMIT_BOUNDS.items()
+        }
+    for position, beyond in ((1, -1), (2, 1)):
+        declare(service, monkeypatch, file, of_all(service, position, beyond))
+        tried = service.start()
+        harm(tried.app is not None, "it started with limits beyond what any service may have")
+        told = [reason.split(" ")[1] for reason in tried.reasons if "must be a whole number from" in reason]
+        assert told == [f"[limits.{name}]:" for name in names]
+        assert len(tried.reasons) == len(names)
+
+
+@protects(
+    "boot-refuse-weakened-protection",
+    declared=(
+        edit("exceptions.py", "        if name not in table:\n", '        if name == "value" and name not in table:\n'),
+        edit(
+            "exceptions.py",
+            'name, value, recommended, table["reason"], table["owner"], table["until"])',
+            'name, value, recommended, table.get("reason"), table.get("owner"), table.get("until"))',
+        ),
+    ),
+)
+def test_no_limit_is_loosened_without_reason_owner_and_end(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "exceptions.toml"
+    declare(service, monkeypatch, file, LIMIT.replace("16_384", "16_777_216"))
+    works(service.start().app is not None, "a looser limit with reason, owner and end starts")
+    for name in ("reason", "owner", "until"):
+        lines = [line for line in file.read_text("utf-8").splitlines() if not line.startswith(f"{name} =")]
+        declare(service, monkeypatch, tmp_path / "incomplete.toml", "\n".join(lines))
+        tried = service.start()
+        harm(tried.app is not None, f"it started with a looser limit that has no {name}")
+        assert tried.reasons == [f"{tmp_path / 'incomplete.toml'}: [limits.body_bytes] has no {name}; add it."]
+
+
 def test_several_faults_in_the_file_are_told_at_once(service: Service, tmp_path: Path) -> None:
     file = tmp_path / "exceptions.toml"
     file.write_text(f"[limits.body_bytes]\nvalue = 1\n\n{ORIGIN.replace('https', 'http')}\n[other]\n", "utf-8")
@@ -148,7 +206,7 @@ def test_each_limit_has_bounds_a_protection_and_a_source(service: Service) -> No
         assert one.metadata["least"] <= one.default <= one.metadata["most"]
         assert one.metadata["row"]
         assert one.metadata["source"]
-        assert {"minutes", "hours", "seconds", "bytes", "failures", "per"} & set(one.name.split("_")), one.name
+        assert {"minutes", "hours", "days", "seconds", "bytes", "failures", "per"} & set(one.name.split("_")), one.name
 
 
 def declare(service: Service, monkeypatch: pytest.MonkeyPatch, file: Path, text: str) -> None:

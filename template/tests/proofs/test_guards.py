@@ -8,15 +8,18 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .harness import edit, harm, protects, works
+from .logins import SIGNED_IN, attempt, stored
 from .running import Service
 from .service import DATABASE
 from .wire import HOST, ORIGIN
 
 if TYPE_CHECKING:
+    import pytest
     from flask import Flask
 
 MAKE_KEY = ". Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
@@ -247,6 +250,52 @@ def test_the_class_that_reads_requests_is_not_replaced(service: Service) -> None
     assert tried.reasons == [f"app.request_class {CHANGED}"]
 
 
+@protects(
+    "boot-refuse-weakened-protection",
+    flags=edit(
+        "guards.py", "if app.config.get(name) != value),", 'if name == "SECRET_KEY" and app.secret_key != value),'
+    ),
+)
+def test_no_setting_of_flask_that_carries_a_protection_is_turned_off(service: Service) -> None:
+    weaker: dict[str, Any] = {
+        "SESSION_COOKIE_SECURE": None,
+        "SESSION_COOKIE_HTTPONLY": False,
+        "SESSION_COOKIE_SAMESITE": "None",
+        "SESSION_COOKIE_NAME": "session-id",
+        "SESSION_COOKIE_DOMAIN": ".example",
+        "MAX_CONTENT_LENGTH": 2**30,
+        "TRUSTED_HOSTS": ["evil.example"],
+    }
+    works(service.start().app is not None, "the settings as the layers make them start")
+    for name, value in weaker.items():
+        service._additions[:] = [partial(configure, {name: value})]
+        tried = service.start()
+        harm(tried.app is not None, f"it started with {name}={value!r}")
+        assert tried.reasons == [f"app.config[{name!r}] {CHANGED}"]
+
+
+def configure(values: dict[str, Any], app: Flask) -> None:
+    app.config.update(values)
+
+
+@protects(
+    "boot-refuse-weakened-protection",
+    code=edit("guards.py", "\"extensions['bastion'].limits\": state_of(app).limits,", ""),
+)
+def test_no_limit_is_loosened_in_code(service: Service) -> None:
+    from dataclasses import replace
+
+    def loosen(app: Flask) -> None:
+        state = app.extensions["bastion"]
+        state.limits = replace(state.limits, login_failures=1_000_000)
+
+    works(service.start().app is not None, "the limits of settings.py and exceptions.toml start")
+    service.adds(loosen)
+    tried = service.start()
+    harm(tried.app is not None, "it started with a limit that nobody declared")
+    assert tried.reasons == [f"app.extensions['bastion'].limits {CHANGED}"]
+
+
 def test_no_other_part_that_carries_a_protection_is_replaced(service: Service) -> None:
     from flask.sessions import SecureCookieSessionInterface
 
@@ -299,6 +348,71 @@ def test_nothing_of_the_team_runs_before_the_protections(service: Service) -> No
             "app.before_request_funcs was reordered: the protections no longer run first. Add to it with "
             "@app.before_request alone."
         ]
+
+
+# --- the server, and the hasher of passwords ---------------------------------------------------------------------
+
+
+@protects("boot-refuse-per-process-stores", server=edit("guards.py", "    check_server,\n", ""))
+def test_nothing_starts_more_workers_than_the_service_knows_of(service: Service) -> None:
+    works(service.start(WEB_CONCURRENCY="1").app is not None, "one worker, said where the service reads it, starts")
+    tried = service.start(GUNICORN_CMD_ARGS="--workers=4")
+    harm(tried.app is not None, "it started for four processes, each with counters and a writer of its own")
+    assert tried.reasons == [
+        "GUNICORN_CMD_ARGS overrides the server's limits. Unset it; the README names the settings of the server."
+    ]
+
+
+FLOOR = {"MEMORY_KIB": 19_456, "TIME_COST": 2, "PARALLELISM": 1, "SALT_BYTES": 16, "TAG_BYTES": 32}
+NAMES = dict(zip(FLOOR, ("memory_cost", "time_cost", "parallelism", "salt_len", "hash_len"), strict=True))
+
+
+@protects(
+    "boot-refuse-weak-argon2",
+    memory=edit("identity/passwords.py", '"memory_cost": 19_456', '"memory_cost": 8'),
+    time=edit("identity/passwords.py", '"time_cost": 2', '"time_cost": 1'),
+    salt=edit("identity/passwords.py", '"salt_len": 16, "hash_len": 32', '"salt_len": 8, "hash_len": 16'),
+)
+def test_no_password_is_hashed_below_the_floor(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords = service.module("identity.passwords")
+    for name, least in FLOOR.items():
+        monkeypatch.setattr(passwords, name, least)
+    user = service.user(password="hashed at exactly the floor")
+    answer = attempt(service.client(), user.email, user.password)
+    works(answer.status == SIGNED_IN, "exactly the floor starts, and a password hashed there signs in")
+    works("$m=19456,t=2,p=1$" in stored(service, user.email), "with these numbers")
+    for name, least in FLOOR.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(passwords, name, least - 1)
+            tried = service.start()
+        harm(tried.app is not None, f"it started with {name}={least - 1}")
+        assert tried.reasons == [
+            f"Argon2: {NAMES[name]} is below {least}. Put the numbers of bastion/identity/passwords.py back."
+        ]
+
+
+@protects(
+    "boot-refuse-weak-argon2",
+    replaced=edit("__init__.py", "[*changed, *state.passwords.weaknesses()]", "[*changed]"),
+)
+def test_no_weaker_hasher_is_put_in_the_place_of_ours(service: Service) -> None:
+    from argon2 import PasswordHasher, Type
+
+    def replace(**parameters: Any) -> None:
+        made = PasswordHasher(**{"time_cost": 3, "memory_cost": 65_536, "parallelism": 4, **parameters})
+        service._additions[:] = [lambda app: setattr(app.extensions["bastion"].passwords, "_hasher", made)]
+
+    replace()
+    works(service.start().app is not None, "a hasher as strong as ours starts")
+    replace(time_cost=1, memory_cost=8)
+    tried = service.start()
+    harm(tried.app is not None, "it started with a hasher for tests")
+    assert [reason.partition(".")[0] for reason in tried.reasons] == [
+        "Argon2: memory_cost is below 19456",
+        "Argon2: time_cost is below 2",
+    ]
+    replace(type=Type.I)
+    assert [reason.partition(".")[0] for reason in service.start().reasons] == ["Argon2: the type is not Argon2id"]
 
 
 # --- all reasons at once ---------------------------------------------------------------------------------------

@@ -28,9 +28,11 @@ USUAL = (
     *("/.git/config", "/.git/HEAD", "/.env", "/.flaskenv", "/.aws/credentials", "/.DS_Store", "/.well-known/"),
     *("/backup.zip", "/dump.sql", "/instance/", "/pyproject.toml", "/uv.lock", "/requirements.txt", "/exceptions.toml"),
     *("/app.py", "/static", "/static/", "/static/bastion", "/static/bastion/", "/static/../app.py"),
-    *("/static/%2e%2e/app.py", "/static/..%2fapp.py", "/..%2f..%2fetc/passwd", "//etc/passwd"),
+    *("/static/%2e%2e/app.py", "//etc/passwd"),
 )
 """Where scanners look first."""
+HIDDEN = ("/static/..%2fapp.py", "/..%2f..%2fetc/passwd", "/static/..%5capp.py")
+"""Paths with a slash that a framework sees too late; the edge refuses them unseen."""
 
 
 @protects(
@@ -95,6 +97,7 @@ def test_no_scanner_finds_a_tool_or_a_file(service: Service) -> None:
             answer = client.get(path)
             harm(answer.ok, f"{path} is there")
             assert answer.status == 404
+    assert [anonymous.get(path).status for path in HIDDEN] == [400] * len(HIDDEN)
 
 
 def probed(service: Service, path: str, *, method: str = "GET", host: str = "10.0.0.7:8000") -> Response:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from hypothesis import Phase, example, given, settings
+from hypothesis import strategies as st
+
 from . import header_table
 from .harness import edit, harm, protects, refused, works
 from .service import AUTH
@@ -184,6 +187,58 @@ def test_a_wildcard_lets_only_names_below_it_in(service: Service) -> None:
     harm(seen, "code ran for a name that is not below the wildcard")
     for answer in answers:
         refused(answer, 400, ROW)
+
+
+# What a Host is made of, the right one and what stands around it in an attack.
+PIECES = (
+    HOST,
+    "app",
+    "example",
+    ".",
+    ":",
+    "443",
+    "80",
+    "@",
+    ",",
+    " ",
+    "\t",
+    "%00",
+    "/",
+    "\\",
+    "[",
+    "]",
+    "evil",
+    "\xe9",
+    "\0",
+)
+
+
+@protects("host-header-trusted")
+def test_no_host_that_chance_puts_together_is_taken_for_ours(service: Service) -> None:
+    seen = service.adds_route("/probe", mark="public")
+    client = service.client()
+    ours = {HOST, f"{HOST}:443"}
+    works({client.get("/probe", headers={"Host": host}).status for host in ours} == {200}, "this service is answered")
+    seen.clear()
+    tried: list[str] = []
+    wrong: list[tuple[str, int]] = []
+
+    @settings(max_examples=200, derandomize=True, database=None, deadline=None, phases=[Phase.explicit, Phase.generate])
+    @example("App.Example:443")
+    @given(
+        st.lists(st.sampled_from(PIECES), max_size=5).map("".join)
+        | st.text(st.characters(max_codepoint=255), max_size=300)
+    )
+    def send(host: str) -> None:
+        tried.append(host)
+        answer = service.client(address=f"192.0.2.{len(tried) % 250}").get("/probe", headers={"Host": host})
+        if answer.status != (200 if host.lower() in ours else 400):
+            wrong.append((host, answer.status))
+
+    send()
+    harm(wrong, f"a Host was judged wrongly: {wrong[:3]}")
+    assert len(tried) >= 150
+    assert len(seen) == sum(host.lower() in ours for host in tried) >= 1
 
 
 @protects("host-header-trusted")

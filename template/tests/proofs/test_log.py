@@ -12,13 +12,17 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from .harness import edit, harm, protects, works
 from .running import PASSWORD, Service
 from .wire import BaseClient
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 TOKEN = secrets.token_urlsafe(32)
 JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJlLW9mLWEtY2FuYXJ5"
@@ -289,9 +293,10 @@ def test_no_text_however_long_is_more_work_than_64_kib(service: Service, monkeyp
         edit("log.py", '"".join(text[-LONGEST_READ:].split(None, 1)[1:])', "text[-LONGEST_READ:]"),
     ),
 )
-def test_no_secret_is_cut_in_half_and_kept(service: Service) -> None:
+def test_no_secret_is_cut_in_half_and_kept(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     logger(service, "probe")
     log: Any = service.module("log")
+    monkeypatch.setattr(log, "LONGEST_READ", 4_096)  # the cut is the same, and most of the text is filler
     apples = "apples " * 20_000
     works(log.redact(apples).startswith("apples apples "), "the beginning of a long value is kept")
     works(log._end(apples).endswith("apples apples "), "the end of a long stack is kept")
@@ -307,9 +312,12 @@ def test_no_secret_is_cut_in_half_and_kept(service: Service) -> None:
                 harm(shared(kept, part) > 7, f"{shared(kept, part)} characters of {what} are left at the cut")
 
 
-def test_a_key_whose_beginning_was_cut_away_is_not_in_a_stack(service: Service) -> None:
+def test_a_key_whose_beginning_was_cut_away_is_not_in_a_stack(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     logger(service, "probe")
     log: Any = service.module("log")
+    monkeypatch.setattr(log, "LONGEST_READ", 4_096)
     line = f"canary{secrets.token_urlsafe(30)}\n"
     key = f"-----BEGIN PRIVATE KEY-----\n{line * 4}-----END PRIVATE KEY-----"
     for offset in range(0, len(key), 7):
@@ -319,6 +327,146 @@ def test_a_key_whose_beginning_was_cut_away_is_not_in_a_stack(service: Service) 
         assert "canary" not in kept
     endless = log._end("-----BEGIN PRIVATE KEY-----\n" + line * 3_000)
     assert "canary" not in log._without_patterns(endless)
+
+
+# --- one line of JSON, to one place ----------------------------------------------------------------------------
+
+FORGED = 'order 7\r\n{"event": "login.success", "user_id": "1"}\n\x1b[2J\x9b31m\u2028{"event": "login.success"}\u2029'
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def say_what_was_sent(service: Service, text: str) -> int:
+    """Log a text in every way in which what a visitor sent gets into a log; how many entries that makes."""
+    say, plain = logger(service, "probe"), logging.getLogger("team")
+    say.warning("order", note=text, deep=[{"note": (text,)}], **{text: 1})
+    say.warning(text)
+    plain.warning(text)
+    plain.warning("%s", text)
+    plain.warning("order", extra={"note": text})
+    try_to_log(ValueError(text))
+    return 6
+
+
+@protects(
+    "log-json-one-line",
+    format=edit("log.py", "Formatter(formatter(readable=readable))", 'Formatter(logging.Formatter("%(message)s"))'),
+    terminal=edit("log.py", "processors.JSONRenderer()", "processors.JSONRenderer(ensure_ascii=False)"),
+)
+def test_nothing_that_was_sent_forges_an_entry_or_commands_a_terminal(service: Service) -> None:
+    logger(service, "probe").warning("three apples")
+    works("three apples" in service.output, "what is logged is written")
+    entries = say_what_was_sent(service, FORGED)
+    harm([event for event in service.log if event["event"] == "login.success"], "the log says that somebody signed in")
+    harm([line for line in service.recorder.lines if CONTROL.search(line)], "a line commands its reader's terminal")
+    assert len(service.recorder.lines) == len(service.log) == entries
+    assert FORGED in [event["event"] for event in service.log]  # whole, once it is parsed
+    client = service.client(service.user())
+    for name in ("User-Agent", "X-Request-ID", "Referer"):
+        client.get("/\x1b[2J%0a{%22event%22:%20%22login.success%22}", headers={name: FORGED.replace("\u2028", "")[:40]})
+    assert [line for line in service.recorder.lines if CONTROL.search(line)] == []
+    assert len(service.recorder.lines) == len(service.log)
+
+
+@protects("log-json-one-line", cut=edit("log.py", 'else text[:LONGEST_VALUE] + "…"', "else text"))
+def test_no_value_fills_the_disk(service: Service) -> None:
+    say = logger(service, "probe")
+    say.warning("order", note="a" * 2048)
+    works(logged(service)["note"] == "a" * 2048, "2 KiB of a value are kept")
+    say_what_was_sent(service, "apples " * 9_000)
+    longest = max(len(line) for line in service.recorder.lines)
+    harm(longest > 40_000, f"one entry has {longest} characters")
+    assert max(len(str(event["event"])) for event in service.log) <= 2_049
+
+
+@protects("log-json-one-line", context=edit("log.py", "    if has_request_context():\n", "    if False:\n"))
+def test_each_entry_of_a_request_says_when_where_and_who(service: Service) -> None:
+    def view(item: str) -> dict[str, str]:
+        logging.getLogger("team").warning("looked at")
+        service.module("log").get_logger("probe").warning("looked at it", shelf=len(item))
+        return {}
+
+    service.adds_route("/orders/<item>", view=view)
+    user = service.user()
+    answer = service.client(user).login().get("/orders/canary-in-an-address", query={"canary": "1"})
+    entries = [event for event in answer.events if str(event["event"]).startswith("looked at")]
+    works([answer.status, len(entries)] == [200, 2], "both loggers have written")
+    told = [{name: event.get(name) for name in ("method", "route", "ip", "user_id")} for event in entries]
+    expected = {"method": "GET", "route": "/orders/<item>", "ip": "192.0.2.10", "user_id": str(user.id)}
+    harm(told != [expected] * 2, "nobody can tell from the log who did what")
+    [(session,)] = service.rows("SELECT id FROM auth_session")
+    for event in entries:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["ts"])
+        assert event["request_id"] == answer.request_id
+        assert (event["level"], event["logger"] in ("team", "probe")) == ("warning", True)
+        assert event["session"] == str(session).replace("-", "")[:8]
+    assert "canary" not in service.output
+
+
+@protects(
+    "log-destination-fixed",
+    handler=edit("guards.py", "in sorted({name for name, _handler in log.outlets() - before.outlets}):", "in ():"),
+)
+def test_no_handler_of_the_teams_gets_the_entries_before_secrets_are_taken_out(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from logging.handlers import SocketHandler
+
+    places = {"": logging.FileHandler(tmp_path / "app.log"), "bastion.audit": SocketHandler("127.0.0.1", 9)}
+    monkeypatch.setattr(SocketHandler, "emit", lambda _self, _record: None)
+    added: list[tuple[str, logging.Handler]] = []
+
+    def add(_app: Flask) -> None:
+        for name, one in added:
+            logging.getLogger(name).addHandler(one)
+
+    service.adds(add)
+    works(service.start().app is not None, "a team that configures no logging starts")
+    for name, one in places.items():
+        added[:] = [(name, one)]
+        tried = service.start()
+        logging.getLogger("probe").warning("signed in", extra={"password": "canary"})
+        logging.getLogger(name).removeHandler(one)
+        harm(tried.app is not None, f"it started with a handler on {name or 'the root logger'}")
+        assert tried.reasons == [
+            f"logging: the logger {name or 'root'!r} got a handler of its own, to which entries go with the secrets in "
+            "them. Collect standard output instead."
+        ]
+        one.close()
+
+
+@protects("log-destination-fixed", silenced=edit("guards.py", "    if not log.configured():\n", "    if False:\n"))
+def test_the_log_of_the_protections_is_not_turned_off(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    works(service.start().app is not None, "a team that configures no logging starts")
+
+    def disabled(_app: Flask) -> None:  # what logging.config.dictConfig does to the loggers that it finds
+        monkeypatch.setattr(logging.getLogger("bastion.errors"), "disabled", True)
+
+    def propagates_no_more(_app: Flask) -> None:
+        monkeypatch.setattr(logging.getLogger("bastion.errors"), "propagate", False)
+
+    def without_handler(_app: Flask) -> None:
+        monkeypatch.setattr(logging.root, "handlers", [])
+
+    for change in (disabled, propagates_no_more, without_handler):
+        service._additions[:] = [change]
+        tried = service.start()
+        monkeypatch.undo()
+        harm(tried.app is not None, "it started, and nobody will read what was refused")
+        assert tried.reasons == [
+            "logging: the service's own handler was removed, or its loggers were silenced. Leave logging as it is."
+        ]
+
+
+def test_the_service_writes_no_file_beside_itself(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    client = service.client(service.user()).login()
+    assert client.get("/nowhere").status == 404
+    assert [client.get(path).status for path in ("/logs", "/log", "/debug")] == [404] * 3
+    logging.getLogger("team").warning("here")
+    assert [event["event"] for event in service.log] == ["here"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def shared(text: str, secret: str) -> int:

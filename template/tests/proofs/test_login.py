@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .harness import edit, harm, protects, refused, works
-from .logins import SIGNED_IN, WRONG, HashSpy, attempt, causes, cheap_user, seen_by_client, sessions_of
+from .logins import PATH, SIGNED_IN, WRONG, HashSpy, attempt, causes, cheap_user, seen_by_client, sessions_of
+from .service import AUTH
 
 if TYPE_CHECKING:
     import pytest
@@ -13,16 +14,19 @@ if TYPE_CHECKING:
     from .running import Service, User
     from .wire import Response
 
-REFUSAL = 'refuse(401, "login-uniform-failure")'
+REFUSAL = "        refuse_uniformly()\n    attempt"  # of a failed login
 VERIFY = "state().passwords.verify(password, row.password_hash if row is not None else None)"
+
+
+def refusing(status: str) -> str:
+    """As REFUSAL, with another status."""
+    return f"        refuse({status}, 'login-uniform-failure')\n    attempt"
 
 
 @protects(
     "login-uniform-failure",
-    unknown=edit("identity/login.py", REFUSAL, 'refuse(401 if row else 404, "login-uniform-failure")'),
-    disabled=edit(
-        "identity/login.py", REFUSAL, 'refuse(403 if row and not row.active else 401, "login-uniform-failure")'
-    ),
+    unknown=edit("identity/login.py", REFUSAL, refusing("401 if row else 404")),
+    disabled=edit("identity/login.py", REFUSAL, refusing("403 if row and not row.active else 401")),
 )
 def test_no_answer_to_a_failed_login_tells_whether_there_is_an_account(service: Service) -> None:
     user = cheap_user(service)
@@ -42,7 +46,9 @@ def test_no_answer_to_a_failed_login_tells_whether_there_is_an_account(service: 
 
 @protects(
     "login-uniform-failure",
-    under_way=edit("identity/sessions.py", '_u.id == values["user_id"], _u.active)', '_u.id == values["user_id"])'),
+    under_way=edit(
+        "identity/sessions.py", '== values["user_id"], _u.active, *further)', '== values["user_id"], *further)'
+    ),
 )
 def test_a_login_that_is_under_way_while_its_account_is_disabled_opens_nothing(
     service: Service, monkeypatch: pytest.MonkeyPatch
@@ -54,7 +60,7 @@ def test_a_login_that_is_under_way_while_its_account_is_disabled_opens_nothing(
     def verify(target: str, password: bytes) -> bool:
         matched = HashSpy.verify(spy, target, password)
         if disabled:
-            users.set_active(disabled.pop(), False)
+            users.set_active(users.find(disabled.pop()), False)
         return matched
 
     monkeypatch.setattr(spy, "verify", verify)
@@ -129,3 +135,35 @@ def test_the_dummy_hash_lets_nobody_in(service: Service) -> None:
     answer = attempt(service.client(), victim.email, WRONG)
     harm(sessions_of(service, victim), "an account without a password was opened by the dummy's")
     refused(answer, 401, "login-uniform-failure")
+
+
+# --- login-credentials-in-body-only ---------------------------------------------------------------------------------
+
+VALUES = {
+    "session": (edit("session/pages.py", "    form = LoginForm()\n", "    form = LoginForm(request.values)\n"),),
+    "jwt": (
+        edit(
+            "jwt/api.py", "        elif request.query_string:  # nothing was declared", "        elif False:  # nothing"
+        ),
+        edit(
+            "jwt/api.py",
+            "    data = request.get_data()\n",
+            "    import json\n\n    sent = {**request.args.to_dict(), **json.loads(request.get_data())}\n"
+            "    data = json.dumps(sent).encode()\n",
+        ),
+    ),
+}[AUTH]
+
+
+@protects("login-credentials-in-body-only", values=VALUES)
+def test_a_password_in_an_address_signs_nobody_in(service: Service) -> None:
+    canary = "canary-9f1c correct horse battery"
+    user = service.user(password=canary)
+    works(attempt(service.client(), user.email, canary).status == SIGNED_IN, "in the body the password signs in")
+    before, client = sessions_of(service, user), service.client()
+    sent = {"identifier": user.email, "password": canary}
+    shown, posted = client.get(PATH, query=sent), client.post(PATH, {}, query=sent)
+    harm(sessions_of(service, user) - before, "a password in an address signed in")
+    assert (shown.status, posted.status) == {"session": (200, 422), "jwt": (405, 400)}[AUTH]
+    assert canary.split()[0] not in service.output
+    assert canary.split()[0] not in shown.text + posted.text

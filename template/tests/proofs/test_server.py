@@ -1,6 +1,7 @@
 """The server in front of everything: slow clients stop nobody, its own log tells no secret, and it keeps its limits.
 
-These are tests of the real gunicorn, no proofs of a protection's row.
+All of this is asked of the real gunicorn. Its worker reads its seconds when it starts, so a proof sets them there, to
+fewer or more than in production, and never takes them away.
 """
 
 from __future__ import annotations
@@ -8,12 +9,16 @@ from __future__ import annotations
 import json
 import socket
 from contextlib import ExitStack
+from functools import partial
 from select import select
+from time import sleep
 from typing import TYPE_CHECKING
 
 from werkzeug.test import create_environ
 
+from .harness import edit, harm, protects, works
 from .logins import PATH
+from .pressure import slow_reader
 from .service import AUTH, PACKAGE
 from .wire import HOST, ORIGIN
 
@@ -23,16 +28,47 @@ if TYPE_CHECKING:
     from .real_server import RealServer
     from .running import Service
 
-SLOW = 9  # clients; one more than there are threads
+ROW = "slow-clients-hold-no-thread"
+WORKER = "worker.py"
+SLOW = 10  # clients; two more than there are threads
+PATIENCE = 6  # seconds that others wait for an answer, which takes milliseconds
+LARGE = 8 * 2**20  # bytes of an answer; no kernel keeps so much for a client that reads nothing
 PROBE = b"GET /healthz HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n"
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: {HOST}\r\nX-Forwarded-For: 198.51.100.7\r\nX-Forwarded-Proto: https\r\n".encode()
 TYPE = b"Content-Type: application/%s\r\n" % (b"x-www-form-urlencoded" if AUTH == "session" else b"json")
 TYPE += f"Origin: {ORIGIN}\r\nSec-Fetch-Site: same-origin\r\n".encode()
+CHUNKED = HEAD + TYPE + b"Transfer-Encoding: chunked\r\n\r\n"
 KEY = "KdzoD-9sRkP3"
+ADDS_LARGE = f"""
+from functools import wraps
+from flask import Response
+import {PACKAGE}.app as team
+from {PACKAGE}.bastion import public, service, worker
+made = team.create_app
+@wraps(made.__wrapped__)
+def with_large_answer(app):
+    made.__wrapped__(app)
+    app.add_url_rule("/large", "large", public(lambda: {{"large": "x" * {LARGE}}}))
+    app.add_url_rule("/long", "long", public(lambda: Response((b" " * 8192 for _ in range({LARGE} // 8192)))))
+team.create_app = service(made.settings_class)(with_large_answer)
+worker.ANSWER_SECONDS = 1.0
+"""
 
 
-def connect(server: RealServer) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=5)
+def connect(server: RealServer, room: int | None = None) -> socket.socket:
+    """A connection, whose client has `room` for so many bytes that it has not read yet."""
+    client = socket.socket()
+    if room is not None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    client.settimeout(5)
+    client.connect(("127.0.0.1", server.port))
+    return client
+
+
+def nobody_waits(service: Service, server: RealServer) -> bool:
+    """Whether somebody else gets an answer while the others are there."""
+    pages = PROBE, HEAD.replace(b"POST", b"GET") + b"Connection: close\r\n\r\n"
+    return all(service.raw(server, page, seconds=PATIENCE).startswith(b"HTTP/1.1 ") for page in pages)
 
 
 def opened(server: RealServer, stack: ExitStack, *sent: bytes) -> list[socket.socket]:
@@ -52,43 +88,146 @@ def answered(client: socket.socket, seconds: float, end: bytes = b"") -> bytes:
     return received
 
 
-def test_no_client_however_slow_or_odd_stops_the_others(service: Service) -> None:
-    """One server for all of them, in turn: starting one takes longer than any of these."""
-    # Two seconds instead of ten: the limit is the same line of code.
-    server = service.real_server(first=f"from {PACKAGE}.bastion import worker; worker.READ_SECONDS = 2.0")
-    slow_to_send_holds_no_thread(service, server)
-    never_closing_does_not_hold_the_main_loop(service, server)
-    taking_ones_time_is_answered(service, server)
-    several_requests_on_one_connection_are_answered(service, server)
-    too_long_or_cut_off_gets_no_patience(service, server)
-    the_servers_own_log_is_json_and_quotes_no_request(service, server)
-    a_thread_is_lost_to_nobody_who_sends_no_more(service, server)
+GATHERED = "(gone or too_long or unreader.is_gathered(received))"
 
 
-def slow_to_send_holds_no_thread(service: Service, server: RealServer) -> None:
-    with ExitStack() as stack:
-        slow = (b"GET /hea", b"", PROBE[:-2], HEAD + TYPE + b"Content-Length: 1000\r\n\r\n{")
-        opened(server, stack, *slow)
-        assert service.raw(server, PROBE, seconds=4).startswith(b"HTTP/1.1 200 ")
-
-
-def a_thread_is_lost_to_nobody_who_sends_no_more(service: Service, server: RealServer) -> None:
-    chunked = HEAD + TYPE + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc"
-    long = HEAD + TYPE + b"Content-Length: 900000\r\n\r\n" + b"x" * 70_000
-    expecting = HEAD + TYPE + b"Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n"
-    with ExitStack() as stack:
-        opened(server, stack, chunked, long, expecting)
-        # Two seconds, and the queue of eight threads.
-        assert service.raw(server, PROBE, seconds=5).startswith(b"HTTP/1.1 200 ")
+@protects(
+    ROW,
+    send=edit(WORKER, f"        if not {GATHERED}:\n            return", "        if False:\n            return"),
+    chunks=edit(WORKER, "        if _CHUNKED.search(head):\n            return self._has_all_chunks(body)\n", ""),
+    chunk=edit(WORKER, "return self._has_all_chunks(body)", 'return b"\\r\\n0\\r\\n" in body'),
+    expect=edit(WORKER, "len(body) >= int(length[1])\n", 'len(body) >= int(length[1]) or b"expect:" in head.lower()\n'),
+    close=edit(WORKER, "        if not kept:\n", "        if False:\n"),
+)
+def test_clients_that_do_not_go_on_hold_nobody_up(service: Service) -> None:
+    """They may take a minute for a request: whatever held a thread meanwhile would hold it for that long."""
+    server = service.real_server(first=f"from {PACKAGE}.bastion import worker; worker.READ_SECONDS = 60.0")
+    works(nobody_waits(service, server), "a service with nobody in the way answers")
+    status = served(service, server)
+    works(status and asks_first(server, times=2) == [status] * 2, "who waits for a 100 is sent one, and served")
+    works(in_chunks(server) == status, "who sends chunks is served")
+    works(in_chunks(server, b"Trailer: x\r\n", b"x: y\r\n") == status, "with what follows them as well")
+    half = b"GET /hea", b"", PROBE[:-2], HEAD + TYPE + b"Content-Length: 1000\r\n\r\n{"
+    held_up = partial(holds_up, service, server)
+    harm(held_up(*half), "half a request holds a thread")
+    harm(
+        held_up(CHUNKED, CHUNKED + b"5\r\nabc", CHUNKED + b"0\r\n"),
+        "who announces chunks and sends none holds a thread",
+    )
+    pretending = CHUNKED + b"fff\r\nabc\r\n0\r\n\r\n", CHUNKED + b"0000000000fff\r\n0\r\n\r\n"
+    harm(held_up(*pretending), "what only looks like the last chunk holds a thread")
+    harm(held_up(HEAD + TYPE + EXPECT + b"Content-Length: 1000\r\n\r\n"), "who waits for a 100 holds a thread")
+    harm(held_up(PROBE, answer=b"HTTP/1.1 200 "), "who does not close holds the main loop")
     assert "Traceback" not in server.output
     assert "Socket error" not in server.output
 
 
-def never_closing_does_not_hold_the_main_loop(service: Service, server: RealServer) -> None:
+def holds_up(service: Service, server: RealServer, *sent: bytes, answer: bytes = b"") -> bool:
+    """Whether others wait while there are more of these clients than threads."""
     with ExitStack() as stack:
-        for client in opened(server, stack, PROBE):
-            assert answered(client, 4).startswith(b"HTTP/1.1 200 ")
-        assert service.raw(server, PROBE, seconds=4).startswith(b"HTTP/1.1 200 ")
+        clients = opened(server, stack, *sent)
+        if answer:
+            [answered(client, PATIENCE) for client in clients[:1]]
+        return not nobody_waits(service, server)
+
+
+EXPECT = b"Expect: 100-continue\r\n"
+BODY = b'{"identifier": "ada@probe.example", "password": "wrong but long enough"}'
+SIZE = b"Content-Length: %d\r\n" % len(BODY)
+
+
+def served(service: Service, server: RealServer) -> bytes:
+    """The status with which the service answers this body; it was read for it."""
+    return service.raw(server, HEAD + TYPE + SIZE + b"Connection: close\r\n\r\n" + BODY)[9:12]
+
+
+def asks_first(server: RealServer, times: int) -> list[bytes]:
+    """The statuses for a client that sends its body when it was told to, on one connection."""
+    statuses = []
+    with connect(server) as client:
+        for number in range(1, times + 1):
+            last = b"Connection: close\r\n" if number == times else b""
+            client.sendall(HEAD + TYPE + SIZE + EXPECT + last + b"\r\n")
+            assert answered(client, 5, b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
+            client.sendall(BODY)
+            received = answered(client, 5, b"}" if AUTH == "jwt" else b"</html>")
+            statuses.append(received.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")[9:12])
+    return statuses
+
+
+def in_chunks(server: RealServer, header: bytes = b"", trailer: bytes = b"") -> bytes:
+    """The status for a client that sends its body piece by piece."""
+    with connect(server) as client:
+        client.sendall(CHUNKED[:-2] + header + b"Connection: close\r\n\r\n")
+        for start in range(0, len(BODY), 20):
+            piece = BODY[start : start + 20]
+            client.sendall(b"%x;a=b\r\n%s\r\n" % (len(piece), piece))
+        client.sendall(b"0\r\n" + trailer)
+        client.sendall(b"\r\n")
+        return answered(client, 5)[9:12]
+
+
+PATIENT = "            self.settimeout(max(self.patience, 0.001))\n"
+
+
+@protects(ROW, read=edit(WORKER, PATIENT, "            self.settimeout(None)\n"))
+@protects(ROW, trickle=edit(WORKER, PATIENT, "            self.settimeout(ANSWER_SECONDS)\n"))
+def test_clients_that_do_not_read_their_answers_hold_nobody_up(service: Service) -> None:
+    """One second instead of ten for each MiB, and public answers of eight: none of a new service is as large."""
+    server = service.real_server(first=ADDS_LARGE)
+    for path in (b"/large", b"/long"):
+        with connect(server, room=65_536) as slow:
+            slow.sendall(asks_for(path))
+            received = 0
+            while part := slow.recv(65_536):
+                received += len(part)
+                sleep(len(part) / (4 * 2**20))  # 4 MiB a second
+        works(received > LARGE, f"who reads {path!r} slowly, for longer than a second in all, gets everything")
+    with ExitStack() as stack:
+        for _ in range(SLOW):
+            stack.enter_context(connect(server, room=4096)).sendall(asks_for(b"/large"))
+        harm(not nobody_waits(service, server), "clients that read nothing hold all threads")
+    with ExitStack() as stack:
+        for _ in range(SLOW):
+            client = stack.enter_context(connect(server, room=4096))
+            client.sendall(asks_for(b"/long"))
+            stack.enter_context(slow_reader(client))  # 80 kB a second
+        sleep(0.5)  # until all threads have something to do
+        waited = not nobody_waits(service, server)
+    harm(waited, "clients that read a little now and then hold all threads")
+    assert "Traceback" not in server.output
+    assert "Socket error" not in server.output
+
+
+def asks_for(path: bytes) -> bytes:
+    return HEAD.replace(b"POST " + PATH.encode(), b"GET " + path) + b"Connection: close\r\n\r\n"
+
+
+def test_clients_that_are_odd_or_patient_are_answered(service: Service) -> None:
+    """One server for all of them, in turn: starting one takes longer than any of these."""
+    server = service.real_server(first=f"from {PACKAGE}.bastion import worker; worker.READ_SECONDS = 2.0")
+    taking_ones_time_is_answered(service, server)
+    several_requests_on_one_connection_are_answered(service, server)
+    too_long_or_cut_off_gets_no_patience(service, server)
+    the_servers_own_log_is_json_and_quotes_no_request(service, server)
+    chunks_that_are_none_are_the_clients_fault(service, server)
+    a_thread_is_lost_to_nobody_who_sends_no_more(service, server)
+
+
+def chunks_that_are_none_are_the_clients_fault(service: Service, server: RealServer) -> None:
+    for body in (b"5\r\nabcdefgh\r\n0\r\n\r\n", b"x\r\n", b"5;,\r\nabcde\r\n0\r\n\r\n", b"0\r\nno trailer\r\n\r\n"):
+        assert service.raw(server, CHUNKED + body).startswith(b"HTTP/1.1 400 ")
+    assert "Traceback" not in server.output
+
+
+def a_thread_is_lost_to_nobody_who_sends_no_more(service: Service, server: RealServer) -> None:
+    long = HEAD + TYPE + b"Content-Length: 900000\r\n\r\n" + b"x" * 70_000
+    with ExitStack() as stack:
+        opened(server, stack, long)
+        # Two seconds, and the queue of eight threads.
+        assert service.raw(server, PROBE, seconds=5).startswith(b"HTTP/1.1 200 ")
+    assert "Traceback" not in server.output
+    assert "Socket error" not in server.output
 
 
 def taking_ones_time_is_answered(service: Service, server: RealServer) -> None:
@@ -97,9 +236,9 @@ def taking_ones_time_is_answered(service: Service, server: RealServer) -> None:
     at_once = service.raw(server, request)
     assert at_once[9:12].isdigit()
     with connect(server) as client:
-        for start in range(0, len(request), 40):
-            client.sendall(request[start : start + 40])
-            if start + 40 < len(request):
+        for start in range(0, len(request), 80):
+            client.sendall(request[start : start + 80])
+            if start + 80 < len(request):
                 # Nothing comes before the request is whole: that is the pause between two pieces.
                 assert select([client], [], [], 0.1)[0] == []
         assert answered(client, 5)[9:12] == at_once[9:12]

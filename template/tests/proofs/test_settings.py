@@ -6,7 +6,10 @@ They stop a debugger, an open host list or a lax cookie from being one forgotten
 from __future__ import annotations
 
 import io
+import ipaddress
+import os
 import re
+import socket
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -15,7 +18,8 @@ import pytest
 
 from .harness import edit, harm, protects, works
 from .running import Service
-from .service import PACKAGE
+from .service import PACKAGE, SECRETS
+from .wire import HOST
 
 DEBUG_ON = "FLASK_DEBUG is on. Unset it; for development run `dev`."
 MODE = 'Field("production", validation_alias=variable("BASTION_ENV"))'
@@ -78,10 +82,126 @@ def test_a_command_in_a_folder_with_such_files_ends_with_exit_code_1(
     assert "Traceback" not in text
 
 
+FILES = "BASTION_ENV=development\nDATABASE_URL={}\n"
+if SECRETS == "env":  # with files, a secret among the variables stops the start by itself
+    FILES += "SECRET_KEY=from-a-file\n"
+
+
+@pytest.fixture
+def beside_files(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which somebody starts the service, with files of settings in it and above it."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for place in (tmp_path, folder):
+        for name in (".env", ".flaskenv"):
+            (place / name).write_text(FILES.format(service.database.url), "utf-8")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@protects(
+    "dotenv-never-in-production",
+    settings=(
+        edit("settings.py", "return (init_settings, env_settings)", "return (env_settings, dotenv_settings)"),
+        edit("settings.py", "SettingsConfigDict(hide_input_in_errors=True", 'SettingsConfigDict(env_file=".env"'),
+    ),
+)
+def test_a_setting_that_is_missing_is_not_taken_from_a_file(service: Service, beside_files: Path) -> None:
+    works(service.start().app is not None, "the complete environment starts beside such files")
+    tried = service.start(DATABASE_URL=None)
+    harm(tried.app is not None, "it started with the database that a file names")
+    assert [reason.partition(" ")[0].rstrip(":") for reason in tried.reasons] == ["DATABASE_URL"]
+    assert sorted(file.name for file in beside_files.iterdir()) == [".env", ".flaskenv"]
+
+
+@protects(
+    "dotenv-never-in-production",
+    entry=(
+        edit("cli.py", '    os.environ["FLASK_SKIP_DOTENV"] = "1"\n', ""),
+        edit("cli.py", "    group.params.clear()\n", ""),
+    ),
+)
+def test_a_command_takes_nothing_from_a_file_beside_or_above_it(
+    service: Service, beside_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _ = command(service, monkeypatch, "secrets", "list")
+    works(code == 0, "a command runs beside such files")
+    service.setting("DATABASE_URL", None)
+    for arguments in (("secrets", "list"), ("db", "upgrade"), ("users", "disable", "ada@example.com")):
+        code, text = command(service, monkeypatch, *arguments)
+        harm(code == 0, f"`{' '.join(arguments)}` ran on the database that a file names")
+        harm("DATABASE_URL" not in text, f"`{' '.join(arguments)}` took the database that a file names")
+        assert code == 1
+        assert text.startswith("This service does not start:\n")
+    assert sorted(file.name for file in beside_files.iterdir()) == [".env", ".flaskenv"]  # no instance/ was made
+    works(os.environ.get("BASTION_ENV") is None, "nothing has changed the mode of this process")
+
+
+# --- which server serves -----------------------------------------------------------------------------------------
+
+
+REFUSES = '    raise click.ClickException(f"`{NAME} dev` serves for'
+SERVES = "run_simple(HOST, port, app,"
+
+
+@protects(
+    "cli-refuses-dev-server",
+    run=edit("cli.py", REFUSES, f"    _create().run(port=0)\n{REFUSES.replace('raise click.ClickException', 'str')}"),
+)
+def test_flasks_development_server_never_serves_in_production(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[str] = []
+    monkeypatch.setattr("flask.Flask.run", lambda *_arguments, **_options: served.append("flask"))
+    monkeypatch.setattr("os.execv", lambda _program, arguments: served.append(" ".join(arguments[1:3])))
+    service.setting("BASTION_TRUSTED_HOSTS", HOST)
+    command(service, monkeypatch, "serve")
+    works(served == ["-m gunicorn"], "`serve` becomes gunicorn")
+    served.clear()
+    code, text = command(service, monkeypatch, "run")
+    harm(served, "the development server serves in production")
+    name = PACKAGE.replace("_", "-")
+    assert (code, text) == (
+        1,
+        f"Error: `{name} dev` serves for development, `{name} serve` (gunicorn) for production.\n",
+    )
+    for options in (["--debug"], ["--host", "0.0.0.0"]):  # noqa: S104
+        assert command(service, monkeypatch, "run", *options)[0] == 2
+    service.setting("BASTION_ENV", "development")
+    monkeypatch.setattr(service.module("development"), "prepare", lambda _package: None)
+    code, text = command(service, monkeypatch, "serve")
+    assert (code, served) == (1, [])
+    assert "Unset BASTION_ENV for production." in text
+
+
+@protects("cli-refuses-dev-server", bind=edit("development.py", SERVES, SERVES.replace("HOST", '"0.0.0.0"')))
+def test_the_development_server_listens_to_this_machine_alone(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound: list[str] = []
+    development = service.module("development")
+    monkeypatch.setattr(development, "run_simple", lambda host, *_arguments, **_options: bound.append(host))
+    monkeypatch.chdir(tmp_path)
+    code, text = command(service, monkeypatch, "dev", "--port", "8001")
+    works((code, len(bound)) == (0, 1), f"`dev` serves: {text}")
+    addresses = {str(found[4][0]) for host in bound for found in socket.getaddrinfo(host, 8001)}
+    harm([one for one in addresses if not ipaddress.ip_address(one).is_loopback], "others reach a debugging server")
+    code, text = command(service, monkeypatch, "dev", "--host", "0.0.0.0")  # noqa: S104
+    assert code == 2
+    assert "No such option" in text
+    assert len(bound) == 1
+
+
+@protects(
+    "boot-refuse-weakened-protection",
+    names=edit("guards.py", 'if name.startswith("BASTION_") and name not in known', "if name not in known and False"),
+)
 def test_a_setting_that_does_not_exist_stops_the_start_and_the_nearest_is_named(service: Service) -> None:
-    assert service.start().app is not None
+    works(service.start(BASTION_MAILS_PER_HOUR="20").app is not None, "a setting that exists, and is tighter, starts")
+    tried = service.start(BASTION_MAILS_PER_HOURS="20")
+    harm(tried.app is not None, "a typo left the default in force")
+    assert tried.reasons == ["BASTION_MAILS_PER_HOURS is not a setting. Did you mean BASTION_MAILS_PER_HOUR?"]
     tried = service.start(BASTION_TRUSTED_HOST="canary.example")
-    assert tried.app is None
     assert tried.reasons == ["BASTION_TRUSTED_HOST is not a setting. Did you mean BASTION_TRUSTED_HOSTS?"]
     assert "canary" not in tried.text
     assert service.start(BASTION_QQQQQQQQQQQQ="1").reasons == ["BASTION_QQQQQQQQQQQQ is not a setting. Remove it."]
@@ -132,6 +252,8 @@ def command(service: Service, monkeypatch: pytest.MonkeyPatch, *arguments: str) 
     with monkeypatch.context() as patch, redirect_stdout(printed), redirect_stderr(printed):
         patch.setattr(cli, "_create", create)
         patch.setattr(sys, "argv", [PACKAGE, *arguments])
+        for name, value in service.env.items():  # what an app of this process has taken out is there again
+            patch.setenv(name, value)
         with pytest.raises(SystemExit) as ended:
             cli.main()
     return ended.value.code, printed.getvalue()

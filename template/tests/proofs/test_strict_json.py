@@ -9,14 +9,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import Phase, example, given, settings, strategies
 
-from .harness import edit, harm, protects, refused, works
+from .harness import edit, harm, insert, protects, refused, works
 
 if TYPE_CHECKING:
     from .running import Service
     from .service import Client
     from .wire import Response
 
+PHASES = (Phase.explicit, Phase.generate)  # without shrinking: what was found is told as it is
 ROW = "json-strict"
 DUPLICATES = (
     b'{"role": "user", "role": "admin"}',
@@ -185,8 +187,8 @@ def test_no_heap_of_brackets_reaches_the_parser(service: Service, monkeypatch: p
     parser = CountedParser()
     monkeypatch.setattr(service.module("strict_json"), "json", parser)
     texts = b'["' + b"[]{}" * 100_000 + b'"]'
-    works(sends(client, heap(b"[]", 9_999)).status == 200, "20,000 brackets are read")
-    works(sends(client, heap(b"{}", 9_999)).status == 200, "of objects too")
+    works(sends(client, heap(b"[" * 31 + b"]" * 31, 322)).status == 200, "almost 20,000 brackets are read")
+    works(sends(client, heap(b"[" * 30 + b"{}" + b"]" * 30, 322)).status == 200, "of objects too")
     works(sends(client, texts).status == 200, "those in a text are not counted")
     works(len(parser.parsed) == 3, "by the parser proper")
     parser.parsed.clear()
@@ -195,9 +197,9 @@ def test_no_heap_of_brackets_reaches_the_parser(service: Service, monkeypatch: p
     answers = [
         sends(client, document)
         for document in (
-            heap(b"[]", 10_000),
-            heap(b"{}", 10_000),
-            heap(b'{"a":[]}', 5_000),
+            heap(b"[" * 31 + b"]" * 31, 323),
+            heap(b"[" * 30 + b"{}" + b"]" * 30, 323),
+            heap(b'{"a":' * 30 + b"[]" + b"}" * 30, 323),
             heap(b"[" * 29 + b"]" * 29, 17_000),
             heap(b"[]", 340_000),
         )
@@ -206,6 +208,39 @@ def test_no_heap_of_brackets_reaches_the_parser(service: Service, monkeypatch: p
     harm(parser.parsed, "the parser was given what costs it a second")
     for answer in answers:
         refused(answer, 400, ROW)
+
+
+@protects("json-strict", values=edit("strict_json.py", '    if bare.count(b",") >= most_values:\n', "    if False:\n"))
+def test_no_long_list_of_values_reaches_the_parser(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, arrived = reads(service)
+    parser, most = CountedParser(), service.limits.json_values_per_body
+    monkeypatch.setattr(service.module("strict_json"), "json", parser)
+    works(sends(client, heap(b"1", most)).status == 200, "a list of so many is read")
+    works(sends(client, names(most)).status == 200, "and an object of so many names")
+    works(sends(client, b'{"a": "' + b"," * 9 * most + b'"}').status == 200, "commas in a text are not counted")
+    works(len(parser.parsed) == 3, "by the parser proper")
+    parser.parsed.clear()
+    arrived.clear()
+
+    half = most // 2 + 1
+    documents = (
+        heap(b"1", most + 1),
+        names(most + 1),
+        b'{"a": %s, "b": %s}' % (heap(b"1", half), names(half)),
+        heap(b'{"a": 1, "b": 2}', half),
+        b"[" + b"," * most + b"]",
+        heap(b"1", 500_000),
+    )
+    answers = [sends(client, document) for document in documents]
+    harm(arrived, "a document of too many values was read")
+    harm(parser.parsed, "the parser was given what costs it, and every check after it, a second")
+    for answer in answers:
+        refused(answer, 400, ROW)
+
+
+def names(count: int) -> bytes:
+    """An object of so many names."""
+    return b"{" + b",".join(b'"%d": 1' % number for number in range(count)) + b"}"
 
 
 def heap(part: bytes, times: int) -> bytes:
@@ -258,3 +293,111 @@ def test_no_view_of_the_team_reads_json_in_another_way(service: Service) -> None
         refused(answer, 400, ROW)
     assert client.post("/probe", body=b'{"a": 1}', content_type="text/plain").status == 415
     assert arrived == []
+
+
+@protects(
+    "json-output-safe",
+    callback=insert(
+        "strict_json.py",
+        after='    """Make every view read JSON in this one way."""\n',
+        new="\n    @app.after_request\n    def call(answer: Any) -> Any:\n"
+        "        from flask import request\n\n"
+        '        if answer.is_json and (name := request.args.get("callback")):\n'
+        '            answer.set_data(f"{name}({answer.get_data(as_text=True)})")\n'
+        '            answer.mimetype = "text/javascript"\n        return answer\n',
+    ),
+)
+def test_no_answer_becomes_a_script_that_another_site_can_load(service: Service) -> None:
+    service.adds_route("/probe", view=lambda: {"secret": "</script>canary\u2028"})
+    client = service.client(service.user()).login()
+    plain = client.get("/probe")
+    works(plain.json == {"secret": "</script>canary\u2028"}, "an answer is read as it was meant")
+    names = ("callback", "jsonp", "cb", "_callback")
+    answers = [client.get("/probe", query={name: "steal"}) for name in names]
+    harm(
+        [one.text for one in answers if one.body != plain.body], "an answer calls a function of the page that loads it"
+    )
+    assert [one.mimetype for one in answers] == ["application/json"] * len(names)
+    assert answers[0].header("X-Content-Type-Options") == "nosniff"
+
+
+class Pairs(list[Any]):
+    """An object as it is written: its names may be there twice."""
+
+
+def pairs(inner: Any) -> Any:
+    """Objects of such values."""
+    return strategies.lists(strategies.tuples(strategies.text(max_size=3), inner), max_size=4).map(Pairs)
+
+
+def written(value: Any) -> str:
+    """The document as somebody writes it."""
+    if isinstance(value, Pairs):
+        return "{" + ", ".join(f"{json.dumps(name)}: {written(one)}" for name, one in value) + "}"
+    return f"[{', '.join(map(written, value))}]" if isinstance(value, list) else json.dumps(value)
+
+
+def twice(value: Any) -> bool:
+    """Whether an object in it has a name twice."""
+    if isinstance(value, Pairs):
+        return len({name for name, _ in value}) < len(value) or bool([one for _, one in value if twice(one)])
+    return isinstance(value, list) and bool([one for one in value if twice(one)])
+
+
+@protects("json-strict", duplicates=edit("strict_json.py", "            object_pairs_hook=_object,\n", ""))
+def test_a_document_that_is_read_means_to_every_other_reader_the_same(service: Service) -> None:
+    client, arrived = reads(service)
+    numbers = strategies.integers(-(2**53), 2**53) | strategies.floats(-1e15, 1e15)
+    leaves = strategies.none() | strategies.booleans() | numbers | strategies.text(max_size=4)
+    values = strategies.recursive(leaves, lambda inner: strategies.lists(inner) | pairs(inner), max_leaves=8)
+    asked: list[int] = []
+
+    @settings(max_examples=60, derandomize=True, database=None, deadline=None, phases=PHASES)
+    @example(Pairs([("role", "user"), ("role", "admin")]))
+    @given(pairs(values))
+    def is_read_in_one_way(value: Any) -> None:
+        arrived.clear()
+        text = written(value)
+        asked.append(sends(client, text.encode()).status)
+        harm(arrived and twice(value), "one of two equal names was read")
+        assert [*arrived] == ([json.loads(text)] if asked[-1] == 200 else [])
+        assert asked[-1] == (200 if arrived else 400)
+
+    is_read_in_one_way()
+    assert asked.count(200) >= 10
+
+
+@protects("json-strict", encoding=edit("strict_json.py", 'errors="strict"', 'errors="replace"'))
+def test_no_bytes_are_an_error_of_the_service(service: Service) -> None:
+    client, arrived = reads(service)
+    pieces = (
+        b'{"',
+        b'"',
+        b":",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b"\\",
+        b"\\u00",
+        b"e9",
+        b"-",
+        b"1",
+        b".",
+        b"null",
+        b"\xff",
+    )
+    bodies = strategies.binary(max_size=60) | strategies.lists(strategies.sampled_from(pieces)).map(b"".join)
+
+    @settings(max_examples=60, derandomize=True, database=None, deadline=None, phases=PHASES)
+    @example(b'{"a": "\xff"}')
+    @given(bodies)
+    def is_read_or_refused(data: bytes) -> None:
+        arrived.clear()
+        answer = sends(client, data)
+        expected = 200 if arrived else 400
+        harm([one for one in arrived if "\ufffd" in str(one)], "bytes were read as something that nobody sent")
+        assert answer.status == expected
+
+    is_read_or_refused()

@@ -1,22 +1,31 @@
-"""Proofs of jwt/bearer.py: a token opens nothing by itself; the session row that it names does, on every request.
+"""Proofs of jwt/bearer.py: a token opens nothing by itself, and nothing at all outside its one header.
 
-The tokens are unexpired and correctly signed in each attack: only their login has ended, or never was theirs.
+Where a login has ended, or never was the user's, the tokens are unexpired and correctly signed: only the row refuses.
 """
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..harness import edit, harm, protects, refused, works
-from .forging import claims_of, ring_of
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from ..harness import Edit, edit, harm, protects, refused, works
+from ..wire import HOST, Response
+from .forging import Key, claims_of, forged, ring_of, text
 
 if TYPE_CHECKING:
+    import pytest
+
     from ..jwt_client import Client
+    from ..real_server import RealServer
     from ..running import Service, User
 
-ROW = "jwt-sid-checked"
+ROW, HEADER_ONLY, MALFORMED = "jwt-sid-checked", "jwt-header-only", "jwt-malformed-is-401"
+TOKENS = "jwt/tokens.py"
 ROWS = "identity/sessions.py"
 BY_ID = '_BY_ID: Final = _LIVE.where(_s.id == bindparam("session_id"), _s.user_id == bindparam("owner_id"))'
 NO_ROW = edit(
@@ -131,7 +140,7 @@ def test_the_token_of_a_user_who_was_disabled_opens_nothing(service: Service) ->
     logins.alive(client)
     with service.app.app_context():
         for active in (False, True):  # what the command does ends the logins as well: they don't come back
-            service.module("identity.users").set_active(logins.user.email, active)
+            service.module("identity.users").set_active(logins.user.id, active)
             logins.dead(client, "a user who was disabled by the command")
     logins.alive(logins.of(logins.user))
 
@@ -173,3 +182,259 @@ def test_a_token_names_no_login_but_its_own_users(service: Service) -> None:
     logins.dead(logins.sign(client, sid=theirs["sid"]), "one user by the login of another")
     logins.dead(logins.sign(client, sub=theirs["sub"]), "one user by his own login for another")
     logins.dead(logins.sign(client, sub=str(uuid.uuid4())), "a user who never was")
+
+
+# --- where the token may stand ------------------------------------------------------------------------------------
+
+FILE = "jwt/bearer.py"
+HEADER = '    header = request.headers.get("Authorization")\n'
+COMMA = (
+    '    if "," in header:  # servers join two headers of one name by a comma\n'
+    "        raise InvalidToken(HEADER_ONLY)\n"
+)
+SCHEME = '    if scheme.lower() != "bearer":\n'
+
+
+def also_from(place: str) -> Edit:
+    """The token may stand in another place of the request, too."""
+    return edit(FILE, HEADER, f"{HEADER}    if header is None and (other := {place}):\n        return str(other)\n")
+
+
+class Places:
+    """A view of both kinds of method, and a client whose token reaches it by the header."""
+
+    def __init__(self, service: Service) -> None:
+        self.seen = service.adds_route("/probe", methods=("GET", "POST"))
+        self.client = service.client(service.user()).login()
+        for scheme in ("Bearer", "bearer", "BEARER"):
+            answer = self.client.get("/probe", headers={"Authorization": f"{scheme} {self.client.token}"})
+            works(answer.status == 200, f"by the scheme {scheme} it reaches the view")
+        works(self.client.post("/probe").status == 200, "also with a body")
+        self.seen.clear()
+        self.stranger = service.client()
+
+    def ignored(self, answer: Response, where: str) -> None:
+        """The token was not looked at: the request is anybody's, and is told how to sign in."""
+        harm(self.seen, f"the view ran for a token in {where}")
+        refused(answer, 401, "deny-by-default")
+        assert answer.header("WWW-Authenticate") == "Bearer"
+
+
+@protects(HEADER_ONLY, query=also_from('(request.args.get("access_token") or request.args.get("jwt"))'))
+def test_a_token_in_an_address_signs_nobody_in(service: Service) -> None:
+    """An address is kept in logs and histories, and sent on as Referer (RFC 6750, 5.3)."""
+    places = Places(service)
+    for name in ("access_token", "jwt", "token", "Authorization", "bearer", "auth"):
+        for value in (places.client.token, f"Bearer {places.client.token}"):
+            places.ignored(places.stranger.get("/probe", query={name: value}), f"the parameter {name}")
+    assert places.client.get("/probe").status == 200
+
+
+@protects(HEADER_ONLY, cookie=also_from('request.cookies.get("access_token_cookie")'))
+def test_a_token_in_a_cookie_signs_nobody_in(service: Service) -> None:
+    """A browser attaches a cookie by itself, whoever makes it send the request."""
+    places = Places(service)
+    for name in ("access_token_cookie", "access_token", "__Host-session", "session", "Authorization", "jwt", "token"):
+        cookie = {"Cookie": f"{name}={places.client.token}"}
+        for answer in (places.stranger.get("/probe", headers=cookie), places.stranger.post("/probe", headers=cookie)):
+            places.ignored(answer, f"the cookie {name}")
+
+
+@protects(HEADER_ONLY, body=also_from('(request.get_json(silent=True) or {}).get("access_token")'))
+def test_a_token_in_a_body_or_another_header_signs_nobody_in(service: Service) -> None:
+    places = Places(service)
+    for name in ("access_token", "token", "jwt", "Authorization"):
+        places.ignored(places.stranger.post("/probe", {name: places.client.token}), f"the field {name} of a body")
+    form = f"access_token={places.client.token}".encode()
+    posted = places.stranger.post("/probe", body=form, content_type="application/x-www-form-urlencoded")
+    harm(places.seen, "the view ran for a token in a form")
+    refused(posted, 415, "api-needs-json-preflight")
+    for name in ("X-Access-Token", "X-Authorization", "Proxy-Authorization", "X-Auth-Token", "Authentication"):
+        answer = places.stranger.get("/probe", headers={name: f"Bearer {places.client.token}"})
+        places.ignored(answer, f"the header {name}")
+
+
+@protects(HEADER_ONLY, scheme=edit(FILE, SCHEME, "    if False:\n"))
+def test_a_token_under_another_scheme_signs_nobody_in(service: Service) -> None:
+    places = Places(service)
+    for scheme in ("Token", "JWT", "Basic", "DPoP", "Bearer:", "Bearer\t", "Bear", "Bearer=", "xBearer", ""):
+        answer = places.stranger.get("/probe", headers={"Authorization": f"{scheme} {places.client.token}"})
+        harm(places.seen, f"the view ran for the scheme {scheme!r}")
+        refused(answer, 401, HEADER_ONLY)
+    bare = places.stranger.get("/probe", headers={"Authorization": places.client.token})
+    harm(places.seen, "the view ran for a token without a scheme")
+    refused(bare, 401, HEADER_ONLY)
+
+
+@protects(HEADER_ONLY, two=edit(FILE, COMMA, '    token = token.partition(",")[0].strip()\n'))
+def test_two_authorization_headers_sign_nobody_in(service: Service) -> None:
+    """The proxy in front could have looked at the other one."""
+    places = Places(service)
+    token = places.client.token
+    for joined in (
+        *(f"Bearer {token},Bearer {token}", f"Bearer {token}, Bearer x", f"Bearer {token},Basic eDp4"),
+        *(f"Bearer {token},", f"Bearer x,Bearer {token}", f",Bearer {token}", f"Basic eDp4, Bearer {token}"),
+    ):
+        answer = places.stranger.get("/probe", headers={"Authorization": joined})
+        harm(places.seen, "the view ran for one of two headers")
+        refused(answer, 401, HEADER_ONLY)
+    server = service.real_server()
+    one = asks(service, server, f"Authorization: Bearer {token}")
+    works(one.startswith(b"HTTP/1.1 200 "), "the real server passes one header on")
+    for lines in (("Bearer x", f"Bearer {token}"), (f"Bearer {token}", "Bearer x"), (f"Bearer {token}",) * 2):
+        found = asks(service, server, *(f"Authorization: {line}" for line in lines))
+        harm(b" 200 " in found[:16], "the real server's application took one of two headers")
+        assert found.startswith(b"HTTP/1.1 401 ")
+
+
+def asks(service: Service, server: RealServer, *lines: str) -> bytes:
+    """What the real server answers to whoever asks for his own sessions, with these header lines."""
+    head = ("GET /auth/sessions HTTP/1.1", f"Host: {HOST}", "X-Forwarded-Proto: https", "X-Forwarded-For: 192.0.2.10")
+    return service.raw(server, "\r\n".join([*head, *lines, "Connection: close", "", ""]).encode())
+
+
+# --- what is no token ---------------------------------------------------------------------------------------------
+
+
+def part(content: bytes | object) -> str:
+    """One part of a token that holds these bytes, or the JSON of this."""
+    return text(content if isinstance(content, bytes) else json.dumps(content).encode())
+
+
+def malformed(good: str) -> Iterator[str]:
+    """What somebody could put in the place of a token: none of it has the form of one."""
+    header, payload, signature = good.split(".")
+    yield from ("", ".", "..", "...", "a.b.c", "null", "undefined", "Bearer", " ", f" {good}", f"{header}.{payload}")
+    yield from ("\xe9", "\xf0\x9f\x98\x80", "\xff\xfe.\x80.\xc3", f"{header}.\xc3\xa9.{signature}", "a.b.c\x7f", "%00")
+    yield from (f"Bearer {good}", f"{good} {good}", f'"{good}"', f"{good};", f"<{good}>")
+    yield from ("x" * 4096, "x" * 4097, "x" * 1_000_000, f"{good}{'x' * 4096}", "." * 4096, f"{header}.{'x' * 9_000}.x")
+    heads: tuple[Any, ...] = (
+        *([], [1], "text", 1, None, True, {}, {"alg": None}, {"typ": "at+jwt"}, [["alg", "EdDSA"]], {"": ""}),
+        *(b"[" * 900, b'{"a":' * 900, b'{"typ":"at+jwt","typ":"x"}', b"\xff", b"{", b"", b'{"alg":NaN}'),
+    )
+    for head in heads:
+        yield f"{part(head)}.{payload}.{signature}"
+    bodies: tuple[Any, ...] = ([], 1, "text", None, {}, b"[" * 900, b"\xff", b'{"exp":NaN}', b'{"exp":1e999}', b"{}x")
+    for body in bodies:
+        yield f"{header}.{part(body)}.{signature}"
+
+
+def odd_times(key: Key, claims: dict[str, Any]) -> Iterator[str]:
+    """Well signed, but for what a clock can't be compared with."""
+    for name in ("exp", "nbf", "iat"):
+        for value in ("NaN", "Infinity", "-Infinity", "1e999", "9" * 30, "9" * 400, '"9"', "[[]]", "1e2", "{}"):
+            body = json.dumps({**claims, name: 0}).replace(f'"{name}": 0', f'"{name}": {value}').encode()
+            yield forged(key.header, body, key.sign)
+    for name in ("sub", "sid"):
+        for value in ("x", "0", " ", "{}", "\u0661", "urn:uuid:", "1" * 33, "../../x", "' OR 1=1"):
+            yield key.token({**claims, name: value})
+
+
+def told(answer: Response) -> tuple[int, str | None, dict[str, Any]]:
+    """What a client learns from an answer, but for the name of his request."""
+    return answer.status, answer.header("WWW-Authenticate"), {**answer.json, "instance": "x"}
+
+
+@protects(
+    MALFORMED,
+    catch=edit(TOKENS, "    except Exception as error:", "    except jwt.PyJWTError as error:"),
+    reason=edit(
+        FILE,
+        "    refuse(401, fault, headers=INVALID_TOKEN)",
+        '    refuse(401, fault, headers=INVALID_TOKEN, errors=[{"detail": fault}])',
+    ),
+)
+def test_whatever_is_no_token_is_answered_in_one_way(service: Service) -> None:
+    logins = Logins(service)
+    client = logins.of(logins.user)
+    stranger = service.client()
+    known = told(stranger.get("/probe", headers={"Authorization": "Bearer no.known.token"}))
+    works(known[:2] == (401, 'Bearer error="invalid_token"'), "a client is told that its token is not valid")
+    fixed = {"type": "about:blank", "title": "Not signed in", "status": 401, "instance": "x"}
+    harm(known[2] != fixed, "a client is told why its token is not valid")
+    tokens = [*malformed(str(client.token)), *odd_times(logins.key, claims_of(client.token))]
+    assert len(tokens) >= 100
+    for number, token in enumerate(tokens):
+        stranger = service.client(address=f"198.51.100.{number % 250}")
+        answer = stranger.get("/probe", headers={"Authorization": f"Bearer {token}"})
+        shown = f"{token[:60]!r} ({len(token)} characters)"
+        harm(logins.seen, f"the view ran for {shown}")
+        harm(answer.status >= 500, f"an error of ours for {shown}")
+        harm(told(answer) != known, f"another answer for {shown}")
+    assert "Traceback" not in service.output
+    logins.alive(client)
+
+
+@protects(MALFORMED, length=edit(TOKENS, "        if len(token) > LONGEST:\n", "        if False:\n"))
+def test_nothing_is_decoded_of_a_token_that_is_longer_than_any(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logins = Logins(service)
+    client = logins.of(logins.user)
+    tokens = service.module("jwt.tokens")
+    real, decoded = tokens.urlsafe_b64decode, []
+
+    def spy(part: str) -> bytes:
+        decoded.append(part)
+        return bytes(real(part))
+
+    monkeypatch.setattr(tokens, "urlsafe_b64decode", spy)
+    claims = claims_of(client.token)
+    longest = tokens.LONGEST - len(logins.key.token({**claims, "x": ""}))
+    works(logins.sign(client, x="x" * (longest * 3 // 4 - 3)).get("/probe").status == 200, "a long one is good")
+    works(len(decoded) >= 3, "and was decoded part by part")
+    logins.seen.clear()
+    decoded.clear()
+    for more in (logins.sign(client, x="x" * longest), logins.sign(client, x="x" * 1_000_000)):
+        answer = more.get("/probe")
+        harm(decoded, "a token of any length is decoded")
+        refused(answer, 401, MALFORMED)
+    logins.alive(client)
+
+
+@protects(MALFORMED, catch=edit(TOKENS, "    except Exception as error:", "    except jwt.PyJWTError as error:"))
+def test_no_text_that_anybody_can_think_of_is_answered_in_another_way(service: Service) -> None:
+    logins = Logins(service)
+    client = logins.of(logins.user)
+    claims = claims_of(client.token)
+    good = str(client.token)
+    known = told(service.client().get("/probe", headers={"Authorization": "Bearer no.known.token"}))
+    works(known[0] == 401, "a client is told that its token is not valid")
+    characters = st.characters(codec="latin-1", exclude_characters="\r\n\0")  # what a server passes on
+    value = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=5,
+    )
+    name = st.sampled_from([*claims, "typ", "alg", "kid", "crit", "jwk", "x"])
+    members = st.dictionaries(name, value, max_size=3)
+    spoilt = st.tuples(st.integers(0, len(good) - 1), characters).map(
+        lambda where: f"{good[: where[0]]}{where[1]}{good[where[0] + 1 :]}"
+    )
+    other = [
+        st.text(characters, max_size=80),
+        st.lists(st.binary(max_size=40).map(text), min_size=1, max_size=5).map(".".join),
+        spoilt.filter(lambda token: token != good),
+        st.tuples(members, members).map(
+            lambda both: forged({**logins.key.header, **both[0]}, {**claims, "exp": 0, **both[1]}, logins.key.sign)
+        ),
+    ]
+    headers = st.text(characters, max_size=60) | st.one_of(other).map(lambda token: f"Bearer {token}")
+    found: list[str] = []
+    tried: list[int] = []
+
+    @settings(max_examples=200, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
+    @given(headers)
+    def shows(header: str) -> None:
+        tried.append(1)
+        stranger = service.client(address=f"198.51.100.{len(tried) % 250}")
+        answer = stranger.get("/probe", headers={"Authorization": header})
+        reasons = [event["reason"] for event in answer.events if event["event"] == "refused"]
+        if told(answer) != known or len(reasons) != 1:
+            found.append(f"{answer.status} {reasons} for {header!r}")
+
+    shows()
+    harm(logins.seen, "the view ran for a token that this service did not make")
+    harm(found, f"another answer: {found[:3]}")
+    assert len(tried) >= 150
+    logins.alive(client)

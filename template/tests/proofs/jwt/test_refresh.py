@@ -10,8 +10,10 @@ from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from ..harness import at_once, edit, harm, protects, refused, works
+from .forging import claims_of
 
 if TYPE_CHECKING:
     from ..jwt_client import Client
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from ..wire import Response
 
 FILE = "jwt/refresh.py"
-ONE_USE, REUSE = "refresh-one-use", "refresh-reuse-revokes-family"
+ONE_USE, REUSE, LIVES = "refresh-one-use", "refresh-reuse-revokes-family", "refresh-lifetimes"
 ONCE = edit(FILE, "        _r.used_at.is_(None),\n        _r.created_at", "        _r.created_at")
 LOOKED_AT_FIRST = (
     ONCE,
@@ -33,8 +35,8 @@ LOOKED_AT_FIRST = (
 )
 NOT_COMMITTED = edit(
     FILE,
-    "    moment = now()\n    with transaction() as connection:\n",
-    "    moment = now()\n    with connect() as connection:\n",
+    "    with transaction() as connection:\n        if not _revoke(",
+    "    with connect() as connection:\n        if not _revoke(",
 )
 ROUNDS, RACERS = 20, 10
 
@@ -283,8 +285,8 @@ class Theft:
 
 @protects(
     REUSE,
-    family=edit(FILE, "    if revoke_family(family.session_id):", "    if False:"),
-    session=edit(FILE, "        return connection.execute(ended).rowcount == 1", "        return ended is not None"),
+    family=edit(FILE, "        if not _revoke(connection, session_id):", "        if session_id:"),
+    session=edit(FILE, "    return connection.execute(ended).rowcount == 1", "    return ended is not None"),
     rollback=NOT_COMMITTED,
 )
 def test_a_copied_refresh_token_opens_nothing_for_long(service: Service) -> None:
@@ -321,3 +323,148 @@ def test_a_bad_line_is_forgiven_for_seconds_only(service: Service) -> None:
     refused(thief, 401, REUSE)
     assert len(reuse_events(service)) == 1
     theft.renew(theft.second)
+
+
+def told(service: Service) -> list[tuple[str, str]]:
+    """Which mails are due, and to whom."""
+    return [(purpose, email) for purpose, email in service.rows("SELECT purpose, email FROM mail_outbox")]
+
+
+NOTICE = "        mail.enqueue(connection, mail.TOKEN_REUSED, email)\n"
+
+
+@protects(REUSE, notice=edit(FILE, NOTICE, ""))
+def test_the_owner_of_a_copied_refresh_token_is_told_once(service: Service) -> None:
+    theft = Theft(service)
+    works(told(service) == [], "nobody is told of an honest exchange")
+    thief = theft.use()
+    harm(told(service) != [("token-reused", theft.user.email)], "the owner is not told that a copy was used")
+    refused(thief, 401, REUSE)
+    for _ in range(3):
+        refused(theft.use(), 401, REUSE)
+    assert len(told(service)) == 1  # a thief fills no mailbox
+
+
+# --- how long -------------------------------------------------------------------------------------------------
+
+
+class Login:
+    """A login whose client comes back in time, and which ends all the same."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.seen = service.adds_route("/probe")
+        self.client: Client = service.client(service.user()).login(through_form=True)
+        self.minutes = service.limits.refresh_absolute_hours * 60
+        self.idle = service.limits.refresh_idle_minutes
+        self.end = self._end()
+
+    def _end(self) -> float:
+        """When the login of this token ends, in seconds since the epoch, as its row says."""
+        from sqlalchemy import select
+
+        columns = self.service.module("identity.models").AuthSession.__table__.c
+        with self.service.engine.connect() as connection:
+            [end] = connection.scalars(select(columns.expires_at).where(columns.revoked_at.is_(None)))
+        return float(end.timestamp())
+
+    def renew(self) -> Response:
+        """An exchange of the newest token; the client keeps what it gets."""
+        answer = exchange(self.service, self.client.refresh_token)
+        if answer.ok:
+            self.client.token, self.client.refresh_token = answer.json["access_token"], answer.json["refresh_token"]
+        return answer
+
+    def comes_back_until(self, minutes: int) -> None:
+        """Come back every 50 minutes, the last time so many minutes before the end of the login."""
+        whole = self.minutes - minutes
+        for step in (*[50] * (whole // 50), whole % 50):
+            self.service.travel(minutes=step)
+            works(self.renew().status == 200, "whoever comes back within the hour goes on")
+        works(self.client.get("/probe").status == 200, "and his access token reaches the view")
+        self.seen.clear()
+
+    def is_over(self) -> None:
+        """The access token opens nothing any more; a new login does."""
+        answer = self.client.get("/probe")
+        harm(self.seen, "the view ran for the access token of a login past its end")
+        refused(answer, 401, "jwt-sid-checked")
+        self.client.login(through_form=True)
+        assert self.client.get("/probe").status == 200
+
+
+@protects(
+    LIVES,
+    idle=edit(
+        FILE,
+        '_r.created_at > bindparam("alive_since"),',
+        '_r.created_at.is_not(None) | (_r.created_at > bindparam("alive_since")),',
+    ),
+)
+def test_a_refresh_token_that_nobody_used_for_an_hour_is_dead(service: Service) -> None:
+    login = Login(service)
+    service.travel(minutes=login.idle - 1)
+    works(login.renew().status == 200, "a minute before the hour is over it is exchanged")
+    works(login.client.get("/probe").status == 200, "and the access token of that reaches the view")
+    service.travel(minutes=login.idle, seconds=1)
+    answer = login.renew()
+    harm(answer.ok, "a refresh token that was left for an hour gave a pair")
+    refused(answer, 401, LIVES)
+    refused(login.renew(), 401, LIVES)
+
+
+@protects(
+    LIVES,
+    end=edit(FILE, ".values(seen_at=moment))", ".values(seen_at=moment, expires_at=moment + timedelta(hours=24)))"),
+)
+def test_no_exchange_moves_the_end_of_the_login(service: Service) -> None:
+    login = Login(service)
+    login.comes_back_until(10)
+    service.travel(minutes=10, seconds=1)
+    answer = login.renew()
+    harm(answer.ok, "a login that was renewed again and again outlived its day")
+    refused(answer, 401, LIVES)
+    login.is_over()
+
+
+@protects(LIVES, access=edit(FILE, "refresh_token, family.expires_at)", "refresh_token, moment + timedelta(days=1))"))
+def test_the_last_access_token_of_a_login_does_not_outlive_it(service: Service) -> None:
+    """Whoever verifies it by the published keys knows nothing of the row that ends."""
+    login = Login(service)
+    login.comes_back_until(3)
+    last = claims_of(login.client.token)
+    harm(last["exp"] > login.end, "an access token outlives its login")
+    assert 150 <= last["exp"] - last["iat"] <= 180
+    answer = login.renew()
+    assert answer.json["expires_in"] <= 180  # the client is told the same
+    service.travel(minutes=3, seconds=1)
+    login.is_over()
+
+
+@protects(
+    LIVES,
+    renewed=edit("identity/sessions.py", "lifetime=row.expires_at - now(),", "lifetime=timedelta(days=1),"),
+    first=edit(FILE, "refresh_token, opened.expires_at)", "refresh_token, now() + timedelta(days=1))"),
+)
+def test_a_login_that_is_begun_anew_after_a_proof_of_who_it_is_keeps_its_end(service: Service) -> None:
+    login = Login(service)
+    login.comes_back_until(3)
+    former, before = login.client.copy(), claims_of(login.client.token)
+    with service.app.app_context():
+        sessions, models = service.module("identity.sessions"), service.module("database")
+        owner = sessions.find_by_id(UUID(before["sid"]), UUID(before["sub"]))
+        with models.transaction() as connection:
+            opened = sessions.renew(connection, owner, proved=True)
+        pair = service.module("jwt.refresh").first_pair(opened)
+    login.client.token, login.client.refresh_token = pair.access_token, pair.refresh_token
+    works(login.client.get("/probe").status == 200, "the new access token reaches the view")
+    login.seen.clear()
+    harm(login._end() - login.end > 1, "proving who it is moved the end of the login")
+    harm(claims_of(login.client.token)["exp"] > login.end + 1, "the first access token outlives its login")
+    refused(exchange(service, former.refresh_token), 401, LIVES)
+    refused(former.get("/probe"), 401, "jwt-sid-checked")
+    service.travel(minutes=3, seconds=1)
+    answer = login.renew()
+    harm(answer.ok, "the login that was begun anew outlived its day")
+    refused(answer, 401, LIVES)
+    login.is_over()

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 ROW = "refusal-writes-survive"
 UNCOMMITTED = edit(
     "jwt/refresh.py",
-    "with transaction() as connection:\n        connection.execute(\n            update(RefreshToken)",
-    "with connect() as connection:\n        connection.execute(\n            update(RefreshToken)",
+    "    with transaction() as connection:\n        if not _revoke(",
+    "    with connect() as connection:\n        if not _revoke(",
 )
 
 

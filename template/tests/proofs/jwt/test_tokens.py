@@ -11,6 +11,7 @@ import json
 from base64 import b64encode
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -35,11 +36,14 @@ from .forging import (
 if TYPE_CHECKING:
     import pytest
 
+    from ..jwt_client import Client
     from ..running import Service
 
 FILE = "jwt/tokens.py"
 SIGNATURE, ALGORITHM, CLAIMS = "jwt-signature-verified", "jwt-alg-allow-list", "jwt-required-claims"
-MALFORMED = "jwt-malformed-is-401"
+MALFORMED, SHORT, MEANT = "jwt-malformed-is-401", "jwt-access-10-min", "jwt-iss-aud-checked"
+PURPOSE, MINIMAL = "jwt-type-checked", "jwt-minimal-claims"
+ROLE, PERMISSION = "proof-administrator", "proof.administer"
 VERIFY = edit(FILE, "options=OPTIONS,", 'options={"verify_signature": False},')
 NONE = edit(
     FILE,
@@ -388,13 +392,189 @@ def test_a_token_that_is_not_good_yet_opens_nothing(service: Service) -> None:
     assert target.show(early).status == 200
 
 
-@protects(CLAIMS)
-def test_a_claim_that_nobody_asked_for_gives_no_right(service: Service) -> None:
-    secret = service.adds_route("/secret", mark=("reports.read",))
+# --- how long -----------------------------------------------------------------------------------------------------
+
+END = "    if claims.expires_at + LEEWAY <= moment:"
+
+
+@protects(
+    SHORT,
+    leeway=edit(FILE, END, "    if claims.expires_at + 3600 <= moment:"),
+    exp=edit(FILE, END, "    if False:"),
+    life=(
+        edit(FILE, "    longest = state().limits.access_token_seconds\n", "    longest = 3600\n"),
+        edit(FILE, "<= state().limits.access_token_seconds:", "<= 3600:"),
+    ),
+)
+def test_an_access_token_opens_nothing_after_ten_minutes(service: Service) -> None:
     target = Target(service, three_keys(service))
     target.honest()
+    life, leeway = service.limits.access_token_seconds, 30
+    issued = claims_of(target.owner.login(through_form=True).token)
+    # The clock of the proof runs on: each step stays a second away from the end that it looks at.
+    service.travel(seconds=life - 2)
+    works(target.owner.get("/probe").status == 200, "it is good to its end")
+    service.travel(seconds=leeway)
+    works(target.owner.get("/probe").status == 200, "and for the half minute that two clocks may differ")
+    target.seen.clear()
+    service.travel(seconds=3)
+    target.attack("an end more than half a minute ago", str(target.owner.token), SHORT)
+    harm(issued["exp"] - issued["iat"] > life, "a token lives longer than ten minutes")
+    late = target.keys[1].token({**issued, "jti": "never seen"})  # nothing of it is remembered
+    target.attack("an end more than half a minute ago, never seen before", late, SHORT)
+
+
+# --- for whom, and by whom ----------------------------------------------------------------------------------------
+
+
+def elsewhere(claims: Content) -> Iterator[tuple[str, Any]]:
+    """Issuers and audiences that are nearly this service's."""
+    origin = claims["iss"]
+    for name in ("iss", "aud"):
+        for value in (
+            *(f"{origin}/", f"{origin}:443", origin.upper(), origin.replace("https", "http"), origin[:-1]),
+            *("https://staging.app.example", "https://app.example.attacker.example", "https://other.example", "*"),
+            *(f"{origin}.", f" {origin}", f"{origin}\n", origin.removeprefix("https://")),
+        ):
+            yield name, value
+
+
+@protects(
+    MEANT,
+    iss=edit(FILE, "        issuer=issuer(),\n", ""),
+    aud=edit(FILE, 'False), "strict_aud": True}', 'False), "strict_aud": True, "verify_aud": False}'),
+)
+def test_a_token_of_another_issuer_or_for_another_service_opens_nothing(service: Service) -> None:
+    """Signed by the right key: another service that shares it must not sign in here for anybody."""
+    target = Target(service, three_keys(service))
+    target.honest()
+    claims, signing = target.claims, target.keys[1]
+    works(claims["iss"] == claims["aud"] == "https://app.example", "both are the public origin")
+    cases = list(elsewhere(claims))
+    assert len(cases) == 26
+    for name, value in cases:
+        target.attack(f"the {name} {value!r}", signing.token({**claims, name: value}), MEANT)
+
+
+@protects(
+    MEANT,
+    list=(
+        edit(FILE, 'False), "strict_aud": True}', "False)}"),
+        edit(FILE, '    "aud": str,\n', ""),
+    ),
+)
+def test_a_token_for_several_services_opens_none(service: Service) -> None:
+    """One of the others could take it from whoever shows it there, and show it here."""
+    target = Target(service, three_keys(service))
+    target.honest()
+    claims, signing = target.claims, target.keys[1]
+    ours, other = claims["aud"], "https://other.example"
+    for value in ([ours, other], [other, ours], [ours, ours], [ours], [ours, 1]):
+        target.attack(f"the audience {value}", signing.token({**claims, "aud": value}), MEANT)
+
+
+@protects(MEANT, aud=edit("jwt/settings.py", "    return settings().audience or issuer()", "    return issuer()"))
+def test_an_audience_that_was_set_is_the_only_one(service: Service) -> None:
+    service.setting("BASTION_JWT_AUDIENCE", "https://app.example/orders")
+    target = Target(service, three_keys(service))
+    target.honest()
+    claims = target.claims
+    origin = target.keys[1].token({**claims, "aud": claims["iss"], "jti": "for the origin"})
+    target.attack("the origin as its audience, which several services share", origin, MEANT)
+    assert claims["aud"] == "https://app.example/orders"
+    assert claims["iss"] == "https://app.example"
+
+
+# --- for what -----------------------------------------------------------------------------------------------------
+
+TYPES = '    if str(header.get("typ")).lower().removeprefix("application/") != TYPE:'
+
+
+@protects(PURPOSE, typ=edit(FILE, TYPES, "    if False:"))
+def test_a_token_that_was_signed_for_another_purpose_opens_nothing(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    for key in target.keys:
+        for typ in ("AT+JWT", "application/at+jwt", "Application/At+JWT"):
+            works(target.show(key.token(target.claims, typ=typ)).status == 200, f"the type {typ} is another spelling")
+        target.seen.clear()
+        types: tuple[Any, ...] = (
+            *("JWT", "jwt", "refresh+jwt", "logout+jwt", "id+jwt", "at+jwt ", "at", "application/jwt", "xat+jwt"),
+            *("application/application/at+jwt", "", LEFT_OUT, None, 0, True, ["at+jwt"], {"at+jwt": 1}),
+        )
+        for typ in types:
+            shown = "no type" if typ is LEFT_OUT else f"the type {typ!r}"
+            target.attack(shown, key.token(target.claims, typ=typ), PURPOSE)
+
+
+@protects(
+    PURPOSE,
+    refresh=edit(
+        "jwt/refresh.py",
+        "    moment = now()\n    alive_since = moment",
+        '    if token.count(".") == 2:\n'
+        "        from .tokens import verify_access_token\n\n"
+        "        said = verify_access_token(token)\n"
+        '        return _pair(said.user_id, said.session_id, "", now() + timedelta(hours=1))\n'
+        "    moment = now()\n    alive_since = moment",
+    ),
+)
+def test_an_access_token_is_no_refresh_token(service: Service) -> None:
+    """It is shown with every request, to every service that verifies it: it must not prolong itself."""
+    target = Target(service, three_keys(service))
+    target.honest()
+    stranger = service.client()
+    for token in (target.owner.token, target.keys[1].token(target.claims, typ="refresh+jwt")):
+        answer = stranger.post("/auth/refresh", {"refresh_token": token})
+        harm(answer.ok, "an access token was exchanged for a new one")
+        refused(answer, 401, "refresh-one-use")
+    target.attack("nothing: it is the refresh token", str(target.owner.refresh_token), MALFORMED)
+    assert stranger.post("/auth/refresh", {"refresh_token": target.owner.refresh_token}).status == 200
+
+
+# --- what is in it ------------------------------------------------------------------------------------------------
+
+CLAIMED = edit(
+    "jwt/bearer.py",
+    "    return principal\n\n\ndef bearer_token",
+    "    import dataclasses\n\n"
+    "    import jwt\n\n"
+    '    roles = jwt.decode(token, options={"verify_signature": False}).get("roles")\n'
+    "    if principal is not None and roles is not None:\n"
+    "        principal = dataclasses.replace(principal, permissions=state().permissions(frozenset(roles)))\n"
+    "    return principal\n\n\ndef bearer_token",
+)
+EMAIL = (
+    edit(
+        FILE,
+        "    moment = int(clock.seconds())\n    claims = {\n",
+        "    from sqlalchemy import select\n\n"
+        "    from ..database import connect\n"
+        "    from ..identity.models import User\n\n"
+        "    with connect() as connection:\n"
+        "        email = connection.scalars(select(User.email).where(User.id == user_id)).one()\n"
+        '    moment = int(clock.seconds())\n    claims = {\n        "email": email,\n',
+    ),
+)
+
+
+def administrator(service: Service, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """A client of somebody who has a role that the database alone knows of."""
+    team = type(service.module("state").state_of(service.app).team)
+    monkeypatch.setattr(team, "roles", {**team.roles, ROLE: frozenset({PERMISSION})})
+    return service.client(service.user(roles=(ROLE,)))
+
+
+@protects(MINIMAL, role=CLAIMED)
+def test_a_claim_that_nobody_asked_for_gives_no_right(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = service.adds_route("/secret", mark=(PERMISSION,))
+    target = Target(service, three_keys(service))
+    admin = administrator(service, monkeypatch).login()
+    works(admin.get("/secret").status == 200, "whoever has the role in the database may")
+    target.honest()
+    secret.clear()
     rights: dict[str, Any] = {
-        **{"roles": ["admin"], "permissions": ["reports.read"], "scope": "reports.read", "admin": True},
+        **{"roles": [ROLE], "permissions": [PERMISSION], "scope": PERMISSION, "admin": True},
         **{"email": "admin@example.com", "groups": ["admin"], "act": {"sub": "admin"}, "verified_at": 2**40},
     }
     more = target.keys[1].token({**target.claims, **rights})
@@ -405,3 +585,23 @@ def test_a_claim_that_nobody_asked_for_gives_no_right(service: Service) -> None:
     answer = thief.get("/secret")
     harm(secret, "a claim gave a permission")
     refused(answer, 403, "role-required")
+
+
+@protects(MINIMAL, extra=EMAIL)
+def test_a_token_tells_whoever_finds_it_nothing_about_its_user(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = administrator(service, monkeypatch).login(through_form=True)
+    assert client.user is not None
+    works(client.get("/auth/me").json["email"] == client.user.email, "it names an administrator")
+    exchanged = service.client().post("/auth/refresh", {"refresh_token": client.refresh_token})
+    works(exchanged.status == 200, "and is exchanged for another")
+    for token in (str(client.token), str(exchanged.json["access_token"])):
+        header, claims, _ = token.split(".")
+        harm(set(claims_of(token)) - {*TEXTS, *TIMES}, "a token tells more than it must")
+        for known in (client.user.email, ROLE, PERMISSION, "example.com"):
+            harm(known in (data(header) + data(claims)).decode(), f"a token tells {known}")
+        assert sorted(claims_of(token)) == sorted((*TEXTS, *TIMES))
+        assert sorted(json.loads(data(header))) == ["alg", "kid", "typ"]
+        for name in ("sub", "sid", "jti"):
+            assert UUID(claims_of(token)[name]).version == 4  # random: no number that can be counted

@@ -41,6 +41,11 @@ class Control:
     def required(self) -> bool:
         return "required" in self.attributes
 
+    @property
+    def readonly(self) -> bool:
+        """Whether it only tells a password manager whose form this is."""
+        return "readonly" in self.attributes
+
     def valid(self) -> str:
         """A value that an honest person could send."""
         if self.kind == "select":
@@ -58,7 +63,7 @@ class Form:
 
     def fields(self) -> list[Control]:
         """The controls that a person fills in."""
-        return [control for control in self.controls.values() if control.kind not in ("hidden", *UNSENT)]
+        return [one for one in self.controls.values() if one.kind not in ("hidden", *UNSENT) and not one.readonly]
 
     def valid(self) -> dict[str, str]:
         """A value for each field; a box is left empty."""

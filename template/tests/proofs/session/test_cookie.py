@@ -9,14 +9,18 @@ from datetime import timedelta
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from ..harness import edit, harm, protects, refused, works
+from hypothesis import Phase, example, given, settings, strategies
+
+from ..harness import edit, harm, insert, protects, refused, works
 from ..session_client import COOKIE, FIELD
+from .pages import Page, pages
 
 if TYPE_CHECKING:
     from ..running import Service, User
     from ..session_client import Client
 
 ALLOWED_KEYS = {"token", "csrf_token", "next", "_flashes"}
+PHASES = (Phase.explicit, Phase.generate)  # without shrinking: what was found is told as it is
 HASH = edit(
     "identity/sessions.py",
     'return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()',
@@ -99,8 +103,8 @@ def test_a_stolen_copy_of_the_database_signs_nobody_in(service: Service) -> None
         edit("session/cookie.py", '"csrf_token", "_flashes"})', '"csrf_token", "_flashes", "user"})'),
         edit(
             "session/cookie.py",
-            "    session[TOKEN] = opened.token\n",
-            '    session[TOKEN] = opened.token\n    session["user"] = str(opened.user_id)\n',
+            "    begin(opened.token)\n",
+            '    begin(opened.token)\n    session["user"] = str(opened.user_id)\n',
         ),
     ),
 )
@@ -245,11 +249,7 @@ def test_what_the_key_has_signed_for_another_purpose_is_no_session(service: Serv
             "    target = session.get(NEXT)\n",
             "    target, kept = session.get(NEXT), session.get(TOKEN)\n",
         ),
-        edit(
-            "session/cookie.py",
-            "    session[TOKEN] = opened.token\n",
-            "    session[TOKEN] = kept or opened.token\n",
-        ),
+        edit("session/cookie.py", "    session[TOKEN] = token\n", "    session[TOKEN] = kept or token\n"),
     ),
 )
 def test_who_plants_his_own_session_in_a_browser_does_not_become_whoever_signs_in_there(service: Service) -> None:
@@ -391,6 +391,64 @@ def test_what_a_browser_asks_for_by_itself_keeps_no_session_alive(service: Servi
     assert answer.status == 303
 
 
+# --- session-absolute-12-h -------------------------------------------------------------------------------------
+
+
+@protects(
+    "session-absolute-12-h",
+    use=edit("identity/sessions.py", '        _s.expires_at > bindparam("moment"),\n', ""),
+    move=edit(
+        "identity/sessions.py", "        lifetime=row.expires_at - now(),\n", "        lifetime=timedelta(hours=12),\n"
+    ),
+)
+def test_a_session_in_use_ends_half_a_day_after_the_login(service: Service) -> None:
+    seen = service.adds_route("/probe")
+    user = service.user()
+    browser = service.client(user).login()
+    hours = limits(service).session_absolute_hours
+    passed, step = timedelta(), timedelta(minutes=10)
+    while passed + step <= timedelta(hours=hours) - step:
+        service.travel(minutes=10)
+        passed += step
+        assert browser.get("/probe").status == 200
+    sessions, database = service.module("identity.sessions"), service.module("database")
+    with service.app.app_context():  # what every proof of identity within a session does
+        principal = sessions.find_by_token(browser.content()["token"])
+        with database.transaction() as connection:
+            renewed = sessions.renew(connection, principal, proved=True)
+    browser.forge(token=renewed.token)
+    service.travel(minutes=9)
+    works(browser.get("/probe").status == 200, "a minute before its end the session is still open")
+    works(len(seen) >= 6 * (hours - 1), "it was in use all the time")
+    seen.clear()
+    service.travel(minutes=1, seconds=1)
+    answer = browser.get("/probe")
+    harm(seen, "a session was longer than it may be, because it was in use or was renewed")
+    assert answer.status == 303
+    assert answer.location == "/login?next=/probe"
+
+
+@protects(
+    "session-absolute-12-h",
+    browser=insert(
+        "session/cookie.py",
+        after="    digest_method = staticmethod(hashlib.sha256)\n",
+        new="\n    def get_expiration_time(self, app: Flask, session: Any) -> datetime:\n"
+        "        return now() + timedelta(days=30)\n",
+    ),
+)
+def test_a_browser_keeps_the_cookie_no_longer_than_it_is_open(service: Service) -> None:
+    user = service.user()
+    browser = service.client(user)
+    shown = browser.get("/login")
+    browser.cookie = None
+    answer = browser.post("/login", {"identifier": user.email, "password": user.password})
+    works(browser.get("/account").status == 200, "the user is signed in")
+    lines = [line for one in (shown, answer) for line in one.set_cookies if line.name == COOKIE]
+    harm([line.raw for line in lines if {"max-age", "expires"} & line.attributes.keys()], "a browser keeps the cookie")
+    assert len(lines) == 2
+
+
 # --- logout-ends-server-side -----------------------------------------------------------------------------------
 
 
@@ -423,6 +481,43 @@ def test_a_copy_of_the_cookie_opens_nothing_after_the_logout(service: Service) -
     assert service.client(user).login(through_form=True).get("/probe").status == 200
 
 
+@protects(
+    "logout-post-and-clears",
+    clear=edit("session/pages.py", '    answer.headers["Clear-Site-Data"] = \'"storage"\'\n', ""),
+)
+def test_a_logout_clears_what_scripts_have_kept_and_leaves_the_other_cookies(service: Service) -> None:
+    browser = service.client(service.user()).login()
+    browser.cookies["__Host-device"] = "kept"
+    answer = browser.post("/logout")
+    works((answer.status, answer.location) == (303, "/login"), "the user signs out, and lands on a public page")
+    works(service.client().get("/login").status == 200, "which opens")
+    harm(answer.header("Clear-Site-Data") is None, "what scripts have stored is left to whoever sits there next")
+    assert answer.headers_named("Clear-Site-Data") == ['"storage"']  # "cookies" would take those of other hosts as well
+    assert answer.header("Cache-Control") == "no-store"
+    assert [line.name for line in answer.set_cookies] == [COOKIE]
+    assert browser.cookies == {"__Host-device": "kept"}
+    assert browser.post("/logout", {FIELD: None}).status == 400
+
+
+@protects(
+    "logout-post-and-clears",
+    button=edit("session/templates/bastion/base.html", "action=\"{{ url_for('bastion.logout') }}\"", 'action="/login"'),
+)
+def test_a_user_can_sign_out_on_every_page(service: Service) -> None:
+    service.adds_probe()
+    browser = service.client(service.user()).login()
+    answers = pages(browser, "/", "/account", "/probe")
+    shown = {path: Page(one.text) for path, one in answers.items() if one.ok and one.mimetype == "text/html"}
+    works(len(shown) >= 3, "pages are shown")
+    works("/account" in shown, "one's account among them")
+
+    def leaves(page: Page) -> bool:
+        return [form.method for form in page.forms if form.action == "/logout" and FIELD in form.controls] == ["POST"]
+
+    harm([path for path, page in shown.items() if not leaves(page)], "whoever is signed in here can't sign out")
+    assert len(shown) < 100
+
+
 # --- cookie-flags, where the style has a cookie ------------------------------------------------------------------
 
 
@@ -450,9 +545,9 @@ def test_a_cookie_that_clear_text_requests_would_carry_is_not_set(service: Servi
 @protects(
     "cookie-flags",
     token=edit(
-        "session/pages.py",
-        "user_email=current_user.email, sessions=rows",
-        'user_email=session["token"], sessions=rows',
+        "session/account.py",
+        '{**row._mapping, "current"',
+        '{**row._mapping, "agent": __import__("flask").session["token"], "current"',
     ),
 )
 def test_the_token_appears_in_the_cookie_alone(service: Service) -> None:
@@ -474,3 +569,39 @@ def test_the_token_appears_in_the_cookie_alone(service: Service) -> None:
         harm(token in answer.text, "the token is in a page")
         harm([line for line in elsewhere if token in line], "the token is in a header")
     harm(token in service.output, "the token is in the log")
+
+
+@protects("session-id-random-hashed", hash=HASH)
+def test_no_bytes_in_the_place_of_the_cookie_sign_in_or_are_an_error(service: Service) -> None:
+    seen = service.adds_route("/probe")
+    user = service.user()
+    browser = service.client(user).login()
+    works(browser.get("/probe").status == 200, "the issued cookie opens a protected page")
+    works(seen == ["GET"], "it ran")
+    seen.clear()
+    stored = bytes(session_rows(service, user)[0].token_hash).decode("latin-1")
+    good = str(browser.cookie)
+    letters = strategies.characters(max_codepoint=255, exclude_characters=";")
+    cut = strategies.tuples(strategies.integers(0, len(good) - 2), strategies.text(letters, max_size=4))
+    altered = cut.map(lambda pair: good[: pair[0]] + pair[1] + good[pair[0] + 1 :])
+    tokens = (
+        strategies.text(max_size=50) | strategies.none() | strategies.integers() | strategies.lists(strategies.text())
+    )
+    failed: list[str] = []
+
+    @settings(max_examples=60, derandomize=True, database=None, deadline=None, phases=PHASES)
+    @example(None, stored)
+    @given(strategies.text(letters, max_size=200) | altered | strategies.none(), tokens)
+    def opens_nothing(value: str | None, token: Any) -> None:
+        visitor = service.client()
+        if value is None:
+            visitor.forge(token=token)  # rightly signed: the attacker has the key
+        elif value.strip(' "') != good:
+            visitor.cookie = value
+        answer = visitor.get("/probe")
+        failed.extend([repr(value)] if answer.status >= 500 else [])
+        harm(seen, "a cookie that nobody was given opened a protected page")
+        assert answer.status == 303
+
+    opens_nothing()
+    assert failed == []

@@ -6,10 +6,11 @@ The policy is taken apart and compared whole, and each page is parsed for what t
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from .. import header_table
-from ..harness import edit, harm, protects, refused, works
+from ..harness import edit, harm, insert, protects, refused, works
 from ..header_table import NONCE, directives
 from .pages import Page, pages
 
@@ -149,6 +150,49 @@ def test_only_images_may_come_from_an_origin_that_an_exception_names(service: Se
         "an exception for images loosened something else",
     )
     assert widened == {**own, "img-src": "'self' https://images.example"}
+
+
+# --- the nonce -------------------------------------------------------------------------------------------------
+
+DRAWN = "        nonce = environ[_NONCE] = secrets.token_hex(16)\n"
+SAID = re.compile(r"script-src 'nonce-([^']*)'")
+
+
+@protects(
+    "csp-nonce-per-response",
+    once=(
+        edit("edge/headers.py", DRAWN, "        nonce = environ[_NONCE] = _ONCE\n"),
+        insert(
+            "edge/headers.py",
+            after='_NONCE: Final = "bastion.csp_nonce"\n',
+            new="_ONCE: Final = secrets.token_hex(16)\n",
+        ),
+    ),
+    length=edit("edge/headers.py", DRAWN, "        nonce = environ[_NONCE] = secrets.token_hex(4)\n"),
+    log=insert(
+        "edge/headers.py",
+        after=DRAWN,
+        new="        from .. import log\n\n        log.get_logger('bastion.csp').warning('page', number=nonce)\n",
+    ),
+)
+def test_a_nonce_that_somebody_saw_lets_no_script_of_his_run(service: Service) -> None:
+    adds_answers(service)
+    probe = service.adds_probe()
+    user = service.user()
+    client = service.client(user).login()
+    item = probe.add(user, "<script nonce=1>alert(1)</script>", "<script nonce={{ csp_nonce() }}>alert(1)</script>")
+    answers = [client.get("/probe/script") for _ in range(100)]
+    nonces = [found[1] for answer in answers if (found := SAID.search(answer.header("Content-Security-Policy") or ""))]
+    works([Page(answer.text).nonces() for answer in answers] == [[nonce] for nonce in nonces], "the own script runs")
+    works(len(nonces) == 100, "on each page")
+
+    harm(len(set(nonces)) < 100, "a page has the nonce of an earlier one")
+    harm([nonce for nonce in nonces if len(nonce) < 22], "a nonce has fewer than 128 bits: it can be guessed")
+    harm([nonce for nonce in nonces if nonce in service.output], "whoever reads the log knows the nonce")
+    shown = [client.get(f"/probe/{item}"), client.get("/probe")]
+    harm([answer for answer in shown if Page(answer.text).nonces()], "what somebody typed became a script")
+    assert ["&lt;script" in answer.text for answer in shown] == [True, True]
+    assert {answer.header("Cache-Control") for answer in (*answers, *shown)} == {"no-store"}
 
 
 # --- reports ---------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..harness import edit, harm, insert, protects, refused, works
 from ..routes import Route, routes, stubbed
 from ..session_client import COOKIE, FIELD, HEADER
+from ..snapshot import changed, everything
 from ..wire import ORIGIN
 
 if TYPE_CHECKING:
@@ -192,3 +193,160 @@ def test_a_form_refuses_a_missing_token_by_itself(service: Service) -> None:
             valid, errors = check(form, {**fields, **wrong})
             harm(valid, f"a form is valid with {what}")
             assert errors.keys() == {FIELD}, what
+
+
+# --- csrf-token-bound ------------------------------------------------------------------------------------------
+
+# Signature and age alone: the attacker's own token has both.
+UNBOUND = edit(
+    "session/csrf.py",
+    "        protect.protect()\n",
+    "        from flask import current_app as app\n"
+    "        from itsdangerous import URLSafeTimedSerializer as Serializer\n\n"
+    '        if request.method in ("POST", "PUT", "PATCH", "DELETE"):\n'
+    '            keys = Serializer(app.config["WTF_CSRF_SECRET_KEY"], salt="wtf-csrf-token")\n'
+    '            keys.loads(request.form.get(FIELD, ""), max_age=3600)\n',
+)
+CLEARED = "    session.clear()  # a cookie that somebody planted before ends here, its form token with it\n"
+KEEPS = '    known = session.get("csrf_token")\n    session.clear()\n    session["csrf_token"] = known\n'
+OUT = "    sessions.end(current_user.session_id, current_user.id)\n"
+
+
+@protects("csrf-token-bound", value=UNBOUND)
+def test_a_token_of_another_session_is_no_token_here(service: Service) -> None:
+    seen = service.adds_route("/bare", methods=("POST",))
+    user = service.user()
+    victim, second = service.client(user).login(), service.client(user).login()
+    thief, stranger = service.client(service.user()).login(), service.client()
+    token = victim.csrf_token()
+    works(victim.post("/bare", {FIELD: token}).status == 200, "a token of this session is taken")
+    works(victim.post("/bare", {FIELD: token}).status == 200, "as often as its page is used, within the hour")
+    works(thief.post("/bare").status == 200, "the attacker's is taken in his own")
+    works(len(seen) == 3, "the view ran each time")
+    seen.clear()
+    answers = [victim.post("/bare", {FIELD: other.csrf_token()}) for other in (thief, stranger, second)]
+    harm(seen, "a token of another session was taken: the attacker has one of his own")
+    for answer in answers:
+        refused(answer, 400, ROW)
+
+
+@protects(
+    "csrf-token-bound",
+    renewed=edit("session/cookie.py", CLEARED, KEEPS),
+    ended=edit("session/cookie.py", f"{OUT}    session.clear()\n", f"{OUT}{KEEPS}"),
+)
+def test_a_token_from_before_a_login_or_logout_is_none_after_it(service: Service) -> None:
+    seen = service.adds_route("/bare", methods=("POST",), mark="public")
+    user = service.user()
+    browser = service.client(user)
+    before = browser.csrf_token()
+    works(browser.post("/bare", {FIELD: before}).status == 200, "a visitor's token is taken")
+    browser.login(through_form=True)
+    during = browser.csrf_token()
+    works(browser.post("/bare", {FIELD: during}).status == 200, "so is that of the signed-in user")
+    works(len(seen) == 2, "the view ran both times")
+    seen.clear()
+    answers = [browser.post("/bare", {FIELD: before})]
+    browser.post("/logout", {FIELD: during})
+    after = browser.csrf_token()
+    answers += [browser.post("/bare", {FIELD: before}), browser.post("/bare", {FIELD: during})]
+    harm(seen, "a token outlived the session that it was made for")
+    for answer in answers:
+        refused(answer, 400, ROW)
+    assert browser.post("/bare", {FIELD: after}).status == 200
+
+
+@protects(
+    "csrf-token-bound",
+    query=edit(
+        "session/csrf.py",
+        "    try:\n        protect.protect()\n",
+        "    if FIELD in request.args:\n        from flask_wtf.csrf import validate_csrf\n\n"
+        "        validate_csrf(request.args[FIELD])\n        return\n"
+        "    try:\n        protect.protect()\n",
+    ),
+)
+def test_a_token_is_in_the_body_of_a_page_and_nowhere_else(service: Service) -> None:
+    seen = service.adds_route("/bare", methods=("POST",))
+    browser = service.client(service.user()).login()
+    token = browser.csrf_token()
+    works(browser.post("/bare", {FIELD: token}).status == 200, "the token of a page is taken")
+    works(seen == ["POST"], "the view ran")
+    seen.clear()
+    answers = [browser.post("/bare", {FIELD: None, "a": "1"}, query={name: token}) for name in (FIELD, HEADER)]
+    harm(seen, "a token was read from an address, which logs, histories and Referers keep")
+    for answer in answers:
+        refused(answer, 400, ROW)
+    kept = browser.content()[FIELD]
+    pages = [browser.get(path) for path in ("/account", "/login", "/", "/nowhere")]
+    pages.append(browser.post("/account/sessions/end-others"))
+    lines = [line for page in pages for line in page.set_cookies]
+    headers = [value for page in pages for name, value in page.headers if name.lower() != "set-cookie"]
+    harm([value for value in headers if token in value], "a token is in a header or an address")
+    harm([line.raw for line in lines if "httponly" not in line.attributes], "a script can read the cookie")
+    harm(token in service.output, "a token is in the log")
+    harm(kept in service.output, "what tokens are made of is in the log")
+    assert len(lines) >= 1
+
+
+# --- csrf-exemptions-listed ------------------------------------------------------------------------------------
+
+
+@protects(
+    "csrf-exemptions-listed",
+    exempt=edit(
+        "session/csrf.py", 'frozenset({"bastion.csp_report"})', 'frozenset({"bastion.csp_report", "probe_bare"})'
+    ),
+    methods=edit("session/csrf.py", '{"POST", "PUT", "PATCH", "DELETE"},', '{"POST", "PUT", "DELETE"},'),
+)
+def test_no_view_but_the_one_for_reports_runs_without_a_token(service: Service) -> None:
+    service.adds_route("/bare", methods=UNSAFE, mark="public")
+    service.adds_route("/exempt", methods=UNSAFE, mark="public")
+    service.adds(lambda app: service.module("session.csrf").protect.exempt(app.view_functions["probe_exempt"]))
+    user = service.user(roles=tuple(service.module("state").state_of(service.app).team.roles))
+    walked = [route for route in routes(service) if route.method in UNSAFE]
+    report = b'{"csp-report": {"document-uri": "https://app.example/account"}}'
+    bare = {HEADER: None, "Origin": None, "Referer": None, "Cookie": None}
+    before = everything(service)
+    sent = service.client().post(
+        "/csp-report", body=report, content_type="application/csp-report", headers={**bare, "Sec-Fetch-Site": None}
+    )
+    works(sent.status == 204, "a browser's report is taken without a token")
+    works(changed(before, everything(service)) == [], "it changes no table")
+    opened: set[str] = set()
+    refusals: dict[str, Response] = {}
+    for number, route in enumerate(walked):
+        browser = service.client(user, f"198.51.100.{number % 250 + 1}").login()
+        with stubbed(service, route.endpoint) as ran:
+            answer = by_header(browser, route, None)
+        opened |= {route.endpoint} if ran else set()
+        refusals |= {} if route.endpoint == EXEMPT else {str(route): answer}
+    harm(opened - {EXEMPT}, "a view runs without a token that is not on the list")
+    assert opened == {EXEMPT}
+    assert len(refusals) >= 12
+    for answer in refusals.values():
+        refused(answer, 400, ROW)
+
+
+@protects(
+    "csrf-exemptions-listed",
+    form=insert(
+        "session/forms.py",
+        after='any other message would tell which accounts can exist."""\n',
+        new="\n    class Meta:\n        csrf = False\n",
+    ),
+)
+def test_no_form_switches_its_token_off(service: Service) -> None:
+    from flask_wtf import FlaskForm
+
+    service.app  # noqa: B018  it imports every form
+
+    def below(form: Any) -> list[Any]:
+        return [form, *(found for sub in form.__subclasses__() for found in below(sub))]
+
+    found = {form.__name__: form for form in below(FlaskForm) if form is not FlaskForm}
+    works(len(found) >= 2, "there are forms")
+    works("LoginForm" in found, "that of signing in is one of them")
+    with service.app.test_request_context("/", base_url=ORIGIN):
+        harm([name for name, form in found.items() if not form().meta.csrf], "a form asks for no token")
+        assert [name for name, form in found.items() if FIELD not in form()._fields] == []

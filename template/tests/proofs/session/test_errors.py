@@ -5,11 +5,37 @@ They stop an address that somebody was made to open from running a script in thi
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NoReturn
+
 from ..harness import edit, harm, protects, works
 from ..running import Service
 
+if TYPE_CHECKING:
+    import pytest
+
 SCRIPT = "<script>alert(1)</script>"
+CAUGHT = "    except CSRFError:\n"
 LEAD = '<p class="lead">{{ text }}</p>'
+
+
+def fail() -> NoReturn:
+    raise RuntimeError("canary")
+
+
+@protects(
+    "errors-fail-closed",
+    csrf=edit("session/csrf.py", CAUGHT, f"    except RuntimeError:\n        return\n{CAUGHT}"),
+)
+def test_a_check_of_form_tokens_that_fails_lets_nobody_in(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = service.adds_route("/probe", methods=("POST",))
+    client = service.client(service.user()).login()
+    works(client.post("/probe").status == 200, "a form with its token is taken")
+    seen.clear()
+    monkeypatch.setattr(service.module("session.csrf").protect, "protect", fail)
+    answer = client.post("/probe")
+    harm(seen, "the token could not be checked, and the view ran")
+    assert answer.status == 500
+    assert "canary" not in answer.text
 
 
 @protects(

@@ -1,14 +1,17 @@
-"""Proofs of identity/login.py as a browser sees it: a cookie says as little as a page."""
+"""Proofs of identity/login.py and mailed_link.py as a browser sees them: a cookie says as little as a page."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .. import mails, snapshot
 from ..harness import edit, harm, protects, refused, works
-from ..logins import SIGNED_IN, HashSpy, attempt, causes, cheap_user
+from ..logins import SIGNED_IN, HashSpy, asks_for_reset, attempt, causes, cheap_user, registers
 
 if TYPE_CHECKING:
     from ..running import Service
+    from ..session_client import Client
+    from ..wire import Response
 
 COOKIE = "[('Set-Cookie', '__Host-known=1; Path=/; Secure; HttpOnly; SameSite=Lax')]"
 
@@ -17,8 +20,8 @@ COOKIE = "[('Set-Cookie', '__Host-known=1; Path=/; Secure; HttpOnly; SameSite=La
     "login-uniform-failure",
     cookie=edit(
         "identity/login.py",
-        'refuse(401, "login-uniform-failure")',
-        f'refuse(401, "login-uniform-failure", headers={COOKIE} if row else [])',
+        "        refuse_uniformly()\n    attempt",
+        f"        refuse(401, 'login-uniform-failure', headers={COOKIE} if row else [])\n    attempt",
     ),
 )
 def test_no_cookie_of_a_failed_login_tells_whether_there_is_an_account(service: Service) -> None:
@@ -26,10 +29,83 @@ def test_no_cookie_of_a_failed_login_tells_whether_there_is_an_account(service: 
     HashSpy(service, quick=True)
     answer = attempt(service.client(), user.email, user.password)
     works(answer.status == SIGNED_IN, "the right password signs in")
-    works([cookie.name for cookie in answer.set_cookies] == ["__Host-session"], "and gives a cookie")
+    works({cookie.name for cookie in answer.set_cookies} == {"__Host-session", "__Host-device"}, "and gives cookies")
     answers = {cause: attempt(service.client(), *sent) for cause, sent in causes(service, cheap=True).items()}
     names = {cause: [cookie.name for cookie in answer.set_cookies] for cause, answer in answers.items()}
     harm([cause for cause, given in names.items() if given != names["unknown"]], "a cookie tells of an account")
     assert len(names) == 5
     for answer in answers.values():
         refused(answer, 401, "login-uniform-failure")
+
+
+# --- login-credentials-in-body-only ---------------------------------------------------------------------------------
+
+BODY_ONLY = "login-credentials-in-body-only"
+LINK = "__Host-link"
+AGELESS = 'request.cookies.get(cookie_name(), ""), timedelta(days=400))'
+CHOSEN = "another correct horse battery"
+
+
+@protects(
+    BODY_ONLY,
+    location=edit(
+        "session/account.py",
+        "redirect(url_for(mailed_link.PAGES[purpose]), 303)",
+        "redirect(url_for(mailed_link.PAGES[purpose], token=token), 303)",
+    ),
+)
+def test_the_token_of_a_mailed_link_leaves_the_address_and_opening_it_changes_nothing(service: Service) -> None:
+    user, reader = cheap_user(service), service.client()
+    asks_for_reset(reader, user.email)
+    token = mails.token_for(service, user.email, "reset")
+    before = snapshot.everything(service)
+    opened = reader.get(f"/link/reset/{token}")
+    page = reader.get(opened.location or "")
+    works(page.status == 200, "the link leads to a form")
+    harm(token in f"{opened.location} {page.text}", "the token stayed in an address or in the page")
+    touched = {*snapshot.changed(before, snapshot.everything(service))}
+    harm(touched - {"throttle_use"}, "opening the link changed something")  # tokens that are tried are counted
+    assert (opened.status, opened.location) == (303, "/reset")
+    assert [answer.header("Referrer-Policy") for answer in (opened, page)] == ["no-referrer", "same-origin"]
+    [cookie] = [one for one in opened.set_cookies if one.name == LINK]
+    assert cookie.attributes["max-age"] == "600"
+    assert cookie.attributes["samesite"] == "Lax"
+    assert {"secure", "httponly"} <= cookie.attributes.keys()
+    done = reader.post("/reset", {"password": CHOSEN, "again": CHOSEN})
+    assert done.status == 303
+    assert [one.deletes for one in done.set_cookies if one.name == LINK] == [True]
+    assert attempt(service.client(), user.email, CHOSEN).status == SIGNED_IN
+    assert token not in service.output
+
+
+@protects(BODY_ONLY, age=edit("session/mailed_link.py", 'request.cookies.get(cookie_name(), ""), GOOD_FOR)', AGELESS))
+def test_the_cookie_of_a_mailed_link_is_good_for_ten_minutes_as_it_is(service: Service) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+    reader, emails = service.client(), [f"{name}@example.com" for name in ("early", "late", "altered", "foreign")]
+    accounts = "SELECT email FROM auth_user"
+    for email in emails:
+        registers(service.client(), email)
+    opened = [service.client() for _ in emails]
+    for client, email in zip(opened, emails, strict=True):
+        client.get(f"/link/activate/{mails.token_for(service, email, 'activate')}")
+    early, late, altered, foreign = opened
+    activates(early)
+    works([row.email for row in service.rows(accounts)] == emails[:1], "within ten minutes the form makes the account")
+    value = altered.cookies[LINK]
+    altered.cookies[LINK] = ("A" if value[0] != "A" else "B") + value[1:]
+    answers = [activates(altered)]
+    asks_for_reset(reader, emails[0])
+    foreign.get(f"/link/reset/{mails.token_for(service, emails[0], 'reset')}")  # now it holds one for another purpose
+    answers.append(activates(foreign))
+    service.travel(minutes=10, seconds=1)
+    answers.append(activates(late))
+    harm(
+        [row.email for row in service.rows(accounts)][1:], "a cookie made an account that was too old, or not as given"
+    )
+    for answer in answers:
+        refused(answer, 410, "activation-required-single-use")
+
+
+def activates(client: Client) -> Response:
+    """Post the form behind a link that makes an account."""
+    return client.post("/activate", {"display_name": "", "password": CHOSEN, "again": CHOSEN})

@@ -39,6 +39,7 @@ class Someone:
 
 
 @protects("session-id-random-hashed", remember=LOADER)
+@protects("no-remember-cookie", read=LOADER)
 def test_a_hand_made_remember_token_is_nobody(service: Service) -> None:
     from flask_login import current_user, encode_cookie
 
@@ -115,6 +116,53 @@ def test_login_user_of_flask_login_signs_nobody_in(service: Service) -> None:
     assert [error.status for error in errors] == [500, 500]
     raised = [event["exception"] for event in service.log if event["event"] == "unhandled_exception"]
     assert ["opens no session here" in text for text in raised] == [True, True]
+
+
+KNOWN = {COOKIE, "__Host-device"}  # the second signs nobody in: it only says that the browser has been here before
+WRITER = (
+    edit(
+        "session/login_manager.py",
+        "        app.login_manager = self  # type: ignore[attr-defined]\n",
+        "        app.login_manager = self  # type: ignore[attr-defined]\n"
+        "        app.after_request(self._update_remember_cookie)\n",
+    ),
+    edit("session/login_manager.py", "            raise TypeError(", "            return\n            TypeError("),
+)
+
+
+@protects("no-remember-cookie", set=WRITER)
+def test_nobody_gets_a_cookie_that_outlives_the_session(service: Service) -> None:
+    import flask_login
+
+    users: list[User] = []
+
+    def remember() -> str:
+        flask_login.login_user(Someone(users), remember=True, force=True)
+        return "remembered, it says"
+
+    def allow(app: Any) -> None:  # with these no other layer has anything against the cookie
+        app.config.update(
+            REMEMBER_COOKIE_NAME="__Host-remember",
+            REMEMBER_COOKIE_SECURE=True,
+            REMEMBER_COOKIE_HTTPONLY=True,
+            REMEMBER_COOKIE_SAMESITE="Lax",
+        )
+
+    service.adds(allow)
+    called = service.adds_route("/remember", mark="public", view=remember)
+    users.append(service.user())
+    browser = service.client(users[0])
+    credentials = {"identifier": users[0].email, "password": users[0].password}
+    answer = browser.post("/login", {**credentials, "remember": "on", "remember_me": "1"})
+    works(answer.status == 303, "the user signs in")
+    works(browser.get("/account").status == 200, "without being remembered")
+    other = service.client().get("/remember")
+    assert called == ["GET"]
+    lines = [*answer.set_cookies, *other.set_cookies]
+    harm([line.raw for line in lines if line.name not in KNOWN], "a cookie was set that signs in for a year")
+    assert {line.name for line in answer.set_cookies} <= KNOWN
+    assert other.status == 500  # login_user opens no session here, and says so
+    assert "opens no session here" in next(one["exception"] for one in other.events if "exception" in one)
 
 
 @protects(

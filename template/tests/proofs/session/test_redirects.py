@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+from hypothesis import Phase, example, given, settings, strategies
+
 from ..harness import edit, harm, insert, protects, works
 from ..wire import ORIGIN
 
 if TYPE_CHECKING:
     from ..running import Service
 
+PHASES = (Phase.explicit, Phase.generate)  # without shrinking: what was found is told as it is
 ROW = "next-same-origin-only"
 DEFAULT = "/the-default"
 # What browsers drop from an address before they read it (URL Standard, 4.4: C0 controls and spaces around it, tab and
@@ -218,3 +221,44 @@ def test_no_redirect_of_this_service_names_another_host(service: Service) -> Non
             answer = fresh.get(path, query={name: "https://evil.example"})
             harm(answer.location and lands_on(answer.location) != ORIGIN, f"{path}?{name} leads to {answer.location}")
             harm(lands_on(fresh.content().get("next", "/")) != ORIGIN, f"{path}?{name} is kept for after the login")
+
+
+PIECES = (
+    "/",
+    "//",
+    "\\",
+    "account",
+    "evil.example",
+    "https:",
+    "javascript:",
+    "@",
+    "?",
+    "#",
+    "%2f",
+    "%5c",
+    "\t",
+    "\n",
+    ":",
+)
+
+
+@protects(
+    ROW,
+    backslash=edit("session/redirects.py", '    if "\\\\" in target:\n        return default\n', ""),
+)
+def test_no_address_that_anybody_thinks_of_leads_away(service: Service) -> None:
+    service.adds_route("/<path:anything>")
+    redirects = service.module("session.redirects")
+    texts = strategies.lists(strategies.sampled_from(PIECES) | strategies.text(max_size=5), max_size=8).map("".join)
+    with service.app.test_request_context("/login", base_url=ORIGIN):
+        works(redirects.safe_next("/any/page", DEFAULT) == "/any/page", "a path is taken")
+
+        @settings(max_examples=150, derandomize=True, database=None, deadline=None, phases=PHASES)
+        @example("/\\evil.example")
+        @given(texts)
+        def leads_nowhere_else(target: str) -> None:
+            taken = redirects.safe_next(target, DEFAULT)
+            harm(lands_on(taken) != ORIGIN, f"{target!r} is taken for an address of this service")
+            assert taken in (target, DEFAULT)
+
+        leads_nowhere_else()

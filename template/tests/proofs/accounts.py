@@ -1,0 +1,154 @@
+"""Accounts as they really come about and are looked at, in both styles, for proofs of what may happen to them.
+
+It stops proofs from making by hand what the service would never make.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from .harness import edit, refused, works
+from .logins import SIGNED_IN, attempt
+from .mails import token_for
+from .running import User
+from .service import AUTH, Client
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterable
+
+    import pytest
+
+    from .running import Service
+    from .wire import Response
+
+DONE = Client.DONE
+CHOSEN = "seven quiet otters row home"
+OTHER = "nine loud herons fly to sea"
+ADMINISTRATOR = "proof-administrator"
+ENDED = {"session": 303, "jwt": 401}[AUTH]
+"""What a session that has ended is answered with, at whatever asks for one."""
+TAKES_ANYTHING = () if AUTH == "session" else (edit("jwt/schema.py", 'extra="forbid"', 'extra="ignore"'),)
+"""Part of a sabotage: fields that are not declared get as far as they do in a form, where they are not read."""
+
+WHAT_WAS_SENT = '(__import__("flask").request.get_json(silent=True) or __import__("flask").request.form)'
+"""Part of a sabotage: an expression for everything that was sent, declared or not."""
+
+
+def account(service: Service, email: str) -> Any | None:
+    """The whole row of the account with this address, or None; through a connection of the proofs' own."""
+    table = service.module("identity.models").User.__table__
+    with service.engine.connect() as connection:
+        return connection.execute(table.select().where(table.c.email == email)).one_or_none()
+
+
+def accounts(service: Service) -> int:
+    """How many there are."""
+    return int(service.rows("SELECT count(*) FROM auth_user")[0][0])
+
+
+def becomes_member(service: Service, email: str, *, name: str = "", address: str = "192.0.2.80") -> User:
+    """Somebody who registers, opens the mail and chooses a password; for services that are open."""
+    client = service.client(address=address)
+    works(client.register(email).status == DONE["register"], "an address is registered")
+    works(
+        client.activate(token_for(service, email, "activate"), CHOSEN, name).status == DONE["activate"],
+        "and the mailed link makes its account",
+    )
+    made = account(service, email)
+    works(made is not None, "which is there")
+    return User(made.id, email, CHOSEN)  # type: ignore[union-attr]
+
+
+def created(service: Service, email: str, password: str) -> bool:
+    """Whether an account is made with this password by what `users create` stands on; False when it is refused."""
+    users = service.module("identity.users")
+    with service.app.app_context(), suppress(users.UserError):
+        users.create(email, password)
+        return True
+    return False
+
+
+def stored_form(service: Service, typed: str) -> str | None:
+    """What would be stored of an address that somebody types, or None when it is refused."""
+    users = service.module("identity.users")
+    with suppress(users.UserError):
+        return str(users.address(typed))
+    return None
+
+
+def exchange(service: Service, client: Client) -> Response:
+    """The refresh token of this client (jwt), from another address."""
+    token = getattr(client, "refresh_token", None)
+    return service.client(address="203.0.113.81").post("/auth/refresh", {"refresh_token": token})
+
+
+def signs_in(service: Service, email: str, password: str, address: str = "203.0.113.80") -> bool:
+    """Whether this password opens this account."""
+    return attempt(service.client(address=address), email, password).status == SIGNED_IN
+
+
+def lives(client: Client) -> bool:
+    """Whether the session of this client is good for anything."""
+    return client.account().status == DONE["account"]
+
+
+def live_sessions(service: Service, user_id: uuid.UUID) -> int:
+    """How many sessions of this account are not revoked."""
+    table = service.module("identity.models").AuthSession.__table__
+    with service.engine.connect() as connection:
+        found = connection.execute(table.select().where(table.c.user_id == user_id, table.c.revoked_at.is_(None)))
+        return len(found.all())
+
+
+def administrator(
+    service: Service, monkeypatch: pytest.MonkeyPatch, address: str = "192.0.2.90", *, also: Iterable[str] = ()
+) -> Client:
+    """A signed-in user who may manage accounts (and has other permissions), by a role of the proofs' own."""
+    users = service.module("identity.users")
+    settings = type(service.module("state").state_of(service.app).team)
+    permissions = frozenset({users.READ, users.MANAGE, *also})
+    monkeypatch.setattr(settings, "roles", {**settings.roles, ADMINISTRATOR: permissions})
+    return service.client(service.user(roles=(ADMINISTRATOR,)), address).login()
+
+
+def nothing_more_was_read(answer: Response, action: str) -> None:
+    """A field that is not declared is refused in JSON; in a form it is there and nobody looks at it."""
+    if AUTH == "jwt":
+        refused(answer, 422, "input-validated-typed")
+    else:
+        assert answer.status == DONE[action]
+
+
+class Statements:
+    """Counts what the service asks the database."""
+
+    def __init__(self, service: Service) -> None:
+        from sqlalchemy import event
+
+        self.count = 0
+        with service.app.app_context():
+            event.listen(service.module("database").db.engine, "before_cursor_execute", self._count)
+
+    def _count(self, *_arguments: object) -> None:
+        self.count += 1
+
+
+class Hashing:
+    """Counts the password hashes that are computed; with `cheap` they take no time."""
+
+    def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch, *, cheap: bool = False) -> None:
+        passwords = service.module("state").state_of(service.app).passwords
+        self.count = 0
+        slot = passwords._hash_slot
+
+        def counted() -> Any:
+            self.count += 1
+            return slot()
+
+        monkeypatch.setattr(passwords, "_hash_slot", counted)
+        if cheap:
+            from argon2 import PasswordHasher
+
+            monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))

@@ -1,0 +1,134 @@
+"""Attacks by origins that look like one that may call: only the very same text is the same origin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..harness import edit, harm, protects, refused, works
+from ..test_cors import ROW, opened
+
+if TYPE_CHECKING:
+    from ..jwt_client import Client
+    from ..running import Service
+    from ..wire import Response
+
+CLIENT = "https://client.example"
+ALIKE = (
+    "https://evil.example",
+    "null",
+    "",
+    "*",
+    "http://client.example",
+    "https://client.example:8443",
+    "https://client.example:443",
+    "https://client.example.evil.com",
+    "https://client.example.",
+    "https://evilclient.example",
+    "https://evil-client.example",
+    "https://sub.client.example",
+    "https://CLIENT.example",
+    "HTTPS://client.example",
+    "https://client.example/",
+    "https://client.example/path",
+    "https://client.example, https://evil.example",
+    "https://client.example@evil.example",
+    "https://client.exampl",
+    "client.example",
+    " https://client.example",
+)
+SCRIPT = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
+ANSWER = [("Access-Control-Allow-Origin", CLIENT)]
+PREFLIGHT = [
+    *ANSWER,
+    ("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
+    ("Access-Control-Allow-Headers", "Authorization, Content-Type"),
+    ("Access-Control-Max-Age", "600"),
+]
+
+
+def calls(client: Client, method: str, origin: str) -> Response:
+    """As a browser lets a script of this origin call."""
+    return client.send(method, "/probe", headers={"Origin": origin, **SCRIPT})
+
+
+def asks(client: Client, origin: str) -> Response:
+    """The question before such a call: it never carries a token."""
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    return client.send("OPTIONS", "/probe", headers={"Origin": origin, **SCRIPT, **asked, "Authorization": None})
+
+
+@protects(
+    ROW,
+    echo=edit(
+        "edge/cors.py",
+        'return environ.get("HTTP_ORIGIN") in self._origins',
+        'return environ.get("HTTP_ORIGIN") is not None',
+    ),
+    prefix=edit(
+        "edge/cors.py",
+        'return environ.get("HTTP_ORIGIN") in self._origins',
+        'return environ.get("HTTP_ORIGIN", "").startswith(tuple(self._origins))',
+    ),
+)
+def test_no_origin_but_a_listed_one_reads_an_answer(service: Service) -> None:
+    service.setting("BASTION_CORS_ORIGINS", f"https://first.example, {CLIENT}")
+    seen = service.adds_route("/probe", methods=("GET", "POST"))
+    client = service.client(service.user()).login()
+    asked = asks(client, CLIENT)
+    works((asked.status, asked.body, opened(asked)) == (204, b"", PREFLIGHT), "a listed origin may ask")
+    for method in ("GET", "POST"):
+        called = calls(client, method, CLIENT)
+        works((called.status, opened(called)) == (200, ANSWER), f"and {method}")
+        works("Origin" in (called.header("Vary") or ""), "a cache is told that the answer differs by origin")
+    works(seen == ["GET", "POST"], "the view ran for each, and not for the question")
+    seen.clear()
+    for origin in ALIKE:
+        answers = [asks(client, origin), calls(client, "GET", origin), calls(client, "POST", origin)]
+        harm([found for one in answers if (found := opened(one))], f"the origin {origin!r} may read an answer")
+        harm(seen, f"the view ran for a script of {origin!r}")
+        for one in answers:
+            refused(one, 403, "csrf-cross-site-blocked")
+            assert "Origin" in (one.header("Vary") or "")
+    wrong = client.send("OPTIONS", "/probe", headers={"Origin": CLIENT})  # no question of a browser's
+    assert (wrong.status, seen) == (405, [])
+    navigated = client.post(
+        "/probe", headers={"Origin": CLIENT, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    )
+    refused(navigated, 403, "csrf-cross-site-blocked")  # a form there is no script
+
+
+@protects(ROW)
+def test_a_listed_origin_is_told_why_it_was_refused_and_gets_nothing_else(service: Service) -> None:
+    service.setting("BASTION_CORS_ORIGINS", CLIENT)
+    service.adds_route("/probe", methods=("GET", "POST"))
+    stranger = service.client()
+    answer = calls(stranger, "GET", CLIENT)
+    works((answer.status, opened(answer)) == (401, ANSWER), "the script can read that it has to sign in")
+    keys = stranger.get("/.well-known/jwks.json", headers={"Origin": CLIENT})
+    works(keys.status == 200, "the keys are there")
+    harm(opened(keys), "an answer that a cache gives to everybody names one origin")
+
+
+@protects(
+    ROW,
+    boot=edit("guards.py", "        if not (ORIGIN.match(origin) or local):\n", "        if not (origin or local):\n"),
+)
+def test_no_list_of_origins_is_a_pattern(service: Service) -> None:
+    works(service.start(BASTION_CORS_ORIGINS=CLIENT).app is not None, "an origin that is written out starts")
+    for wrong in (
+        *("*", "null", "https://*.client.example", "https://.*", "^https://client", "http://client.example"),
+        *(
+            "client.example",
+            "https://client.example/",
+            "https://",
+            "https://user@client.example",
+            "http://localhost:3000",
+        ),
+    ):
+        tried = service.start(BASTION_CORS_ORIGINS=f"https://first.example,{wrong}")
+        harm(tried.app is not None, f"it started with {wrong}")
+        assert tried.reasons == [
+            "BASTION_CORS_ORIGINS: entry 2 is no https origin. Write it as in https://client.example, without a path."
+        ]
+    local = {"BASTION_ENV": "development", "BASTION_CORS_ORIGINS": "http://localhost:3000"}
+    assert service.start(**local).app is not None

@@ -1,0 +1,279 @@
+"""What pages, scripts and styles must not hold, and where the addresses on them may lead or load from.
+
+The scanner is shown a sample of each construct before it reads the service, so that an empty finding means something.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from .. import place
+from ..harness import edit, harm, insert, protects, works
+from .pages import Page, is_own, pages
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from ..running import Service
+
+MARKUP = (
+    "<p>{{ name | safe }}</p>",
+    "<p>{{ name|safe }}</p>",
+    "{% autoescape false %}<p>{{ name }}</p>{% endautoescape %}",
+    "{%- autoescape false %}",
+    '<a href="{{ address }}">x</a>',
+    '<a href="https://{{ host }}/">x</a>',
+    '<img src="{{ picture }}">',
+    '<form action="{{ target }}"></form>',
+    '<a href="javascript:go()">x</a>',
+    '<a href=" JaVa\nScript:go()">x</a>',
+    '<p onclick="go()">x</p>',
+    "<p ONMOUSEOVER=go()>x</p>",
+    '<script nonce="{{ csp_nonce() }}">box.innerHTML = text</script>',
+    "<script>document.write(text)</script>",
+    "<script>box.insertAdjacentHTML('beforeend', text)</script>",
+    "<script>setTimeout('go()', 1)</script>",
+    "<script>new Function(text)()</script>",
+    "<script>eval(text)</script>",
+)
+SCRIPT = (
+    '<script nonce="{{ csp_nonce() }}">const name = "{{ name }}"</script>',
+    '<script type="application/json">{"name": "{{ name }}", "more": {{ more|tojson }}}</script>',
+    "<script>go({{ name | e }})</script>",
+)
+ASSETS = (
+    '<script src="https://cdn.example/x.js"></script>',
+    '<link rel="stylesheet" href="//fonts.example/x.css">',
+    '<img src="http://pictures.example/x.png">',
+    '<iframe src="https://video.example/"></iframe>',
+    '<object data="/x.swf"></object>',
+    '<embed src="/x.swf">',
+    '<base href="https://evil.example/">',
+    "<style>@import 'x.css';</style>",
+    "<style>p { background: url(https://pictures.example/x.png) }</style>",
+)
+HARMLESS = """{# a remark on |safe #}<link rel="stylesheet" href="{{ url_for('static', filename='x.css') }}">
+<a href="#{{ field.id }}">{{ name }}</a> <a href="https://elsewhere.example/">x</a> <a href="{{ address | link }}">y</a>
+<form method="post" action="{{ url_for('notes.list') }}"><input name="x" value="{{ value }}"></form>
+<script nonce="{{ csp_nonce() }}" type="application/json" id="data">{{ data | tojson }}</script>
+<script nonce="{{ csp_nonce() }}" src="{{ url_for('static', filename='x.js') }}"></script>
+<script nonce="{{ csp_nonce() }}">box.textContent = name; setTimeout(go, 1)</script>"""
+BLIND = insert("/tests/proofs/markup_scan.py", after="value: str) -> None:\n", new="        return\n")
+DEAF = edit("/tests/proofs/markup_scan.py", 'if self._inside == "script":', "if False:")
+
+
+def scans(kind: str, samples: tuple[str, ...], origins: tuple[str, ...] = ()) -> list[str]:
+    """What the service holds of this kind, after the scanner was right about bad and harmless samples."""
+    from ..markup_scan import Template, check
+
+    works(Template(HARMLESS).faults == [], "harmless markup passes")
+    missed = [one for one in samples if kind not in {found for found, _ in Template(one).faults}]
+    harm(missed, f"the scanner does not see {missed}")
+    read, faults = check(place.source(), origins)
+    assert len([name for name in read if name.endswith(".html")]) >= 10
+    assert "bastion/session/templates/bastion/base.html" in read
+    assert "app.py" in read  # the team's
+    return faults[kind]
+
+
+@protects(
+    "no-unsafe-markup",
+    scanner=BLIND,
+    page=edit(
+        "session/templates/bastion/base.html",
+        '<span class="unseen">Account: </span>{{ current_user.email -}}',
+        '<span class="unseen">Account: </span>{{ current_user.email | safe -}}',
+    ),
+    code=insert(
+        "session/templating.py",
+        after="    service = state_of(app)\n",
+        new='    from markupsafe import Markup\n\n    app.jinja_env.globals["name"] = Markup(service.service_name)\n',
+    ),
+)
+def test_no_page_holds_a_way_to_run_what_somebody_typed() -> None:
+    found = scans("markup", MARKUP)
+    harm(found, f"what somebody typed could run: {found}")
+
+
+@protects(
+    "json-output-safe",
+    scanner=DEAF,
+    script=insert(
+        "session/templates/bastion/base.html",
+        after='<main id="main" tabindex="-1">\n',
+        new='<script nonce="{{ csp_nonce() }}" type="application/json">{"title": "{{ service_name }}"}</script>\n',
+    ),
+)
+def test_no_script_is_filled_but_by_the_encoder_of_json() -> None:
+    found = scans("script", SCRIPT)
+    harm(found, f"a script is put together from text: {found}")
+
+
+@protects(
+    "own-assets-only",
+    scanner=BLIND,
+    script=insert(
+        "session/templates/bastion/base.html",
+        after='<main id="main" tabindex="-1">\n',
+        new='<script src="https://cdn.example/x.js"></script>\n',
+    ),
+)
+def test_no_template_loads_from_elsewhere(service: Service) -> None:
+    origins = service.module("state").state_of(service.app).image_origins
+    found = scans("assets", ASSETS, tuple(origins))
+    harm(found, f"a page loads from another origin: {found}")
+
+
+@protects(
+    "own-assets-only",
+    page=edit(
+        "session/templates/bastion/base.html",
+        "{{ url_for('bastion.static', filename='icon.svg') }}",
+        "//cdn.example/i.svg",
+    ),
+)
+def test_every_page_loads_files_of_this_service_that_are_there(service: Service) -> None:
+    service.adds_probe()
+    state = service.module("state").state_of(service.app)
+    client = service.client(service.user(roles=tuple(state.team.roles))).login()
+    answers = [
+        *pages(client, "/", "/account", "/probe").values(),
+        service.client().get("/login"),
+        client.get("/missing"),
+    ]
+    loaded = {
+        address for answer in answers if answer.mimetype == "text/html" for address in Page(answer.text).addresses()
+    }
+    works("/static/bastion/bastion.css" in loaded, "pages load their stylesheet")
+    foreign = [one for one in loaded if not is_own(one) and not one.startswith(tuple(state.image_origins) or ("\0",))]
+    harm(
+        foreign, f"a page loads from elsewhere, which then knows who reads it, and may change what it loads: {foreign}"
+    )
+    assert {path: service.client().get(path).status for path in loaded if is_own(path)} == dict.fromkeys(loaded, 200)
+
+
+# --- links that somebody typed ---------------------------------------------------------------------------------
+
+GOOD = (
+    "https://example.com/a?b=c#d",
+    "http://example.com",
+    "mailto:ada@example.com",
+    "/account?x=1",
+    "HTTPS://example.com",
+)
+EVIL = (
+    *("javascript:alert(1)", "JaVaScRiPt:alert(1)", " javascript:alert(1)", "java\nscript:alert(1)", "java\tscript:x"),
+    *("\x01javascript:alert(1)", "data:text/html,<script>alert(1)</script>", "vbscript:x", "//evil.example", "/\\evil"),
+    *(
+        "file:///etc/passwd",
+        "blob:https://app.example/x",
+        "view-source:x",
+        "evil.example",
+        "",
+        "#x",
+        "https:evil",
+        "x" * 3000,
+    ),
+)
+
+
+@protects(
+    "no-unsafe-markup",
+    link=insert(
+        "session/redirects.py",
+        after='A `javascript:` address would run here.\n    """\n',
+        new="    return address\n",
+    ),
+)
+def test_a_link_that_somebody_typed_leads_to_a_page_and_runs_nothing(service: Service) -> None:
+    from flask import render_template_string, request
+
+    def shows() -> Any:
+        return render_template_string('<a href="{{ address | link }}">x</a>', address=request.args.get("to", ""))
+
+    def add(app: Flask) -> None:
+        app.add_url_rule("/link", "link", service.module().public(shows))
+
+    service.adds(add)
+    client = service.client()
+    filtered: Any = service.module("session.redirects").safe_link
+
+    def target(address: str) -> str:
+        return Page(client.get("/link", query={"to": address}).text).elements[0][1]["href"]
+
+    works([target(address) for address in GOOD] == [*GOOD], "a page, a mailbox and a path here are linked to")
+    shown = {address: filtered(address) for address in EVIL}
+    harm(
+        [address for address, found in shown.items() if found != "#"], "a link runs what somebody typed, or leads away"
+    )
+    assert [target(address) for address in EVIL if address.isprintable()] == ["#"] * sum(map(str.isprintable, EVIL))
+
+
+# --- data for scripts ------------------------------------------------------------------------------------------
+
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    "\u2028\u2029",
+    "'\"`${x}",
+    "<!--<script>",
+    "]]>",
+    "\\u003c/script>",
+    "&lt;",
+)
+
+
+@protects(
+    "json-output-safe",
+    encoder=insert(
+        "session/templating.py",
+        after="    app.jinja_env.undefined = StrictUndefined\n",
+        new='    app.jinja_env.filters["tojson"] = lambda value: __import__("markupsafe").Markup('
+        "app.json.dumps(value))\n",
+    ),
+)
+def test_data_for_a_script_stays_data(service: Service) -> None:
+    from flask import render_template_string, request
+
+    page = '<script nonce="{{ csp_nonce() }}" type="application/json">{{ text | tojson }}</script>'
+
+    def shows() -> Any:
+        return render_template_string(page, text=request.get_json()["text"])
+
+    service.adds_route("/data", methods=("POST",), view=shows)
+    client = service.client(service.user()).login()
+
+    def answer(text: str) -> str:
+        return client.post("/data", json={"text": text}).text
+
+    def content(shown: str) -> str:
+        return shown.partition(">")[2].rpartition("</script>")[0]
+
+    works(json.loads(content(answer("Zoë"))) == "Zoë", "a script reads what was typed")
+    shown = {text: answer(text) for text in HOSTILE}
+    harm([text for text, page in shown.items() if page.lower().count("<script") != 1], "what was typed made a script")
+    assert {text: json.loads(content(page)) for text, page in shown.items()} == {text: text for text in HOSTILE}
+
+
+@protects(
+    "json-output-safe",
+    files=edit(
+        "session/pages.py",
+        "    return send_from_directory(STATIC, filename, max_age=STATIC_SECONDS)\n",
+        "    answer = send_from_directory(STATIC, filename, max_age=STATIC_SECONDS)\n"
+        "    answer.direct_passthrough = False\n    answer.set_data("
+        'answer.get_data() + request.cookies.get("__Host-session", "").encode())\n'
+        "    return answer\n",
+    ),
+)
+def test_no_script_or_style_tells_another_site_who_is_signed_in(service: Service) -> None:
+    client, visitor = service.client(service.user()).login(), service.client()
+    static = service.bastion / "session" / "static"
+    paths = [f"/static/bastion/{file.name}" for file in sorted(static.iterdir())]
+    team = service.bastion.parent / "static"
+    paths += [f"/static/{file.relative_to(team).as_posix()}" for file in sorted(team.rglob("*")) if file.is_file()]
+    works({client.get(path).status for path in paths} == {200}, "each file is there")
+    works(len(paths) >= 2, "there are some")
+    differ = [path for path in paths if client.get(path).body != visitor.get(path).body]
+    harm(differ, "a page of another site can load this file, and learn from it who is signed in")
+    assert "/static/bastion/bastion.css" in paths

@@ -1,0 +1,132 @@
+"""What the service gave out and takes back is worth something for its purpose, for its time, and unchanged alone."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from ..harness import edit, harm, protects, works
+
+if TYPE_CHECKING:
+    from ..running import Service
+
+ROW = "signed-values-sha256"
+HOUR = timedelta(hours=1)
+
+
+def sign(service: Service, purpose: str, value: str) -> str:
+    with service.app.app_context():
+        return str(service.module("session.signing").sign(purpose, value))
+
+
+def unsign(service: Service, purpose: str, text: str) -> Any:
+    """What the service believes of this text, not older than an hour."""
+    with service.app.app_context():
+        return service.module("session.signing").unsign(purpose, text, HOUR)
+
+
+def forged(key: str, purpose: str, value: str, **differently: Any) -> str:
+    """The value as the key's owner would sign it, but for one thing."""
+    from itsdangerous import TimestampSigner
+
+    options = {"salt": f"bastion-{purpose}", "key_derivation": "hmac", "digest_method": hashlib.sha256, **differently}
+    return TimestampSigner(key, **options).sign(value).decode()
+
+
+@protects(
+    ROW,
+    digest=edit("session/signing.py", "digest_method=hashlib.sha256", "digest_method=hashlib.sha1"),
+    purpose=edit("session/signing.py", "salt=SALT + purpose", "salt=SALT"),
+)
+def test_no_value_is_taken_that_was_signed_in_another_way_or_for_another_purpose(service: Service) -> None:
+    key = service.environment.secrets["SECRET_KEY"]
+    text = sign(service, "reset", "value")
+    works(unsign(service, "reset", text) == "value", "a value that the service signed comes back")
+    works(sign(service, "reset", "Zoë 漢字").isascii() is False, "as it is, of any text")
+    elsewhere = sign(service, "activate", "value")
+    weak = [forged(key, "reset", "value", digest_method=digest) for digest in (hashlib.sha1, hashlib.md5)]
+    weak += [forged(key, "reset", "value", key_derivation=way) for way in ("concat", "django-concat", "none")]
+    weak += [forged(key, "reset", "value", salt=salt) for salt in ("bastion-", "reset", "itsdangerous.Signer", "")]
+    weak.append(forged(secrets.token_urlsafe(32), "reset", "value"))
+    harm(unsign(service, "reset", elsewhere), "a value for one purpose was taken for another")
+    harm([one for one in weak if unsign(service, "reset", one)], "a value was taken that was not signed with SHA-256")
+    changed = [text[:place] + chr(ord(letter) ^ 1) + text[place + 1 :] for place, letter in enumerate(text[:-1])]
+    taken = [
+        one for one in (*changed, text[:-2], f"{text}.", "", ".", "..", "x" * 5000) if unsign(service, "reset", one)
+    ]
+    harm(taken, "an altered value was taken")
+    assert unsign(service, "reset", forged(key, "reset", "value")) == "value"  # the forger above does it right
+
+
+@protects(ROW, age=edit("session/signing.py", " if now() - signed_at <= max_age else None", ""))
+def test_no_value_is_taken_after_its_time(service: Service) -> None:
+    text = sign(service, "reset", "value")
+    service.travel(minutes=59)
+    works(unsign(service, "reset", text) == "value", "a value is good for its time")
+    service.travel(minutes=1, seconds=2)
+    harm(unsign(service, "reset", text), "a value was good after its time")
+    assert unsign(service, "reset", sign(service, "reset", "value")) == "value"
+
+
+@protects(
+    ROW,
+    keys=edit(
+        "session/signing.py",
+        '[*reversed(current_app.config["SECRET_KEY_FALLBACKS"]), current_app.secret_key]',
+        '[current_app.secret_key, *current_app.config["SECRET_KEY_FALLBACKS"]]',
+    ),
+)
+def test_a_former_key_signs_nothing_any_more(service: Service) -> None:
+    oldest, old, new = (secrets.token_urlsafe(32) for _ in range(3))
+    service.restart(SECRET_KEY=old)
+    before = sign(service, "reset", "before")
+    service.restart(SECRET_KEY=new, BASTION_SECRET_KEY_FALLBACKS=f"{old},{oldest}")
+    works(unsign(service, "reset", before) == "before", "what was given out before a rotation is still taken")
+    works(unsign(service, "reset", forged(oldest, "reset", "x")) == "x", "with every former key")
+    after = sign(service, "reset", "after")
+    by_whom = [
+        key
+        for key in (old, oldest)
+        if after.rpartition(".")[2] == resigned(key, after.rpartition(".")[0]).rpartition(".")[2]
+    ]
+    harm(by_whom, "a value was signed with a key that was replaced")
+    service.restart(SECRET_KEY=new, BASTION_SECRET_KEY_FALLBACKS=None)
+    assert unsign(service, "reset", after) == "after"
+    assert unsign(service, "reset", before) is None
+
+
+def resigned(key: str, stamped: str) -> str:
+    """The value and its time, signed with this key."""
+    from itsdangerous import Signer
+
+    return Signer(key, salt="bastion-reset", key_derivation="hmac", digest_method=hashlib.sha256).sign(stamped).decode()
+
+
+@protects(ROW, cookie=edit("session/cookie.py", "    digest_method = staticmethod(hashlib.sha256)\n", ""))
+def test_a_cookie_that_is_signed_as_flask_does_it_is_no_session(service: Service) -> None:
+    from flask.json.tag import TaggedJSONSerializer
+    from itsdangerous import URLSafeTimedSerializer
+
+    seen = service.adds_route("/probe")
+    browser = service.client(service.user()).login()
+    content, key = browser.content(), service.environment.secrets["SECRET_KEY"]
+
+    def signed(digest: Any) -> str:
+        options = {"key_derivation": "hmac", "digest_method": digest}
+        made = URLSafeTimedSerializer(
+            key, salt="bastion-session", serializer=TaggedJSONSerializer(), signer_kwargs=options
+        )
+        return str(made.dumps(content))
+
+    works(browser.get("/probe").status == 200, "the service's own cookie opens the page")
+    works(seen == ["GET"], "it ran")
+    seen.clear()
+    forged_by = service.client(browser.user)
+    forged_by.cookie = signed(hashlib.sha1)
+    answer = forged_by.get("/probe")
+    harm(seen, "a cookie that was signed with SHA-1 was taken for a session")
+    assert answer.status == 303
+    forged_by.cookie = signed(hashlib.sha256)
+    assert forged_by.get("/probe").status == 200

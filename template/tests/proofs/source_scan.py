@@ -1,0 +1,169 @@
+"""Finds what no module of the service may hold, the team's included: code made of data, weak hashes, guessable numbers.
+
+It stops a later commit from bringing one in on a path that no request of a test reaches. Source: ASVS 1.3, 1.5.1,
+1.5.2, 11.4.1, 11.5.1; CWE-94, CWE-78, CWE-502, CWE-611, CWE-338, CWE-328.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+# Modules that are not imported, each with the kind of fault that it is.
+MODULES = {
+    **dict.fromkeys(("pickle", "cPickle", "dill", "marshal", "shelve", "jsonpickle", "joblib", "code"), "code"),
+    **dict.fromkeys(("xml", "lxml", "defusedxml", "xmltodict", "untangle"), "code"),
+    "random": "random",
+}
+# Calls by the end of their name: builtins stand alone, the rest behind a dot or imported.
+BUILTINS = frozenset({"eval", "exec", "compile", "__import__"})
+NAMES = {
+    **dict.fromkeys(("os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"), "code"),
+    **dict.fromkeys(
+        ("render_template_string", "from_string", "extractall", "unpack_archive", "jinja2.Template"), "code"
+    ),
+    **dict.fromkeys(("yaml.load", "yaml.unsafe_load", "yaml.full_load"), "code"),
+    **dict.fromkeys(("uuid1", "getrandbits", "randint", "randrange"), "random"),
+    **dict.fromkeys(("md5", "sha1"), "hash"),
+}
+PATTERNS = frozenset({"compile", "match", "search", "fullmatch", "split", "sub", "subn", "findall", "finditer"})
+WEAK = frozenset({"md4", "md5", "sha1", "sha", "ripemd160"})  # as a name: hashlib.new("md5")
+
+
+class Checker(ast.NodeVisitor):
+    """Looks at every import and call of one module: `looked_at` counts them, `faults` is (kind, "line: what")."""
+
+    def __init__(self, source: str) -> None:
+        self.looked_at = 0
+        self.faults: list[tuple[str, str]] = []
+        tree = ast.parse(source)
+        self._from: dict[str, str] = {}
+        self._texts = _literals(tree)
+        self.visit(tree)
+
+    def _fault(self, kind: str, node: ast.AST, what: str) -> None:
+        self.faults.append((kind, f"{getattr(node, 'lineno', 0)}: {what}"))
+
+    def visit_Import(self, node: ast.Import) -> None:
+        """A module by its name."""
+        for alias in node.names:
+            self._imported(node, alias.name)
+            if alias.asname:
+                self._from[alias.asname] = alias.name
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        """Something out of a module; a name of `hashlib` or `os` is remembered for the calls of it."""
+        if node.level:
+            return
+        self._imported(node, node.module or "")
+        for alias in node.names:
+            self._from[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+
+    def _imported(self, node: ast.AST, module: str) -> None:
+        self.looked_at += 1
+        if kind := MODULES.get(module.partition(".")[0]):
+            self._fault(kind, node, f"import of {module}")
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        """A weak hash that is named and not called: digest_method=hashlib.sha1."""
+        if self._name(node) in ("hashlib.md5", "hashlib.sha1"):
+            self._fault("hash", node, self._name(node))
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        """One call, and those in its arguments."""
+        self.looked_at += 1
+        name = self._name(node.func)
+        last = name.rpartition(".")[2]
+        if name in BUILTINS:
+            self._fault("code", node, f"{name}()")
+        for known, kind in NAMES.items():
+            attribute = isinstance(node.func, ast.Attribute) and last == known and kind != "hash"
+            if name == known or name.endswith(f".{known}") or attribute:
+                self._fault(kind, node, f"{name}()")
+        self._options(node, name)
+        if name == "hashlib.new" and node.args and not self._strong(node.args[0]):
+            self._fault("hash", node, "hashlib.new() of a weak or unknown algorithm")
+        if last in ("format", "format_map") and isinstance(node.func, ast.Attribute):
+            if not self._is_literal(node.func.value) and not self._of_sql(node.func.value):
+                self._fault("code", node, f".{last}() of a text that is no literal")
+        elif name.startswith("re.") and last in PATTERNS and node.args and not self._is_pattern(node.args[0]):
+            self._fault("code", node, f"{name}() of a pattern that is made of data")
+        elif last == "import_module" and node.args and not self._is_literal(node.args[0]):
+            self._fault("code", node, "import_module() of a name that is made of data")
+        self.generic_visit(node)
+
+    def _options(self, node: ast.Call, name: str) -> None:
+        for keyword in node.keywords:
+            off = isinstance(keyword.value, ast.Constant) and keyword.value.value is False
+            if keyword.arg == "shell" and not off:
+                self._fault("code", node, f"{name}(shell=...)")
+
+    def _name(self, function: ast.expr) -> str:
+        """The dotted name of what is called, as far as it is known where it comes from."""
+        if isinstance(function, ast.Attribute):
+            return f"{self._name(function.value)}.{function.attr}"
+        if isinstance(function, ast.Name):
+            return self._from.get(function.id, function.id)
+        return "?"
+
+    def _is_literal(self, value: ast.expr) -> bool:
+        """A text that stands in the source: a constant, a sum of those, or with constants of the module put in."""
+        if isinstance(value, ast.Constant):
+            return True
+        if isinstance(value, ast.Name):
+            return value.id in self._texts
+        if isinstance(value, ast.BinOp):
+            return self._is_literal(value.left) and self._is_literal(value.right)
+        if isinstance(value, ast.Tuple):
+            return all(self._is_literal(one) for one in value.elts)
+        if isinstance(value, ast.JoinedStr):
+            parts = [part.value for part in value.values if isinstance(part, ast.FormattedValue)]
+            return all(self._is_literal(part) for part in parts)
+        return False
+
+    def _is_pattern(self, value: ast.expr) -> bool:
+        """A literal, or data that went through re.escape() alone."""
+        if isinstance(value, ast.Call):
+            return self._name(value.func) == "re.escape"
+        if isinstance(value, ast.BinOp):
+            return self._is_pattern(value.left) and self._is_pattern(value.right)
+        if isinstance(value, ast.JoinedStr):
+            return all(self._is_pattern(part.value) for part in value.values if isinstance(part, ast.FormattedValue))
+        return self._is_literal(value)
+
+    def _of_sql(self, value: ast.expr) -> bool:
+        """psycopg's SQL("...").format(), which quotes what it is given."""
+        return isinstance(value, ast.Call) and self._name(value.func).endswith("sql.SQL")
+
+    def _strong(self, value: ast.expr) -> bool:
+        return isinstance(value, ast.Constant) and str(value.value).lower().replace("-", "") not in WEAK
+
+
+def _literals(tree: ast.Module) -> set[str]:
+    """Names in capitals, which a module binds once and imports from others: constants by this service's rule."""
+    return {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and node.id.lstrip("_").isupper() and len(node.id) > 1
+    }
+
+
+def check(folder: Path) -> tuple[dict[str, int], dict[str, list[str]]]:
+    """All modules below `folder`: module to how much was looked at in it, and kind to the faults with their module."""
+    looked_at: dict[str, int] = {}
+    faults: dict[str, list[str]] = {"code": [], "random": [], "hash": []}
+    for file in sorted(folder.rglob("*.py")):
+        checker, where = Checker(file.read_text("utf-8")), file.relative_to(folder).as_posix()
+        looked_at[where] = checker.looked_at
+        for kind, fault in checker.faults:
+            faults[kind].append(f"{where}:{fault}")
+    return looked_at, faults
+
+
+def reported(source: str, kind: str) -> Iterator[int]:
+    """The lines of a sample in which faults of this kind are seen."""
+    for found, fault in Checker(source).faults:
+        if found == kind:
+            yield int(fault.partition(":")[0])

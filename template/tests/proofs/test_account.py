@@ -1,0 +1,937 @@
+"""Proofs of identity/account.py: a stolen session does not become a stolen account, and what its owner ends is gone."""
+
+from __future__ import annotations
+
+import threading
+from base64 import urlsafe_b64encode
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .accounts import (
+    ADMINISTRATOR,
+    CHOSEN,
+    DONE,
+    ENDED,
+    OTHER,
+    TAKES_ANYTHING,
+    WHAT_WAS_SENT,
+    Hashing,
+    account,
+    administrator,
+    becomes_member,
+    exchange,
+    live_sessions,
+    lives,
+    nothing_more_was_read,
+    signs_in,
+)
+from .harness import at_once, edit, harm, protects, refused, works
+from .logins import WRONG, HashSpy, attempt, cheap_user, device_of, stored
+from .mails import link, sent, subjects, text, token_for, tokens_for, waiting
+from .routes import ANY_ID, routes
+from .service import AUTH, DATABASE
+from .snapshot import changed, everything
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .running import Service
+    from .service import Client
+    from .wire import Response
+
+FILE = "identity/account.py"
+LINKS = "identity/links.py"
+CURRENT = "password-change-needs-current"
+REVOKES = "credential-change-revokes-sessions"
+CONFIRMED = "email-change-confirmed"
+COMPLETE = "account-delete-complete"
+NEW = "new@example.com"
+ASKS = "        mail.enqueue(connection, links.EMAIL, email,"
+ENDED_FIRST = "row is None or connection.execute(_ending(now(), _s.id == old.session_id)).rowcount != 1"
+LOCKED = "    hold(connection, old.id)\n"
+COMPARED = "                only_if=and_(_u.password_hash == row.password_hash, _u.email == subject),\n"
+
+PAGE_IS_ANYBODYS = (
+    ()
+    if AUTH == "jwt"
+    else (edit("session/account.py", "    if link.user_id != current_user.id:\n        links.gone(links.EMAIL)\n", ""),)
+)
+
+
+def stale(service: Service, *clients: Client) -> None:
+    """So much later that each has to prove once more who he is, while the sessions live on."""
+    service.travel(seconds=service.limits.fresh_login_seconds + 1)
+    for client in clients:
+        assert lives(client)
+
+
+# --- the password ----------------------------------------------------------------------------------------------
+
+
+@protects(
+    CURRENT,
+    current=edit(
+        FILE,
+        "    login.prove(user, current)\n    if passwords.normalised(new)",
+        "    if passwords.normalised(new)",
+    ),
+)
+def test_a_stolen_session_sets_no_password(service: Service) -> None:
+    user = service.user()
+    thief, owner = (service.client(user, f"192.0.2.{number}").login() for number in (101, 102))
+    before = stored(service, user.email)
+    works(lives(owner), "the owner is signed in")
+    guesses = [thief.change_password(guess, OTHER) for guess in (None, "", OTHER, user.password.upper())]
+    harm(stored(service, user.email) != before, "the password was changed by somebody who does not know it")
+    assert [guess.status for guess in guesses[:2]] == [422, 422]
+    for guess in guesses[2:]:
+        refused(guess, 401, CURRENT)
+    assert owner.change_password(user.password, user.password).status == 422  # no other one
+    assert owner.change_password(user.password, "too short").status == 422
+    assert stored(service, user.email) == before
+    assert owner.change_password(user.password, CHOSEN).status == DONE["change_password"]
+    assert signs_in(service, user.email, CHOSEN)
+    assert not signs_in(service, user.email, user.password)
+    assert subjects(service, user.email) == ["Your password was changed"]
+
+
+@protects(
+    CURRENT,
+    counted=edit(
+        "identity/login.py",
+        '        audit.record("password.wrong"',
+        '        attempt.not_made()\n        audit.record("password.wrong"',
+    ),
+)
+def test_a_stolen_session_guesses_a_few_times_only(service: Service) -> None:
+    user, tries = cheap_user(service), service.limits.login_failures
+    thief = service.client(user, "198.51.100.66").login()
+    works(lives(thief), "the session is good")
+    guesses = [thief.change_password((WRONG, OTHER)[number % 2], CHOSEN) for number in range(tries)]
+    before = stored(service, user.email)
+    thief.login()  # a session of its own makes no new guesses
+    answer = thief.change_password(user.password, CHOSEN)  # the next guess happens to be right
+    harm(stored(service, user.email) != before, "there was no end to guessing")
+    assert [guess.status for guess in guesses] == [401] * tries
+    refused(answer, 429, CURRENT)
+    assert service.client(user, "198.51.100.67").login().step_up(user.password).status == 429
+    assert signs_in(service, user.email, user.password)  # whoever is at the login is not kept out
+    service.travel(minutes=service.limits.login_wait_minutes, seconds=1)
+    owner = service.client(user, "192.0.2.103").login()
+    assert owner.change_password(user.password, CHOSEN).status == DONE["change_password"]
+
+
+@protects(
+    CURRENT,
+    right=edit(
+        "identity/login.py",
+        '    throttle.spend(f"{AGAIN}-rate", user.email, "password-change-needs-current", RATE)\n',
+        "",
+    ),
+)
+def test_not_even_the_right_password_is_proved_as_often_as_one_likes(service: Service) -> None:
+    """Each costs a hash: one account, one's own, would keep everybody's logins waiting."""
+    user, other, spy = cheap_user(service), cheap_user(service), HashSpy(service)
+    client = service.client(user, "192.0.2.104").login()
+    statuses = [client.step_up(user.password).status for _ in range(20)]
+    works(statuses == [DONE["step_up"]] * 20, "so many proofs a minute are taken")
+    works(len(spy.compared) == 20, "each was compared")
+    spy.compared.clear()
+    answer = service.client(user, "192.0.2.105").login().step_up(user.password)  # not by another session either
+    harm(spy.compared, "one more was compared")
+    refused(answer, 429, CURRENT)
+    assert service.client(other, "192.0.2.106").login().step_up(other.password).status == DONE["step_up"]
+    assert signs_in(service, user.email, user.password)
+    service.travel(seconds=61)
+    assert client.step_up(user.password).status == DONE["step_up"]
+
+
+# --- what a new password or address ends -----------------------------------------------------------------------
+
+
+class Two:
+    """An account with two sessions, a copy of the first, and somebody else who is signed in."""
+
+    def __init__(self, service: Service) -> None:
+        self.user, self.other = service.user(), service.user()
+        self.first, self.second = (service.client(self.user, f"192.0.2.{number}").login() for number in (111, 112))
+        self.copy = self.first.copy()
+        self.unharmed = service.client(self.other, "192.0.2.113").login()
+        works(lives(self.first) and lives(self.second) and lives(self.copy), "all sessions are good")
+
+    def ended(self, what: str) -> None:
+        harm(lives(self.second), f"another session outlived {what}")
+        harm(lives(self.copy), f"a copy of the session outlived {what}")
+        assert self.second.account().status == ENDED
+        assert lives(self.first)
+        assert lives(self.unharmed)
+
+
+@protects(
+    REVOKES,
+    password=edit(
+        FILE,
+        "opened = _credential_changed(connection, user, proved=True)\n        mail.enqueue(",
+        "opened = _renewed(connection, user, proved=True)\n        mail.enqueue(",
+    ),
+    own=edit("identity/sessions.py", ENDED_FIRST, "row is None"),
+)
+def test_a_new_password_ends_every_other_session(service: Service) -> None:
+    two = Two(service)
+    answer = two.first.change_password(two.user.password, CHOSEN)
+    works(answer.status == DONE["change_password"], "the password is changed")
+    two.ended("a new password")
+
+
+@protects(
+    REVOKES,
+    email=edit(
+        FILE,
+        "opened = _credential_changed(connection, user, proved=False)",
+        "opened = _renewed(connection, user, proved=False)",
+    ),
+)
+def test_a_new_address_ends_every_other_session(service: Service) -> None:
+    two = Two(service)
+    two.first.ask_email(NEW)
+    answer = two.first.confirm_email(token_for(service, NEW, "email"))
+    works(answer.status == DONE["confirm_email"], "the address is changed")
+    two.ended("a new address")
+
+
+@protects(
+    REVOKES,
+    reset=edit("identity/recovery.py", "        sessions.end_all(link.user_id, connection=connection)\n", ""),
+)
+def test_a_password_by_a_mailed_link_ends_every_session(service: Service) -> None:
+    two = Two(service)
+    stranger = service.client()
+    stranger.forgot(two.user.email)
+    answer = stranger.reset(token_for(service, two.user.email, "reset"), CHOSEN)
+    works(answer.status == DONE["reset"], "the password is set")
+    harm([one for one in (two.first, two.second, two.copy) if lives(one)], "a session outlived a new password")
+    assert live_sessions(service, two.user.id) == 0
+    assert lives(two.unharmed)
+
+
+@protects(REVOKES, proved=edit("identity/sessions.py", ENDED_FIRST, "row is None"))
+def test_who_proves_who_he_is_leaves_a_copy_of_the_session_behind(service: Service) -> None:
+    """And what the session had asked for goes on with it."""
+    two = Two(service)
+    two.first.ask_email(NEW)
+    answer = two.first.step_up(two.user.password)
+    works(answer.status == DONE["step_up"], "the right password is taken")
+    harm(lives(two.copy), "a copy of the session is as good as the one that was proved")
+    assert lives(two.first)
+    assert lives(two.second)
+    assert two.first.confirm_email(token_for(service, NEW, "email")).status == DONE["confirm_email"]
+
+
+@pytest.mark.parametrize("way", ["password", "address", "reset"])
+@protects(
+    REVOKES,
+    devices=edit("identity/devices.py", "    connection.execute(delete(Device).where(_d.user_id == user_id))\n", ""),
+)
+def test_a_device_that_a_thief_signed_in_from_has_no_guesses_of_its_own_any_more(service: Service, way: str) -> None:
+    user, other = service.user(), service.user()
+    owner, mallory = service.client(user, "192.0.2.116").login(), service.client(address="198.51.100.68")
+    known = device_of(attempt(mallory, user.email, user.password))
+    unharmed = device_of(attempt(service.client(address="192.0.2.117"), other.email, other.password))
+    kept_waiting(service, user.email)
+    spy = HashSpy(service, quick=True)
+    attempt(mallory, user.email, WRONG, known)
+    works(len(spy.compared) == 1, "on a known device a password is looked at while the account has to wait")
+    done = changed_by_owner(service, owner, way)
+    works(done == DONE[{"password": "change_password", "address": "confirm_email"}.get(way, way)], "it is changed")
+    email = NEW if way == "address" else user.email
+    kept_waiting(service, email)
+    spy.compared.clear()
+    answer = attempt(mallory, email, WRONG, known)
+    harm(spy.compared, "the device of before has guesses, though everybody else has to wait")
+    refused(answer, 429, "login-throttle-account")
+    kept_waiting(service, other.email)
+    refused(attempt(service.client(address="192.0.2.117"), other.email, WRONG, unharmed), 401, "login-uniform-failure")
+
+
+def kept_waiting(service: Service, email: str) -> None:
+    """A stranger guesses from many networks, until this account has to wait."""
+    for number in range(service.limits.login_failures):
+        attempt(service.client(address=f"203.0.113.{number}"), email, WRONG)
+
+
+def changed_by_owner(service: Service, owner: Client, way: str) -> int:
+    """The status of a change of what opens the account."""
+    user = owner.user
+    assert user is not None
+    if way == "password":
+        return owner.change_password(user.password, CHOSEN).status
+    if way == "address":
+        owner.ask_email(NEW)
+        return owner.confirm_email(token_for(service, NEW, "email")).status
+    owner.forgot(user.email)
+    return service.client(address="192.0.2.118").reset(token_for(service, user.email, "reset"), CHOSEN).status
+
+
+def after_comparing(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """What is put into the list happens once, when a password has just been compared, and nothing came of it yet."""
+    login, waiting_for = service.module("identity.login"), list[Any]()
+    real = login._matches
+
+    def matches(*arguments: Any) -> bool:
+        found = bool(real(*arguments))
+        if waiting_for:
+            at_once([waiting_for.pop()])  # in a thread: each request has one of its own
+        return found
+
+    monkeypatch.setattr(login, "_matches", matches)
+    return waiting_for
+
+
+@pytest.mark.parametrize("way", ["password", "reset", "address"])
+@protects(REVOKES, under_way=edit("identity/login.py", COMPARED, ""))
+def test_a_login_that_is_under_way_while_its_credential_is_changed_opens_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    Hashing(service, monkeypatch, cheap=True)
+    user, meanwhile = service.user(), after_comparing(service, monkeypatch)
+    owner, reader = service.client(user, "192.0.2.114").login(), service.client(address="192.0.2.115")
+    owner.ask_email(NEW)
+    reader.forgot(user.email)
+    change, reset = token_for(service, NEW, "email"), token_for(service, user.email, "reset")
+    ways: dict[str, tuple[Callable[[], Response], str]] = {
+        "password": (lambda: owner.change_password(user.password, CHOSEN), "change_password"),
+        "reset": (lambda: reader.reset(reset, CHOSEN), "reset"),
+        "address": (lambda: owner.confirm_email(change), "confirm_email"),
+    }
+    works(signs_in(service, user.email, user.password), "the password opens the account")
+    act, name = ways[way]
+    done: list[int] = []
+    meanwhile.append(lambda: done.append(act().status))
+    answer = attempt(service.client(address="198.51.100.66"), user.email, user.password)
+    works(done == [DONE[name]], "while the old password was compared its owner changed what it opens")
+    left = 0 if way == "reset" else 1  # the owner's own
+    harm(live_sessions(service, user.id) > left, "what is no longer in force opened a session")
+    refused(answer, 401, "login-uniform-failure")
+    assert live_sessions(service, user.id) == left
+    now = (NEW, user.password) if way == "address" else (user.email, CHOSEN)
+    assert signs_in(service, *now)
+
+
+@protects(REVOKES, under_way=edit("identity/login.py", COMPARED, ""))
+def test_a_login_that_waits_for_the_row_that_is_changed_opens_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new password is written and not committed when the login begins its session: it has to wait, and look."""
+    from sqlalchemy import event
+
+    Hashing(service, monkeypatch, cheap=True)
+    users, meanwhile = [service.user() for _ in range(4)], after_comparing(service, monkeypatch)
+    works(signs_in(service, users[0].email, users[0].password), "a password opens its account")
+    compared, changed_, begins = threading.Event(), threading.Event(), threading.Event()
+    here = threading.local()
+
+    def before(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.startswith("INSERT INTO auth_session") and not hasattr(here, "owner"):
+            begins.set()
+
+    def after(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.startswith("UPDATE auth_user SET password_hash") and hasattr(here, "owner"):
+            changed_.set()
+            begins.wait(10)
+            threading.Event().wait(0.1)  # it is on its way to the database, and stands before the row
+
+    def waits() -> None:
+        compared.set()
+        changed_.wait(10)
+
+    def logs_in(client: Client, email: str, password: str) -> int:
+        return attempt(client, email, password).status
+
+    def changes(client: Client, password: str) -> int:
+        compared.wait(10)
+        here.owner = True
+        return client.change_password(password, CHOSEN).status
+
+    with service.app.app_context():
+        engine = service.module("database").db.engine
+    for number, user in enumerate(users[1:], 1):
+        owner, thief = service.client(user, f"192.0.2.{number}").login(), service.client(address=f"198.51.100.{number}")
+        for client in (owner, thief):
+            client.honest("POST", {}, None, None, None)
+        for one in (compared, changed_, begins):
+            one.clear()
+        if number == 1:
+            event.listen(engine, "before_cursor_execute", before)
+            event.listen(engine, "after_cursor_execute", after)
+        meanwhile.append(waits)
+        statuses = at_once(
+            [
+                partial(changes, owner, user.password),
+                partial(logs_in, thief, user.email, user.password),
+            ]
+        )
+        works(statuses[0] == DONE["change_password"] and begins.is_set(), "the password is changed at this moment")
+        harm(live_sessions(service, user.id) > 1, "the old password opened a session")
+        assert statuses[1] == 401
+
+
+@protects(
+    REVOKES,
+    renewed=(
+        edit("identity/sessions.py", LOCKED, ""),
+        edit(
+            "identity/sessions.py", ENDED_FIRST, ENDED_FIRST.replace("or c", "or not c").removesuffix(".rowcount != 1")
+        ),
+    ),
+)
+def test_a_step_up_that_is_under_way_does_not_outlive_a_new_password(service: Service) -> None:
+    from sqlalchemy import event
+
+    two, reads = Two(service), "SELECT auth_session.expires_at, auth_session.methods"
+    works(two.copy.step_up(two.user.password).status == DONE["step_up"], "who proves who he is goes on")
+    thief, owner, changing = two.copy, two.second, list[threading.Thread]()
+    for client in (thief, owner):
+        client.honest("POST", {}, None, None, None)
+    done: list[int] = []
+
+    def change() -> None:
+        done.append(owner.change_password(two.user.password, CHOSEN).status)
+
+    def meanwhile(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.startswith(reads) and not changing:
+            changing.append(threading.Thread(target=change, daemon=True))
+            changing[0].start()
+            changing[0].join(1)  # where the account's row is locked already, it waits for the end of this step-up
+
+    with service.app.app_context():
+        event.listen(service.module("database").db.engine, "after_cursor_execute", meanwhile)
+    thief.step_up(two.user.password)
+    works(len(changing) == 1, "the session was read, and its end not written yet")
+    changing[0].join(10)
+    works(done == [DONE["change_password"]], "when its owner changed the password")
+    harm(lives(thief), "the session goes on, though everything that the old password opened has ended")
+    assert live_sessions(service, two.user.id) == 1
+    assert lives(owner)
+
+
+# --- the address -----------------------------------------------------------------------------------------------
+
+
+@protects(
+    CONFIRMED,
+    direct=edit(
+        FILE,
+        ASKS,
+        f"        connection.execute(update(User).where(_u.id == user.id).values(email=email))\n{ASKS}",
+    ),
+    notice=edit(FILE, "        mail.enqueue(connection, mail.EMAIL_ASKED, user.email)\n", ""),
+    done=edit(
+        FILE,
+        "        mail.enqueue(connection, mail.EMAIL_CHANGED, user.email)  # to the former address\n",
+        "",
+    ),
+)
+def test_an_address_is_changed_by_whoever_reads_its_mail_and_the_former_one_is_told(service: Service) -> None:
+    user = service.user()
+    client = service.client(user, "192.0.2.121").login()
+    stale(service, client)
+    late = client.ask_email("late@example.com")
+    assert waiting(service) == []
+    refused_late(late, client)
+    client.step_up(user.password)
+    works(client.ask_email(NEW).status == DONE["ask_email"], "another address is asked for")
+    harm(account(service, NEW), "the address is another one before anybody has read its mail")
+    harm("Your address is about to change" not in subjects(service, user.email), "the present address was not told")
+    service.client(address="192.0.2.122").forgot(NEW)
+    assert tokens_for(service, NEW, "reset") == []
+    assert signs_in(service, user.email, user.password)
+    answer = client.confirm_email(token_for(service, NEW, "email"))
+    works(answer.status == DONE["confirm_email"], "its link puts it in force")
+    works(account(service, NEW).id == user.id, "for this account")  # type: ignore[union-attr]
+    harm("Your address was changed" not in subjects(service, user.email), "the former address was not told")
+    assert [NEW in text(mail) for mail in sent(service, user.email)] == [False, False]
+    assert [link(mail) for mail in sent(service, user.email)] == [None, None]
+    assert not signs_in(service, user.email, user.password)
+    assert signs_in(service, NEW, user.password)
+
+
+@protects(
+    CONFIRMED,
+    account=(edit(FILE, "    if link.user_id != user.id:\n        links.gone(links.EMAIL)\n", ""), *PAGE_IS_ANYBODYS),
+    session=edit(
+        LINKS,
+        "            _l.session_id.is_(None),\n",
+        "            _l.id.is_not(None),\n",
+    ),
+    expiry=edit(LINKS, "        _l.expires_at > moment,\n", ""),
+)
+def test_a_link_to_another_address_is_worth_nothing_without_the_login_that_asked(service: Service) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+    users = [service.user() for _ in range(4)]
+    clients = [service.client(user, f"192.0.2.{number}").login() for number, user in enumerate(users, 131)]
+    for number, client in enumerate(clients):
+        client.ask_email(f"{number}-{NEW}")
+    tokens = [token_for(service, f"{number}-{NEW}", "email") for number in range(4)]
+    works(clients[0].confirm_email(tokens[0]).status == DONE["confirm_email"], "who asked for it confirms it")
+    mallory = service.client(service.user(), "198.51.100.66").login()
+    stranger = service.client(address="198.51.100.67")
+    answers = [mallory.confirm_email(tokens[1])]
+    assert stranger.confirm_email(tokens[1]).status == ENDED
+    harm(account(service, f"1-{NEW}"), "somebody else's link gave an account this address")
+    service.client(users[2], "192.0.2.140").login().end_others()
+    clients[2].login()
+    answers.append(clients[2].confirm_email(tokens[2]))
+    harm(account(service, f"2-{NEW}"), "the change went on though the login that asked for it had ended")
+    service.travel(minutes=service.limits.reset_minutes, seconds=1)
+    clients[3].login()  # beside the one that asked, which lives on
+    answers.append(clients[3].confirm_email(tokens[3]))
+    harm(account(service, f"3-{NEW}"), "a link that had ended changed an address")
+    for answer in answers:
+        refused(answer, 410, CONFIRMED)
+
+
+@protects("fresh-login-5-min", confirm=edit(FILE, "user, proved=False)", "user, proved=True)"))
+def test_whoever_opens_a_link_has_not_proved_who_he_is(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stolen session, minutes after its owner asked for another address, would be as fresh as a new login."""
+    manager, other = administrator(service, monkeypatch), service.user()
+    assert manager.user is not None
+    manager.ask_email(NEW)
+    token = token_for(service, NEW, "email")
+    stale(service, manager)
+    works(manager.confirm_email(token).status == DONE["confirm_email"], "an old session confirms what it asked for")
+    export = manager.export()
+    harm(export.ok, "and hands out everything about the account, though nobody gave the password")
+    act = manager.disable(other.id)
+    harm(not account(service, other.email).active, "and disables others")  # type: ignore[union-attr]
+    refused_late(export, manager)
+    refused_late(act, manager)
+    assert manager.step_up(manager.user.password).status == DONE["step_up"]
+    assert manager.export().status == DONE["export"]
+
+
+def test_an_address_that_was_taken_in_the_meantime_is_refused_like_any_link_that_has_ended(service: Service) -> None:
+    user = service.user()
+    client = service.client(user).login()
+    client.ask_email(NEW)
+    token = token_for(service, NEW, "email")
+    taken = service.user(NEW)
+    refused(client.confirm_email(token), 410, CONFIRMED)
+    assert account(service, NEW).id == taken.id  # type: ignore[union-attr]
+    assert account(service, user.email).id == user.id  # type: ignore[union-attr]
+    assert lives(client)
+
+
+# --- the end of an account -------------------------------------------------------------------------------------
+
+
+@protects(
+    COMPLETE,
+    account=edit(FILE, "        connection.execute(delete(User).where(_u.id == user.id))", "        pass"),
+    rows=(
+        edit(
+            FILE,
+            "        connection.execute(delete(Link).where((_l.user_id == user.id) | (_l.email == row.email)))\n",
+            "",
+        ),
+        edit(
+            FILE,
+            "connection.execute(delete(OutgoingMail).where(waiting))",
+            "pass",
+        ),
+    ),
+    owner=edit(FILE, "delete(User).where(_u.id == user.id)", "delete(User)"),
+)
+def test_nothing_of_a_deleted_account_is_left_and_nothing_of_it_opens_anything(service: Service) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+    probe, told = service.adds_probe(), list[Any]()
+    service.adds(lambda app: service.module().before_deletion(app, lambda _connection, user_id: told.append(user_id)))
+    user, other = becomes_member(service, "member@example.com", name="Member"), service.user()
+    items = probe.add(user, "mine"), probe.add(other, "theirs")
+    unharmed = service.client(other, "192.0.2.141").login()
+    client = service.client(user, "192.0.2.142").login(through_form=True)
+    second = service.client(user, "192.0.2.143").login()
+    client.forgot(user.email)
+    reset = token_for(service, user.email, "reset")
+    service.travel(minutes=4)
+    client.ask_email(NEW)
+    change = token_for(service, NEW, "email")
+    client.forgot(user.email)  # one more mail that waits
+    stale(service, client)
+    refused_late(client.delete_account(), client)
+    assert account(service, user.email)
+    client.step_up(user.password)
+    kept = client.copy()
+    works(client.delete_account().status == DONE["delete_account"], "an account is deleted by its owner")
+    sent(service)
+    left = everything(service)
+    harm([name for name, rows in left.items() if user.email in repr(rows)], "the address is still somewhere")
+    harm(account(service, other.email) is None, "another account was deleted")
+    harm([one for one in (kept, second) if lives(one)], "a session outlived its account")
+    assert told == [user.id]
+    assert subjects(service, user.email)[-1] == "Your account was deleted"
+    assert probe.row(items[0]) is None
+    assert probe.row(items[1]) == ("theirs", "")
+    assert lives(unharmed)
+    assert service.client().reset(reset, OTHER).status == 410
+    assert not signs_in(service, user.email, user.password)
+    if AUTH == "jwt":
+        refused(exchange(service, kept), 401, "refresh-one-use")
+    assert unharmed.confirm_email(change).status == 410
+    [(events,)] = service.rows("SELECT count(*) FROM audit_event WHERE kind = 'account.deleted'")
+    assert events == 1
+    service.travel(minutes=10)
+    again = becomes_member(service, user.email, address="192.0.2.144")
+    assert again.id != user.id
+    assert probe.titles(probe.list(service.client(again, "192.0.2.144").login())) == []
+    unharmed.login()
+    with service.app.app_context():
+        for _ in range(2):  # as often as one likes
+            service.module("identity.sessions").purge()
+            service.module("identity.links").purge()
+    assert lives(unharmed)
+
+
+@protects(
+    COMPLETE,
+    notices=edit(FILE, " & _o.purpose.not_in(mail.NOTICES)", ""),
+    former=edit(FILE, "mail.EMAIL_CHANGED, user.email)", "mail.EMAIL_CHANGED, user.email, user_id=user.id)"),
+)
+def test_what_a_thief_did_is_told_though_he_deletes_the_account_right_after(service: Service) -> None:
+    user = service.user()
+    thief = service.client(user, "198.51.100.69").login()
+    thief.ask_email(NEW)
+    works(
+        thief.confirm_email(token_for(service, NEW, "email")).status == DONE["confirm_email"], "it is his address now"
+    )
+    works(thief.change_password(user.password, CHOSEN).status == DONE["change_password"], "and his password")
+    thief.forgot(NEW)
+    works(thief.delete_account().status == DONE["delete_account"], "and he deletes the account before a mail is out")
+    harm("Your address was changed" not in subjects(service, user.email), "its owner never learns of the change")
+    told = subjects(service, NEW)
+    harm("Your password was changed" not in told, "nor does the last address of the new password")
+    assert told[1:] == ["Your password was changed", "Your account was deleted"]  # and nothing that leads anywhere
+    assert tokens_for(service, NEW, "reset") == []
+
+
+def test_what_a_hook_raises_keeps_the_account(service: Service) -> None:
+    def stop(_connection: Any, _user_id: Any) -> None:
+        raise RuntimeError("a contract forbids it")
+
+    service.adds(lambda app: service.module().before_deletion(app, stop))
+    user = service.user()
+    client = service.client(user).login()
+    assert client.delete_account().status == 500
+    assert account(service, user.email)
+    assert lives(client)
+
+
+def test_the_last_administrator_stays(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = administrator(service, monkeypatch)
+    assert last.delete_account().status == 409
+    assert lives(last)
+    other = administrator(service, monkeypatch, "192.0.2.145")
+    assert other.delete_account().status == DONE["delete_account"]
+    assert last.delete_account().status == 409
+
+
+# --- what a user may write -------------------------------------------------------------------------------------
+
+
+@protects(
+    "mass-assignment-refused",
+    update=(
+        *TAKES_ANYTHING,
+        edit(
+            FILE,
+            "values(display_name=shown)",
+            f"values(**{{name: value for name, value in {WHAT_WAS_SENT}.items() if name in _u}})",
+        ),
+    ),
+)
+def test_nobody_writes_more_of_an_account_than_its_name(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+    administrator(service, monkeypatch)  # names the role
+    other = service.user()
+    tried = {
+        "roles": ADMINISTRATOR,
+        "role": ADMINISTRATOR,
+        "is_admin": "true",
+        "permissions": "users.manage",
+        "password_hash": "x",
+        "password": OTHER,
+        "email": "victim@example.com",
+        "email_verified": "true",
+        "active": "",
+        "id": str(other.id),
+        "user_id": str(other.id),
+        "owner_id": str(other.id),
+        "created_at": "2000-01-01T00:00:00Z",
+        "verified_at": "2999-01-01T00:00:00Z",
+    }
+    works(becomes_member(service, "honest@example.com").email, "who sends no more has an account")
+    service.client(address="192.0.2.151").register("member@example.com")
+    token = token_for(service, "member@example.com", "activate")
+    more = {name: value for name, value in tried.items() if name != "password"}
+    activated = service.client().activate(token, CHOSEN, "Member", **more)
+    if account(service, "member@example.com") is None:
+        assert service.client().activate(token, CHOSEN, "Member").status == DONE["activate"]
+    before = account(service, "member@example.com")
+    assert before is not None
+    harm(before.roles or before.password_hash == "x" or before.id == other.id, "whoever activates decides what he is")
+    user = service.user()
+    client = service.client(user).login()
+    works(client.rename("Member").status == DONE["rename"], "the name is changed")
+    before = account(service, user.email)
+    works(before is not None and before.display_name == "Member", "in the account")
+    answers = []
+    for name, value in tried.items():
+        answers.append(client.rename("Member", **{name: value}))
+        harm(account(service, user.email) != before, f"{name} was written by the account's owner")
+    nothing_more_was_read(activated, "activate")
+    for answer in answers:
+        nothing_more_was_read(answer, "rename")
+    assert client.rename("x" * 101).status == 422
+    assert client.rename("tick\u202etock").status == 422
+    assert account(service, user.email) == before
+
+
+# --- one's own sessions ----------------------------------------------------------------------------------------
+
+
+HEX_OF_THE_HASH = {
+    "sqlite": "lower(hex(auth_session.token_hash))",
+    "postgresql": "encode(auth_session.token_hash, 'hex')",
+}[DATABASE]
+
+
+@protects(
+    "session-list-and-revoke",
+    owner=edit("identity/sessions.py", "_end(_s.id == session_id, _s.user_id == user_id)", "_end(_s.id == session_id)"),
+    token=edit(
+        "identity/sessions.py",
+        "select(_s.id, _s.created_at, _s.seen_at, _s.address, _s.agent)",
+        "select(_s.id, _s.created_at, _s.seen_at, _s.agent, "
+        f'__import__("sqlalchemy").literal_column("{HEX_OF_THE_HASH}").label("address"))',
+    ),
+)
+def test_a_user_sees_and_ends_the_own_sessions_and_no_others(service: Service) -> None:
+    user, other = service.user(), service.user()
+    client = service.client(user, "192.0.2.161").login()
+    second = service.client(user, "192.0.2.162").login()
+    theirs = service.client(other, "192.0.2.163").login()
+    ids = {one.address: session_of(service, one) for one in (client, second, theirs)}
+    listed = client.sessions()
+    works(str(ids[second.address].id) in listed.text, "the own sessions are listed")
+    hashes = [bytes(one.token_hash) for one in ids.values()]
+    harm([one for one in hashes if one.hex() in listed.text], "the list has what the database keeps of a token")
+    answer = client.end_session(ids[theirs.address].id)
+    harm(not lives(theirs), "a session of somebody else was ended")
+    refused(answer, 404, "ownership-404")
+    assert client.address in listed.text
+    assert second.address in listed.text
+    assert str(ids[theirs.address].id) not in listed.text
+    assert [one for one in hashes if urlsafe_b64encode(one).decode().rstrip("=") in listed.text] == []
+    stale(service, client, second, theirs)
+    for late in (client.end_session(ids[second.address].id), client.end_others()):
+        refused_late(late, client)
+    assert lives(second)
+    client.step_up(user.password)
+    assert client.end_session(ids[second.address].id).status == DONE["end_session"]
+    assert second.account().status == ENDED
+    third = service.client(user, "192.0.2.164").login()
+    assert client.end_others().status == DONE["end_others"]
+    assert third.account().status == ENDED
+    assert lives(client)
+    assert lives(theirs)
+
+
+def session_of(service: Service, client: Client) -> Any:
+    """The row of this client's session, which has an address of its own."""
+    table = service.module("identity.models").AuthSession.__table__
+    with service.engine.connect() as connection:
+        return connection.execute(table.select().where(table.c.address == client.address)).one()
+
+
+def refused_late(answer: Response, client: Client) -> None:
+    """Who it is was proved too long ago."""
+    assert answer.status == client.NOT_FRESH
+    if AUTH == "jwt":
+        refused(answer, client.NOT_FRESH, "fresh-login-5-min")
+
+
+# --- what leaves -----------------------------------------------------------------------------------------------
+
+
+SHOWS = "_SHOWN: Final = select(_u.id, _u.email, _u.display_name, _u.active, _u.roles, _u.created_at)"
+SHOWS_ALL = edit("identity/users.py", SHOWS, "_SHOWN: Final = select(User.__table__)")
+SHOWN_BY = {"jwt": "jwt/account.py", "session": "session/templates/bastion/account.html"}[AUTH]
+LEAKS: Any = {
+    "jwt": {
+        "json": (
+            SHOWS_ALL,
+            edit(SHOWN_BY, "    id: UUID\n    email: str\n", "    id: UUID\n    email: str\n    password_hash: str\n"),
+            edit(SHOWN_BY, "email=current_user.email,", "email=current_user.email, password_hash=row.password_hash,"),
+        )
+    },
+    "session": {"page": (SHOWS_ALL, edit(SHOWN_BY, "{% block content %}\n", "{% block content %}{{ user }}\n"))},
+}[AUTH]
+
+
+@protects("response-fields-allow-list", **LEAKS)
+def test_no_answer_holds_what_nobody_is_to_see(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every address that can be read, as the owner, as somebody else and as an administrator."""
+    manager = administrator(service, monkeypatch)
+    owner, other = service.user(), service.user()
+    service.rows("UPDATE auth_user SET display_name = 'Name-' || email")
+    canaries = [row[0] for row in service.rows("SELECT password_hash FROM auth_user")]
+    walked = [route for route in routes(service) if route.method == "GET" and not route.access.public]
+    assert len(walked) >= 6
+    clients = {
+        "owner": service.client(owner, "192.0.2.171").login(),
+        "somebody else": service.client(other, "192.0.2.172").login(),
+        "administrator": manager,
+    }
+    keys = ("password_hash", "token_hash")
+    found, seen = [], {}
+    for who, client in clients.items():
+        for route in walked:
+            answer = client.get(route.path.replace(ANY_ID, str(owner.id)))
+            seen[who, route.path] = answer
+            found += [f"{route} to {who}" for secret in (*canaries, *keys) if secret in answer.text]
+            found += [f"{route} to {who}: hash" for one in hashes_of(service) if one in answer.text]
+    works(owner.email in clients["owner"].account().text, "an owner sees the own address")
+    works(owner.email in manager.show_user(owner.id).text, "and so does an administrator")
+    harm(found, "an answer holds a secret")
+    told = [path for (who, path), answer in seen.items() if who == "somebody else" and owner.email in answer.text]
+    assert told == []
+    for client in clients.values():
+        assert not [key for key in (*canaries, *keys) if key in client.export().text]
+    if AUTH == "jwt":
+        account_fields = {"id", "email", "display_name", "roles", "permissions", "session_id"}
+        assert clients["owner"].account().json.keys() == account_fields | {"signed_in_at", "verified_at"}
+        user_fields = {"id", "email", "display_name", "active", "roles", "created_at"}
+        assert manager.show_user(owner.id).json.keys() == user_fields | {"live_sessions"}
+        assert {frozenset(item) for item in manager.users().json["items"]} == {frozenset(user_fields)}
+
+
+def hashes_of(service: Service) -> list[str]:
+    """What the database keeps of tokens, as it might be written."""
+    kept = [bytes(row[0]) for row in service.rows("SELECT token_hash FROM auth_session")]
+    return [spelling for one in kept for spelling in (one.hex(), urlsafe_b64encode(one).decode().rstrip("="))]
+
+
+SEEN = {"session": "Password changed", "jwt": "password.changed"}[AUTH]
+OWN = "own-events-kept"
+
+
+@protects(
+    OWN,
+    masses=edit(FILE, "own.where(_a.kind.in_(kinds))", "own"),
+    failed=edit(FILE, "for kinds in (SHOWN - FAILED, FAILED)", "for kinds in (SHOWN,)"),
+)
+def test_nothing_that_can_be_caused_in_masses_hides_what_happened_to_an_account(service: Service) -> None:
+    user, shown = cheap_user(service), service.module("identity.account").EVENTS_SHOWN
+    thief = service.client(user, "198.51.100.70").login()
+    thief.change_password(user.password, CHOSEN)
+    works(SEEN in thief.events().text, "its owner would see that the password was changed")
+    refused(thief.users(), 403, "role-required")
+    for _ in range(shown):
+        thief.users()
+    harm(SEEN not in thief.events().text, "requests that are refused push it out of the list")
+    while failures(service) <= shown:
+        kept_waiting(service, user.email)
+        service.travel(hours=25)
+    owner = service.client(user, "192.0.2.173").login()
+    harm(SEEN not in owner.events().text, "a stranger's guesses push it out of the list")
+    assert {"session": "Failed attempt to sign in", "jwt": "login.failure"}[AUTH] in owner.events().text
+    other = service.client(service.user(), "192.0.2.174").login()
+    assert SEEN not in other.events().text
+    if AUTH == "session":  # each has words
+        assert service.module("session.account").EVENTS.keys() == service.module("identity.account").SHOWN
+
+
+def failures(service: Service) -> int:
+    return int(service.rows("SELECT count(*) FROM audit_event WHERE kind = 'login.failure'")[0][0])
+
+
+@protects(
+    "default-throttle",
+    export=edit(FILE, '    throttle.spend("export", str(user.id), "default-throttle", EXPORTS)\n', ""),
+)
+def test_nobody_takes_everything_out_again_and_again(service: Service) -> None:
+    user, other = service.user(), service.user()
+    client = service.client(user, "192.0.2.175").login()
+    answers = [client.export() for _ in range(5)]
+    works([answer.status for answer in answers] == [DONE["export"]] * 5, "five exports an hour are made")
+    works(user.email in answers[-1].text, "with what is stored")
+    answer = service.client(user, "192.0.2.176").login().export()
+    harm(user.email in answer.text, "and one more")
+    refused(answer, 429, "default-throttle")
+    assert service.client(other, "192.0.2.177").login().export().status == DONE["export"]
+    service.travel(hours=1, seconds=1)
+    assert client.login().export().status == DONE["export"]
+
+
+def test_an_export_has_so_many_rows_of_a_table_and_no_more(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = service.client(service.user())
+    for _ in range(4):
+        client.login()
+    client.agent = "another"
+    assert client.export().text.count("(proof)") == 4
+    monkeypatch.setattr(service.module("identity.account"), "MOST_EXPORTED", 3)
+    assert client.export().text.count("(proof)") == 3
+
+
+# --- reading ---------------------------------------------------------------------------------------------------
+
+
+NO_CONCERN = frozenset({"audit_event", "throttle_use", "throttle_counter"})
+SIGNS_OUT = {"jwt": ("jwt/endpoints.py", "/auth/logout"), "session": ("session/pages.py", "/logout")}[AUTH]
+SAFE_SABOTAGES: Any = {
+    "logout": edit(
+        SIGNS_OUT[0],
+        f'@blueprint.post("{SIGNS_OUT[1]}")',
+        f'@blueprint.route("{SIGNS_OUT[1]}", methods=["GET", "POST"])',
+    )
+}
+if AUTH == "session":
+    SAFE_SABOTAGES["link"] = edit(
+        "session/account.py",
+        "    link = _kept_link(*links.MAKES_ACCOUNT)\n",
+        "    link = _kept_link(*links.MAKES_ACCOUNT)\n"
+        "    from ..database import transaction\n\n"
+        "    with transaction() as connection:\n"
+        "        links.consume_once(connection, link)\n",
+    )
+
+
+@protects("csrf-safe-methods-change-nothing", **SAFE_SABOTAGES)
+def test_reading_any_address_changes_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+    probe = service.adds_probe()
+    manager, user = administrator(service, monkeypatch), service.user()
+    item = probe.add(user, "a title")
+    leaver, before = service.client(user, "192.0.2.181").login(), everything(service)
+    works(leaver.post(SIGNS_OUT[1]).status == {"jwt": 204, "session": 303}[AUTH], "signing out is a POST")
+    works(changed(before, everything(service)), "which changes something")
+    member = service.client(user, "192.0.2.182").login()
+    member.register("new-member@example.com")
+    token = token_for(service, "new-member@example.com", "activate")
+    walked = [route for route in routes(service) if route.method in {"GET", "HEAD"}]
+    walked.sort(key=lambda route: not route.path.startswith("/link/"))  # first, so that its form is open as well
+    assert len(walked) >= 20
+    assert {"/auth/me", "/account"} & {route.path for route in walked}
+    before = everything(service)
+    moved: list[str] = []
+    for client in (member, manager):
+        for route in walked:
+            for ident in (user.id, item):
+                path = route.path.replace(ANY_ID, str(ident))
+                if route.path.startswith("/link/"):
+                    path = f"/link/activate/{token}"
+                client.send(route.method, path)
+            moved += [f"{route}: {name}" for name in changed(before, everything(service)) if name not in NO_CONCERN]
+        harm(moved, "reading an address changed something")
+    assert service.client().activate(token, CHOSEN).status == DONE["activate"]

@@ -1,0 +1,225 @@
+"""Attacks through caches: what was made for one person is given to another, or a poisoned answer to everybody.
+
+A shared cache, and the browser's own after signing out, keep what they are not told to forget.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .harness import Edit, edit, harm, insert, protects, refused, works
+from .routes import routes
+from .service import AUTH
+from .test_headers import kinds, visitor
+
+if TYPE_CHECKING:
+    from .running import Service
+    from .wire import BaseClient, Response
+
+ROW = "no-store-by-default"
+PUBLIC = "public, max-age=3600"
+KEPT = edit("edge/headers.py", 'status[:3] not in ("200", "304")', "not status")
+# The token style sets no cookie at all, on any answer.
+COOKIE: dict[str, Edit] = (
+    {
+        "cookie": edit(
+            "edge/headers.py", 'return [header for header in out if header[0].lower() != "set-cookie"]', "return out"
+        )
+    }
+    if AUTH == "session"
+    else {}
+)
+VARY = "Cookie" if AUTH == "session" else "Authorization"
+
+
+def adds_kept(service: Service) -> None:
+    """Views below /kept that say themselves how long others may keep their answers."""
+    (service.folder / "kept.txt").write_text("a file in several parts\n")
+
+    def answers(status: int) -> Any:
+        from flask import Response
+
+        answer = Response("kept", status, mimetype="text/plain", headers={"Cache-Control": PUBLIC})
+        answer.set_cookie("__Host-probe", "canary", secure=True, httponly=True, samesite="Lax", path="/")
+        return answer
+
+    def says() -> Any:
+        from flask import Response, request
+
+        return Response("own", mimetype="text/plain", headers={"Cache-Control": request.args["cache"]})
+
+    def parts() -> Any:
+        from flask import send_file
+
+        return send_file(service.folder / "kept.txt", max_age=3600)
+
+    service.adds_route("/kept/status/<int:status>", mark="public", view=answers)
+    service.adds_route("/kept/says", mark="public", view=says)
+    service.adds_route("/kept/parts", mark="public", view=parts)
+
+
+def stored(answers: dict[str, Response]) -> dict[str, list[str]]:
+    """The answers that a cache may keep, and what they say."""
+    return {
+        kind: found for kind, one in answers.items() if (found := one.headers_named("Cache-Control")) != ["no-store"]
+    }
+
+
+@protects(
+    ROW,
+    path=edit(
+        "edge/headers.py",
+        'out.append(("Cache-Control", cache or "no-store"))',
+        'out.append(("Cache-Control", cache or ("no-store" if "/account" in environ["PATH_INFO"] else "no-cache")))',
+    ),
+    vary=edit("edge/headers.py", '        out.append(("Vary", vary))\n', ""),
+)
+def test_no_cache_keeps_an_answer_that_does_not_allow_it(service: Service) -> None:
+    adds_kept(service)
+    client = visitor(service)
+    kept = client.get("/kept/parts")
+    works(kept.headers_named("Cache-Control") == [PUBLIC], "what is everybody's may be kept")
+    again = client.get("/kept/parts", headers={"If-None-Match": kept.header("ETag")})
+    works((again.status, again.header("Cache-Control")) == (304, PUBLIC), "and is not sent twice")
+
+    answers = dict(kinds(service, client))
+    for route in routes(service):
+        if route.method == "GET" and not route.access.public:
+            answers[str(route)] = client.get(route.path)
+    harm(stored(answers), "a cache may keep an answer that nobody said is everybody's")
+    harm(
+        {kind: found for kind, one in answers.items() if VARY not in (found := one.header("Vary") or "")},
+        "a cache is not told that the answer differs by who asks",
+    )
+    assert len(answers) >= 40
+    assert {"abort 401", "abort 403", "missing", "raises", "not signed in"} <= answers.keys()
+
+
+@protects(
+    ROW,
+    errors=KEPT,
+    audience=edit("edge/headers.py", 'return cache if "public" in directives and not page else ""', "return cache"),
+)
+def test_no_view_lets_a_cache_keep_what_is_not_fit_for_it(service: Service) -> None:
+    adds_kept(service)
+    client = service.client()
+    works(client.get("/kept/says", query={"cache": PUBLIC}).header("Cache-Control") == PUBLIC, "a view may say so")
+    private = client.get("/kept/says", query={"cache": "private, public, max-age=60"})
+    works("public" not in (private.header("Cache-Control") or ""), "private is stronger than public")
+    answers = {str(status): client.get(f"/kept/status/{status}") for status in (206, 301, 302, 400, 403, 404, 410, 500)}
+    for said in ("max-age=600", "s-maxage=600", "no-cache", "", "no-store, public", "publicly", "immutable"):
+        answers[said] = client.get("/kept/says", query={"cache": said})
+    harm(stored(answers), "an answer that is no whole page for everybody may be kept")
+    assert answers["404"].status == 404
+
+
+@protects(
+    ROW,
+    slash=edit("edge/__init__.py", "            or target.refuse(environ)  # before a route is looked for\n", ""),
+)
+def test_no_path_is_one_thing_to_a_cache_and_another_to_the_service(service: Service) -> None:
+    seen = service.adds_route("/mine/<path:rest>")
+    service.adds_route("/mine")
+    client = service.client(service.user()).login()
+    works(client.get("/mine/a/x.css?q=%2F%5C").status == 200, "slashes in a query, or written as such, are no trick")
+    works(seen == ["GET"], "the view ran")
+    seen.clear()
+    for path in ("/mine/a%2Fx.css", "/mine/a%2fx.css", "/mine/a%5Cx.css", "/mine/a\\x.css", "/mine%2f..%2fx.css"):
+        answer = client.get(path)
+        harm(seen, f"the view ran for {path}")
+        refused(answer, 400, ROW)
+        assert answer.header("Cache-Control") == "no-store"
+    untold = client.get("/mine/a/x.css", environ={"RAW_URI": None})
+    refused(untold, 400, ROW)  # a server that does not tell the path as it was sent
+    for path in ("/mine;x.css", "/account/x.css", "/account;x.css", "/mine.css"):
+        answer = client.get(path)
+        assert (answer.status, answer.header("Cache-Control")) == (404, "no-store")
+
+
+# --- what a shared cache may keep ------------------------------------------------------------------------------
+
+CANARY = "canary-7f3a"
+POISON: tuple[dict[str, str], ...] = (
+    {"X-Forwarded-Host": f"{CANARY}.example"},
+    {"X-Forwarded-Scheme": "http", "X-Forwarded-Proto": "http", "X-Forwarded-Port": "1"},
+    {"X-Forwarded-Prefix": f"/{CANARY}", "X-Script-Name": f"/{CANARY}"},
+    {"X-Original-URL": f"/{CANARY}", "X-Rewrite-URL": f"/{CANARY}"},
+    {"Origin": f"https://{CANARY}.example"},
+    {"X-Request-ID": f"{CANARY}-{CANARY}"},
+    {"Accept-Language": CANARY, "Accept": "text/html", "Accept-Encoding": CANARY, "User-Agent": CANARY},
+    {"Cookie": f"__Host-session={CANARY}; other={CANARY}"},
+    {"Authorization": f"Bearer {CANARY}"},
+)
+
+
+def cacheable(service: Service, client: BaseClient) -> dict[str, Response]:
+    """Every address of the service whose plain answer a shared cache may keep."""
+    paths = {route.path for route in routes(service) if route.method == "GET" and route.access.public}
+    paths |= {"/static/bastion/bastion.css"} if AUTH == "session" else set()
+    answers = {path: client.get(path) for path in paths}
+    return {path: one for path, one in answers.items() if "public" in (one.header("Cache-Control") or "")}
+
+
+def same(one: Response) -> tuple[int, list[tuple[str, str]], bytes]:
+    headers = sorted(header for header in one.headers if header[0].lower() != "expires")  # of the second when it left
+    return one.status, headers, one.body
+
+
+@protects(
+    "cacheable-answers-constant",
+    request_id=insert(
+        "edge/headers.py",
+        after="            # A shared cache gives this to everybody, so it holds nothing of one request.\n",
+        new='            out.append(("X-Request-Id", environ[ID_KEY]))\n',
+    ),
+    **COOKIE,
+)
+def test_a_shared_cache_gets_the_same_answer_whoever_asks_and_however(service: Service) -> None:
+    adds_kept(service)
+
+    def shared() -> Any:
+        from flask import Response
+
+        answer = Response("for everybody", mimetype="text/plain", headers={"Cache-Control": PUBLIC})
+        answer.set_cookie("__Host-probe", "canary", secure=True, httponly=True, samesite="Lax", path="/")
+        return answer
+
+    service.adds_route("/kept/shared", mark="public", view=shared)
+    anonymous, signed_in = service.client(), service.client(service.user()).login()
+    plain = cacheable(service, anonymous)
+    works({one.status for one in plain.values()} == {200}, "what everybody may have is there")
+    own = "/static/bastion/bastion.css" if AUTH == "session" else "/.well-known/jwks.json"
+    assert {own, "/kept/parts", "/kept/shared"} <= plain.keys()
+    for path, first in plain.items():
+        asked = {"again": anonymous.get(path), "signed in": signed_in.get(path)}
+        asked |= {str(headers): anonymous.get(path, headers=headers) for headers in POISON}
+        asked["a query"] = anonymous.get(path, query={"x": CANARY})
+        differ = [kind for kind, one in asked.items() if "public" in (one.header("Cache-Control") or "")]
+        differ = [kind for kind in differ if same(asked[kind]) != same(first)]
+        harm(differ, f"{path} differs by who asks, and a cache gives it to everybody")
+        harm(first.set_cookies, f"{path} gives everybody the same cookie")
+        assert [kind for kind, one in asked.items() if CANARY in f"{one.headers}{one.text}"] == []
+        assert {asked[kind].status for kind in ("again", "signed in")} == {200}
+        renamed = anonymous.get(path, headers={"X-HTTP-Method-Override": "POST"})
+        assert (renamed.status, renamed.header("Cache-Control")) == (400, "no-store")
+
+
+@protects(
+    "cacheable-answers-constant",
+    errors=KEPT,
+    part=edit("edge/headers.py", 'status[:3] not in ("200", "304")', 'status[:3] not in ("200", "206", "304")'),
+)
+def test_no_error_or_part_of_an_answer_takes_the_place_of_the_whole(service: Service) -> None:
+    adds_kept(service)
+    client = service.client()
+    whole = client.get("/kept/parts")
+    works((whole.status, whole.header("Cache-Control")) == (200, PUBLIC), "the whole may be kept")
+    part = client.get("/kept/parts", headers={"Range": "bytes=2-5"})
+    works((part.status, part.body) == (206, b"file"), "a part is given to whom asks for it")
+    answers = {"part": part, "beyond": client.get("/kept/parts", headers={"Range": "bytes=999-"})}
+    answers |= {str(status): client.get(f"/kept/status/{status}") for status in (302, 400, 404, 500)}
+    answers["missing"] = client.get("/kept/missing")
+    if AUTH == "session":
+        answers["missing file"] = client.get("/static/bastion/missing.css")
+    harm(stored(answers), "a cache may keep an error, a redirect or a part")
+    assert answers["beyond"].status == 416

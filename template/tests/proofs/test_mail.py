@@ -1,0 +1,720 @@
+"""Proofs of mail/: what is mailed, to whom, how often, over which line, and what is kept of it.
+
+They stop a mail from carrying a stranger's text, filling a mailbox, and showing its link to anybody on the way.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from . import mail_server, mails
+from .accounts import administrator
+from .harness import at_once, edit, harm, insert, protects, refused, works
+from .mail_server import NAME, Authority, MailServer, resolves_here
+from .running import PASSWORD, Service
+from .service import AUTH, PACKAGE
+from .snapshot import everything
+from .test_settings import command
+from .wire import HOST, ORIGIN
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
+
+OTHER = "another-host.example"
+LINKS_TO = {"session": f"{ORIGIN}/link/", "jwt": "https://client.example/account#purpose="}[AUTH]
+NEW_PASSWORD = "seven wet llamas juggle maps"
+
+
+def register(service: Service, email: str, number: int = 0) -> None:
+    """Ask for an account with this address; each number is another network."""
+    client = service.client(address=f"198.51.{number // 200}.{number % 200 + 1}")
+    assert client.register(email).status == client.DONE["register"]
+
+
+def send(service: Service) -> int:
+    """Let the service send what is due."""
+    with service.app.app_context():
+        return int(service.module("mail.outbox").drain())
+
+
+def is_good(service: Service, token: str, purpose: str) -> bool:
+    """Whether this link would open anything now."""
+    with service.app.app_context():
+        return service.module("identity.links").look(token, purpose) is not None
+
+
+def parts(mail: EmailMessage) -> list[str]:
+    """The text and the HTML of a mail, as they are shown."""
+    bodies = [mail.get_body((kind,)) for kind in ("plain", "html")]
+    return [str(body.get_content()) for body in bodies if body is not None]
+
+
+def waiting(service: Service) -> int:
+    return len(mails.waiting(service))
+
+
+@contextmanager
+def relay(service: Service, **offers: Any) -> Iterator[MailServer]:
+    """A relay on this machine, to which the service mails without TLS."""
+    with mail_server.running(**offers) as server:
+        service.setting("BASTION_SMTP_URL", server.url(host="127.0.0.1"))
+        service.setting("BASTION_REGISTRATION", "open")
+        yield server
+
+
+# --- the line ----------------------------------------------------------------------------------------------------
+
+VERIFIED = "context = ssl.create_default_context(cafile=certificates or None)\n"
+
+
+@protects(
+    "mail-tls-verified",
+    implicit=edit("mail/transport.py", "timeout=TIMEOUT, context=context)", "timeout=TIMEOUT)"),
+    starttls=edit("mail/transport.py", "connection.starttls(context=context)", "connection.starttls()"),
+    name=insert("mail/transport.py", after=VERIFIED, new="    context.check_hostname = False\n"),
+    offered=edit(
+        "mail/transport.py",
+        "if not server.implicit_tls and (server.user or not server.on_this_machine):",
+        "if not server.implicit_tls and connection.ehlo() and connection.has_extn('starttls'):",
+    ),
+)
+def test_a_mail_goes_to_no_server_that_does_not_prove_its_name(
+    service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ours, theirs = Authority(tmp_path), Authority(tmp_path)
+    secret = "canary-of-the-mail-server-9ab3"
+    resolves_here(monkeypatch, NAME, OTHER)
+    service.setting("BASTION_REGISTRATION", "open")
+    service.setting("BASTION_SMTP_CA", ours.file)
+    service.setting("SMTP_PASSWORD", secret)
+
+    def serve(server: MailServer) -> None:
+        service.restart(BASTION_SMTP_URL=server.url("service"))
+
+    with mail_server.running(context=ours.context(), implicit_tls=True) as good:
+        serve(good)
+        register(service, "first@example.com")
+        works(send(service) == 1 and good.encrypted == [True], "it goes over TLS to the server of the right name")
+        works(good.logins == [f"\0service\0{secret}"], "with the password")
+    with mail_server.running(context=ours.context()) as good:
+        serve(good)
+        register(service, "second@example.com", 1)
+        works(send(service) == 1 and good.encrypted == [True], "or after STARTTLS")
+        link = mails.link(good.mails[0])
+        assert link is not None
+
+        attackers: dict[str, list[dict[str, Any]]] = {
+            "SSLCertVerificationError": [
+                {"context": theirs.context(), "implicit_tls": True},
+                {"context": theirs.context()},
+                {"context": ours.context(OTHER), "implicit_tls": True},
+                {"context": ours.context(OTHER)},
+            ],
+            "SMTPNotSupportedError": [
+                {"context": ours.context(), "offers_starttls": False},
+                {"offers_starttls": False},
+            ],
+        }
+        for error, kinds in attackers.items():
+            for offers in kinds:
+                service.travel(minutes=11)
+                with mail_server.running(**offers) as evil:
+                    serve(evil)
+                    register(service, "second@example.com", 2)
+                    send(service)
+                    harm(evil.mails, f"somebody on the way has a mail ({error})")
+                    harm(evil.logins, f"somebody on the way has the password ({error})")
+                    assert evil.connections == 1
+                assert [event["error"] for event in service.log if event["event"] == "mail_failed"][-1] == error
+                assert waiting(service) == 1
+                works(is_good(service, link[1], "activate"), "the link before it stays good")
+                serve(good)
+                service.travel(minutes=2)
+                works(send(service) == 1 and waiting(service) == 0, "and the mail goes out when it can")
+                link = mails.link(good.mails[-1])
+                assert link is not None
+    assert secret not in service.output
+
+
+@protects(
+    "mail-tls-verified",
+    password=edit("mail/transport.py", "(server.user or not server.on_this_machine)", "not server.on_this_machine"),
+)
+def test_not_even_a_relay_on_this_machine_gets_the_password_in_the_clear(service: Service, tmp_path: Path) -> None:
+    """Any program on the machine can listen where the relay does, and be asked for mails instead of it."""
+    ours, secret = Authority(tmp_path), "canary-of-the-relay-5e1d"
+    service.setting("BASTION_REGISTRATION", "open")
+    service.setting("BASTION_SMTP_CA", ours.file)
+    service.setting("SMTP_PASSWORD", secret)
+    with mail_server.running(context=ours.context("localhost")) as good:
+        service.restart(BASTION_SMTP_URL=good.url("service", host="localhost"))
+        register(service, "first@example.com")
+        works(send(service) == 1 and good.logins == [f"\0service\0{secret}"], "a relay that offers TLS is logged in to")
+        encrypted = good.encrypted
+    with mail_server.running(offers_starttls=False) as plain:
+        service.restart(BASTION_SMTP_URL=plain.url(host="localhost"))
+        register(service, "second@example.com", 1)
+        works(send(service) == 1 and plain.encrypted == [False], "without a password it may do without")
+        service.restart(BASTION_SMTP_URL=plain.url("service", host="localhost"))
+        register(service, "third@example.com", 2)
+        send(service)
+        harm(plain.logins, "whoever listens on this machine has the password")
+        assert encrypted == [True]
+        assert len(plain.mails) == 1
+    assert [event["error"] for event in service.log if event["event"] == "mail_failed"] == ["SMTPNotSupportedError"]
+    assert waiting(service) == 1
+    assert secret not in service.output
+
+
+@protects("mail-tls-verified", start=edit("__init__.py", "            *transport.check(settings, opened),\n", ""))
+def test_a_service_that_can_mail_nobody_safely_does_not_start(service: Service, tmp_path: Path) -> None:
+    works(service.start(BASTION_SMTP_URL="smtps://mail.example").app is not None, "TLS from the first byte starts")
+    works(service.start(BASTION_SMTP_URL="smtp://mail.example:2525").app is not None, "so does STARTTLS")
+    faults: list[tuple[dict[str, str | None], str]] = [
+        ({"BASTION_SMTP_URL": None}, "BASTION_SMTP_URL: name the mail server"),
+        ({"BASTION_SMTP_URL": "http://mail.example"}, "BASTION_SMTP_URL: name the mail server"),
+        ({"BASTION_SMTP_URL": "smtps://"}, "BASTION_SMTP_URL: name the mail server"),
+        ({"BASTION_SMTP_URL": "smtps://mail.example?verify=no"}, "BASTION_SMTP_URL: name the mail server"),
+        ({"BASTION_SMTP_URL": "smtps://me:canary-1c@mail.example"}, "BASTION_SMTP_URL: name the mail server"),
+        ({"BASTION_SMTP_URL": "smtps://me@mail.example"}, "SMTP_PASSWORD: BASTION_SMTP_URL has a user"),
+        ({"BASTION_SMTP_CA": str(tmp_path / "none.pem")}, "BASTION_SMTP_CA: there is no such file"),
+        ({"BASTION_MAIL_FROM": None}, "BASTION_MAIL_FROM: name the address"),
+        ({"BASTION_MAIL_FROM": "a@app.example\nBcc: b@evil.example"}, "BASTION_MAIL_FROM: name the address"),
+    ]
+    for changes, reason in faults:
+        tried = service.start(**changes)
+        harm(tried.app is not None, f"it started with {changes}")
+        assert len(tried.reasons) == 1
+        assert tried.reasons[0].startswith(reason)
+        assert "canary-1c" not in tried.text
+
+
+# --- the letter --------------------------------------------------------------------------------------------------
+
+
+@protects(
+    "mail-injection-refused",
+    recipient=insert(
+        "identity/users.py",
+        after='    text = unicodedata.normalize("NFKC", typed.strip(" "))\n',
+        new="    return typed\n",
+    ),
+    subject=edit(
+        "mail/letters.py", 'message["Subject"] = parts["subject"]', 'message["Subject"] = parts["subject"] + email'
+    ),
+    body=edit(
+        "mail/letters.py", 'texts["letter"]["greeting"], values)', 'texts["letter"]["greeting"] + email, values)'
+    ),
+)
+def test_nothing_that_a_stranger_typed_is_in_a_mail(service: Service) -> None:
+    with relay(service) as server:
+        honest, bait = "honest@example.com", "free-gold.evil.example@example.com"
+        register(service, honest)
+        send(service)
+        works(server.recipients == [honest], "an honest address gets the mail")
+        [mail] = server.mails
+        works(mails.link(mail) is not None, "with its link")
+        assert set(mail.keys()) == {
+            *("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type")
+        }
+
+        for number, typed in enumerate(
+            (
+                "a@example.com, b@evil.example",
+                "a@example.com\r\nBcc: b@evil.example",
+                "a@example.com\nSubject: buy\n\nthis",
+                "b@evil.example;a@example.com",
+                '"a@example.com" <b@evil.example>',
+                "a@example.com%0d%0aBcc:b@evil.example",
+            ),
+            start=1,
+        ):
+            answer = service.client(address=f"203.0.113.{number}").register(typed)
+            send(service)
+            harm([one for one in server.recipients if one != honest], f"a mail went to what was typed: {typed!r}")
+            assert answer.status == 422
+        assert waiting(service) == 0
+
+        register(service, bait, 9)
+        named = service.client(service.user("named@example.com")).login()
+        assert named.rename("free-gold at evil.example").status == named.DONE["rename"]
+        assert named.change_password(PASSWORD, NEW_PASSWORD).status == named.DONE["change_password"]
+        send(service)
+        assert sorted(server.recipients) == sorted([honest, bait, "named@example.com"])
+        for mail in server.mails:
+            harm("free-gold" in mail["Subject"], "a stranger writes subjects")
+            harm([part for part in parts(mail) if "free-gold" in part], "a stranger writes into mails")
+        assert [mail["Subject"] for mail in server.mails[:2]] == ["Confirm your address"] * 2
+
+
+ENCODED = (
+    "=?utf-8?q?victim?=@example.com",
+    "=?UTF-8?B?dmljdGlt?=@example.com",
+    "=?us-ascii?Q?victim=40evil.example=3e?=@example.com",
+    "a=?utf-8?q?b?=c@example.com",
+    "\uff1d\uff1futf-8\uff1fq\uff1fvictim\uff1f\uff1d@example.com",  # full-width: it becomes the first of these
+)
+"""What a mail program shows, and Python's own reader of headers takes, as another address (RFC 2047)."""
+
+
+@protects("mail-injection-refused", encoded=edit("identity/users.py", 'if "=?" in text or any(', "if any("))
+def test_no_encoded_word_makes_a_mail_go_to_somebody_else(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+    manager = administrator(service, monkeypatch)
+    member = service.client(service.user("member@example.com"), "192.0.2.9").login()
+    for number, odd in enumerate(("a=b@example.com", "who?@example.com"), 50):
+        register(service, odd, number)
+        works([mail["To"] for mail in mails.sent(service)][-1] == odd, "signs that stand alone are no encoded word")
+    for number, typed in enumerate(ENCODED):
+        asker = service.client(address=f"203.0.113.{number}")
+        answers = [asker.register(typed), asker.forgot(typed), manager.invite(typed), member.ask_email(typed)]
+        code, text = command(service, monkeypatch, "users", "create", typed)
+        harm(mails.waiting(service), f"a mail to somebody else is on its way: {typed!r}")
+        harm(len(mails.sent(service)) > 2, f"a mail went to somebody else: {typed!r}")
+        assert [answer.status for answer in answers] == [422] * 4
+        assert (code, "This is not a valid e-mail address." in text) == (1, True)
+
+
+def test_text_and_html_hold_the_same_link_and_every_letter_intact(
+    service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "mail.toml"
+    theirs.write_text(
+        '[letter]\nlanguage = "de"\ngreeting = "Grüß Gott,"\n[activate]\n'
+        'subject = "Bestätigen Sie Ihre Adresse: $service"\n'
+        'lines = ["Für „$service“ wählen Sie ein Passwort & los.", "Gültig: $time"]\n',
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(service.module("mail.letters"), "THEIRS", str(theirs))
+    with relay(service) as server:
+        register(service, "umlaut@example.com")
+        send(service)
+        [mail] = server.mails
+        text, html = parts(mail)
+        assert mail["Subject"].startswith("Bestätigen Sie Ihre Adresse: ")
+        assert "Grüß Gott," in text
+        assert "Grüß Gott," in html
+        assert "wählen Sie ein Passwort & los." in text
+        assert "wählen Sie ein Passwort &amp; los." in html
+        assert "Gültig: 24 hours" in text  # what theirs leaves out is ours
+        assert '<html lang="de">' in html
+        [link] = re.findall(r"https://\S+", text)
+        assert html.count(f'href="{link.replace("&", "&amp;")}"') == 2
+        assert mail["Auto-Submitted"] == "auto-generated"
+        assert mail["Message-ID"].endswith("@app.example>")
+
+
+def test_a_text_that_no_mail_uses_stops_the_start(
+    service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "mail.toml"
+    monkeypatch.setattr(service.module("mail.letters"), "THEIRS", str(theirs))
+    faults = {
+        '[activate]\ntitle = "x"': "[activate] title is no text of the service",
+        '[welcome]\nsubject = "x"': "[welcome] subject is no text of the service",
+        'subject = "x"': "[subject]  is no text of the service",
+        '[activate]\nlines = "x"': "[activate] lines must be a list of texts",
+        "[activate]\nlines = [1]": "[activate] lines must be a list of texts",
+        '[activate]\nsubject = ["x"]': "[activate] subject must be a text",
+        '[activate]\nsubject = "x\\nBcc: y@z.example"': "[activate] subject has a line break",
+        '[activate]\nsubject = "Dear $name"': "[activate] subject has a $ that stands for nothing",
+        '[activate]\nsubject = "100 $ free"': "[activate] subject has a $ that stands for nothing",
+        "[activate": "can't be read",
+    }
+    for text, reason in faults.items():
+        theirs.write_text(text, encoding="utf-8")
+        tried = service.start()
+        assert tried.app is None
+        [told] = tried.reasons
+        assert reason in told
+
+
+@protects(
+    "mailed-link-fixed-origin",
+    host=edit(
+        "session/mailed_link.py",
+        "    origin = state().settings.public_origin\n",
+        '    origin = f"https://{request.host}"\n',
+    )
+    if AUTH == "session"
+    else edit(
+        "jwt/mailed_link.py",
+        "    base = settings().link_base or",
+        '    base = "https://" + __import__("flask").request.host or',
+    ),
+    header=edit(
+        "session/mailed_link.py",
+        "    origin = state().settings.public_origin\n",
+        '    origin = request.headers.get("X-Original-Host") or state().settings.public_origin\n',
+    )
+    if AUTH == "session"
+    else edit(
+        "jwt/mailed_link.py",
+        "    base = settings().link_base or",
+        '    base = __import__("flask").request.headers.get("X-Original-Host") or settings().link_base or',
+    ),
+)
+def test_no_request_decides_where_a_mailed_link_leads(service: Service) -> None:
+    """Mails are sent in no request at all; here they are sent within a hostile one, which may be any that waits."""
+    service.setting("BASTION_TRUSTED_HOSTS", f"{HOST},.{HOST}")
+
+    def drain() -> dict[str, int]:
+        return {"sent": service.module("mail.outbox").drain()}
+
+    service.adds_route("/send", mark="public", view=drain)
+    with relay(service) as server:
+        client = service.client()
+        register(service, "a@example.com")
+        works(client.get("/send").json == {"sent": 1}, "a mail is sent within a request")
+        works(mails.link(server.mails[0]) is not None, "and has its link")
+
+        forged = {
+            "X-Forwarded-Host": "evil.example",
+            "X-Original-Host": "https://evil.example",
+            "X-Host": "evil.example",
+            "X-Rewrite-Url": "https://evil.example/",
+            "Forwarded": "host=evil.example;proto=https",
+            "Origin": "https://evil.example",
+            "Referer": "https://evil.example/",
+        }
+        for number, headers in enumerate([{"Host": f"evil.{HOST}"}, forged], start=1):
+            hostile = service.client(address=f"203.0.113.{number}")
+            register(service, f"b{number}@example.com", number)
+            hostile.get("/login", headers=headers)
+            answer = hostile.get("/send", headers=headers)
+            [told] = [mail for mail in server.mails if mail["To"] == f"b{number}@example.com"]
+            harm("evil" in "".join(parts(told)), "a mail of the service leads to an attacker's host")
+            assert answer.json == {"sent": 1}
+            assert LINKS_TO in parts(told)[0]
+        sent = len(server.mails)
+        answer = client.get("/send", headers={"Host": "evil.example"})
+        refused(answer, 400, "host-header-trusted")
+        assert len(server.mails) == sent
+
+
+# --- the budget --------------------------------------------------------------------------------------------------
+
+STRANGERS = "STRANGERS: Final = (Allowance(1, timedelta(minutes=10)), Allowance(10, timedelta(days=1)))"
+
+
+@protects(
+    "mail-budget-per-recipient",
+    recipient=edit("mail/budget.py", "    if counted is None:\n        return False\n", ""),
+    cancel=edit(
+        "mail/outbox.py",
+        "        _remove(claimed)\n        return False\n",
+        "        with transaction() as connection:\n            links.cancel(connection, claimed.email)\n"
+        "        return False\n",
+    ),
+)
+def test_one_mailbox_gets_one_mail_of_a_kind_whoever_asks(service: Service) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+    victim, bystander = "victim@example.com", "bystander@example.com"
+    register(service, victim)
+    token = mails.token_for(service, victim, "activate")
+    works(is_good(service, token, "activate"), "the first mail's link is good")
+    for number in range(1, 21):
+        register(service, victim, number)
+        if number % 10 == 0:
+            harm(len(mails.sent(service, victim)) > 1, "strangers fill a mailbox")
+            assert waiting(service) == 0
+    harm(not is_good(service, token, "activate"), "strangers take the owner's link away")
+    register(service, bystander, 30)
+    works(len(mails.sent(service, bystander)) == 1, "another recipient is served meanwhile")
+    service.travel(minutes=10, seconds=1)
+    register(service, victim, 31)
+    works(len(mails.sent(service, victim)) == 2, "and the same one ten minutes later")
+    assert not is_good(service, token, "activate")  # the newer one replaces it
+    assert is_good(service, mails.token_for(service, victim, "activate"), "activate")
+
+
+@protects(
+    "mail-budget-per-recipient",
+    day=edit("mail/budget.py", STRANGERS, STRANGERS.replace(", Allowance(10, timedelta(days=1)))", ",)")),
+)
+def test_a_patient_stranger_gets_ten_mails_a_day_into_a_mailbox(service: Service) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+    for number in range(10):
+        register(service, "victim@example.com", number)
+        works(len(mails.sent(service, "victim@example.com")) == number + 1, "one in ten minutes is sent")
+        service.travel(minutes=10, seconds=1)
+    register(service, "victim@example.com", 10)
+    harm(len(mails.sent(service, "victim@example.com")) > 10, "an eleventh mail within a day")
+    service.travel(hours=24)
+    register(service, "victim@example.com", 11)
+    assert len(mails.sent(service, "victim@example.com")) == 11
+
+
+@protects(
+    "mail-budget-per-recipient",
+    service=edit("mail/budget.py", 'if _take(f"everybody:{kind}",', 'if True or _take(f"everybody:{kind}",'),
+    notices=edit("mail/budget.py", "if purpose in NOTICES:", "if not NOTICES:"),
+)
+def test_the_whole_service_sends_strangers_so_many_mails_and_notices_beside_them(service: Service) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+    service.setting("BASTION_MAILS_PER_HOUR", "10")
+    owner = service.client(service.user("owner@example.com")).login()
+    for number in range(10):
+        register(service, f"user{number}@example.com", number)
+    works(len(mails.sent(service)) == 10, "ten different people are served")
+    register(service, "one-more@example.com", 10)
+    harm(len(mails.sent(service)) > 10, "strangers let the service send without an end")
+    assert [event["per_hour"] for event in service.log if event["event"] == "mail_budget_spent"] == [10]
+    assert owner.change_password(PASSWORD, NEW_PASSWORD).status == owner.DONE["change_password"]
+    told = mails.subjects(service, "owner@example.com")
+    works(told == ["Your password was changed"], "a notice of what the owner did is mailed all the same")
+    thief = owner.copy()  # who has seen the new password
+    assert thief.change_password(NEW_PASSWORD, PASSWORD).status == owner.DONE["change_password"]
+    told = mails.subjects(service, "owner@example.com")
+    harm(len(told) < 2, "what a thief did a moment later was told to nobody")
+    assert told == ["Your password was changed"] * 2
+    service.travel(hours=1, seconds=1)
+    register(service, "one-more@example.com", 11)  # what was not sent is not counted for the recipient
+    assert len(mails.sent(service, "one-more@example.com")) == 1
+
+
+@protects(
+    "mail-budget-per-recipient",
+    kind=edit("mail/budget.py", "    kind = EVERYBODY.get(purpose, purpose)\n", '    kind = ""\n'),
+    exists=edit("mail/budget.py", "    kind = EVERYBODY.get(purpose, purpose)\n", "    kind = purpose\n"),
+)
+def test_whoever_registers_everybody_stops_no_resets_and_learns_nothing_by_it(service: Service) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+    service.setting("BASTION_MAILS_PER_HOUR", "10")
+    owner = service.user("owner@example.com")
+    for number in range(10):
+        register(service, f"user{number}@example.com", number)
+    works(len(mails.sent(service)) == 10, "ten different people are served")
+    register(service, owner.email, 10)
+    harm(mails.subjects(service, owner.email), "an address with an account is mailed to when no other would be")
+    service.client(address="192.0.2.9").forgot(owner.email)
+    harm(mails.tokens_for(service, owner.email, "reset") == [], "strangers use up the mails of who forgot his password")
+    assert len(mails.sent(service)) == 11
+
+
+# --- the outbox --------------------------------------------------------------------------------------------------
+
+
+@protects(
+    "mail-queue-holds-no-token",
+    clear=edit(
+        "mail/outbox.py",
+        "        return links.mint(connection, due) if connection.execute(still_there).rowcount == 1 else None\n",
+        "        if connection.execute(still_there).rowcount == 1:\n            token = links.mint(connection, due)\n"
+        "            connection.execute(update(OutgoingMail).where(_o.id == due.id).values(roles=token))\n"
+        "            return token\n",
+    ),
+    terminal=edit(
+        "mail/outbox.py", "if token is not None and not state().settings.production:", "if token is not None:"
+    ),
+)
+def test_no_table_and_no_output_holds_what_the_mail_holds(service: Service, capfd: pytest.CaptureFixture[str]) -> None:
+    with relay(service) as server:
+        register(service, "a@example.com")
+        before = repr(everything(service))
+        send(service)
+        link = mails.link(server.mails[0])
+        works(link is not None and is_good(service, link[1], "activate"), "the mail's link opens something")
+        server.rejects = True
+        register(service, "b@example.com", 1)
+        send(service)
+        rejected = mails.link(server.mails[1])
+        assert link is not None
+        assert rejected is not None
+        dump, output = before + repr(everything(service)), "".join(capfd.readouterr()) + service.output
+        for _purpose, token in (link, rejected):
+            harm(token in dump, "whoever reads a table has the link")
+            harm(token in output, "whoever reads the output has the link")
+        assert waiting(service) == 1
+        assert "a@example.com" in before
+
+
+@protects(
+    "mail-queue-holds-no-token",
+    request=edit(
+        "identity/recovery.py",
+        "        mail.enqueue(connection, links.RESET, email, trusted=trusted)\n\n",
+        "        mail.enqueue(connection, links.RESET, email, trusted=trusted)\n"
+        "    __import__(mail.__name__ + '.outbox', fromlist='_').drain()\n\n",
+    ),
+)
+def test_a_request_never_waits_for_a_mail_server(service: Service) -> None:
+    with relay(service, rejects=True) as server:
+        known, unknown = service.user("known@example.com").email, "unknown@example.com"
+        client = service.client()
+        register(service, "new@example.com")
+        works(waiting(service) == 1, "a request notes a mail")
+        assert send(service) == 0
+        works(server.connections == 1, "and the sender sends it")
+        for email in (unknown, known):
+            answer = client.forgot(email)
+            harm(server.connections > 1, "a mail server decides how long an answer takes, for known addresses alone")
+            assert answer.status == client.DONE["forgot"]
+        assert mails.waiting(service) == [("activate", "new@example.com"), ("reset", known), ("reset", unknown)]
+        server.rejects = False
+        assert send(service) == 1
+        assert server.recipients == ["new@example.com", known]
+        assert waiting(service) == 1
+
+
+@protects(
+    "mail-outbox-at-least-once",
+    claim=edit("mail/outbox.py", "_o.id == due.id, _o.attempts == due.attempts)", "_o.id == due.id)"),
+)
+def test_of_two_senders_one_sends_a_mail(service: Service) -> None:
+    with relay(service) as server:
+        register(service, "a@example.com")
+        works(send(service) == 1, "one sender sends")
+        server.rejects = True
+        register(service, "b@example.com", 1)
+        assert send(service) == 0  # a first attempt has the budget behind it, too, which lets one mail pass
+        server.rejects = False
+        service.travel(minutes=2)
+
+        outbox: Any = service.module("mail.outbox")
+        claim, both_have_read, lost = outbox._claim, threading.Barrier(2), threading.Event()
+
+        def claim_together(due: Any) -> bool:
+            both_have_read.wait(10)
+            mine = bool(claim(due))
+            if not mine:
+                lost.set()
+            return mine
+
+        def release() -> int:
+            deadline = time.monotonic() + 10
+            while len(server.mails) < 4 and not lost.is_set() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            server.holds.set()
+            return 0
+
+        outbox._claim = claim_together
+        server.holds.clear()  # whoever sends first is not done when the other one begins
+        sent = at_once([lambda: send(service), lambda: send(service), release])
+        outbox._claim = claim
+        harm(len(server.mails) > 3, "a mail was sent twice")
+        assert sorted(sent) == [0, 0, 1]
+        assert waiting(service) == 0
+
+
+@protects(
+    "mail-outbox-at-least-once",
+    crash=edit("mail/outbox.py", "due_at=now() + CLAIMED)", "due_at=now() + 10_000 * CLAIMED)"),
+)
+def test_a_mail_survives_the_process_that_was_sending_it(service: Service) -> None:
+    with relay(service) as server:
+        server.holds.clear()  # it has read the mail, and never says so
+        service.client()
+        real = service.real_server(first=f"from {PACKAGE}.bastion.mail import outbox; outbox.POLL_SECONDS = 0.1")
+        register(service, "a@example.com")
+        works(server.arrived.wait(20), "a worker of the real server sends by itself")
+        workers = [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", real.output)]
+        for pid in (real.process.pid, *workers):
+            os.kill(pid, signal.SIGKILL)
+        real.process.wait(timeout=10)
+        server.holds.set()
+        assert waiting(service) == 1
+        assert send(service) == 0  # its minute is not over
+        service.travel(seconds=61)
+        send(service)
+        harm(len(server.mails) == 1, "the mail is lost with its process")
+        assert server.recipients == ["a@example.com"] * 2  # the one duplicate that a crash may cost
+        first, second = (mails.link(mail) for mail in server.mails)
+        assert first is not None
+        assert second is not None
+        assert not is_good(service, first[1], "activate")
+        assert is_good(service, second[1], "activate")
+        assert waiting(service) == 0
+
+
+@protects(
+    "mail-outbox-at-least-once",
+    cancelled=edit(
+        "mail/outbox.py",
+        "return links.mint(connection, due) if connection.execute(still_there).rowcount == 1 else None",
+        "return links.mint(connection, due)",
+    ),
+)
+def test_what_is_cancelled_while_its_mail_is_being_sent_gets_no_link(service: Service) -> None:
+    with relay(service) as server:
+        user = service.user("a@example.com")
+        owner, stranger = service.client(user).login(), service.client()
+        assert stranger.forgot(service.user("b@example.com").email).status == stranger.DONE["forgot"]
+        works(send(service) == 1, "a link for a new password is mailed")
+        budget: Any = service.module("mail.budget")
+        allows = budget.allows
+
+        def meanwhile(*arguments: Any, **more: Any) -> bool:
+            budget.allows = allows
+            assert owner.change_password(PASSWORD, NEW_PASSWORD).status == owner.DONE["change_password"]
+            return bool(allows(*arguments, **more))
+
+        budget.allows = meanwhile
+        assert stranger.forgot(user.email).status == stranger.DONE["forgot"]
+        send(service)
+        found = [mails.link(mail) for mail in server.mails[1:]]
+        harm([one for one in found if one and is_good(service, one[1], "reset")], "a cancelled link opens the account")
+        assert [mail["Subject"] for mail in server.mails[1:]] == ["Your password was changed"]
+        assert waiting(service) == 0
+
+
+@protects(
+    "mail-outbox-at-least-once",
+    failure=edit("mail/outbox.py", "        if over:\n", "        if over or error:\n"),
+)
+def test_a_mail_waits_for_its_server_and_is_given_up_after_a_day(service: Service) -> None:
+    with relay(service, rejects=True) as server:
+        register(service, "a@example.com")
+        send(service)
+        works(len(server.mails) == 1, "the server was asked")
+        server.rejects = False
+        service.travel(minutes=1, seconds=1)
+        send(service)
+        harm(len(server.mails) == 1, "one refusal of the server lost the mail")
+        assert waiting(service) == 0
+
+        server.rejects = True
+        service.travel(hours=1)
+        register(service, "b@example.com", 1)
+        tries = 0
+        while waiting(service) and tries < 60:
+            send(service)
+            tries += 1
+            service.travel(minutes=61)
+        assert tries == 25  # less and less often, at least every hour, for a day
+        assert [event["status_code"] for event in service.log if event["event"] == "mail_given_up"] == [451]
+
+
+@protects(
+    "mail-outbox-at-least-once",
+    later=edit("identity/links.py", "        _l.created_at <= this.created_at,\n", ""),
+)
+def test_a_slow_sender_does_not_end_the_link_of_the_one_that_took_over(service: Service) -> None:
+    with relay(service) as server:
+        register(service, "warm@example.com")
+        works(send(service) == 1, "a mail is sent")
+        register(service, "a@example.com", 1)
+        transport: Any = service.module("mail.transport")
+        real = transport.hand_over
+
+        def slowly(mail: EmailMessage) -> None:
+            transport.hand_over = real
+            service.travel(seconds=61)  # so long that the mail is due again, and somebody else sends it
+            assert send(service) == 1
+            real(mail)
+
+        transport.hand_over = slowly
+        send(service)
+        assert [mail["To"] for mail in server.mails[1:]] == ["a@example.com"] * 2
+        tokens = [link[1] for mail in server.mails[1:] if (link := mails.link(mail)) is not None]
+        harm(not [token for token in tokens if is_good(service, token, "activate")], "no link of the recipient is good")

@@ -1,0 +1,581 @@
+"""Proofs of identity/registration.py: whoever types an address learns nothing of it, and decides nothing about it."""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64encode
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .accounts import (
+    ADMINISTRATOR,
+    CHOSEN,
+    DONE,
+    OTHER,
+    TAKES_ANYTHING,
+    Hashing,
+    Statements,
+    account,
+    accounts,
+    administrator,
+    becomes_member,
+    nothing_more_was_read,
+    signs_in,
+)
+from .harness import edit, harm, protects, refused, works
+from .logins import UNKNOWN, attempt, cheap_user, seen_by_client
+from .mails import link, sent, text, token_for, tokens_for, waiting
+from .service import AUTH
+from .test_throttle import WIDE
+
+if TYPE_CHECKING:
+    from .running import Service
+    from .wire import Response
+
+FILE = "identity/registration.py"
+MODE = "registration-mode-enforced"
+SINGLE_USE = "activation-required-single-use"
+VICTIM = "victim@example.com"
+ENQUEUES = "        mail.enqueue(connection, links.ACTIVATE, email)\n"
+KNOWN = "        if connection.execute(users._SHOWN.where(users._u.email == email)).first():\n"
+GOOD = "identity/links.py"
+OF_PURPOSE = "        _l.purpose.in_(purposes),\n"
+UNUSED = f"{OF_PURPOSE}        _l.used_at.is_(None),\n"
+SPENDS = '    throttle.spend_for_network("register", "register-throttle", REGISTRATIONS)\n'
+READS_WHAT_WAS_SENT = edit(
+    FILE,
+    'MODE: Final = "registration-mode-enforced"\n',
+    'MODE: Final = "registration-mode-enforced"\n_KEPT = {}\n\n\n'
+    "def _sent(name, otherwise):\n"
+    "    from flask import request\n\n"
+    "    return (request.get_json() if request.is_json else request.form).get(name) or otherwise\n\n\n",
+)
+"""Part of a sabotage: a way to read more than was declared."""
+
+PAGE_OPENS = () if AUTH == "jwt" else (edit("session/account.py", '    registration.require_mode("open")\n', ""),)
+
+
+def is_open(service: Service) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+
+
+def asked(service: Service, statements: Statements, email: str, address: str) -> tuple[Response, int]:
+    """The answer to registering this address, and what it cost."""
+    client = service.client(address=address)
+    client.honest("POST", {}, None, None, None)  # the page is open: only the request itself is counted
+    statements.count = 0
+    return client.register(email), statements.count
+
+
+# --- what is answered ------------------------------------------------------------------------------------------
+
+
+@protects(
+    "register-uniform-response",
+    answer=edit(FILE, ENQUEUES, f"{KNOWN}            refuse(409, MODE)\n{ENQUEUES}"),
+    work=edit(FILE, ENQUEUES, f"{KNOWN}            return\n{ENQUEUES}"),
+)
+def test_registering_an_address_does_not_tell_whether_it_has_an_account(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_open(service)
+    becomes_member(service, "member@example.com")
+    works(signs_in(service, "member@example.com", CHOSEN), "whoever registers and opens the mail can sign in")
+    user, statements, hashing = cheap_user(service), Statements(service), Hashing(service, monkeypatch)
+    before = account(service, user.email)
+    known, cost_of_known = asked(service, statements, user.email, "192.0.2.31")
+    unknown, cost_of_unknown = asked(service, statements, UNKNOWN, "192.0.2.32")
+    views = [seen_by_client(known, user.email), seen_by_client(unknown, UNKNOWN)]
+    harm(views[0] != views[1], "the answer tells that there is an account")
+    harm(waiting(service) != [("activate", UNKNOWN), ("activate", user.email)], "the work tells it")
+    assert known.status == DONE["register"]
+    assert cost_of_known == cost_of_unknown >= 2  # counter and outbox
+    assert hashing.count == 0
+    [told] = sent(service, user.email)
+    assert link(told) is None  # no link that makes anything: a notice, with the way to a new password
+    assert "You have one already" in text(told)
+    [invited] = sent(service, UNKNOWN)
+    assert link(invited) is not None
+    assert account(service, user.email) == before
+    assert waiting(service) == []
+
+
+@protects(
+    "register-uniform-response",
+    email=edit(
+        "identity/account.py",
+        "        mail.enqueue(connection, links.EMAIL, email,",
+        "        if connection.execute(select(_u.id).where(_u.email == email)).first():\n"
+        '            raise users.UserError("There is already an account with this address.", "email")\n'
+        "        mail.enqueue(connection, links.EMAIL, email,",
+    ),
+)
+def test_asking_for_another_address_does_not_tell_whether_it_has_an_account(service: Service) -> None:
+    user, other = service.user(), service.user()
+    answers = [
+        (email, service.client(user, f"192.0.2.{number}").login().ask_email(email))
+        for number, email in enumerate((UNKNOWN, other.email), 41)
+    ]
+    views = [seen_by_client(answer, email) for email, answer in answers]
+    works(answers[0][1].status == DONE["ask_email"], "a free address is asked for")
+    harm(views[0] != views[1], "the answer tells that there is an account")
+    assert waiting(service)[:2] == [("email", UNKNOWN), ("email", other.email)]
+    assert tokens_for(service, other.email, "email") == []
+    assert len(tokens_for(service, UNKNOWN, "email")) == 1
+
+
+@protects(
+    "register-uniform-response",
+    invite=edit(
+        FILE,
+        "        mail.enqueue(connection, links.INVITE, email,",
+        f"{KNOWN}"
+        '            raise users.UserError("There is already an account with this address.", "email")\n'
+        "        mail.enqueue(connection, links.INVITE, email,",
+    ),
+)
+def test_inviting_an_address_does_not_tell_whether_it_has_an_account(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inviter, user = administrator(service, monkeypatch), service.user()
+    answers = [(email, inviter.invite(email)) for email in (UNKNOWN, user.email)]
+    views = [seen_by_client(answer, email) for email, answer in answers]
+    works(answers[0][1].status == DONE["invite"], "a new address is invited")
+    harm(views[0] != views[1], "the answer tells that there is an account")
+    assert waiting(service) == [("invite", UNKNOWN), ("invite", user.email)]
+    assert tokens_for(service, user.email, "invite") == []
+    assert len(tokens_for(service, UNKNOWN, "invite")) == 1
+
+
+# --- how often -------------------------------------------------------------------------------------------------
+
+
+@protects("register-throttle", limit=edit(FILE, SPENDS, ""))
+def test_no_network_registers_more_than_five_addresses_an_hour(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_open(service)
+    hashing = Hashing(service, monkeypatch)
+    works(service.client(address="192.0.2.50").register("other@example.com").status == DONE["register"], "one is taken")
+    networks = [["198.51.100.7"] * 6, [f"2001:db8:0:7::{number:x}" for number in range(1, 7)]]  # IPv4, and one /64
+    answers = [
+        [
+            service.client(address=one).register(f"{one.replace(':', '-')}.{number}@example.com")
+            for number, one in enumerate(addresses)
+        ]
+        for addresses in networks
+    ]
+    harm(len(waiting(service)) > 11, "a sixth mail is due")
+    for six in answers:
+        assert [answer.status for answer in six[:5]] == [DONE["register"]] * 5
+        refused(six[5], 429, "register-throttle")
+        assert int(six[5].header("Retry-After") or 0) > 3000
+    assert hashing.count == 0
+    assert service.client(address="192.0.2.51").register("new-7@example.com").status == DONE["register"]
+    service.travel(hours=1, seconds=1)
+    assert service.client(address="198.51.100.7").register("new-8@example.com").status == DONE["register"]
+
+
+@protects(
+    "register-throttle",
+    invalid=edit(FILE, f"{SPENDS}    email = users.address(typed)\n", f"    email = users.address(typed)\n{SPENDS}"),
+)
+def test_what_is_no_address_counts_as_well(service: Service) -> None:
+    is_open(service)
+    works(service.client(address="192.0.2.50").register("one@example.com").status == DONE["register"], "one is taken")
+    guesses = [service.client(address="198.51.100.7").register(f"nobody-{number}@localhost") for number in range(5)]
+    answer = service.client(address="198.51.100.7").register("sixth@example.com")
+    harm(("activate", "sixth@example.com") in waiting(service), "the sixth was taken, since five were no addresses")
+    assert [guess.status for guess in guesses] == [422] * 5
+    refused(answer, 429, "register-throttle")
+
+
+@protects("register-throttle", wide=WIDE)
+def test_forty_ipv6_networks_of_one_customer_register_as_much_as_five(service: Service) -> None:
+    is_open(service)
+    works(
+        service.client(address="2001:db8:1::1").register("other@example.com").status == DONE["register"], "one is taken"
+    )
+    answers = [
+        service.client(address=f"2001:db8:0:{number:x}::1").register(f"new-{number}@example.com")
+        for number in range(40)
+    ]
+    taken = len([email for _, email in waiting(service) if email.startswith("new-")])
+    harm(taken > 25, "each /64 of a /48 registered as it liked")
+    assert taken == 25
+    for answer in answers[25:]:
+        refused(answer, 429, "register-throttle")
+    assert service.client(address="2001:db8:1:1::1").register("last@example.com").status == DONE["register"]
+
+
+# --- who decides -----------------------------------------------------------------------------------------------
+
+
+@protects(
+    "register-no-pre-hijack",
+    password=(
+        *TAKES_ANYTHING,
+        READS_WHAT_WAS_SENT,
+        edit(FILE, ENQUEUES, f'{ENQUEUES}        _KEPT.setdefault(email, _sent("password", ""))\n'),
+        edit(
+            FILE,
+            "    password_hash = users.checked_password(password, link.email)\n",
+            "    password_hash = users.checked_password(_KEPT.get(link.email) or password, link.email)\n",
+        ),
+    ),
+)
+def test_whoever_registers_somebody_elses_address_owns_nothing_of_the_later_account(service: Service) -> None:
+    is_open(service)
+    works(becomes_member(service, "member@example.com").email, "whoever reads the mail has the account")
+    mallory = service.client(service.user(), "198.51.100.66").login()
+    decided = {"password": OTHER, "again": OTHER, "display_name": "Mallory", "roles": ["admin"], "role": "admin"}
+    tried = [mallory.register(VICTIM, **{name: value}) for name, value in decided.items()]
+    assert mallory.ask_email(VICTIM).status == DONE["ask_email"]  # a change that waits for the victim's mailbox
+    waits = token_for(service, VICTIM, "email")
+    service.client(address="198.51.100.67").register(VICTIM)
+    first = token_for(service, VICTIM, "activate")
+    service.travel(minutes=11)
+    service.client(address="192.0.2.60").register(VICTIM)  # the victim
+    answer = service.client(address="192.0.2.60").activate(token_for(service, VICTIM, "activate"), CHOSEN, "Victoria")
+    works(answer.status == DONE["activate"], "the victim chooses the password by the newest link")
+    harm(signs_in(service, VICTIM, OTHER), "a stranger's password opens the account")
+    made = account(service, VICTIM)
+    assert made is not None
+    assert (made.display_name, made.roles) == ("Victoria", "")
+    assert signs_in(service, VICTIM, CHOSEN)
+    for one in tried:
+        nothing_more_was_read(one, "register")
+    refused(service.client(address="198.51.100.67").activate(first, OTHER), 410, SINGLE_USE)
+    mallory.login()
+    refused(mallory.confirm_email(waits), 410, "email-change-confirmed")
+    assert account(service, VICTIM) == made
+
+
+@protects(
+    "register-no-pre-hijack",
+    existing=edit(
+        FILE,
+        ENQUEUES,
+        f"{ENQUEUES}"
+        "        connection.execute(\n"
+        '            users.update(users.User).where(users._u.email == email).values(display_name="Mallory")\n'
+        "        )\n",
+    ),
+)
+def test_a_registration_touches_no_account_that_is_there(service: Service) -> None:
+    is_open(service)
+    user = becomes_member(service, "member@example.com", name="Member")
+    session = service.client(user).login()
+    before = account(service, user.email)
+    answer = service.client(address="198.51.100.66").register(user.email)
+    works(answer.status == DONE["register"], "the registration is taken like any other")
+    sent(service)
+    harm(account(service, user.email) != before, "it changed an account")
+    assert session.account().status == DONE["account"]
+
+
+# --- what makes an account -------------------------------------------------------------------------------------
+
+
+@protects(
+    SINGLE_USE,
+    once=edit(GOOD, UNUSED, OF_PURPOSE),
+    superseded=edit(GOOD, "    connection.execute(update(Link).where(*earlier).values(used_at=now()))\n", ""),
+)
+def test_a_link_makes_one_account_and_an_older_one_none(service: Service) -> None:
+    is_open(service)
+    client = service.client()
+    client.register(VICTIM)
+    old = token_for(service, VICTIM, "activate")
+    service.travel(minutes=11)
+    client.register(VICTIM)
+    new = token_for(service, VICTIM, "activate")
+    works(old != new, "a second mail has a link of its own")
+    before = client.activate(old, OTHER)
+    harm(account(service, VICTIM), "the older link made an account")
+    refused(before, 410, SINGLE_USE)
+    works(client.activate(new, CHOSEN).status == DONE["activate"], "the newest link makes the account")
+    # Its owner has another address by now, so nothing but the link itself stands against a second use.
+    service.rows("UPDATE auth_user SET email = 'moved@example.com' WHERE email = :email", email=VICTIM)
+    again = client.activate(new, OTHER)
+    harm(account(service, VICTIM), "a used link made a second account")
+    refused(again, 410, SINGLE_USE)
+    assert accounts(service) == 1
+
+
+@protects(SINGLE_USE, expiry=edit(GOOD, "        _l.expires_at > moment,\n", ""))
+def test_a_link_is_good_for_as_long_as_its_mail_says(service: Service) -> None:
+    is_open(service)
+    hours = service.limits.activation_hours
+    client = service.client()
+    for email in ("early@example.com", VICTIM):
+        client.register(email)
+    tokens = [token_for(service, email, "activate") for email in ("early@example.com", VICTIM)]
+    assert f"{hours} hours" in text(sent(service, VICTIM)[0])
+    service.travel(hours=hours, seconds=-5)
+    works(client.activate(tokens[0], CHOSEN).status == DONE["activate"], "until then it makes an account")
+    service.travel(seconds=6)
+    answer = client.activate(tokens[1], CHOSEN)
+    harm(account(service, VICTIM), "a link that had ended made an account")
+    refused(answer, 410, SINGLE_USE)
+
+
+@protects(
+    SINGLE_USE,
+    purpose=(
+        edit(GOOD, OF_PURPOSE, ""),
+        edit(FILE, "not in MODES[link.purpose]:", 'not in MODES.get(link.purpose, ("open",)):'),  # knows three alone
+    ),
+)
+def test_a_link_for_something_else_makes_no_account(service: Service) -> None:
+    is_open(service)
+    becomes_member(service, "member@example.com")
+    user = service.user()
+    mallory = service.client(user, "198.51.100.66").login()
+    mallory.ask_email(VICTIM)
+    service.client(address="198.51.100.66").forgot(user.email)
+    change, reset = token_for(service, VICTIM, "email"), token_for(service, user.email, "reset")
+    service.rows("UPDATE auth_user SET email = 'moved@example.com' WHERE email = :email", email=user.email)
+    answers = [mallory.activate(change, OTHER), mallory.activate(reset, OTHER)]
+    harm([one for one in (VICTIM, user.email) if account(service, one)], "a link of another purpose made an account")
+    for answer in answers:
+        refused(answer, 410, SINGLE_USE)
+    assert accounts(service) == 2
+
+
+@protects(
+    SINGLE_USE,
+    hash=edit(
+        GOOD,
+        "from .sessions import TOKEN_BYTES, digest\n",
+        "from .sessions import TOKEN_BYTES\n\ndigest = str.encode\n",
+    ),
+)
+def test_nobody_is_let_in_by_what_the_database_holds_before_the_mail_is_read(service: Service) -> None:
+    is_open(service)
+    works(
+        signs_in(service, becomes_member(service, "member@example.com").email, CHOSEN), "a confirmed address signs in"
+    )
+    client = service.client(address="198.51.100.66")
+    client.register(VICTIM)
+    token = token_for(service, VICTIM, "activate")
+    assert len(token) == 43  # 256 bits
+    early = attempt(client, VICTIM, CHOSEN)
+    [(stolen,)] = service.rows("SELECT token_hash FROM auth_link WHERE email = :email", email=VICTIM)
+    found = bytes(stolen)
+    as_it_is = re.sub(r"[^\w-]", "", found.decode("ascii", "ignore"))
+    spellings = (
+        as_it_is,
+        found.hex(),
+        urlsafe_b64encode(found).decode(),
+        urlsafe_b64encode(found).decode().rstrip("="),
+    )
+    answers = [client.activate(one, OTHER) for one in spellings if one]
+    harm(account(service, VICTIM), "what the database holds was taken for the token")
+    for answer in answers:
+        refused(answer, 410, SINGLE_USE)
+    assert len(found) == 32
+    refused(early, 401, "login-uniform-failure")
+    assert waiting(service) == []
+    assert service.client().activate(token, CHOSEN).status == DONE["activate"]
+
+
+# --- who may register ------------------------------------------------------------------------------------------
+
+
+@protects(
+    MODE,
+    mode=(edit(FILE, "    require_mode(*MODES[links.ACTIVATE])\n", ""), *PAGE_OPENS),
+    later=edit(FILE, "    if state().settings.registration not in MODES[link.purpose]:\n", "    if False:\n"),
+)
+def test_nobody_registers_where_that_is_not_open(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_open(service)
+    inviter = administrator(service, monkeypatch)
+    works(service.client().register("early@example.com").status == DONE["register"], "where it is open, it works")
+    works(inviter.invite("guest@example.com").status == DONE["invite"], "and so does an invitation")
+    early, guest = (
+        token_for(service, "early@example.com", "activate"),
+        token_for(service, "guest@example.com", "invite"),
+    )
+    for mode in (None, "closed"):
+        service.restart(BASTION_REGISTRATION=mode)
+        stranger = service.client(address="198.51.100.66")
+        answer = stranger.register(VICTIM)
+        harm(waiting(service), f"a registration was taken in the mode {mode}")
+        refused(answer, 404, MODE)
+        answer = stranger.activate(early, OTHER)
+        harm(
+            account(service, "early@example.com"),
+            f"a link of open mode made an account in the mode {mode}",
+        )
+        refused(answer, 410, SINGLE_USE)
+    answer = stranger.activate(guest, OTHER)
+    harm(account(service, "guest@example.com"), "an invitation made an account where there are none")
+    refused(answer, 410, MODE)
+    inviter = service.client(inviter.user, "192.0.2.91").login()
+    answer = inviter.invite(VICTIM)
+    harm(waiting(service), "an invitation was mailed where there are none")
+    refused(answer, 404, MODE)
+    assert service.start(BASTION_REGISTRATION="Open").app is None
+
+
+@protects(
+    MODE,
+    address=(
+        *TAKES_ANYTHING,
+        READS_WHAT_WAS_SENT,
+        edit(
+            FILE,
+            "connection, link.email, password_hash, name",
+            'connection, _sent("email", link.email), password_hash, name',
+        ),
+    ),
+    role=(
+        *TAKES_ANYTHING,
+        READS_WHAT_WAS_SENT,
+        edit(FILE, "roles=link.roles.split()", 'roles=_sent("role", link.roles).split()'),
+    ),
+)
+def test_an_invitation_makes_exactly_the_account_that_it_names(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inviter, role = administrator(service, monkeypatch), ADMINISTRATOR
+    inviter.invite("guest@example.com", [role])
+    guest = service.client()
+    answer = guest.activate(token_for(service, "guest@example.com", "invite"), CHOSEN, "Guest")
+    works(answer.status == DONE["activate"], "an invitation makes an account")
+    made = account(service, "guest@example.com")
+    works(made is not None and (made.display_name, made.roles) == ("Guest", role), "the one that it names")
+    answers = []
+    for email, field, value in (("plain@example.com", "email", VICTIM), ("plainer@example.com", "role", role)):
+        inviter.invite(email)
+        answers.append(guest.activate(token_for(service, email, "invite"), CHOSEN, **{field: value}))
+        harm(account(service, VICTIM), "an invitation made the account of another address")
+        made = account(service, email)
+        harm(made is not None and made.roles, "an invitation gave a role that is not in it")
+    for answer in answers:
+        nothing_more_was_read(answer, "activate")
+    unknown = inviter.invite("other@example.com", ["owner"])
+    assert unknown.status == 422
+    assert waiting(service) == []
+
+
+@protects(
+    MODE,
+    once=edit(GOOD, UNUSED, OF_PURPOSE),
+    expiry=edit(GOOD, "        _l.expires_at > moment,\n", ""),
+    inviter=(
+        edit(
+            GOOD,
+            "        or_(_l.inviter_id.is_(None), exists().where(_inviter.id == _l.inviter_id, _inviter.active)),\n",
+            "",
+        ),
+        edit(GOOD, ", columns.inviter_id == user_id)", ")"),  # which ends them as well, when he is disabled
+    ),
+)
+def test_an_invitation_that_has_ended_makes_no_account(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    inviter, other = administrator(service, monkeypatch), administrator(service, monkeypatch)
+    emails = ["guest@example.com", "orphan@example.com", "late@example.com"]
+    for email, by in zip(emails, (inviter, other, inviter), strict=True):
+        by.invite(email)
+    used, orphan, late = (token_for(service, email, "invite") for email in emails)
+    guest = service.client()
+    works(guest.activate(used, CHOSEN).status == DONE["activate"], "an invitation makes an account")
+    service.rows("UPDATE auth_user SET email = 'moved@example.com' WHERE email = :email", email=emails[0])
+    again = guest.activate(used, OTHER)
+    harm(account(service, emails[0]), "a used invitation made a second account")
+    assert other.user is not None
+    works(inviter.disable(other.user.id).status == DONE["disable"], "an administrator is disabled")
+    orphaned = guest.activate(orphan, OTHER)
+    harm(account(service, emails[1]), "an invitation outlived whoever invited")
+    altered = [guest.activate(one, OTHER) for one in (late[:-1] + ("A" if late[-1] != "A" else "B"), late[1:], "x")]
+    service.travel(days=service.limits.invitation_days, seconds=1)
+    ended = guest.activate(late, OTHER)
+    harm(account(service, emails[2]), "an invitation that had ended made an account")
+    for answer in (again, orphaned, *altered, ended):
+        refused(answer, 410, SINGLE_USE)
+
+
+PERMITTED = (
+    "    if link.inviter_id is not None and not _may_invite(link.inviter_id):\n        links.gone(link.purpose)\n"
+)
+
+
+@protects(MODE, demoted=edit("identity/users.py", "            links.cancel_invitations(connection, user_id)\n", ""))
+def test_an_invitation_ends_with_the_permission_of_whoever_invited(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chief, former = administrator(service, monkeypatch), administrator(service, monkeypatch, "192.0.2.91")
+    assert chief.user is not None
+    assert former.user is not None
+    former.invite("his@example.com")
+    chief.invite("hers@example.com")
+    his, hers = (token_for(service, email, "invite") for email in ("his@example.com", "hers@example.com"))
+    former.invite("waits@example.com")
+    assert chief.take(former.user.id, ADMINISTRATOR).status == DONE["take"]
+    guest = service.client()
+    works(guest.activate(hers, CHOSEN).status == DONE["activate"], "the invitation of somebody else makes an account")
+    traces = [event for event in service.log if event["event"] == "user.activated"]
+    assert [trace["inviter"] for trace in traces] == [str(chief.user.id)]  # who let him in can be found out
+    assert guest.activate(his, OTHER).status == 410
+    assert chief.give(former.user.id, ADMINISTRATOR).status == DONE["give"]
+    answer = guest.activate(his, OTHER)
+    harm(account(service, "his@example.com"), "what he gave before his role was taken away came back with it")
+    refused(answer, 410, SINGLE_USE)
+    assert sent(service, "waits@example.com") == []
+
+
+@protects(MODE, settings=edit(FILE, PERMITTED, ""))
+def test_an_invitation_ends_when_the_inviters_role_permits_no_more_to_invite(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chief, users = administrator(service, monkeypatch), service.module("identity.users")
+    team = type(service.module("state").state_of(service.app).team)
+    permits = {**team.roles, "former": frozenset({users.READ, users.MANAGE})}
+    monkeypatch.setattr(team, "roles", permits)
+    former = service.client(service.user(roles=("former",)), "192.0.2.91").login()
+    assert former.invite("his@example.com").status == DONE["invite"]
+    chief.invite("hers@example.com")
+    his, hers = (token_for(service, email, "invite") for email in ("his@example.com", "hers@example.com"))
+    monkeypatch.setattr(team, "roles", {**permits, "former": frozenset({users.READ})})
+    service.restart()
+    guest = service.client()
+    works(guest.activate(hers, CHOSEN).status == DONE["activate"], "the invitation of somebody else makes an account")
+    answer = guest.activate(his, OTHER)
+    harm(account(service, "his@example.com"), "his role permits to read, and he let somebody in")
+    refused(answer, 410, MODE)
+
+
+@pytest.mark.parametrize("way", ["change", "reset"])
+@protects(
+    MODE,
+    credential=edit(GOOD, "columns.user_id == user_id, columns.inviter_id == user_id)", "columns.user_id == user_id)"),
+)
+def test_an_invitation_ends_with_the_password_of_whoever_invited(
+    service: Service, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """A thief who was signed in as an administrator has invited himself; then the owner changes the password."""
+    chief, owner = administrator(service, monkeypatch), administrator(service, monkeypatch, "192.0.2.91")
+    user = owner.user
+    assert user is not None
+    thief = owner.copy()
+    thief.invite("thief@example.com", [ADMINISTRATOR])
+    chief.invite("hers@example.com")
+    his, hers = (token_for(service, email, "invite") for email in ("thief@example.com", "hers@example.com"))
+    thief.invite("waits@example.com", [ADMINISTRATOR])
+    if way == "change":
+        assert owner.change_password(user.password, CHOSEN).status == DONE["change_password"]
+    else:
+        with service.app.app_context(), service.module("database").transaction() as connection:
+            service.module("mail").enqueue(connection, "reset", user.email)
+        service.rows("DELETE FROM mail_outbox WHERE purpose = 'invite'")
+        token = token_for(service, user.email, "reset")
+        thief.invite("waits@example.com", [ADMINISTRATOR])
+        assert service.client().reset(token, CHOSEN).status == DONE["reset"]
+    guest = service.client()
+    works(guest.activate(hers, CHOSEN).status == DONE["activate"], "the invitation of somebody else makes an account")
+    answer = guest.activate(his, OTHER)
+    harm(account(service, "thief@example.com"), "the thief is still an administrator, under another name")
+    refused(answer, 410, SINGLE_USE)
+    harm(sent(service, "waits@example.com"), "one that waited went out afterwards")

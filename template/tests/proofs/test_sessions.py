@@ -1,0 +1,299 @@
+"""Proofs of identity/sessions.py: a login is a row, of which there are few, and without which nobody is anybody."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from . import mails
+from .harness import at_once, edit, harm, insert, protects, refused, works
+from .logins import SIGNED_IN, Outage, attempt, cheap_user, sessions_of, step_up
+from .routes import routes, stubbed
+from .service import AUTH
+from .test_access import ADMINISTRATOR, NOT_SIGNED_IN, grant
+
+if TYPE_CHECKING:
+    import pytest
+
+    from .running import Service, User
+    from .service import Client
+    from .wire import Response
+
+# --- session-limit-5 ------------------------------------------------------------------------------------------------
+
+LIMIT = "session-limit-5"
+SURPLUS = "    surplus = _surplus(connection, user_id, session_id, moment)\n"
+
+
+def live(service: Service, user: User) -> int:
+    """How many sessions of this user have not ended."""
+    statement = (
+        "SELECT count(*) FROM auth_session JOIN auth_user ON auth_user.id = auth_session.user_id"
+        " WHERE auth_user.email = :email AND revoked_at IS NULL"
+    )
+    return int(service.rows(statement, email=user.email)[0][0])
+
+
+@protects(LIMIT, limit=edit("identity/sessions.py", SURPLUS, "    surplus: Sequence[UUID] = ()\n"))
+def test_a_login_too_many_ends_the_session_that_was_unused_for_longest(service: Service) -> None:
+    seen = service.adds_route("/probe")
+    most, user, other = service.limits.sessions_per_account, cheap_user(service), cheap_user(service)
+    bystander = service.client(other).login(through_form=True)
+    clients = []
+    for number in range(most):
+        clients.append(service.client(user, address=f"198.51.100.{number}").login(through_form=True))
+        service.travel(seconds=61)
+    used = [client.get("/probe").status for client in clients[:1]]  # the first is in use again, the second is not
+    works(used == [200], "the first session is open")
+    clients.append(service.client(user).login(through_form=True))
+    works([client.get("/probe").status for client in (clients[0], *clients[2:])] == [200] * most, "so many are open")
+    seen.clear()
+    answer = clients[1].get("/probe")
+    harm(seen, "one session more than allowed was open")
+    assert answer.status == NOT_SIGNED_IN
+    assert live(service, user) == most
+    assert sessions_of(service, user) == most + 1
+    assert bystander.get("/probe").status == 200
+    kinds = [event["event"] for event in service.log if event["event"] == "session.surplus"]
+    assert kinds == ["session.surplus"]
+
+
+@protects(
+    LIMIT,
+    count=(
+        edit("identity/sessions.py", SURPLUS, ""),
+        insert(
+            "identity/sessions.py",
+            after="                connection=own,\n            )\n",
+            new="    surplus = _surplus(connection, user_id, uuid4(), now())\n",
+        ),
+    ),
+)
+def test_logins_at_the_same_moment_are_counted_together(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each round three have begun before one of them writes: a count that was made before that is seen at once."""
+    most, user, app = service.limits.sessions_per_account, cheap_user(service), service.app
+    sessions = service.module("identity.sessions")
+    from datetime import timedelta
+
+    def opens() -> None:
+        with app.app_context():
+            sessions.open_session(user.id, lifetime=timedelta(hours=1))
+
+    for _ in range(most):
+        opens()
+    works(live(service, user) == most, "so many logins are open")
+    real, barrier = sessions._beginning, threading.Barrier(3)
+
+    def begin_together(*only_if: Any, **values: Any) -> Any:
+        barrier.wait(timeout=30)
+        return real(*only_if, **values)
+
+    monkeypatch.setattr(sessions, "_beginning", begin_together)
+    left = []
+    for _ in range(20):
+        at_once([opens] * 3)
+        left.append(live(service, user))
+    harm([number for number in left if number > most], "logins at the same moment left more than allowed open")
+    assert left == [most] * 20
+
+
+# --- session-store-fails-closed -------------------------------------------------------------------------------------
+
+CLOSED = "session-store-fails-closed"
+
+
+@protects(
+    CLOSED,
+    load=edit(
+        "authentication.py",
+        "            g.principal = authenticate() or ANONYMOUS\n",
+        "            try:\n                g.principal = authenticate() or ANONYMOUS\n"
+        "            except Exception:\n                g.principal = ANONYMOUS\n",
+    ),
+)
+def test_while_sessions_cannot_be_read_nobody_is_taken_for_a_visitor(service: Service) -> None:
+    seen, public = service.adds_route("/probe"), service.adds_route("/public", mark="public")
+    client = service.client(service.user()).login()
+    outage = Outage(service, "auth_session")
+    works([client.get(path).status for path in ("/probe", "/public")] == [200, 200], "a signed-in user is answered")
+    seen.clear()
+    public.clear()
+    outage.on = True
+    answers = [client.get("/probe"), client.get("/public")]
+    works(service.client().get("/public").status == 200, "a visitor without a session is answered meanwhile")
+    works(service.client().get("/healthz").status == 200, "and the probe of the platform")
+    works(public.pop() == "GET", "the view ran for the visitor")
+    outage.on = False
+    harm(seen + public, "a view ran for somebody of whom nobody knew who he was")
+    for answer in answers:
+        assert answer.status == 503
+        assert answer.header("Retry-After") == "5"
+        assert answer.set_cookies == []
+        assert [event["event"] for event in answer.events] == ["database_unavailable"]
+    assert [client.get(path).status for path in ("/probe", "/public")] == [200, 200]  # the same cookie or token
+
+
+ISSUE = edit(
+    "identity/login.py",
+    "        with transaction() as connection:\n            opened = open_session(",
+    "        import contextlib\n\n        with contextlib.suppress(Exception), transaction() as connection:\n"
+    "            opened = open_session(",
+)
+
+
+# In the token style the refresh token's row refers to the session's: without that one there is none.
+@protects(CLOSED, **({"issue": ISSUE} if AUTH == "session" else {}))
+def test_no_cookie_or_token_leaves_for_a_session_that_was_not_written(service: Service) -> None:
+    from sqlalchemy import event
+    from sqlalchemy.exc import OperationalError
+
+    failing: list[str] = []
+    user = cheap_user(service)
+
+    def fail(connection: Any) -> None:
+        # The commit of the login is the one that has written a session.
+        if connection.info.pop("wrote", None) and failing:
+            failing.append("met")
+            raise OperationalError("COMMIT", {}, Exception("the disk is full"))
+
+    def note(connection: Any, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.startswith("INSERT INTO auth_session"):
+            connection.info["wrote"] = True
+
+    with service.app.app_context():
+        engine = service.module("database").db.engine
+    event.listen(engine, "commit", fail)
+    event.listen(engine, "before_cursor_execute", note)
+    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
+    before = sessions_of(service, user)
+    client = service.client()
+    client.honest("POST", {}, None, None, None)
+    failing.append("now")
+    answer = attempt(client, user.email, user.password)
+    works(failing == ["now", "met"], "the login wrote a session, and its commit failed")
+    works(sessions_of(service, user) == before, "the session is not there")
+    given = [cookie.name for cookie in answer.set_cookies] or [word for word in ("_token",) if word in answer.text]
+    harm(given, "a cookie or token was given for a session that does not exist")
+    assert answer.status == 503
+    failing.clear()
+    assert attempt(service.client(), user.email, user.password).status == SIGNED_IN
+
+
+# --- fresh-login-5-min ----------------------------------------------------------------------------------------------
+
+FRESH = "fresh-login-5-min"
+MARK = {
+    "session": ("session/account.py", '@blueprint.route("/account/email", methods=["GET", "POST"])\n@login_required'),
+    "jwt": ("jwt/account.py", '@blueprint.post("/auth/email")\n@login_required'),
+}[AUTH]
+EMAIL_PATH = {"session": "/account/email", "jwt": "/auth/email"}[AUTH]
+SENSITIVE = {
+    "session": {"change_email", "end_session", "end_others", "delete_account"},
+    "jwt": {"request_email_change", "end_session", "end_others", "delete_account"},
+}[AUTH]
+ENDED_FIRST = "row is None or connection.execute(_ending(now(), _s.id == old.session_id)).rowcount != 1"
+
+
+def asks_to_prove_again(answer: Response) -> bool:
+    """Whether the client is told to let its user prove once more who he is, and how."""
+    if AUTH == "session":
+        return (answer.location or "").startswith("/reauth") and answer.status == 303
+    challenge = answer.header("WWW-Authenticate") or ""
+    return answer.status == 401 and 'error="insufficient_user_authentication", max_age="' in challenge
+
+
+def changes_address(client: Client) -> Response:
+    """Ask for another address for the account: what a thief with a session would like to do."""
+    return client.post(EMAIL_PATH, {"email": "thief@example.org"})
+
+
+@protects(
+    FRESH,
+    fresh=edit(
+        "access.py", "    if rule.fresh and now() - current_user.verified_at >", "    if False and timedelta(1) >"
+    ),
+)
+def test_an_old_login_runs_no_view_that_asks_for_a_fresh_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = routes(service)
+    walked = [route for route in every if route.access.fresh]
+    assert len(walked) >= 8
+    assert {route.endpoint.rpartition(".")[2] for route in walked} >= SENSITIVE
+    grant(service, monkeypatch, ADMINISTRATOR, {name for route in every for name in route.access.permissions})
+    manages = service.module("identity.users").MANAGE
+    writes = [route for route in every if manages in route.access.permissions and route.method not in ("GET", "HEAD")]
+    assert len(writes) >= 6
+    assert [str(route) for route in writes if not route.access.fresh] == []
+    old = service.client(service.user(roles=(ADMINISTRATOR,))).login()
+    service.travel(seconds=service.limits.fresh_login_seconds + 1)
+    new = service.client(service.user(roles=(ADMINISTRATOR,))).login()
+    for route in walked:
+        with stubbed(service, route.endpoint) as ran:
+            new.send(route.method, route.path)
+            works(len(ran) == 1, f"whoever has just signed in reaches {route}")
+            ran.clear()
+            answer = old.send(route.method, route.path)
+            harm(ran, f"an old login reached {route}")
+        assert asks_to_prove_again(answer), f"{route}: {answer.status} {answer.headers}"
+
+
+@protects(FRESH, mark=edit(MARK[0], f"{MARK[1]}(fresh=True)", MARK[1]))
+def test_a_stolen_old_session_changes_no_address_until_the_password_was_given(service: Service) -> None:
+    user = cheap_user(service)
+    changes_address(service.client(cheap_user(service)).login())
+    works(
+        len(mails.waiting(service)) == 2, "a fresh session changes the address: a link to it, a notice to the present"
+    )
+    service.rows("DELETE FROM mail_outbox")
+    owner = service.client(user).login()
+    service.travel(seconds=service.limits.fresh_login_seconds + 1)
+    answer = changes_address(owner)
+    harm(mails.waiting(service), "an old session changed the address of its account")
+    assert asks_to_prove_again(answer)
+    wrong = step_up(owner, "not the password of anybody")
+    refused(wrong, 401, "password-change-needs-current")
+    assert asks_to_prove_again(changes_address(owner))
+    assert step_up(owner, user.password).status == SIGNED_IN
+    changes_address(owner)
+    assert len(mails.waiting(service)) == 2
+
+
+@protects(
+    FRESH,
+    other=(
+        edit(
+            "identity/sessions.py",
+            "        verified_at=row.verified_at,\n",
+            "        verified_at=_latest(row.user_id),\n",
+        ),
+        edit(
+            "identity/sessions.py",
+            "def _principal(row: Row[Any]) -> Principal:\n",
+            "def _latest(user_id: UUID) -> Any:\n    from sqlalchemy import func\n\n    with connect() as connection:\n"
+            "        latest = select(func.max(_s.verified_at)).where(_s.user_id == user_id)\n"
+            "        return connection.execute(latest).scalar()\n"
+            "\n\ndef _principal(row: Row[Any]) -> Principal:\n",
+        ),
+    ),
+    token=(
+        edit("identity/sessions.py", ENDED_FIRST, "row is None"),
+        edit(
+            "identity/sessions.py",
+            "    return open_session(\n        old.id,\n",
+            "    connection.execute(update(AuthSession).where(_s.id == old.session_id).values(verified_at=now()))\n"
+            "    return open_session(\n        old.id,\n",
+        ),
+    ),
+)
+def test_a_step_up_makes_no_other_session_and_no_copy_of_this_one_fresh(service: Service) -> None:
+    user = cheap_user(service)
+    owner, elsewhere = service.client(user).login(), service.client(user, address="198.51.100.7").login()
+    thief = owner.copy()
+    service.travel(seconds=service.limits.fresh_login_seconds + 1)
+    works(step_up(owner, user.password).status == SIGNED_IN, "the owner proves once more who he is")
+    changes_address(owner)
+    works(len(mails.waiting(service)) == 2, "and changes the address")
+    service.rows("DELETE FROM mail_outbox")
+    answers = [changes_address(elsewhere), changes_address(thief)]
+    harm(mails.waiting(service), "a session was fresh that nobody had proven anything in")
+    assert asks_to_prove_again(answers[0])
+    assert answers[1].status == NOT_SIGNED_IN
