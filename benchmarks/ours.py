@@ -78,11 +78,14 @@ class Service:
             "BASTION_TRUSTED_HOSTS": HOST,
             "BASTION_PUBLIC_ORIGIN": f"https://{HOST}",
             "BASTION_PROXY_HOPS": "0",
+            "BASTION_SMTP_URL": "smtp://127.0.0.1",  # nothing is mailed
+            "BASTION_MAIL_FROM": f"accounts@{HOST}",
         }
         if behind_proxy:
             environment |= {"BASTION_PROXY_HOPS": "1", "BASTION_TRUSTED_PROXIES": "127.0.0.1/32"}
         if self.auth == "jwt":
             environment["JWT_KEYS"] = self._new_key_ring()
+            environment["BASTION_LINK_BASE"] = f"https://{HOST}/account"
         return environment
 
     def _new_key_ring(self) -> str:

@@ -94,7 +94,7 @@ def test_what_is_printed_leads_to_a_running_service(template_repository: Reposit
         "git config --global user.name",
         "uv run my-service dev",
         "uv run pytest",
-        "--data security_contact=",
+        "-d security_contact=",
     ):
         assert command in said
     assert "WARNING" not in said

@@ -1,0 +1,72 @@
+"""What a person does in a terminal: from the README of a token service to a confirmed account, with curl alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from journeys.running import SECONDS, Running, environment
+
+PASSWORD = "nine otters read a tall map"
+PLACEHOLDER = '"..."'
+
+
+def curl(line: str) -> Any:
+    """Run one line as it was read, and give the JSON of its answer."""
+    words = shlex.split(line)
+    assert words[0] == "curl"
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=True, timeout=SECONDS)
+    return json.loads(done.stdout) if done.stdout.strip() else None
+
+
+def shown(api: Running, pattern: str) -> str:
+    """The newest line of the service's terminal that looks like this."""
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        if found := re.findall(pattern, api.log.read_text(encoding="utf-8"), re.MULTILINE):
+            return str(found[-1])
+        time.sleep(0.2)
+    raise AssertionError(f"the terminal shows no {pattern}:\n{api.log.read_text()[-3000:]}")
+
+
+def lines_of_the_readme(api: Running) -> list[str]:
+    """The commands of the README's first section, at this service's own port."""
+    text = api.service.read("README.md").partition("## The first ten minutes")[2].partition("\n## ")[0]
+    commands = re.findall(r"^ {4}(curl (?:.*\\\n)*.*)$", text, re.MULTILINE)
+    return [command.replace("\\\n", " ").replace("localhost:8000", f"localhost:{api.port}") for command in commands]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine: install Debian's package `curl`")
+def test_the_readme_leads_from_nothing_to_a_confirmed_account(api: Running) -> None:
+    register, activate, login, notes, refresh, logout = lines_of_the_readme(api)
+    assert "confirmed" not in str(curl(register))
+    hint = shown(api, r"^curl -s \S+/auth/activate .*$")
+    token = json.loads(shlex.split(hint)[-1])["token"]
+    assert shlex.split(hint)[:3] == shlex.split(activate.replace("localhost", "http://localhost"))[:3]
+    assert curl(activate.replace("...", token)) is None
+    pair = curl(login)
+    listed = curl(notes.replace("$ACCESS_TOKEN", pair["access_token"]))
+    assert listed["items"] == []
+    second = curl(refresh.replace("...", pair["refresh_token"]))
+    assert curl(logout.replace("$ACCESS_TOKEN", second["access_token"])) is None
+    assert curl(notes.replace("$ACCESS_TOKEN", second["access_token"]))["status"] == 401
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine: install Debian's package `curl`")
+def test_a_forgotten_password_is_replaced_with_the_line_that_the_terminal_shows(api: Running) -> None:
+    made = api.command("users", "create", "grace@example.com")
+    [activate] = re.findall(r"^curl -s \S+/auth/activate .*$", made, re.MULTILINE)
+    assert curl(activate.replace(PLACEHOLDER, f'"{PASSWORD}"')) is None
+    address, kind = f"http://localhost:{api.port}/auth", "-H 'Content-Type: application/json'"
+    curl(f'curl -s {address}/reset {kind} -d \'{{"email": "grace@example.com"}}\'')
+    other = "seven slow boats cross a bay"
+    assert curl(shown(api, r"^curl -s \S+/auth/reset/complete .*$").replace(PLACEHOLDER, f'"{other}"')) is None
+    body = json.dumps({"identifier": "grace@example.com", "password": other})
+    assert "access_token" in curl(f"curl -s {address}/login {kind} -d '{body}'")
