@@ -114,8 +114,10 @@ def open_session(
 
 
 def hold(connection: Connection, user_id: UUID) -> None:
-    """Lock the account's row until the commit. Whoever changes several rows of an account begins with it, so that two
-    that meet wait for each other in one order."""
+    """Lock the account's row until the commit.
+
+    Whoever changes several rows of an account begins with it, so that two that meet wait for each other in one order.
+    """
     connection.execute(select(_u.id).where(_u.id == user_id).with_for_update(key_share=True))
 
 

@@ -83,10 +83,10 @@ def display_name(typed: str) -> str:
     return text
 
 
-def checked_password(password: str, email: str, field: str = "password") -> str:
+def checked_password(password: str, email: str) -> str:
     """The string to store for a new password of this account. Raises UserError, and passwords.Busy."""
     if found := passwords.faults(password, passwords.context_of(email)):
-        raise UserError(found[0], field)
+        raise UserError(found[0], "password")
     return state().passwords.hash(password)
 
 

@@ -6,7 +6,6 @@ no table ever holds a token. Source: ASVS 6.3.8, 11.5.1.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -33,7 +32,6 @@ def enqueue(
     session_id: UUID | None = None,
     inviter_id: UUID | None = None,
     roles: str = "",
-    due_at: datetime | None = None,
     trusted: bool = False,
 ) -> None:
     """Note a mail to one normalised address, in the transaction of what causes it; mail/outbox.py sends it.
@@ -51,7 +49,7 @@ def enqueue(
             inviter_id=inviter_id,
             roles=roles,
             created_at=moment,
-            due_at=due_at or moment,
+            due_at=moment,
             trusted=trusted,
             attempts=0,
         )
