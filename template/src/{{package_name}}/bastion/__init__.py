@@ -109,6 +109,7 @@ def _build(extend: Extend, settings_class: type[TeamSettings]) -> Flask:
 
     # First: from here on nothing reaches the log unfiltered.
     log.configure(settings.log_level, readable=not settings.production)
+    audit.install(app)  # before the database: what it writes at a request's end comes after the roll-back
     engine = database.install(app, url, chosen.dialect.options(settings))
     chosen.dialect.prepare(engine)
     errors.install(app)  # before every layer, so that each may refuse
@@ -120,7 +121,9 @@ def _build(extend: Extend, settings_class: type[TeamSettings]) -> Flask:
     # Where it began, before its token is looked at; clients that are no browsers don't say.
     cross_site.install(app, accept_without_origin=not style.PAGE_POLICY)
     style.install(app)  # CSRF, and the routes of signing in
-    access.install(app, style.unauthenticated, style.not_fresh)  # last before the view: may this user do this?
+    access.install(
+        app, style.unauthenticated, style.factor_missing, style.not_fresh
+    )  # last before the view: may this user do this?
     security_txt.install(app)
     letters.install(app)  # the texts of mails, the team's over ours
     before = guards.installed(app, locked=style.LOCKED, pages=style.PAGE_POLICY)

@@ -18,7 +18,6 @@ from flask import Flask, request
 from flask.typing import ResponseReturnValue
 from flask.views import http_method_funcs
 
-from . import audit
 from .authentication import current_user
 from .clock import now
 from .errors import refuse
@@ -32,17 +31,22 @@ AUTOMATIC: Final = frozenset({"HEAD", "OPTIONS"})
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a caller needs: nothing (public), a session, permissions; `fresh`: proved a short while ago who he is."""
+    """What a caller needs: nothing (public), a session, permissions; `fresh`: proved a short while ago who he is.
+
+    `without_factor`: he may still lack the second factor that he must have, because here he sets it up.
+    """
 
     public: bool = False
     permissions: frozenset[str] = frozenset()
     fresh: bool = False
+    without_factor: bool = False
 
     def __str__(self) -> str:
         if self.public:
             return "public"
         needed = f"requires {', '.join(sorted(self.permissions))}" if self.permissions else "login"
-        return f"{needed}, fresh" if self.fresh else needed
+        needed += ", fresh" if self.fresh else ""
+        return f"{needed}, also before the second factor" if self.without_factor else needed
 
 
 def _mark(rule: Rule) -> Callable[[V], V]:
@@ -75,10 +79,13 @@ public: Final = _mark(Rule(public=True))
 @overload
 def login_required(view: V) -> V: ...
 @overload
-def login_required(*, fresh: bool) -> Callable[[V], V]: ...
-def login_required(view: V | None = None, *, fresh: bool = False) -> V | Callable[[V], V]:
-    """Whoever is signed in may call this view; with `fresh=True` only a short while after proving who he is."""
-    mark = _mark(Rule(fresh=fresh))
+def login_required(*, fresh: bool = False, without_factor: bool = False) -> Callable[[V], V]: ...
+def login_required(view: V | None = None, *, fresh: bool = False, without_factor: bool = False) -> V | Callable[[V], V]:
+    """Whoever is signed in may call this view; with `fresh=True` only a short while after proving who he is.
+
+    With `without_factor=True` also somebody who has yet to set up the second factor that he must have.
+    """
+    mark = _mark(Rule(fresh=fresh, without_factor=without_factor))
     return mark if view is None else mark(view)
 
 
@@ -144,9 +151,10 @@ def seal(app: Flask) -> None:
     state_of(app).rules = {endpoint: marks_of(app.view_functions[endpoint])[0] for endpoint in endpoints}
 
 
-def require_access(
-    unauthenticated: Callable[[], ResponseReturnValue], not_fresh: Callable[[], ResponseReturnValue]
-) -> ResponseReturnValue | None:
+Answer = Callable[[], ResponseReturnValue]
+
+
+def require_access(unauthenticated: Answer, factor_missing: Answer, not_fresh: Answer) -> ResponseReturnValue | None:
     """Let the view run only for whom its rule names; HEAD and OPTIONS follow the route's rule."""
     if request.endpoint is None:  # 404 or 405: no view will run
         return None
@@ -157,24 +165,21 @@ def require_access(
         return None
     if not current_user.is_authenticated:
         return unauthenticated()
+    if current_user.factor_missing and not rule.without_factor:
+        return factor_missing()
     if rule.permissions - current_user.permissions:
-        audit.record(
-            "access.denied", user_id=current_user.id, session_id=current_user.session_id, route=request.endpoint
-        )
-        refuse(403, "role-required")
+        refuse(403, "role-required", about={"permission": " ".join(sorted(rule.permissions))})
     if rule.fresh and now() - current_user.verified_at > timedelta(seconds=state().limits.fresh_login_seconds):
         return not_fresh()
     return None
 
 
-def install(
-    app: Flask, unauthenticated: Callable[[], ResponseReturnValue], not_fresh: Callable[[], ResponseReturnValue]
-) -> None:
+def install(app: Flask, unauthenticated: Answer, factor_missing: Answer, not_fresh: Answer) -> None:
     """Ask for the route's rule before every view."""
 
     @app.before_request
     def check_access() -> ResponseReturnValue | None:
-        return require_access(unauthenticated, not_fresh)
+        return require_access(unauthenticated, factor_missing, not_fresh)
 
     if "static" in app.view_functions:  # Flask's own view of the team's static folder
         public(app.view_functions["static"])

@@ -6,14 +6,17 @@ file switches the mode: a `.env` in some parent folder must not turn a productio
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
 from importlib import import_module
 from typing import Final
+from uuid import UUID
 
 import click
 from alembic.util import CommandError
@@ -22,11 +25,13 @@ from flask.cli import FlaskGroup, routes_command, shell_command, with_appcontext
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import access, audit, chosen, development, throttle
+from . import access, audit, audit_chain, chosen, development, throttle
+from .clock import now
 from .database import BRANCH, TEAM_BRANCH, alembic, connect
 from .guards import ConfigError
-from .identity import devices, links, registration, sessions, users
+from .identity import devices, factors, flows, links, registration, sessions, users
 from .identity.models import AuditEvent
+from .key_commands import keys_group
 from .mail import outbox
 from .secrets import OF_EVERY_SERVICE, OPTIONAL
 from .state import state
@@ -136,7 +141,7 @@ def serve() -> None:
 
 @click.group("users")
 def users_group() -> None:
-    """Accounts: create, disable, enable, permit."""
+    """Accounts: create, disable, enable, permit, reset-factors."""
 
 
 def _done(action: Callable[[], object], message: str) -> None:
@@ -194,6 +199,14 @@ def permit_user(email: str, role: str, remove: bool) -> None:
     _done(lambda: users.permit(users.find(email), role, remove=remove), "Done.")
 
 
+@users_group.command("reset-factors")
+@click.argument("email")
+@with_appcontext
+def reset_factors(email: str) -> None:
+    """Remove all second factors of somebody who lost them, and end his sessions. Make sure first that it is him."""
+    _done(lambda: factors.reset(users.find(email)), "Removed. At the next login a new one has to be set up.")
+
+
 @click.group("sessions")
 def sessions_group() -> None:
     """Sessions: purge."""
@@ -202,13 +215,19 @@ def sessions_group() -> None:
 @sessions_group.command("purge")
 @with_appcontext
 def purge_sessions() -> None:
-    """Delete what is over: sessions since 30 days, devices since 400, counters since 2, links since 1, audit events
-    since a year.
+    """Delete what is over: sessions since 30 days, devices since 400, counters since 2, links and flows since 1, audit
+    events since a year.
 
     Anybody can make the service write counters and events, so run it every day.
     """
     ended = f"{sessions.purge()} sessions, {devices.purge()} devices, {throttle.purge()} counters"
-    click.echo(f"Deleted: {ended}, {links.purge()} links, {audit.purge()} audit events.")
+    ended = f"{ended}, {links.purge()} links, {flows.purge()} flows"
+    try:
+        events = audit.purge()
+    except audit_chain.Broken as fault:
+        click.echo(f"Deleted: {ended}.")
+        raise click.ClickException(f"No audit event was deleted: {fault}.") from None
+    click.echo(f"Deleted: {ended}, {events} audit events.")
 
 
 @click.group("db")
@@ -260,19 +279,79 @@ def _tell_waiting() -> None:
 
 @click.group("audit")
 def audit_group() -> None:
-    """Audit events: show."""
+    """Audit events: show, verify, restart."""
+
+
+def _id_of(who: str) -> UUID:
+    """The account of an address, or the id as it is: of a deleted account nothing else is left."""
+    with suppress(ValueError):
+        return UUID(who)
+    try:
+        return users.find(who)
+    except users.UserError as error:
+        raise click.BadParameter(f"{error} A deleted one is known by its id.", param_hint="--user") from None
+
+
+def _moment(_context: click.Context, _option: click.Parameter, ago: str | None) -> datetime | None:
+    units = {"m": "minutes", "h": "hours", "d": "days"}
+    if ago is None:
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,4}[mhd]", ago):
+        raise click.BadParameter("Write a number of minutes, hours or days, as in 30m, 12h or 7d.")
+    return now() - timedelta(**{units[ago[-1]]: int(ago[:-1])})
+
+
+def _head(_context: click.Context, _option: click.Parameter, head: str | None) -> str | None:
+    if head is not None and not re.fullmatch(r"[0-9]{1,18}:[0-9a-f]{72}", head):
+        raise click.BadParameter("Take it from the log as it is: the field `head` of an `audit_sealed`.")
+    return head
 
 
 @audit_group.command("show")
+@click.option("--user", help="Whose: an address, or the id of a deleted account.")
+@click.option("--kind", help="One kind, as in login.failure; docs/bastion/audit.md names them.")
+@click.option("--since", callback=_moment, help="How long ago at most, as in 7d, 12h or 30m.")
 @click.option("--last", default=50, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--json", "as_json", is_flag=True, help="Every field, one line of JSON for each event.")
 @with_appcontext
-def show_audit(last: int) -> None:
-    """The newest audit events, one line of JSON each, oldest first."""
+def show_audit(user: str | None, kind: str | None, since: datetime | None, last: int, as_json: bool) -> None:
+    """The newest audit events, the newest last."""
     table = AuditEvent.__table__
+    newest = select(table).order_by(table.c.at.desc(), table.c.number.desc()).limit(last)
+    if user is not None:
+        user_id = _id_of(user)
+        newest = newest.where((table.c.user_id == user_id) | (table.c.actor_id == user_id))
+    if kind is not None:
+        newest = newest.where(table.c.kind == kind)
+    if since is not None:
+        newest = newest.where(table.c.at >= since)
     with connect() as connection:
-        rows = connection.execute(select(table).order_by(table.c.at.desc()).limit(last)).mappings().all()
+        rows = connection.execute(newest).mappings().all()
     for row in reversed(rows):
-        click.echo(json.dumps(dict(row), default=str))
+        click.echo(audit.as_json(row) if as_json else audit.as_line(row))
+
+
+@audit_group.command("verify")
+@click.option("--head", callback=_head, help="One that was logged: also say whether the chain still goes through it.")
+@with_appcontext
+def verify_audit(head: str | None) -> None:
+    """Say whether an event was changed, removed, added or moved since it was written, and which; exit 1 if so."""
+    found = audit_chain.verify(head)
+    if found.fault is not None:
+        raise click.ClickException(f"{found.fault}.")
+    click.echo(f"OK: {found.sealed} events, {found.waiting} more not sealed yet. Head: {found.head or 'none'}")
+
+
+@audit_group.command("restart")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_appcontext
+def restart_audit(yes: bool) -> None:
+    """Seal all events anew as they are, after you have looked into what `audit verify` says. It can't be undone."""
+    if not yes:
+        click.confirm("What was changed can't be found afterwards. Go on?", abort=True)
+    former = audit_chain.restart()
+    audit.record("audit.restarted", former=former)
+    click.echo(f"Sealed anew. The former head was {former}")
 
 
 @click.group("secrets")
@@ -320,6 +399,5 @@ def run() -> None:
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
     *(dev, serve, run, routes_command, shell_command, access_table, doctor),
-    *(users_group, sessions_group, db_group, mail_group, audit_group, secrets_group),
-    *chosen.style.COMMANDS,
+    *(users_group, sessions_group, db_group, mail_group, audit_group, secrets_group, keys_group),
 )

@@ -7,6 +7,7 @@ near.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final, NoReturn
 
 from flask import Flask, Response, request
@@ -14,7 +15,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
-from . import log
+from . import audit, encryption, log
 from .state import state
 
 # One title and one sentence a status: what the person can do, nothing about how the service found out.
@@ -65,9 +66,14 @@ def refuse(
     retry_after: int | None = None,
     headers: Iterable[tuple[str, str]] = (),
     errors: list[dict[str, str]] | None = None,
+    about: Mapping[str, object] = MappingProxyType({}),
 ) -> NoReturn:
-    """Log the refusal under the protection's id and end the request with `status`; `retry_after` is in seconds."""
-    log.refused(reason, status=status)
+    """Log the refusal under the protection's id and end the request with `status`; `retry_after` is in seconds.
+
+    `about` says what was refused, in the log and in the audit; it holds no secret and nothing that was typed.
+    """
+    log.refused(reason, status=status, **about)
+    audit.refused(status, reason, about)
     extra = [("Retry-After", str(retry_after))] if retry_after is not None else []
     raise Refused(status, reason, headers=[*headers, *extra], errors=errors)
 
@@ -97,6 +103,13 @@ def _on_database(error: Exception) -> Response:
     return response(503, [("Retry-After", str(RETRY_SECONDS))])
 
 
+def _on_unreadable(_error: Exception) -> Response:
+    # Somebody wrote into the database, or a key is not there any more. Nobody goes on without the value.
+    status = 500
+    log.refused("data-encryption-authenticated", status=status)
+    return response(status)
+
+
 def _on_exception(error: Exception) -> Response:
     _log.error("unhandled_exception", error=type(error).__name__, exc_info=error)
     return response(500)
@@ -106,5 +119,6 @@ def install(app: Flask) -> None:
     """Answer every error of the app with the fixed texts."""
     app.register_error_handler(HTTPException, _on_http)
     app.register_error_handler(Exception, _on_exception)
+    app.register_error_handler(encryption.DecryptError, _on_unreadable)
     for away in (OperationalError, InterfaceError, PoolTimeout):
         app.register_error_handler(away, _on_database)

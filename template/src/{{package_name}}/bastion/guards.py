@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from itertools import pairwise
 from typing import Final, TypeVar
 
@@ -19,9 +20,9 @@ from pydantic import AliasChoices, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsError
 
-from . import log
+from . import encryption, log
 from .edge.hosts import LOCAL, Hosts
-from .secrets import OPTIONAL, Secret, SecretMissing, Secrets
+from .secrets import OPTIONAL, Secret, SecretMissing, Secrets, same
 from .settings import ORIGIN, SECRETS_IN_ENVIRONMENT, BastionSettings, variables
 from .state import state_of
 
@@ -33,12 +34,22 @@ PLACEHOLDERS: Final = frozenset(
         *("password", "default", "example", "sample", "insecure", "dev", "development", "test", "testing"),
     )
 )
+# The pairs of letters that words are made of, in several languages.
+PAIRS: Final = frozenset(
+    """al ar as at ch de ea ed el en er es ha he hi ic in io is it la le li ma me nd ne ng om on or ou ra re ri ro se st
+    te th ti to ur us et ve an co""".split()  # noqa: SIM905
+)
+WORDY: Final = 12  # such pairs, and three of ten: none of 300,000 random keys had more than nine
+# Below a country's domain these belong to everybody: who trusts `.co.uk` trusts every company there.
+SHARED: Final = frozenset("ac co com edu gob gouv gov info ltd me mil ne net nom or org plc sch".split())  # noqa: SIM905
+WIDEST: Final = {4: 8, 6: 16}  # bits of a network of proxies: 10.0.0.0/8; the private ones of IPv6 may be wider
 DISTINCT: Final = 10  # different characters; 64 random hex digits have fewer in about one of a trillion keys
 FALLBACKS: Final = "BASTION_SECRET_KEY_FALLBACKS"
 DEBUG_FLAGS: Final = ("DEBUG", "TESTING", "PROPAGATE_EXCEPTIONS", "TEMPLATES_AUTO_RELOAD", "EXPLAIN_TEMPLATE_LOADING")
 # Of the configuration: what the layers read, or what they give to Flask and its extensions.
 PROTECTING: Final = ("SECRET_KEY", "SESSION_", "WTF_CSRF_", "MAX_CONTENT_LENGTH", "TRUSTED_HOSTS")
 MAKE_KEY: Final = "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+_ONE_CASE: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _HOST: Final = re.compile(r"\A\.?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*\Z")
 
 
@@ -60,7 +71,7 @@ class Start:
 
 
 def weakness(value: str) -> str | None:
-    """What is wrong with a key as a sentence's end, or None: length, variety, placeholders, repetition, sequence."""
+    """What weakens a key, as a sentence's end, or None: placeholder, repetition, sequence, variety, length, words."""
     plain = value.strip().casefold()
     if plain in PLACEHOLDERS or any(plain.startswith(word) and len(word) > 7 for word in PLACEHOLDERS):
         return "is a placeholder"
@@ -72,6 +83,10 @@ def weakness(value: str) -> str | None:
         return f"has fewer than {DISTINCT} different characters"
     if len(value) < (64 if re.fullmatch(r"[0-9a-fA-F]*", value) else 43):
         return "is shorter than 32 random bytes (64 hex digits or 43 base64url characters)"
+    pairs = ["".join(pair) for run in _ONE_CASE.findall(value) for pair in pairwise(run.casefold())]
+    common = sum(pair in PAIRS for pair in pairs)
+    if any(map(str.isspace, value.strip())) or (common >= WORDY and common * 10 >= len(pairs) * 3):
+        return "reads like a phrase, which is guessed word by word"
     return None
 
 
@@ -95,7 +110,7 @@ def check_secret_key(start: Start) -> Iterator[str]:
     for number, fallback in enumerate(fallbacks(start.secrets), 1):
         if fault := weakness(fallback.reveal()):
             yield f"{FALLBACKS}: entry {number} {fault}. Remove it, or put back the key that was used."
-        if current is not None and fallback.reveal() == current.reveal():
+        if current is not None and same(fallback.reveal(), current.reveal()):
             yield f"{FALLBACKS}: entry {number} equals SECRET_KEY. Keep only former keys there."
 
 
@@ -105,12 +120,38 @@ def check_other_secrets(start: Start) -> Iterator[str]:
     if throttle is not None and (fault := weakness(throttle.reveal())):
         yield f"THROTTLE_KEY {fault}. {MAKE_KEY}"
     current = start.secrets.find("SECRET_KEY")
-    if throttle is not None and current is not None and throttle.reveal() == current.reveal():
+    if throttle is not None and current is not None and same(throttle.reveal(), current.reveal()):
         yield f"THROTTLE_KEY equals SECRET_KEY, though it has to outlive a rotation of that. {MAKE_KEY}"
+    yield from _data_keys(start)
     if "DATABASE_PASSWORD" in start.required:
         password = start.secrets.find("DATABASE_PASSWORD")
         if password is not None and (fault := weakness(password.reveal())):
             yield f"DATABASE_PASSWORD {fault}. {MAKE_KEY}"
+
+
+def _data_keys(start: Start) -> Iterator[str]:
+    """Each of them is a key of AES-256 that can't be guessed, told apart from the others by its id."""
+    present, headers = start.secrets.find(encryption.SECRET), set[bytes]()
+    keys = [(encryption.SECRET, MAKE_KEY, present)] if present else []
+    put_back = "Remove it, or put back the key that was used."
+    for number, former in enumerate(start.secrets.listed(encryption.FALLBACKS), 1):
+        keys.append((f"{encryption.FALLBACKS}: entry {number}", put_back, former))
+    others = [start.secrets.find(name) for name in ("SECRET_KEY", "THROTTLE_KEY")]
+    for name, cure, key in keys:
+        text = key.reveal()
+        if fault := weakness(text):
+            yield f"{name} {fault}. {cure}"
+            continue
+        try:
+            header = encryption.header_of(encryption.parse_key(text))
+        except ValueError as error:
+            yield f"{name} {error}. {cure}"
+            continue
+        if any(same(text, other.reveal()) for other in others if other):
+            yield f"{name} equals SECRET_KEY or THROTTLE_KEY; one key is for one purpose. {cure}"
+        if header in headers:
+            yield f"{name} equals another data key, or has its id. {cure}"
+        headers.add(header)
 
 
 def check_hosts(start: Start) -> Iterator[str]:
@@ -123,7 +164,7 @@ def check_hosts(start: Start) -> Iterator[str]:
             "BASTION_TRUSTED_HOSTS is empty. Name the hosts of this service, as in app.example,www.app.example."
         )
     for number, host in enumerate(hosts, 1):
-        if host == "*" or (host.startswith(".") and "." not in host[1:]):
+        if host == "*" or (host.startswith(".") and ("." not in host[1:] or _is_shared(host[1:]))):
             faults.append(f"BASTION_TRUSTED_HOSTS: entry {number} trusts everybody's names. Name this service's hosts.")
         elif host in ("localhost", "127.0.0.1", "[::1]"):
             faults.append(f"BASTION_TRUSTED_HOSTS: entry {number} is this machine. Name the public host.")
@@ -136,6 +177,12 @@ def check_hosts(start: Start) -> Iterator[str]:
     elif not faults and not named.trusts(settings.public_origin.removeprefix("https://")):
         # Compared only with a list that is itself valid, so that one fault gives one reason.
         yield "BASTION_PUBLIC_ORIGIN: its host is not in BASTION_TRUSTED_HOSTS. Add it there."
+
+
+def _is_shared(domain: str) -> bool:
+    """Whether strangers get names below it: `co.uk`. Domains of hosters (`github.io`) only their owners can tell."""
+    second, _, top = domain.partition(".")
+    return len(top) == 2 and second in SHARED
 
 
 def check_cors(start: Start) -> Iterator[str]:
@@ -156,9 +203,13 @@ def check_proxies(start: Start) -> Iterator[str]:
         yield "BASTION_PROXY_HOPS is not set. Count the proxies in front of this service (0 to 3)."
     if settings.proxy_hops and not (settings.trusted_proxies or settings.bind.startswith("unix:")):
         yield "BASTION_TRUSTED_PROXIES is empty though there are proxies. Name their networks, as in 10.0.0.0/8."
-    for network in settings.trusted_proxies:
-        if network.prefixlen == 0:
-            yield "BASTION_TRUSTED_PROXIES trusts every address. Name the proxies' own networks."
+    # Joined first: two halves of all addresses are all of them.
+    joined: list[IPv4Network | IPv6Network] = [
+        *collapse_addresses(one for one in settings.trusted_proxies if isinstance(one, IPv4Network)),
+        *collapse_addresses(one for one in settings.trusted_proxies if isinstance(one, IPv6Network)),
+    ]
+    if any(one.prefixlen < WIDEST[one.version] and not one.is_private for one in joined):
+        yield "BASTION_TRUSTED_PROXIES trusts everybody's addresses. Name the proxies' own networks."
 
 
 def check_debug(_start: Start) -> Iterator[str]:
@@ -203,8 +254,7 @@ def reasons(start: Start) -> list[str]:
 
 def fallbacks(secrets: Secrets) -> list[Secret]:
     """Former secret keys, newest first, that still verify and never sign."""
-    listed = secrets.find(FALLBACKS)
-    return [Secret(part.strip()) for part in listed.reveal().split(",") if part.strip()] if listed else []
+    return secrets.listed(FALLBACKS)
 
 
 def read(cls: type[S]) -> tuple[S | None, list[str]]:

@@ -10,9 +10,11 @@ import json
 import logging
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from contextvars import ContextVar
+from threading import Lock
 from typing import Any, Final, cast
 
 import structlog
@@ -24,6 +26,8 @@ REDACTED: Final = "[redacted]"
 LONGEST_READ: Final = 65_536  # characters that the patterns look at; whoever sends a text can't buy work with it
 LONGEST_VALUE: Final = 2048  # characters; one entry can't fill a disk
 LONGEST_STACK: Final = 16_384  # characters; its end is kept, where the cause stands
+MOST_A_MINUTE: Final = 600  # entries of a kind that nobody who is signed in caused: ten a second
+MOST_KINDS: Final = 1_000  # that are counted apart; somebody's program may log a text that is new each time
 _SENSITIVE: Final = frozenset(  # words of a field's name, in the singular
     """password passwd passphrase pwd secret credential token authorization cookie code otp key apikey dsn
     seed""".split()  # noqa: SIM905
@@ -109,11 +113,17 @@ def _stamp(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mu
         event.setdefault("method", request.method)
         event.setdefault("route", rule.rule if rule else None)  # never the address, which may hold a token
         event.setdefault("ip", request.remote_addr)
-        who = g.get("principal")
-        if who is not None and who.is_authenticated:
+        who = _signed_in()
+        if who is not None:
             event.setdefault("user_id", str(who.id))
             event.setdefault("session", who.session_id.hex[:8])
     return event
+
+
+def _signed_in() -> Any | None:
+    """Who caused what is logged now, if he is signed in."""
+    who = g.get("principal") if has_request_context() else None
+    return who if who is not None and who.is_authenticated else None
 
 
 def _moment() -> str:
@@ -156,6 +166,44 @@ def formatter(*, readable: bool = False) -> logging.Formatter:
     )
 
 
+class Flood(logging.Filter):
+    """Lets so many entries of a kind through in a minute, and says after it how many were left out.
+
+    To be refused costs a stranger nothing; a line for each time would fill the disk, and hide the one that matters.
+    What signed-in users cause is bounded by their own ceiling, and always written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: Counter[str] = Counter()
+        self._end = 0.0
+        self._lock = Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if _signed_in() is not None:
+            return True
+        moment, over = clock.seconds(), Counter[str]()
+        with self._lock:
+            if not moment < self._end <= moment + 60:
+                over, self._counts, self._end = self._counts, Counter(), moment + 60
+            kind = _kind_of(record)
+            if kind not in self._counts and len(self._counts) >= MOST_KINDS:
+                kind = "other"
+            self._counts[kind] += 1
+            passes = self._counts[kind] <= MOST_A_MINUTE
+        for name, count in over.items():
+            if count > MOST_A_MINUTE:
+                _log.warning("entries_left_out", kind=name, count=count - MOST_A_MINUTE)
+        return passes
+
+
+def _kind_of(record: logging.LogRecord) -> str:
+    """What is counted together: an event and its reason; of a foreign library, what one line of it logs."""
+    if isinstance(record.msg, Mapping):
+        return f"{record.name} {record.msg.get('event')} {record.msg.get('reason', '')}".rstrip()
+    return f"{record.name} {record.module}:{record.lineno}"
+
+
 class _Handler(logging.StreamHandler[Any]):
     """Ours, so that a second start in one process replaces it instead of logging twice."""
 
@@ -170,6 +218,7 @@ def handler(*, readable: bool = False) -> logging.Handler:
     """Writes entries of any logger to standard output, cleaned and formatted."""
     made = _Handler(sys.stdout)
     made.setFormatter(formatter(readable=readable))
+    made.addFilter(Flood())
     made.addFilter(RedactArguments())
     return made
 

@@ -80,6 +80,8 @@ class BastionSettings(EnvironmentSettings):
         "invitation", validation_alias=variable("BASTION_REGISTRATION")
     )
     """Who may make an account: everybody, whom an administrator invites, or only `users create`."""
+    require_mfa: Literal["off", "admins", "all"] = Field("admins", validation_alias=variable("BASTION_REQUIRE_MFA"))
+    """Who must have a second factor: nobody, whoever may see or manage other people's accounts, or everybody."""
     smtp_url: str = Field("", validation_alias=variable("BASTION_SMTP_URL"))
     """`smtps://user@mail.example:465`, or `smtp://…:587` with STARTTLS; the password is the secret SMTP_PASSWORD."""
     smtp_ca: str = Field("", validation_alias=variable("BASTION_SMTP_CA"))

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from flask import Flask, g, request
-from sqlalchemy import bindparam, case, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from flask import Flask, current_app, g, request
+from sqlalchemy import Select, bindparam, case, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from .authentication import PASSIVE, current_user
 from .clock import now
@@ -29,21 +31,50 @@ from .state import state, state_of
 LONGEST_WAIT: Final = timedelta(hours=24)
 FORGET: Final = timedelta(hours=24)  # without failures for this long, the wait begins at its shortest again
 KEPT: Final = timedelta(hours=48)  # after its end; twice FORGET, so that no counter that still means something goes
+# Anybody makes a counter by typing an address. Above so many, whoever was not counted yet shares one of BUCKETS of his
+# kind with others: the counters that are there stay what they are, and a flood of names makes no more rows.
+MOST: Final = 200_000
+BUCKETS: Final = 4_096
+EVERY: Final = 1_000  # writes of one process, after which it purges, and looks how many counters there are
+# Kinds of counters that accounts and their devices have: there are never more of these than of accounts.
+BOUNDED: Final = frozenset(
+    (
+        "device",
+        "device-rate",
+        "password",
+        "password-rate",
+        "factor",
+        "factor-day",
+        "factor-device",
+        "factor-device-day",
+        "factor-again",
+        "factor-again-day",
+        "factor-change",
+        "export",
+        "mail-notice",
+        "mail-trusted",
+    )
+)
+OFTEN: Final = 5  # failures in a row after which a success is worth a mail
+EXTENSION: Final = "bastion.throttle"
 TRIES: Final = 5  # of the compare-and-set, before the request is asked to come back in a second
 _c = ThrottleCounter.__table__.c
 _COUNTER: Final = select(_c.failures, _c.rounds, _c.window_at, _c.blocked_until, _c.version).where(
     _c.key == bindparam("wanted")
 )
+NOTHING: Final = {"failures": 0, "rounds": 0, "blocked_until": None}
+"""What a counter holds that is not there."""
 _t = ThrottleUse.__table__.c
 _USES: Final = select(_t.uses, _t.version).where(_t.key == bindparam("wanted"))
 
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """One booked attempt: the counter and the version that this booking gave it."""
+    """One booked attempt: the counter, the version that this booking gave it, and what stood there before."""
 
     key: bytes
     version: int
+    before: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +87,23 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """One counted use: the subject's key, and when it was; for a network also that of the wider one around it."""
+    """One counted use: the subject's key, and when it was; for a network also that of the wider one around it.
+
+    `number`: so many uses of the longest stretch of time there are with it.
+    """
 
     key: bytes
     at: float
     wide: Spent | None = None
+    number: int = 0
+
+
+@dataclass(slots=True)
+class _Fill:
+    """How many counters there are, as this process saw it last."""
+
+    writes: int = 0
+    full: bool = False
 
 
 def spend(kind: str, subject: str, reason: str, *allowances: Allowance) -> Spent:
@@ -92,12 +135,11 @@ def take(kind: str, subject: str, *allowances: Allowance) -> tuple[Spent | None,
 
     By compare and set, so that of two that race for the last use one alone gets it.
     """
-    key, longest = key_for(kind, subject), max(allowance.per for allowance in allowances)
+    longest = max(allowance.per for allowance in allowances)
     for _ in range(TRIES):
         moment = now()
         at = moment.timestamp()
-        with connect() as connection:
-            row = connection.execute(_USES, {"wanted": key}).one_or_none()
+        key, row = _find(_USES, kind, subject)
         since = at - longest.total_seconds()
         # A use of a process whose clock is ahead counts as one of now, and is not forgotten.
         uses = [min(use, at) for use in (row.uses if row is not None else ()) if use > since]
@@ -105,7 +147,7 @@ def take(kind: str, subject: str, *allowances: Allowance) -> tuple[Spent | None,
             return None, wait
         values = {"uses": [*uses, at], "last_at": moment, "version": 1 if row is None else row.version + 1}
         if _write(ThrottleUse, key, row, values):
-            return Spent(key, at), 0.0
+            return Spent(key, at, number=len(uses) + 1), 0.0
     return None, 1.0
 
 
@@ -138,22 +180,71 @@ def key_for(kind: str, subject: str) -> bytes:
 
 def book(kind: str, subject: str, reason: str) -> Booking:
     """Count one attempt before it is made; refuse with 429 while the subject has to wait."""
-    key = key_for(kind, subject)
     for _ in range(TRIES):
         moment = now()
-        with connect() as connection:
-            row = connection.execute(_COUNTER, {"wanted": key}).one_or_none()
+        key, row = _find(_COUNTER, kind, subject)
         if row is not None and row.blocked_until is not None and row.blocked_until > moment:
             refuse(429, reason, retry_after=int((row.blocked_until - moment).total_seconds()) + 1)
         version = 1 if row is None else row.version + 1
         values = {**_counted(row, moment), "version": version}
         if _write(ThrottleCounter, key, row, values):
-            return Booking(key, version)
+            return Booking(key, version, _held(row, moment))
     return refuse(429, reason, retry_after=1)
+
+
+def held(kind: str, subject: str) -> Mapping[str, Any]:
+    """What is counted against the subject at this moment, as Booking.before has it."""
+    return _held(_find(_COUNTER, kind, subject)[1], now())
+
+
+def _held(row: Any, moment: datetime) -> Mapping[str, Any]:
+    return {name: getattr(row, name, none) for name, none in {**NOTHING, "window_at": moment}.items()}
+
+
+def failed_often(counted: Mapping[str, Any], since: datetime | None) -> bool:
+    """Whether so many attempts failed in a row within a day that a success is suspicious, and one of them `since` then.
+
+    A success takes nothing off the counter (it would give strangers new guesses): without `since`, each one for a day
+    would be told of.
+    """
+    if not counted["rounds"] and counted["failures"] < OFTEN:
+        return False
+    recent = now() - FORGET
+    return bool(counted["window_at"] > (recent if since is None else max(recent, since)))
+
+
+def _find(wanted: Select[Any], kind: str, subject: str) -> tuple[bytes, Any]:
+    """The counter of this subject, or the one that it shares while there are too many; no row if it is new."""
+    key = key_for(kind, subject)
+    with connect() as connection:
+        row = connection.execute(wanted, {"wanted": key}).one_or_none()
+        if row is None and kind not in BOUNDED and _fill().full:
+            key = key_for(f"{kind}-shared", str(int.from_bytes(key) % BUCKETS))
+            row = connection.execute(wanted, {"wanted": key}).one_or_none()
+    return key, row
+
+
+def _fill() -> _Fill:
+    found: _Fill = current_app.extensions[EXTENSION]
+    return found
+
+
+def _look_after() -> None:
+    """After every so many writes: delete what is over, and look how many counters are left."""
+    fill = _fill()
+    fill.writes += 1
+    if fill.writes % EVERY:
+        return
+    with suppress(SQLAlchemyError):  # the write itself says whether the store is there
+        purge()
+        some = [select(func.count()).select_from(select(one.key).limit(MOST).subquery()) for one in (_c, _t)]
+        with connect() as connection:
+            fill.full = sum(connection.execute(one).scalar_one() for one in some) >= MOST
 
 
 def _write(model: type[ThrottleCounter | ThrottleUse], key: bytes, row: Any, values: dict[str, object]) -> bool:
     """Compare and set: False when somebody else was counted since `row` was read."""
+    _look_after()
     columns = model.__table__.c
     if row is not None:
         with transaction() as connection:
@@ -167,7 +258,7 @@ def _write(model: type[ThrottleCounter | ThrottleUse], key: bytes, row: Any, val
     return True
 
 
-def _counted(row: Any, moment: datetime) -> dict[str, object]:
+def _counted(row: Any, moment: datetime) -> dict[str, Any]:
     """The counter after one more attempt. The last of a window blocks, each window for twice as long."""
     limits = state().limits
     window = timedelta(minutes=limits.login_wait_minutes)
@@ -185,32 +276,30 @@ def _counted(row: Any, moment: datetime) -> dict[str, object]:
     return {**counted, "rounds": rounds + 1, "blocked_until": moment + wait}
 
 
-def clear(booking: Booking) -> None:
-    """The attempt succeeded completely: nothing is held against the subject any more."""
-    _delete(booking.key)
-
-
 def forget(kind: str, subject: str) -> None:
-    """As `clear`, for whoever proved in another way who he is."""
-    _delete(key_for(kind, subject))
-
-
-def _delete(key: bytes) -> None:
+    """Nothing is held against the subject any more: it proved who it is by something that no guess is about."""
+    key = key_for(kind, subject)
     with transaction() as connection:
         connection.execute(delete(ThrottleCounter).where(_c.key == key))
+        if _fill().full:  # from here on it has a counter of its own, not the one that it shared
+            connection.execute(insert(ThrottleCounter).values(key=key, version=1, window_at=now(), **NOTHING))
 
 
 def give_back(booking: Booking) -> None:
-    """The attempt was not made after all (no slot was free): it counts neither way."""
+    """The attempt was right, or not made after all (no slot was free): all is as if it had never been booked.
+
+    If others were counted since, theirs stay, and the wait goes that began with one attempt too many.
+    """
+    counter = update(ThrottleCounter).where(_c.key == booking.key).values(version=_c.version + 1)
     with transaction() as connection:
+        undone = counter.where(_c.version == booking.version).values(**booking.before)
+        if connection.execute(undone).rowcount == 1:
+            return
         connection.execute(
-            update(ThrottleCounter)
-            .where(_c.key == booking.key, _c.version == booking.version, _c.failures > 0)
-            .values(
+            counter.where(_c.failures > 0).values(
                 failures=_c.failures - 1,
                 rounds=_c.rounds - case((_c.blocked_until.is_(None), 0), else_=1),
                 blocked_until=None,
-                version=_c.version + 1,
             )
         )
 
@@ -218,7 +307,7 @@ def give_back(booking: Booking) -> None:
 def purge() -> int:
     """Delete the counters whose last attempt and wait are over for two days; how many there were.
 
-    Anybody makes one by typing an address, and a right password alone removes one.
+    Anybody makes one by typing an address.
     """
     over = now() - KEPT
     waits_no_more = _c.blocked_until.is_(None) | (_c.blocked_until < over)
@@ -229,6 +318,7 @@ def purge() -> int:
 
 def install(app: Flask) -> None:
     """A ceiling for each signed-in session, so that one stolen session can't empty the service in a minute."""
+    app.extensions[EXTENSION] = _Fill()
     ceiling = Ceiling(state_of(app).limits.requests_per_minute_and_session)
 
     @app.before_request

@@ -7,7 +7,7 @@ together from text is a statement that an attacker writes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from inspect import iscoroutinefunction
 from typing import Any, Final, Literal
@@ -83,9 +83,17 @@ db = SQLAlchemy()
 alembic = Alembic(run_mkdir=False, command_name="", metadatas=Base.metadata)
 
 
-def transaction() -> AbstractContextManager[Connection]:
-    """A short transaction of our own, apart from the request's: what it wrote survives the request's roll-back."""
-    return db.engine.begin()
+@contextmanager
+def transaction() -> Iterator[Connection]:
+    """A short transaction of our own, apart from the request's: what it wrote survives the request's roll-back.
+
+    What it reads, it may decide on: see `begin` of the dialects.
+    """
+    from ..chosen import dialect  # not above: the chosen style imports this module
+
+    with db.engine.begin() as connection:
+        dialect.begin(connection)
+        yield connection
 
 
 def connect() -> Connection:

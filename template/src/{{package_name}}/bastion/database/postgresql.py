@@ -73,6 +73,10 @@ def prepare(_engine: Engine) -> None:
     """Nothing to set for each connection: the options above travel with the connection request."""
 
 
+def begin(connection: Connection) -> None:
+    """Nothing: rows are locked where they are read to decide (`sessions.hold`, `users.changing`)."""
+
+
 def has_written(connection: Connection) -> bool:
     """Whether the open transaction has written and can still be committed."""
     driver: Any = connection.connection.driver_connection

@@ -21,7 +21,7 @@ from . import Owned, db
 LARGEST_NUMBER: Final = 2**31 - 1  # of a page: what fits every database's integer
 PAGE_SIZE: Final = 20
 LARGEST_PAGE_SIZE: Final = 100
-
+MOST_LISTED: Final = 10_000  # items that pages reach, and that are counted: each of them is read for the last page
 
 M = TypeVar("M", bound=Owned)
 T = TypeVar("T")
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page of a list: its items, its number (from 1), how many pages and items there are."""
+    """One page of a list: its items, its number (from 1), how many pages and items there are (at most MOST_LISTED)."""
 
     items: Sequence[T]
     page: int
@@ -58,16 +58,21 @@ def owned_or_404(model: type[M], ident: UUID) -> M:
     """The row of this id if it is the signed-in user's; otherwise 404, whether it exists or not."""
     row = db.session.scalars(owned(model).where(model.id == ident)).first()
     if row is None:
-        refuse(404, "ownership-404")
+        refuse(404, "ownership-404", about={"object": model.__name__, "id": str(ident)})
     return row
 
 
 def page_of(rows: Select[T], number: int, *, size: int = PAGE_SIZE) -> Page[T]:
-    """The page `number` (1 to 2**31-1) of `rows`, `size` items each (1 to 100). Raises ValueError beyond these."""
+    """The page `number` (1 to 2**31-1) of `rows`, `size` items each (1 to 100). Raises ValueError beyond these.
+
+    A page beyond MOST_LISTED items is empty: what lies there is found by searching or by another order.
+    """
     if not 1 <= number <= LARGEST_NUMBER or not 1 <= size <= LARGEST_PAGE_SIZE:
         raise ValueError("page or size out of range")
-    total = db.session.scalar(select(func.count()).select_from(rows.order_by(None).subquery())) or 0
-    items = db.session.scalars(rows.limit(size).offset((number - 1) * size)).all()
+    counted = rows.order_by(None).limit(MOST_LISTED).subquery()
+    total = db.session.scalar(select(func.count()).select_from(counted)) or 0
+    start = (number - 1) * size
+    items = db.session.scalars(rows.limit(min(size, total - start)).offset(start)).all() if start < total else []
     return Page(items, number, max(1, -(-total // size)), total)
 
 

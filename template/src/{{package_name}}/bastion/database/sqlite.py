@@ -76,6 +76,14 @@ def prepare(engine: Engine) -> None:
         cursor.close()
 
 
+def begin(connection: Connection) -> None:
+    """Take the lock for writing at once: no row can be locked here, and what is read must still be true at the write.
+
+    The driver would begin with the first write, and read before that outside of any transaction.
+    """
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
 def has_written(connection: Connection) -> bool:
     """Whether the open transaction has written: only then does the driver begin one, and hold the lock."""
     return bool(getattr(connection.connection.driver_connection, "in_transaction", False))

@@ -27,7 +27,7 @@ from .headers import HSTS, ID_KEY, PRELOAD, SHAREABLE, HeaderTable, csp_nonce, n
 from .hosts import Hosts
 from .https_only import HttpsOnly
 from .last_resort import FALLBACK, Body, close_quietly, report
-from .size import TOO_LARGE, BodyLimit, BodyTooLarge, exceeded
+from .size import BodyLimit, WrongLength, fault_of
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -148,15 +148,15 @@ class Edge:
         if type(pieces) is not list and type(pieces) is not environ.get("wsgi.file_wrapper"):
             rest = iter(pieces)
             answer = Body(pieces, next(rest, b""), rest)
-        if exceeded(environ):
-            raise BodyTooLarge  # whatever the app made of the part that it saw
+        if fault_of(environ) is not None:
+            raise WrongLength  # whatever the app made of the part that it saw
         if not start.status:
             raise RuntimeError("the app began no answer")
         return [*start.written, *answer] if start.written else answer
 
     def _failed(self, environ: WSGIEnvironment, start: _Start, error: Exception) -> Iterable[bytes]:
-        if exceeded(environ):
-            return self._refuse(environ, TOO_LARGE, start)
+        if (fault := fault_of(environ)) is not None:
+            return self._refuse(environ, fault, start)
         report(error)
         return self._send(environ, self._reply(environ, 500), start)
 

@@ -1,6 +1,7 @@
-"""A request's body is at most as long as the limit, whatever it declares, and a longer one is never held in memory.
+"""A request's body is as long as it declares, and at most as long as the limit; a longer one is never held in memory.
 
-A client that sends without end, or announces little and sends much, would fill memory or disk with one connection.
+A client that sends without end, or announces little and sends much, would fill memory or disk with one connection; and
+a body that was cut on its way would be taken for a whole one that says less.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ MOST: Final = 16 * 1024 * 1024  # bytes; no route may declare more: a worker's t
 _BODY: Final = "bastion.body"
 _NO_LARGER: Final[Mapping[str, int]] = MappingProxyType({})
 TOO_LARGE: Final = Refusal(413, ROW)
+CUT_SHORT: Final = Refusal(400, ROW)
 _NO_NUMBER: Final = Refusal(400, ROW)
 
 
-class BodyTooLarge(OSError):
-    """The stream went past its limit. An OSError, because that is what a reader expects of a broken connection."""
+class WrongLength(OSError):
+    """The stream is longer than its limit, or shorter than it said.
+
+    An OSError, because that is what a reader expects of a broken connection.
+    """
 
 
 class BrokenBody(OSError):
@@ -39,27 +44,26 @@ def _received(read: Callable[[int], bytes], size: int) -> bytes:
 
 
 class LimitedBody:
-    """A body that ends after `length` bytes; with `overrun_is_error` a single further byte raises BodyTooLarge."""
+    """A body that ends after `length` bytes. If it was `declared` so, an earlier end raises WrongLength; if not, and
+    the length is only the limit, a single further byte does.
+    """
 
-    __slots__ = ("_left", "_probe", "_stream", "exceeded")
+    __slots__ = ("_declared", "_left", "_probe", "_stream", "fault")
 
-    def __init__(self, stream: InputStream, length: int, *, overrun_is_error: bool) -> None:
+    def __init__(self, stream: InputStream, length: int, *, declared: bool) -> None:
         self._stream = stream
         self._left = length
-        self._probe = overrun_is_error
-        self.exceeded = False
+        self._declared = declared
+        self._probe = not declared
+        self.fault: Refusal | None = None
 
     def read(self, size: int | None = -1, /) -> bytes:
         """At most `size` bytes (all that may still come for None or a negative number)."""
-        if size is None or size < 0 or size > self._left:
-            size = self._left
-        return self._taken(_received(self._stream.read, size) if size else b"")
+        return self._taken(self._stream.read, size)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """The next line, or its first `size` bytes."""
-        if size is None or size < 0 or size > self._left:
-            size = self._left
-        return self._taken(_received(self._stream.readline, size) if size else b"")
+        return self._taken(self._stream.readline, size)
 
     def readlines(self, hint: int = -1, /) -> list[bytes]:
         """All lines, or those up to `hint` bytes."""
@@ -75,15 +79,21 @@ class LimitedBody:
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.readline, b"")
 
-    def _taken(self, data: bytes) -> bytes:
+    def _taken(self, read: Callable[[int], bytes], size: int | None) -> bytes:
+        if size is None or size < 0 or size > self._left:
+            size = self._left
+        data = _received(read, size) if size else b""
         self._left -= len(data)
+        if size and not data and self._declared:
+            self.fault = CUT_SHORT
         if self._left == 0 and self._probe:
             # Looked for before the last piece is handed over: a reader that stops exactly at the limit (as Werkzeug's)
             # would take the first part of a longer body for the whole.
             self._probe = False
-            self.exceeded = _received(self._stream.read, 1) != b""
-        if self.exceeded:
-            raise BodyTooLarge
+            if _received(self._stream.read, 1):
+                self.fault = TOO_LARGE
+        if self.fault is not None:
+            raise WrongLength
         return data
 
 
@@ -108,9 +118,10 @@ class BodyLimit:
                 return _NO_NUMBER
             if len(declared) > 18 or int(declared) > limit:  # 18 digits first: int() of a long number is work
                 return TOO_LARGE
-            environ["wsgi.input"] = LimitedBody(environ["wsgi.input"], int(declared), overrun_is_error=False)
+            body = LimitedBody(environ["wsgi.input"], int(declared), declared=True)
+            environ["wsgi.input"] = environ[_BODY] = body
         elif environ.get("wsgi.input_terminated"):
-            body = LimitedBody(environ["wsgi.input"], limit, overrun_is_error=True)
+            body = LimitedBody(environ["wsgi.input"], limit, declared=False)
             environ["wsgi.input"] = environ[_BODY] = body
         else:
             # Without a length, and from a server that doesn't mark the end, reading on would read the next request.
@@ -118,7 +129,7 @@ class BodyLimit:
         return None
 
 
-def exceeded(environ: WSGIEnvironment) -> bool:
-    """Whether the body of this request turned out to be longer than its limit while it was read."""
+def fault_of(environ: WSGIEnvironment) -> Refusal | None:
+    """What the body of this request turned out to be while it was read: too long, or shorter than it said."""
     body: LimitedBody | None = environ.get(_BODY)
-    return body is not None and body.exceeded
+    return None if body is None else body.fault

@@ -7,6 +7,7 @@ and ends every other session. Source: ASVS 6.2.3, 7.4.3, 7.5.1.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final, cast
@@ -19,7 +20,8 @@ from sqlalchemy.exc import IntegrityError
 from .. import audit, mail, throttle
 from ..database import Base, Owned, connect, transaction
 from ..state import state, state_of
-from . import devices, links, login, passwords, recovery, sessions, users
+from . import factors, links, login, passwords, recovery, sessions, users
+from .methods import PASSKEY
 from .models import AuditEvent, AuthSession, Device, Link, OutgoingMail, User
 from .principal import Principal
 from .sessions import Opened
@@ -31,8 +33,19 @@ SHOWN: Final = frozenset(
     (
         "login.success",
         "login.failure",
+        "login.pending",
         "login.step_up",
         "logout",
+        "mfa.code_used",
+        "mfa.codes_made",
+        "mfa.failure",
+        "mfa.reset_by_administrator",
+        "mfa.totp_added",
+        "mfa.totp_removed",
+        "passkey.added",
+        "passkey.clone_suspected",
+        "passkey.removed",
+        "passkey.renamed",
         "password.changed",
         "password.reset",
         "password.reset_started",
@@ -52,8 +65,14 @@ SHOWN: Final = frozenset(
     )
 )
 """Kinds of audit events that their user sees."""
-FAILED: Final = frozenset(("login.failure", "password.wrong"))
-"""Those that somebody who does not know the password can cause in masses."""
+FAILED: Final = frozenset(("login.failure", "mfa.failure", "password.wrong"))
+"""Those that somebody who does not get in can cause in masses."""
+PENDING: Final = frozenset(("login.pending",))
+"""That which somebody can cause in masses who knows the password and no more."""
+ROUTINE: Final = frozenset(
+    ("login.success", "login.step_up", "logout", "session.ended", "session.ended_others", "account.exported")
+)
+"""Those that whoever is in can cause in masses, to push out what he did before."""
 _u, _a, _s = User.__table__.c, AuditEvent.__table__.c, AuthSession.__table__.c
 _o, _l, _d = OutgoingMail.__table__.c, Link.__table__.c, Device.__table__.c
 BY_OTHERS: Final = (
@@ -62,6 +81,7 @@ BY_OTHERS: Final = (
     "user.role_given",
     "user.role_removed",
     "password.reset_started",
+    "mfa.reset_by_administrator",
     "session.ended_by_administrator",
 )
 """Kinds of events that somebody else caused; from where is no concern of the account's owner."""
@@ -69,20 +89,27 @@ _address = case((_a.kind.in_(BY_OTHERS), ""), else_=_a.address).label("address")
 BeforeDeletion = Callable[[Connection, UUID], None]
 
 
-def step_up(user: Principal, password: str) -> Opened:
-    """Prove once more who it is; the session goes on under a new token, and the old one is dead. 401, 429 or 503."""
-    login.prove(user, password)
-    with transaction() as connection:
-        opened = _renewed(connection, user, proved=True)
-        links.follow(connection, user.session_id, opened.id)
-        audit.record("login.step_up", user_id=user.id, session_id=opened.id, connection=connection)
-    return opened
+def step_up(user: Principal, password: str, code: str = "") -> Opened:
+    """Prove once more who it is; the session goes on under a new token, and the old one is dead. 403, 429 or 503.
+
+    For an account with a second factor the password and a code, of the app or a recovery code; see also
+    `step_up_with_passkey`.
+    """
+    return login.prove_code(user, password, code, lambda connection, methods: _stepped_up(connection, user, methods))
 
 
-def _renewed(connection: Connection, user: Principal, *, proved: bool) -> Opened:
-    opened = sessions.renew(connection, user, proved=proved)
+def step_up_with_passkey(user: Principal, text: str, answer: object) -> Opened:
+    """The same by a passkey of the account, which needs no password (see passkeys.step_up)."""
+    methods = frozenset({PASSKEY})
+    return login.prove_passkey(user, text, answer, lambda connection: _stepped_up(connection, user, methods))
+
+
+def _stepped_up(connection: Connection, user: Principal, methods: frozenset[str]) -> Opened:
+    opened = sessions.renew(connection, user, proved=True, methods=user.methods | methods)
     if opened is None:  # ended by somebody else since this request began
         login.refuse_uniformly()
+    links.follow(connection, user.session_id, opened.id)
+    audit.record("login.step_up", user_id=user.id, session_id=opened.id, connection=connection, factors=sorted(methods))
     return opened
 
 
@@ -92,26 +119,17 @@ def change_password(user: Principal, current: str, new: str) -> Opened:
     Raises UserError for a password that can't be used.
     """
     login.prove(user, current)
-    if passwords.normalised(new) == passwords.normalised(current):
+    if hmac.compare_digest(passwords.normalised(new), passwords.normalised(current)):
         raise users.UserError("This is your present password. Choose another one.", "password")
     password_hash = users.checked_password(new, user.email)
     with transaction() as connection:
+        sessions.hold(connection, user.id)
         connection.execute(update(User).where(_u.id == user.id).values(password_hash=password_hash))
-        opened = _credential_changed(connection, user, proved=True)
+        # The password alone proves nothing new of an account with a second factor.
+        opened = factors.credentials_changed(connection, user, proved=not factors.held(user.id, connection))
         mail.enqueue(connection, mail.PASSWORD_CHANGED, user.email)
         audit.record("password.changed", user_id=user.id, session_id=opened.id, connection=connection)
     return opened
-
-
-def _credential_changed(connection: Connection, user: Principal, *, proved: bool) -> Opened:
-    """Everything that the old credential opened ends: other sessions, half-finished flows, copies of this session.
-
-    And no device is known any more: it may have been a thief's, who would have further guesses by it.
-    """
-    sessions.end_all(user.id, but=user.session_id, connection=connection)
-    links.cancel(connection, user.email, user.id)
-    devices.forget_all(connection, user.id)
-    return _renewed(connection, user, proved=proved)
 
 
 def request_email_change(user: Principal, typed: str) -> None:
@@ -139,7 +157,8 @@ def confirm_email_change(user: Principal, token: str) -> Opened:
             connection.execute(update(User).where(_u.id == user.id).values(email=link.email))
         except IntegrityError:  # taken since the link was mailed
             links.gone(links.EMAIL)
-        opened = _credential_changed(connection, user, proved=False)  # whoever opened the link has shown no password
+        # Whoever opened the link has shown no password.
+        opened = factors.credentials_changed(connection, user, proved=False)
         links.cancel(connection, link.email)
         mail.enqueue(connection, mail.EMAIL_CHANGED, user.email)  # to the former address
         audit.record("email.changed", user_id=user.id, session_id=opened.id, connection=connection)
@@ -156,13 +175,13 @@ def update_profile(user: Principal, name: str) -> None:
 def recent_events(user_id: UUID) -> list[dict[str, Any]]:
     """What happened to this account lately, newest first: `at`, `kind` and `address` of each.
 
-    The last EVENTS_SHOWN, and as many failed attempts apart from these: nothing that others cause pushes them out.
+    The last EVENTS_SHOWN of each sort: nothing that a stranger or a thief does in masses pushes out what matters.
     """
     own = select(_a.at, _a.kind, _address).where(_a.user_id == user_id).order_by(_a.at.desc()).limit(EVENTS_SHOWN)
     with connect() as connection:
         found = [
             dict(row)
-            for kinds in (SHOWN - FAILED, FAILED)
+            for kinds in (SHOWN - FAILED - PENDING - ROUTINE, ROUTINE, PENDING, FAILED)
             for row in connection.execute(own.where(_a.kind.in_(kinds))).mappings()
         ]
     return sorted(found, key=lambda event: event["at"], reverse=True)
@@ -182,6 +201,7 @@ def export(user: Principal) -> dict[str, list[dict[str, Any]]]:
         "devices": select(_d.created_at, _d.seen_at).where(_d.user_id == user.id),
         "links": select(_l.purpose, _l.email, _l.created_at, _l.expires_at, _l.used_at).where(_l.user_id == user.id),
         "events": select(_a.at, _a.kind, _address).where(_a.user_id == user.id),
+        **factors.export(user.id),
     }
     for mapper in Base.registry.mappers:
         if issubclass(mapper.class_, Owned):

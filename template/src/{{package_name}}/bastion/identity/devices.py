@@ -1,13 +1,14 @@
 """A device that its user has signed in from is known again, so that a stranger's guesses do not keep its owner out.
 
 What makes a guesser wait makes the owner wait as well, unless his own failures are counted apart. A device opens
-nothing: it has as many tries as everybody else, and without the password it is worth nothing. Source: ASVS 6.3.1.
+nothing: it has as many tries as everybody else, and without the password it is worth nothing. And a login from one that
+is not known is told to the owner, who alone can say whether it was his. Source: ASVS 6.3.1, 6.3.5.
 """
 
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -27,35 +28,37 @@ _KNOWN: Final = (
     .select_from(_ACCOUNTS)
     .where(
         _d.token_hash == bindparam("token_hash"),
-        _u.email == bindparam("email"),
+        (_u.email == bindparam("email")) | (_u.id == bindparam("user")),
         _d.seen_at > bindparam("kept_since"),
     )
 )
 
 
-def find(token: str, email: str) -> UUID | None:
-    """The device of this token, if this very account was signed in to from it."""
-    values = {"token_hash": digest(token), "email": email, "kept_since": now() - KEPT}
+def find(token: str, email: str = "", *, user_id: UUID | None = None) -> UUID | None:
+    """The device of this token, if this very account, named by its address or its id, was signed in to from it."""
+    values = {"token_hash": digest(token), "email": email, "user": user_id, "kept_since": now() - KEPT}
     with connect() as connection:
         return connection.execute(_KNOWN, values).scalar()
 
 
-def remember(connection: Connection, user_id: UUID, known: UUID | None, token: str) -> str:
-    """Know the device of this login from now on, in the login's transaction; the token that it keeps.
+def remember(connection: Connection, user_id: UUID, known: UUID | None, token: str) -> tuple[str, datetime | None]:
+    """Know the device of this login from now on, in the login's transaction.
 
-    Only the token's hash is stored, and it belongs to this account alone.
+    The token that it keeps, and when it was last signed in from; None for a device that is new. Only the token's hash
+    is stored, and it belongs to this account alone.
     """
     moment = now()
     if known is not None:
-        connection.execute(update(Device).where(_d.id == known).values(seen_at=moment))
-        return token
+        seen_at: datetime | None = connection.execute(select(_d.seen_at).where(_d.id == known)).scalar()
+        if connection.execute(update(Device).where(_d.id == known).values(seen_at=moment)).rowcount == 1:
+            return token, seen_at
     token = secrets.token_urlsafe(TOKEN_BYTES)
     made = {"id": uuid4(), "token_hash": digest(token), "user_id": user_id, "created_at": moment, "seen_at": moment}
     connection.execute(insert(Device).values(**made))
     rows = connection.execute(select(_d.id).where(_d.user_id == user_id).order_by(_d.seen_at.desc(), _d.id))
     if surplus := [*rows.scalars()][MOST:]:
         connection.execute(delete(Device).where(_d.id.in_(surplus)))
-    return token
+    return token, None
 
 
 def forget_all(connection: Connection, user_id: UUID) -> None:

@@ -10,6 +10,7 @@ Source: NIST SP 800-63B-4, 3.1.1.2; ASVS 6.2.4, 6.2.11; Wheeler: zxcvbn (USENIX 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import unicodedata
 from base64 import b64decode
 from collections.abc import Collection, Iterator
@@ -36,7 +37,7 @@ def ranks() -> dict[bytes, int]:
     """The place of each common password in the list, by its digest. Raises ValueError when it is not as it was made."""
     lines = FILE.read_text(encoding="ascii").splitlines()
     digests = b64decode("".join(line for line in lines if not line.startswith("#")))
-    if hashlib.sha256(digests).hexdigest() != lines[0].rpartition(" ")[2]:
+    if not hmac.compare_digest(hashlib.sha256(digests).hexdigest(), lines[0].rpartition(" ")[2]):
         raise ValueError(FILE.name)
     starts = range(0, len(digests), DIGEST_BYTES)
     return {digests[start : start + DIGEST_BYTES]: rank for rank, start in reversed([*enumerate(starts, 1)])}

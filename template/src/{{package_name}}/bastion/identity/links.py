@@ -7,17 +7,19 @@ Source: ASVS 6.4.1, 6.5.1, 6.5.2, 6.5.5, 6.6.2; OWASP Forgot Password Cheat Shee
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Final, NoReturn, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, or_, select, update
 
 from .. import throttle
 from ..clock import now
 from ..database import connect, transaction
 from ..errors import refuse
 from ..state import state
+from . import flows
 from .models import AuthSession, Link, OutgoingMail, User
 from .sessions import TOKEN_BYTES, digest
 
@@ -37,6 +39,7 @@ GONE: Final = {
     EMAIL: "email-change-confirmed",
 }
 """Purpose to the row of the catalogue that a refused link is logged under."""
+ALL: Final = frozenset(GONE)
 _l, _s, _u = Link.__table__.c, AuthSession.__table__.c, User.__table__.c
 _o = OutgoingMail.__table__.c
 _inviter = User.__table__.alias("inviter").c
@@ -112,12 +115,14 @@ def look(token: str, *purposes: str) -> Any | None:
 
 
 def find(token: str, *purposes: str) -> Any:
-    """The good link of this token. 410 for every other token, the same whatever is wrong; 429 for too many of them."""
-    guess = throttle.spend_for_network("link", "reset-throttle", GUESSES)
+    """The good link of this token. 410 for every other token, the same whatever is wrong; 429 for too many of them.
+
+    Counted are wrong ones alone: nobody guesses 256 bits, and a neighbour's keep no reader of a good link out.
+    """
     row = look(token, *purposes)
     if row is None:
+        throttle.spend_for_network("link", "reset-throttle", GUESSES)
         gone(purposes[0])
-    throttle.refund(guess)
     return row
 
 
@@ -133,12 +138,16 @@ def consume_once(connection: Connection, link: Any) -> None:
         gone(link.purpose)
 
 
-def cancel(connection: Connection, email: str, user_id: UUID | None = None) -> None:
-    """End every half-finished flow of this account or address: links that were mailed, and those that wait.
+def cancel(connection: Connection, email: str, user_id: UUID | None = None, *, purposes: Iterable[str] = ALL) -> None:
+    """End every half-finished flow of this account or address: links that were mailed, those that wait, and flows.
 
-    Invitations that the account gave are among them: whoever had it may have invited himself.
+    Invitations that the account gave are among them: whoever had it may have invited himself. With `purposes` the links
+    of these alone.
     """
-    _end(connection, *(_whose(table.__table__.c, email, user_id) for table in (Link, OutgoingMail)))
+    if user_id is not None:
+        flows.cancel(connection, user_id)
+    link, waits = (_whose(table.__table__.c, email, user_id) for table in (Link, OutgoingMail))
+    _end(connection, and_(link, _l.purpose.in_(purposes)), and_(waits, _o.purpose.in_(purposes)))
 
 
 def cancel_invitations(connection: Connection, inviter_id: UUID) -> None:

@@ -6,14 +6,17 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, LargeBinary, String
+from sqlalchemy import JSON, BigInteger, ForeignKey, LargeBinary, String, false
 from sqlalchemy.dialects.mysql import VARBINARY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..clock import now
 from ..database import OWNER, Base
+from ..encryption import ENCRYPTED
 
 HASH = LargeBinary(32).with_variant(VARBINARY(32), "mysql", "mariadb")  # SHA-256: 32 bytes, comparable and indexable
+MAC = LargeBinary(36).with_variant(VARBINARY(36), "mysql", "mariadb")  # 4 bytes of a key's name, 32 of HMAC
+HANDLE = LargeBinary(64).with_variant(VARBINARY(64), "mysql", "mariadb")
 
 
 class User(Base):
@@ -29,6 +32,10 @@ class User(Base):
     roles: Mapped[str] = mapped_column(String(500), default="")  # names with single spaces between them, sorted
     created_at: Mapped[datetime] = mapped_column(default=now)
     display_name: Mapped[str] = mapped_column(String(100), default="", server_default="")
+    # The userHandle of WebAuthn: 64 random bytes, made for the first passkey; tells nothing about the account.
+    passkey_handle: Mapped[bytes | None] = mapped_column(HANDLE, unique=True, index=True)
+    # After an administrator removed the second factors: nothing is open before there is a new one.
+    must_enrol: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class AuthSession(Base):
@@ -45,7 +52,7 @@ class AuthSession(Base):
     expires_at: Mapped[datetime]
     verified_at: Mapped[datetime] = mapped_column(default=now)  # when the user last proved who he is
     revoked_at: Mapped[datetime | None]
-    methods: Mapped[str] = mapped_column(String(100), default="")  # how the user proved it, as in "password"
+    methods: Mapped[str] = mapped_column(String(100), default="")  # how the user proved it, as in "password totp"
     address: Mapped[str] = mapped_column(String(45), default="")
     agent: Mapped[str] = mapped_column(String(200), default="")
 
@@ -82,6 +89,84 @@ class Link(Base):
     used_at: Mapped[datetime | None]
 
 
+class Flow(Base):
+    """A half-finished flow of one account: a login that waits for its second factor, an enrolment, a passkey ceremony.
+
+    Whatever it counts or has used up is a column here, never a value that the client could put back.
+    """
+
+    __tablename__ = "auth_flow"
+    __table_args__ = {"info": OWNER}  # noqa: RUF012
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    token_hash: Mapped[bytes] = mapped_column(HASH, unique=True)
+    purpose: Mapped[str] = mapped_column(String(20))
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
+    session_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(AuthSession.id, ondelete="CASCADE"), index=True)
+    data: Mapped[bytes | None] = mapped_column(LargeBinary, info=ENCRYPTED)  # the seed of an authenticator app
+    tries: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class Totp(Base):
+    """The authenticator app of an account: the seed, encrypted, and the last time step whose code was used."""
+
+    __tablename__ = "auth_totp"
+    __table_args__ = {"info": OWNER}  # noqa: RUF012
+
+    # The key, so that what is encrypted for one account can't be moved to another with its row.
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), primary_key=True)
+    secret: Mapped[bytes] = mapped_column(LargeBinary, info=ENCRYPTED)
+    last_step: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class RecoveryCode(Base):
+    """A code for whoever lost the second factor. Only its SHA-256 is kept; it has 128 random bits."""
+
+    __tablename__ = "auth_recovery_code"
+    __table_args__ = {"info": OWNER}  # noqa: RUF012
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
+    code_hash: Mapped[bytes] = mapped_column(HASH, unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    used_at: Mapped[datetime | None]
+
+
+class Passkey(Base):
+    """A WebAuthn credential: the public key alone, so that nothing in here signs anybody in."""
+
+    __tablename__ = "auth_passkey"
+    __table_args__ = {"info": OWNER}  # noqa: RUF012
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
+    credential_hash: Mapped[bytes] = mapped_column(HASH, unique=True)  # of the id, which may be too long for an index
+    credential_id: Mapped[bytes] = mapped_column(LargeBinary)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)  # COSE
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    transports: Mapped[str] = mapped_column(String(100), default="")  # with single spaces between them
+    backup_eligible: Mapped[bool]
+    backed_up: Mapped[bool]
+    name: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    used_at: Mapped[datetime | None]
+    suspended_at: Mapped[datetime | None]  # its counter went back: there may be a copy
+
+
+class SpentChallenge(Base):
+    """A challenge of an anonymous passkey login that was answered: nobody answers it again."""
+
+    __tablename__ = "auth_spent_challenge"
+    __table_args__ = {"info": OWNER}  # noqa: RUF012
+
+    challenge_hash: Mapped[bytes] = mapped_column(HASH, primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class OutgoingMail(Base):
     """A mail that is due. It holds no token: that is made when the mail is sent, and then this row goes."""
 
@@ -98,6 +183,7 @@ class OutgoingMail(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     due_at: Mapped[datetime] = mapped_column(default=now, index=True)
     trusted: Mapped[bool] = mapped_column(default=False)  # asked for by an administrator or a device of the account
+    origin: Mapped[str] = mapped_column(String(45), default="", server_default="")  # the address that caused a notice
     attempts: Mapped[int] = mapped_column(default=0)
 
 
@@ -149,8 +235,29 @@ class AuditEvent(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     at: Mapped[datetime] = mapped_column(default=now, index=True)
     kind: Mapped[str] = mapped_column(String(60))
+    outcome: Mapped[str] = mapped_column(String(10), default="success", server_default="success")
     user_id: Mapped[uuid.UUID | None] = mapped_column(index=True)  # no foreign key: it outlives the account
+    actor_id: Mapped[uuid.UUID | None] = mapped_column(index=True)  # who did it; user_id is whom it concerns
     session_id: Mapped[uuid.UUID | None]
     address: Mapped[str] = mapped_column(String(45), default="")
     request_id: Mapped[str] = mapped_column(String(36), default="")
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    times: Mapped[int] = mapped_column(default=1, server_default="1")  # how often in its minute, if it is counted
+    bucket: Mapped[bytes | None] = mapped_column(HASH, unique=True, index=True)  # what is counted in it, until sealed
+    number: Mapped[int | None] = mapped_column(BigInteger, unique=True, index=True)  # its place in the chain
+    mac: Mapped[bytes | None] = mapped_column(MAC)
+
+
+class AuditHead(Base):
+    """The one row that says where the chain of the audit's rows ends, and behind which row of former ones it begins."""
+
+    __tablename__ = "audit_head"
+    __table_args__ = {"info": OWNER}  # noqa: RUF012
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(BigInteger)
+    mac: Mapped[bytes] = mapped_column(MAC)
+    anchor_number: Mapped[int] = mapped_column(BigInteger)
+    anchor_mac: Mapped[bytes] = mapped_column(MAC)
+    seal: Mapped[bytes] = mapped_column(MAC)  # over all four
+    version: Mapped[int] = mapped_column(BigInteger)  # compare-and-set; 0: nothing was sealed yet

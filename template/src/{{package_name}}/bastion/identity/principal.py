@@ -19,6 +19,10 @@ class Principal:
     verified_at: datetime
     roles: frozenset[str]
     permissions: frozenset[str]
+    methods: frozenset[str] = frozenset()
+    """How the user proved who he is, as in {"password", "totp"}."""
+    factor_missing: bool = False
+    """He must have a second factor, and this session was opened without one."""
     is_authenticated: bool = True
     is_active: bool = True
     is_anonymous: bool = False
@@ -36,6 +40,8 @@ class Anonymous:
     email: str = ""
     roles: frozenset[str] = frozenset()
     permissions: frozenset[str] = frozenset()
+    methods: frozenset[str] = frozenset()
+    factor_missing: bool = False
     is_authenticated: bool = False
     is_active: bool = False
     is_anonymous: bool = True

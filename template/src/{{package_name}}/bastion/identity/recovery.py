@@ -31,6 +31,7 @@ def request_reset(typed: str, device_token: str = "") -> None:
     trusted = bool(device_token) and devices.find(device_token, email) is not None
     with transaction() as connection:
         mail.enqueue(connection, links.RESET, email, trusted=trusted)
+    audit.record("password.reset_asked")
 
 
 def start_reset(user_id: UUID, email: str, *, by: UUID) -> None:

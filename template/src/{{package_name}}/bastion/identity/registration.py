@@ -45,6 +45,7 @@ def register(typed: str) -> None:
     email = users.address(typed)
     with transaction() as connection:
         mail.enqueue(connection, links.ACTIVATE, email)
+    audit.record("user.register_asked")
 
 
 def invite(typed: str, roles: Iterable[str], *, by: UUID) -> None:
@@ -68,6 +69,7 @@ def invite_by_operator(typed: str, roles: Iterable[str]) -> None:
     users.require_free(email)
     with transaction() as connection:
         mail.enqueue(connection, links.CREATE, email, roles=" ".join(known), trusted=True)
+        audit.record("user.invited", connection=connection, roles=known, by="command")
 
 
 def activate(token: str, password: str, name: str = "") -> UUID:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -19,16 +19,28 @@ from .. import audit
 from ..clock import now
 from ..database import connect, transaction
 from ..state import state
-from .models import AuthSession, User
+from .methods import second_factor_missing
+from .models import AuthSession, Flow, User
 from .principal import Principal
 
 TOKEN_BYTES: Final = 32  # 256 bits from the operating system
 # Last use is written when it is older than this: a write a request costs three times as much as the request.
 TOUCH: Final = timedelta(seconds=60)
+KEPT: Final = timedelta(days=30)  # after its end
 
-_s, _u = AuthSession.__table__.c, User.__table__.c
+_s, _u, _f = AuthSession.__table__.c, User.__table__.c, Flow.__table__.c
 _LIVE: Final = (
-    select(_s.id, _s.created_at, _s.seen_at, _s.verified_at, _u.id.label("user_id"), _u.email, _u.roles)
+    select(
+        _s.id,
+        _s.created_at,
+        _s.seen_at,
+        _s.verified_at,
+        _s.methods,
+        _u.id.label("user_id"),
+        _u.email,
+        _u.roles,
+        _u.must_enrol,
+    )
     .select_from(AuthSession.__table__.join(User.__table__, _s.user_id == _u.id))
     .where(
         _s.revoked_at.is_(None),
@@ -47,10 +59,10 @@ class Opened:
     """A session that has just begun: its public id, and the token that only the client keeps."""
 
     id: UUID
-    token: str
+    token: str = field(repr=False)
     user_id: UUID
     expires_at: datetime
-    device_token: str = ""  # set by a login: what the device keeps to be known again
+    device_token: str = field(default="", repr=False)  # set by a login: what the device keeps to be known again
 
 
 def digest(token: str) -> bytes:
@@ -116,22 +128,26 @@ def open_session(
 def hold(connection: Connection, user_id: UUID) -> None:
     """Lock the account's row until the commit.
 
-    Whoever changes several rows of an account begins with it, so that two that meet wait for each other in one order.
+    Whoever changes several rows of an account, or decides by what it reads of them, begins with it: two that meet wait
+    for each other in one order. (SQLite locks no rows: there `transaction` has the lock of the whole file.)
     """
     connection.execute(select(_u.id).where(_u.id == user_id).with_for_update(key_share=True))
 
 
-def renew(connection: Connection, old: Principal, *, proved: bool) -> Opened | None:
+def renew(
+    connection: Connection, old: Principal, *, proved: bool, methods: frozenset[str] | None = None
+) -> Opened | None:
     """Begin the session anew under another token and id: copies of the old are dead.
 
-    Its absolute end stays where it was and, unless its user has just `proved` who he is, the time when he last did.
+    Its absolute end stays where it was and, unless its user has just `proved` who he is, the time when he last did;
+    with `methods` as those by which he did.
     None when the session has ended in the meantime. The account's row is locked first, and the old session ended before
     the new one begins: whoever ends all sessions at this moment comes either before, and this one is not renewed, or
     after, and finds the new one.
     """
     hold(connection, old.id)
     row = connection.execute(
-        select(_s.expires_at, _s.methods, _s.address, _s.agent).where(
+        select(_s.expires_at, _s.address, _s.agent).where(
             _s.id == old.session_id, _s.user_id == old.id, _s.revoked_at.is_(None), _s.expires_at > now()
         )
     ).one_or_none()
@@ -142,7 +158,7 @@ def renew(connection: Connection, old: Principal, *, proved: bool) -> Opened | N
         lifetime=row.expires_at - now(),
         address=row.address,
         agent=row.agent,
-        method=row.methods,
+        method=" ".join(sorted(old.methods if methods is None else methods)),
         verified_at=None if proved else old.verified_at,
         connection=connection,
     )
@@ -204,7 +220,8 @@ def _mark_idle(key: dict[str, object], moment: datetime, idle: timedelta) -> Non
 
 
 def _principal(row: Row[Any]) -> Principal:
-    roles = frozenset(row.roles.split())
+    roles, methods = frozenset(row.roles.split()), frozenset(row.methods.split())
+    permissions = state().permissions(roles)
     return Principal(
         id=row.user_id,
         email=row.email,
@@ -212,7 +229,9 @@ def _principal(row: Row[Any]) -> Principal:
         signed_in_at=row.created_at,
         verified_at=row.verified_at,
         roles=roles,
-        permissions=state().permissions(roles),
+        permissions=permissions,
+        methods=methods,
+        factor_missing=second_factor_missing(permissions, methods, must_enrol=row.must_enrol),
     )
 
 
@@ -231,35 +250,40 @@ def live_sessions(user_id: UUID, *, idle: timedelta) -> Sequence[Any]:
 
 def end(session_id: UUID, user_id: UUID) -> bool:
     """End one session of this user; whether there was one to end."""
-    return _end(_s.id == session_id, _s.user_id == user_id) == 1
+    with transaction() as connection:
+        return connection.execute(_ending(now(), _s.id == session_id, _s.user_id == user_id)).rowcount == 1
 
 
 def end_all(user_id: UUID, *, but: UUID | None = None, connection: Connection | None = None) -> int:
-    """End every session of the user, except perhaps the present one; how many were ended.
+    """End every session of the user, except perhaps the present one, and logins that wait; how many were ended.
 
     With `connection` as part of that transaction: no new password without the end of what the old one opened.
     """
+    if connection is None:
+        with transaction() as own:
+            return end_all(user_id, but=but, connection=own)
+    # First: a login that is being completed at this moment is then either over, and ends below, or never will be.
+    connection.execute(_ending_flows(_f.user_id == user_id))
     others = () if but is None else (_s.id != but,)
-    return _end(_s.user_id == user_id, *others, connection=connection)
+    return connection.execute(_ending(now(), _s.user_id == user_id, *others)).rowcount
 
 
 def end_of_everybody(*, but: UUID) -> int:
-    """End all sessions of all users except the one that asks; how many were ended."""
-    return _end(_s.id != but)
+    """End all sessions of all users except the one that asks, and logins that wait; how many were ended."""
+    with transaction() as connection:
+        connection.execute(_ending_flows())
+        return connection.execute(_ending(now(), _s.id != but)).rowcount
 
 
 def _ending(moment: datetime, *which: ColumnElement[bool]) -> Any:
     return update(AuthSession).where(_s.revoked_at.is_(None), *which).values(revoked_at=moment)
 
 
-def _end(*which: ColumnElement[bool], connection: Connection | None = None) -> int:
-    if connection is not None:
-        return connection.execute(_ending(now(), *which)).rowcount
-    with transaction() as own:
-        return own.execute(_ending(now(), *which)).rowcount
+def _ending_flows(*which: ColumnElement[bool]) -> Any:
+    return update(Flow).where(_f.used_at.is_(None), _f.session_id.is_(None), *which).values(used_at=now())
 
 
-def purge(*, older_than: timedelta = timedelta(days=30)) -> int:
+def purge(*, older_than: timedelta = KEPT) -> int:
     """Delete the rows of sessions that ended that long ago; how many there were. Refresh tokens go with them."""
     moment = now() - older_than
     with transaction() as connection:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import Connection, false, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from .. import audit
@@ -19,17 +19,16 @@ from ..database import connect, transaction
 from ..plain_text import is_plain
 from ..state import state
 from . import links, passwords, sessions
+from .methods import MANAGE as MANAGE  # their other names, for whoever shows or manages accounts
+from .methods import READ as READ
 from .models import User
 
 LONGEST_IDENTIFIER: Final = 254  # RFC 5321 4.5.3.1, less the angle brackets
 LONGEST_NAME: Final = 100
 TAKEN: Final = "There is already an account with this address."
-READ: Final = "users.read"
-"""The permission to see who has an account."""
-MANAGE: Final = "users.manage"
-"""The permission of an administrator: to invite, disable, permit, start a reset. At least one active user holds it."""
 _ROLE: Final = re.compile(r"\A[a-z][a-z0-9_-]{0,49}\Z")
 PAGE_SIZE: Final = 25
+MOST_PAGES: Final = 200  # of a list; further accounts are found by how their address begins
 _u = User.__table__.c
 # Named one by one: a column that is added to the table, or the hash, leaves it by no list.
 _SHOWN: Final = select(_u.id, _u.email, _u.display_name, _u.active, _u.roles, _u.created_at)
@@ -131,10 +130,12 @@ def find(email: str) -> UUID:
 
 def page(number: int, starts_with: str = "") -> tuple[list[Any], bool]:
     """The accounts whose address begins with this text, by address: page `number` (from 1), and if there is a next."""
+    if number > MOST_PAGES:
+        return [], False
     wanted = _SHOWN.where(_u.email.startswith(normalised(starts_with), autoescape=True)).order_by(_u.email)
     with connect() as connection:
         rows = connection.execute(wanted.limit(PAGE_SIZE + 1).offset((number - 1) * PAGE_SIZE)).all()
-    return [*rows[:PAGE_SIZE]], len(rows) > PAGE_SIZE
+    return [*rows[:PAGE_SIZE]], len(rows) > PAGE_SIZE and number < MOST_PAGES
 
 
 def shown(user_id: UUID) -> Any | None:
@@ -175,8 +176,6 @@ def keep_an_administrator(connection: Connection) -> None:
 def changing(user_id: UUID) -> Iterator[tuple[Connection, Any]]:
     """A transaction in which the row of this account, and those of all with a role, stand still. UserError if none."""
     with transaction() as connection:
-        # SQLite's lock; elsewhere it takes none, so that all locks are taken below, in one order.
-        connection.execute(update(User).where(false()).values(roles=_u.roles))
         held = select(_u.id, _u.email, _u.roles, _u.active).where((_u.id == user_id) | (_u.roles != ""))
         rows = connection.execute(held.order_by(_u.id).with_for_update()).all()
         row = next((row for row in rows if row.id == user_id), None)
@@ -198,7 +197,7 @@ def set_active(user_id: UUID, active: bool, *, by: UUID | None = None) -> None:
             sessions.end_all(user_id, connection=connection)
             links.cancel(connection, row.email, user_id)
         kind = "user.enabled" if active else "user.disabled"
-        audit.record(kind, user_id=user_id, connection=connection, by=_named(by))
+        audit.record(kind, user_id=user_id, connection=connection, by=named(by))
 
 
 def permit(user_id: UUID, role: str, *, remove: bool = False, by: UUID | None = None) -> None:
@@ -208,6 +207,8 @@ def permit(user_id: UUID, role: str, *, remove: bool = False, by: UUID | None = 
     """
     if not remove:
         known_roles([role])
+    elif not _ROLE.match(role):  # one that settings.py does not name any more can be taken, another text not be noted
+        raise UserError("There is no such role.", "role")
     with changing(user_id) as (connection, row):
         held = {*row.roles.split()}
         roles = " ".join(sorted(held - {role} if remove else held | {role}))
@@ -217,9 +218,9 @@ def permit(user_id: UUID, role: str, *, remove: bool = False, by: UUID | None = 
                 keep_an_administrator(connection)
             links.cancel_invitations(connection, user_id)
         kind = "user.role_removed" if remove else "user.role_given"
-        audit.record(kind, user_id=user_id, connection=connection, role=role, old=row.roles, new=roles, by=_named(by))
+        audit.record(kind, user_id=user_id, connection=connection, role=role, old=row.roles, new=roles, by=named(by))
 
 
-def _named(administrator: UUID | None) -> str:
+def named(administrator: UUID | None) -> str:
     """Who did it, for the audit: an administrator, or whoever runs commands on the server."""
     return str(administrator) if administrator is not None else "command"

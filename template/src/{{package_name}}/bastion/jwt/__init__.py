@@ -13,17 +13,26 @@ from flask import Flask, Response
 from ..secrets import Secrets
 from ..settings import BastionSettings
 from ..state import state_of
-from . import account, administration, api, endpoints, keys, mailed_link, openapi
-from .bearer import authenticate, not_fresh, unauthenticated
-from .commands import COMMANDS
+from . import (
+    account,
+    administration,
+    api,
+    commands,  # noqa: F401  its commands join those of key_commands.py
+    endpoints,
+    factors,
+    keys,
+    mailed_link,
+    openapi,
+)
+from .bearer import authenticate, factor_missing, not_fresh, unauthenticated
 from .problem import error_body_of
 from .settings import Settings, settings
 
 __all__ = [
-    "COMMANDS",
     "Settings",
     "authenticate",
     "error_body_of",
+    "factor_missing",
     "mailed_link",
     "not_fresh",
     "settings",
@@ -57,7 +66,7 @@ def install(app: Flask) -> None:
     service = state_of(app)
     app.extensions[keys.EXTENSION] = keys.Keys(lambda: service.secrets.get(keys.SECRET).reveal())
     api.install(app)
-    for operations in (endpoints, account, administration):
+    for operations in (endpoints, factors, account, administration):
         app.register_blueprint(operations.blueprint)
     openapi.install(app, cast("Settings", service.style))
 

@@ -21,7 +21,8 @@ from ..authentication import current_user
 from ..errors import refuse
 from ..identity import account, recovery, registration, users
 from ..identity.login import BUSY_SECONDS
-from ..identity.passwords import LONGEST, Busy
+from ..identity.passwords import LONGEST, SHORTEST, Busy
+from ..identity.recovery_codes import LONGEST as LONGEST_CODE
 from . import refresh
 from .api import operation
 from .endpoints import DeviceToken, TokenAnswer
@@ -31,6 +32,8 @@ blueprint: Final = Blueprint("bastion_account", __name__)
 Address = Annotated[str, Field(min_length=1, max_length=users.LONGEST_IDENTIFIER)]
 Name = Annotated[str, Field(max_length=users.LONGEST_NAME)]
 Password = Annotated[SecretStr, Field(min_length=1, max_length=4 * LONGEST)]
+# The length that counts is that of the normalised password, and is looked at with it; this only says so.
+NewPassword = Annotated[Password, Field(json_schema_extra={"minLength": SHORTEST})]
 MailedToken = Annotated[SecretStr, Field(min_length=1, max_length=100)]
 
 
@@ -50,7 +53,7 @@ class ActivateBody(Schema):
     """The token of a mailed link, and what its reader chooses."""
 
     token: MailedToken
-    password: Password
+    password: NewPassword
     display_name: Name = ""
 
 
@@ -58,7 +61,7 @@ class ResetBody(Schema):
     """The token of a mailed link, and the new password."""
 
     token: MailedToken
-    password: Password
+    password: NewPassword
 
 
 class ConfirmBody(Schema):
@@ -67,17 +70,18 @@ class ConfirmBody(Schema):
     token: MailedToken
 
 
-class PasswordBody(Schema):
-    """The present password."""
+class ProofBody(Schema):
+    """The present password and, for an account with a second factor, a code of the app or a recovery code."""
 
     password: Password
+    code: Annotated[SecretStr, Field(max_length=LONGEST_CODE)] = SecretStr("")
 
 
 class ChangeBody(Schema):
     """The present password, and another one."""
 
     current_password: Password
-    new_password: Password
+    new_password: NewPassword
 
 
 class ProfileBody(Schema):
@@ -126,9 +130,10 @@ class ExportAnswer(Answer):
 
 
 @contextmanager
-def answering(**fields: str) -> Iterator[None]:
+def answering(conflict: str = "admin-disable-immediate", **fields: str) -> Iterator[None]:
     """Answer what identity/ refuses: 422 for a field, 409 for a state, 503 when all hash slots are taken.
 
+    `conflict` is the catalogue's id of the protection that refuses with 409, for the log.
     `fields` are pointers into the body where they differ from identity's names: answering(password="#/new_password").
     """
     try:
@@ -136,7 +141,7 @@ def answering(**fields: str) -> Iterator[None]:
     except users.UserError as error:
         text = str(error)  # written for whoever typed it
         if not error.field:
-            refuse(409, "admin-disable-immediate", errors=[{"detail": text}])
+            refuse(409, conflict, errors=[{"detail": text}])
         name = fields.get(error.field, f"#/{error.field}")
         refuse(422, "input-validated-typed", errors=[{"pointer": name, "detail": text}])
     except Busy:
@@ -188,16 +193,17 @@ def complete_reset(body: ResetBody) -> None:
 
 
 @blueprint.post("/auth/reauthenticate")
-@login_required
-@operation
-def reauthenticate(body: PasswordBody) -> TokenAnswer:
+@login_required(without_factor=True)
+@operation(refuses=(403,))
+def reauthenticate(body: ProofBody) -> TokenAnswer:
     """Prove once more who it is, for what asks for that; the login goes on with a new pair."""
-    return TokenAnswer.of(refresh.first_pair(account.step_up(current_user, body.password.get_secret_value())))
+    password, code = body.password.get_secret_value(), body.code.get_secret_value()
+    return TokenAnswer.of(refresh.first_pair(account.step_up(current_user, password, code)))
 
 
 @blueprint.post("/auth/password")
 @login_required
-@operation
+@operation(refuses=(403,))
 def change_password(body: ChangeBody) -> TokenAnswer:
     """Change the password; every other login ends, and this one goes on with a new pair."""
     with answering(password="#/new_password"):  # noqa: S106  (a field)

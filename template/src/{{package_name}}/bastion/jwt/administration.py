@@ -17,7 +17,7 @@ from .. import audit
 from ..access import requires
 from ..authentication import current_user
 from ..errors import refuse
-from ..identity import recovery, registration, sessions, users
+from ..identity import factors, recovery, registration, sessions, users
 from ..state import state
 from .account import AcceptedAnswer, Address, answering
 from .api import operation
@@ -86,6 +86,7 @@ def _fields(row: Any) -> dict[str, Any]:
 def list_users(query: UsersQuery) -> UsersAnswer:
     """The accounts, in pages."""
     rows, has_next = users.page(query.page, query.q)
+    audit.record("user.listed", session_id=current_user.session_id)
     return UsersAnswer(items=[UserAnswer(**_fields(row)) for row in rows], page=query.page, has_next=has_next)
 
 
@@ -95,7 +96,9 @@ def list_users(query: UsersQuery) -> UsersAnswer:
 def show_user(user_id: UUID) -> OneUserAnswer:
     """One account."""
     idle = timedelta(minutes=state().limits.refresh_idle_minutes)
-    return OneUserAnswer(**_fields(_found(user_id)), live_sessions=len(sessions.live_sessions(user_id, idle=idle)))
+    shown = OneUserAnswer(**_fields(_found(user_id)), live_sessions=len(sessions.live_sessions(user_id, idle=idle)))
+    audit.record("user.read", user_id=user_id, session_id=current_user.session_id)
+    return shown
 
 
 @blueprint.post("/auth/users/<uuid:user_id>/disable")
@@ -130,12 +133,22 @@ def give_role(user_id: UUID, role: str) -> None:
 
 @blueprint.delete("/auth/users/<uuid:user_id>/roles/<role>")
 @may_manage
-@operation(refuses=(409,))
+@operation(refuses=(409, 422))
 def take_role(user_id: UUID, role: str) -> None:
     """Take a role away from an account."""
     _found(user_id)
-    with answering():
+    with answering(role="#"):
         users.permit(user_id, role, remove=True, by=current_user.id)
+
+
+@blueprint.post("/auth/users/<uuid:user_id>/reset-factors")
+@may_manage
+@operation(refuses=(409,))
+def reset_factors(user_id: UUID) -> None:
+    """Remove all second factors of somebody who lost them; his logins end, and he must set up a new one."""
+    _found(user_id)
+    with answering("mfa-removal-guarded"):
+        factors.reset(user_id, by=current_user.id)
 
 
 @blueprint.post("/auth/users/<uuid:user_id>/reset")

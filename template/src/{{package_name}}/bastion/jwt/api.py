@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, get_type_hints, overload
+from types import MappingProxyType, UnionType
+from typing import Any, Final, TypeVar, get_args, get_type_hints, overload
 
 from flask import Flask, Response, request
 from pydantic import ValidationError
@@ -23,6 +24,7 @@ from .schema import Answer, Query, Schema, faults_of
 ACCEPTED: Final = frozenset({"application/json"})
 CHARSETS: Final = frozenset({"utf-8"})
 OPERATION: Final = "__bastion_operation__"
+_NO_OTHER: Final[Mapping[int, type[Answer]]] = MappingProxyType({})
 View = Callable[..., Answer | None]
 Operation = Callable[..., Response]
 B = TypeVar("B", bound=Schema)
@@ -37,6 +39,7 @@ class Declaration:
     query: type[Query] | None
     answer: type[Answer] | None
     status: int
+    also: Mapping[int, type[Answer]]
     refuses: tuple[int, ...]
     summary: str
 
@@ -44,24 +47,31 @@ class Declaration:
 @overload
 def operation(view: View) -> Operation: ...
 @overload
-def operation(*, status: int = 200, refuses: tuple[int, ...] = ()) -> Callable[[View], Operation]: ...
 def operation(
-    view: View | None = None, *, status: int = 200, refuses: tuple[int, ...] = ()
+    *, status: int = 200, also: Mapping[int, type[Answer]] = _NO_OTHER, refuses: tuple[int, ...] = ()
+) -> Callable[[View], Operation]: ...
+def operation(
+    view: View | None = None,
+    *,
+    status: int = 200,
+    also: Mapping[int, type[Answer]] = _NO_OTHER,
+    refuses: tuple[int, ...] = (),
 ) -> Operation | Callable[[View], Operation]:
     """Make a JSON operation of a view: its parameters `body` (a Schema) and `query` (a Query) arrive checked, the
-    Answer that it returns is sent with `status`, and None as 204. Put it below the access mark. `refuses` are the
-    statuses of the view's own refusals, for the description; those of the layers are known.
+    Answer that it returns is sent with `status`, and None as 204. Put it below the access mark. For a view that returns
+    `One | Other`, `also` names the status of each other answer: {202: Other}. `refuses` are the statuses of the view's
+    own refusals, for the description; those of the layers are known.
 
     Refuses other content types with 415, JSON that can be read in two ways and undeclared or repeated query parameters
     with 400, and what does not fit the declaration with 422. Raises TypeError for an annotation that it can't use.
     """
     if view is None:
-        return lambda given: _operation(given, status, refuses)
-    return _operation(view, status, refuses)
+        return lambda given: _operation(given, status, also, refuses)
+    return _operation(view, status, also, refuses)
 
 
-def _operation(view: View, status: int, refuses: tuple[int, ...]) -> Operation:
-    declared = _declaration(view, status, refuses)
+def _operation(view: View, status: int, also: Mapping[int, type[Answer]], refuses: tuple[int, ...]) -> Operation:
+    declared = _declaration(view, status, also, refuses)
 
     @functools.wraps(view)
     def run(**values: Any) -> Response:
@@ -74,26 +84,31 @@ def _operation(view: View, status: int, refuses: tuple[int, ...]) -> Operation:
         answer = view(**values)
         if answer is None:
             return _nothing()
+        status = next((one for one, kind in also.items() if isinstance(answer, kind)), declared.status)
         return Response(answer.model_dump_json(), status, mimetype="application/json")
 
     setattr(run, OPERATION, declared)
     return run
 
 
-def _declaration(view: View, status: int, refuses: tuple[int, ...]) -> Declaration:
+def _declaration(view: View, status: int, also: Mapping[int, type[Answer]], refuses: tuple[int, ...]) -> Declaration:
     hints = get_type_hints(view)
     body, query, answer = hints.get("body"), hints.get("query"), hints.get("return")
     nothing = answer is type(None)  # `-> None`; a missing annotation is no None here
     for name, found, base in (("body", body, Schema), ("query", query, Query)):
         if found is not None and not (isinstance(found, type) and issubclass(found, base)):
             raise TypeError(f"{view.__qualname__}: annotate {name} with a subclass of {base.__name__}")
-    if not nothing and not (isinstance(answer, type) and issubclass(answer, Answer)):
+    answer, *others = get_args(answer) if isinstance(answer, UnionType) else (answer,)
+    if not nothing and not all(isinstance(one, type) and issubclass(one, Answer) for one in (answer, *others)):
         raise TypeError(f"{view.__qualname__}: annotate what it returns with a subclass of Answer, or None")
+    if {*others} != {*also.values()}:
+        raise TypeError(f"{view.__qualname__}: `also` names the status of each answer but the first")
     return Declaration(
         body=body,
         query=query,
         answer=None if nothing else answer,
         status=204 if nothing else status,
+        also=also,
         refuses=refuses,
         summary=(inspect.getdoc(view) or view.__name__).split("\n")[0],
     )

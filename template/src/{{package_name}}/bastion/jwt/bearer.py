@@ -19,6 +19,10 @@ from .refresh import INVALID_TOKEN
 from .tokens import InvalidToken, verify_access_token
 
 HEADER_ONLY: Final = "jwt-header-only"
+FACTOR_TEXT: Final = (
+    "This account must have a second factor, and this login was made without one. GET /auth/factors says what it has. "
+    "Set one up by POST /auth/totp or /auth/passkeys/options, or prove what is there by POST /auth/reauthenticate."
+)
 
 
 def authenticate() -> Principal | None:
@@ -59,6 +63,11 @@ def unauthenticated() -> ResponseReturnValue:
     if fault is None:
         refuse(401, "deny-by-default", headers=[("WWW-Authenticate", "Bearer")])
     refuse(401, fault, headers=INVALID_TOKEN)
+
+
+def factor_missing() -> ResponseReturnValue:
+    """403 for who must have a second factor and signed in without one, with what he can do about it."""
+    refuse(403, "mfa-required-for-admins", errors=[{"detail": FACTOR_TEXT}])
 
 
 def not_fresh() -> ResponseReturnValue:

@@ -5,40 +5,27 @@ Both write the secret's new text to standard output and change nothing: where it
 
 from __future__ import annotations
 
-from typing import Final
-
 import click
 from flask.cli import with_appcontext
 
+from ..key_commands import new, rotate
 from ..state import state
 from . import keys
 
-_KIND: Final = click.argument("kind", type=click.Choice(["jwt"]))
 
-
-@click.group("keys")
-def keys_group() -> None:
-    """Signing keys: new, rotate."""
-
-
-@keys_group.command("new")
-@_KIND
+@new.command("jwt")
 @click.option("--algorithm", type=click.Choice([*keys.KINDS.values()]), default="EdDSA", show_default=True)
-def new(kind: str, algorithm: str) -> None:  # noqa: ARG001  (there is one choice so far)
+def new_ring(algorithm: str) -> None:
     """Write a new ring for the secret JWT_KEYS; every access token of a former ring ends with it."""
     click.echo(keys.new_ring(algorithm))
 
 
-@keys_group.command("rotate")
-@_KIND
+@rotate.command("jwt")
 @with_appcontext
-def rotate(kind: str) -> None:  # noqa: ARG001
+def rotate_ring() -> None:
     """Write the ring one step on: first a next key is added, then it becomes active. Nobody is signed out.
 
     Store the text as JWT_KEYS; it is in use some seconds later (at the next start, if the environment holds it). Wait
     at least ten minutes between two steps.
     """
     click.echo(keys.rotated(state().secrets.get(keys.SECRET).reveal()))
-
-
-COMMANDS: Final[tuple[click.Command, ...]] = (keys_group,)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
 from flask import Blueprint, Response, request
@@ -16,10 +16,11 @@ from pydantic import Field, SecretStr
 from .. import audit
 from ..access import login_required, public
 from ..authentication import current_user
+from ..clock import now
 from ..edge import shareable
 from ..errors import refuse
+from ..identity import factors, flows, sessions
 from ..identity import login as identity
-from ..identity import sessions
 from ..identity.passwords import LONGEST
 from ..identity.users import LONGEST_IDENTIFIER
 from ..state import state
@@ -61,9 +62,29 @@ class TokenAnswer(Answer):
 
 
 class LoginAnswer(TokenAnswer):
-    """The first pair, and what the device keeps, beyond the logout, to send with its next login."""
+    """The first pair, and what the device keeps, beyond the logout, to send with its next login.
+
+    A login without it is one from a new device, and the account's owner is told so by mail.
+    """
 
     device_token: str
+
+    @classmethod
+    def opened(cls, opened: sessions.Opened) -> Self:
+        """What is answered for a session that a login has just opened."""
+        pair = TokenAnswer.of(refresh.first_pair(opened))
+        return cls(**pair.model_dump(), device_token=opened.device_token)
+
+
+Way = Literal["totp", "passkey", "recovery-code"]
+
+
+class WaitingAnswer(Answer):
+    """The password was right, and the account has a second factor: one of `factors` completes the login."""
+
+    mfa_token: str
+    expires_in: int
+    factors: list[Way]
 
 
 class SessionAnswer(Answer):
@@ -85,19 +106,35 @@ class SessionsAnswer(Answer):
 
 @blueprint.post("/auth/login")
 @public
-@operation(refuses=(401,))
-def login(body: LoginBody) -> LoginAnswer:
-    """Sign in."""
-    opened = identity.with_password(
-        body.identifier,
-        body.password.get_secret_value(),
+@operation(also={202: WaitingAnswer}, refuses=(401,))
+def login(body: LoginBody) -> LoginAnswer | WaitingAnswer:
+    """Sign in; 202 when the login waits for a second factor (POST /auth/login/factor or /auth/login/factor/passkey).
+
+    A status of its own, and no 200 with other members: whoever takes every 200 for a login is then not mistaken, and a
+    client that is made from the description gets one type a status.
+    """
+    begun = identity.with_password(body.identifier, body.password.get_secret_value(), arrival(body.device_token))
+    return _waiting(begun) if isinstance(begun, flows.Begun) else LoginAnswer.opened(begun)
+
+
+def arrival(device_token: SecretStr) -> identity.Arrival:
+    """How the sender of this request comes to sign in."""
+    return identity.Arrival(
         lifetime=timedelta(hours=state().limits.refresh_absolute_hours),
         address=request.remote_addr or "",
         agent=request.user_agent.string,
-        device_token=body.device_token.get_secret_value(),
+        device_token=device_token.get_secret_value(),
     )
-    pair = TokenAnswer.of(refresh.first_pair(opened))
-    return LoginAnswer(**pair.model_dump(), device_token=opened.device_token)
+
+
+def _waiting(begun: flows.Begun) -> WaitingAnswer:
+    held = factors.held(begun.user_id)
+    usable: dict[Way, int] = {"totp": held.totp, "passkey": held.passkeys, "recovery-code": held.recovery_codes}
+    return WaitingAnswer(
+        mfa_token=begun.token,
+        expires_in=int((begun.expires_at - now()).total_seconds()),
+        factors=[name for name, there in usable.items() if there],
+    )
 
 
 @blueprint.post("/auth/refresh")
@@ -109,7 +146,7 @@ def exchange(body: RefreshBody) -> TokenAnswer:
 
 
 @blueprint.post("/auth/logout")
-@login_required
+@login_required(without_factor=True)
 @operation
 def logout() -> None:
     """End this login on the server: its access and refresh tokens are worth nothing from now on."""
@@ -155,7 +192,8 @@ def end_session(session_id: UUID) -> None:
 def end_others() -> None:
     """End all of one's own logins but this one."""
     ended = sessions.end_all(current_user.id, but=current_user.session_id)
-    audit.record("session.ended_others", user_id=current_user.id, session_id=current_user.session_id, count=ended)
+    if ended:  # or whoever is in could write rows without end
+        audit.record("session.ended_others", user_id=current_user.id, session_id=current_user.session_id, count=ended)
 
 
 @blueprint.get("/.well-known/jwks.json")

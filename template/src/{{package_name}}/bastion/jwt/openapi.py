@@ -5,6 +5,7 @@ It also tells an attacker every address and field; BASTION_OPENAPI says who may 
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,14 @@ _AUDIENCES: Final[Mapping[str, Callable[[Callable[[], Response]], Callable[[], R
     "signed-in": login_required,
     "public": public,
 }
+_FRESH: Final = (
+    "Needs a user who proved within {seconds} seconds who he is. Otherwise 401 with "
+    'error="insufficient_user_authentication" (RFC 9470): POST /auth/reauthenticate, and try again with its token.'
+)
+_WITHOUT_FACTOR: Final = (
+    "Also for a user who must have a second factor and signed in without one; for him everything else is 403, and the "
+    "problem's `errors` say what to do."
+)
 Named = Mapping[Any, dict[str, Any]]
 
 
@@ -109,6 +118,7 @@ def _operations(app: Flask) -> Iterator[tuple[Rule, Declaration]]:
 def _schemas(declared: list[Declaration]) -> tuple[Named, dict[str, Any]]:
     sent = {one.body for one in declared if one.body} | {one.query for one in declared if one.query}
     given: set[type[BaseModel]] = {one.answer for one in declared if one.answer} | {Problem}
+    given |= {other for one in declared for other in one.also.values()}
     wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [
         *((model, "validation") for model in sorted(sent, key=_name)),
         *((model, "serialization") for model in sorted(given, key=_name)),
@@ -125,13 +135,16 @@ def _name(model: type[BaseModel]) -> str:
 
 def _operation(app: Flask, rule: Rule, declared: Declaration, named: Named) -> dict[str, Any]:
     access = state_of(app).rules[rule.endpoint]
-    success: dict[str, Any] = {"description": "Done"}
+    successes: dict[str, dict[str, Any]] = {str(declared.status): {"description": "Done"}}
     if declared.answer is not None:
-        success["content"] = {"application/json": {"schema": named[declared.answer, "serialization"]}}
+        for status, answer in {declared.status: declared.answer, **declared.also}.items():
+            schema = named[answer, "serialization"]
+            described = {"description": "Done" if status == declared.status else _first_line(answer)}
+            successes[str(status)] = {**described, "content": {"application/json": {"schema": schema}}}
     content = {problem.CONTENT_TYPE: {"schema": named[Problem, "serialization"]}}
     statuses = {400, 429, 500, 503, *declared.refuses}
     statuses |= set() if access.public else {401}
-    statuses |= {403} if access.permissions else set()
+    statuses |= set() if access.public or access.without_factor else {403}
     # A part that no view may get is not found; where the address has other methods, Werkzeug says 405.
     statuses |= {404, 405} if rule.arguments else set()
     statuses |= {413, 415} if declared.body else set()
@@ -141,14 +154,24 @@ def _operation(app: Flask, rule: Rule, declared: Declaration, named: Named) -> d
         "security": [] if access.public else [{"bearer": sorted(access.permissions)}],
         "parameters": [*_path_parameters(rule), *_query_parameters(declared)],
         "responses": {
-            str(declared.status): success,
+            **successes,
             **{str(status): {"description": TEXTS[status][0], "content": content} for status in sorted(statuses)},
         },
     }
+    if access.fresh:
+        seconds = state_of(app).limits.fresh_login_seconds
+        entry["description"] = _FRESH.format(seconds=seconds)
+        entry["x-fresh-login-seconds"] = seconds
+    if access.without_factor:
+        entry["description"] = " ".join(filter(None, (entry.get("description"), _WITHOUT_FACTOR)))
     if declared.body is not None:
         schema = named[declared.body, "validation"]
         entry["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return entry
+
+
+def _first_line(of: object) -> str:
+    return (inspect.getdoc(of) or "").split("\n")[0]
 
 
 def _path_parameters(rule: Rule) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ RFC 9700, 4.14.2; ASVS 10.4.5.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NoReturn
 from uuid import UUID
@@ -56,8 +56,8 @@ _FAMILY: Final = (
 class Pair:
     """What a client gets for a login or an exchange; `expires_in` are the access token's seconds."""
 
-    access_token: str
-    refresh_token: str
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
     expires_in: int
 
 

@@ -1,13 +1,14 @@
 """A mail is a fixed text with a fixed subject and one link of this service: nothing that anybody typed is in it.
 
 A name or title in a mail is an advertisement that strangers send under this service's name, and a line break in a
-subject is a header of theirs. Source: ASVS 1.3.11; CWE-93.
+subject is a header of theirs. A notice names the time and the client's address, as the server saw them, and its link
+leads to where a new password is asked for: it opens nothing. Source: ASVS 1.3.11, 6.3.5, 6.3.7; CWE-93.
 """
 
 from __future__ import annotations
 
 import tomllib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
@@ -23,14 +24,43 @@ from ..guards import ConfigError
 from ..identity import links
 from ..plain_text import is_plain
 from ..state import state
-from . import EMAIL_ASKED, PASSWORD_CHANGED, TOKEN_REUSED, transport
+from . import (
+    AFTER_FAILURES,
+    CODE_USED,
+    CODES_MADE,
+    EMAIL_ASKED,
+    FACTOR_ADDED,
+    FACTOR_GUESSED,
+    FACTOR_REMOVED,
+    NEW_DEVICE,
+    NOTICES,
+    PASSKEY_SUSPENDED,
+    PASSWORD_CHANGED,
+    TOKEN_REUSED,
+    transport,
+)
 
 EXISTS: Final = "exists"  # sent in the place of a link to an address that has an account
-LEADS_TO_RESET: Final = frozenset({EXISTS, PASSWORD_CHANGED, EMAIL_ASKED, TOKEN_REUSED})
+LEADS_TO_RESET: Final = frozenset(
+    {
+        EXISTS,
+        PASSWORD_CHANGED,
+        EMAIL_ASKED,
+        TOKEN_REUSED,
+        FACTOR_ADDED,
+        FACTOR_REMOVED,
+        CODES_MADE,
+        CODE_USED,
+        PASSKEY_SUSPENDED,
+        NEW_DEVICE,
+        AFTER_FAILURES,
+        FACTOR_GUESSED,
+    }
+)
 OURS: Final = Path(__file__).with_name("texts.toml")
 THEIRS: Final = "mail.toml"
 EXTENSION: Final = "bastion-letters"
-PLACES: Final = frozenset({"service", "time", "number", "contact"})
+PLACES: Final = frozenset({"service", "time", "number", "contact", "moment", "origin"})
 Texts = dict[str, dict[str, Any]]
 
 
@@ -80,21 +110,28 @@ def _fault(ours: object, theirs: object) -> str:
     return ""
 
 
-def write(purpose: str, email: str, token: str | None) -> EmailMessage:
-    """The mail of this purpose to one address, as text and HTML; `token` is the link's."""
+def write(
+    purpose: str, email: str, token: str | None, *, happened_at: datetime | None = None, origin: str = ""
+) -> EmailMessage:
+    """The mail of this purpose to one address, as text and HTML; `token` is the link's.
+
+    A notice says when it happened (`happened_at`) and which address it came from, if `origin` is known.
+    """
     from ..chosen import style  # not above: the chosen style imports what imports this module
 
     texts, layout = current_app.extensions[EXTENSION]
-    values = {"service": state().service_name, "time": "", "contact": state().security_contact}
+    values = {"service": state().service_name, "time": "", "contact": state().security_contact, "origin": origin}
+    values["moment"] = f"{happened_at:%Y-%m-%d %H:%M} UTC" if happened_at is not None else ""
     values["contact"] = values["contact"] or texts["letter"]["contact"]
     if token is not None:
         values["time"] = _in_words(links.lifetime(purpose), texts["units"])
     link = style.mailed_link.address_of(purpose if token is not None else links.RESET, token)
     text = texts[purpose]
+    facts = [texts["letter"]["from" if origin else "when"]] if purpose in NOTICES else []
     parts = {
         "subject": _filled(text["subject"], values),
         "greeting": _filled(texts["letter"]["greeting"], values),
-        "lines": [_filled(line, values) for line in text["lines"]],
+        "lines": [_filled(line, values) for line in (*text["lines"][:1], *facts, *text["lines"][1:])],
         "button": _filled(text["button"], values) if "button" in text else "",
         "link": link if token is not None or purpose in LEADS_TO_RESET else "",
         "language": texts["letter"]["language"],

@@ -16,8 +16,8 @@ from uuid import UUID
 from flask import Flask
 from sqlalchemy import delete, func, select, update
 
-from .. import log
-from ..clock import now
+from .. import audit_chain, log
+from ..clock import now, seconds
 from ..database import connect, transaction
 from ..identity import links
 from ..identity.models import OutgoingMail, User
@@ -29,6 +29,7 @@ LONGEST_PAUSE: Final = timedelta(hours=1)  # between two attempts
 GIVES_UP: Final = timedelta(hours=24)
 BATCH: Final = 20
 POLL_SECONDS: Final = 2.0
+SEAL_SECONDS: Final = 10.0  # how long a new row of the audit is without its place in the chain
 _o, _u = OutgoingMail.__table__.c, User.__table__.c
 _log = log.get_logger("bastion.mail")
 
@@ -46,6 +47,7 @@ class Due:
     roles: str
     created_at: datetime
     trusted: bool
+    origin: str
     attempts: int
 
 
@@ -96,7 +98,8 @@ def _send(claimed: Due) -> bool:
             token = _mint(due)
             if token is None:
                 return False
-        transport.hand_over(letters.write(due.purpose, due.email, token))
+        letter = letters.write(due.purpose, due.email, token, happened_at=due.created_at, origin=due.origin)
+        transport.hand_over(letter)
     except Exception as error:  # whatever the network or the server did, the mail is tried again
         _failed(due, error)
         return False
@@ -154,16 +157,19 @@ def _failed(due: Due, error: Exception) -> None:
 
 
 def start(app: Flask) -> None:
-    """Drain the outbox of this app in a thread of this process, for as long as that lives."""
+    """Drain the outbox of this app, and seal its audit, in a thread of this process, for as long as that lives."""
     threading.Thread(target=_keep_draining, args=(app,), name="mail", daemon=True).start()
 
 
 def _keep_draining(app: Flask) -> None:
-    pause, reachable = threading.Event(), True
+    pause, reachable, sealed = threading.Event(), True, 0.0
     while not pause.wait(POLL_SECONDS):
         try:
             with app.app_context():
                 drain()
+                if not 0 <= seconds() - sealed < SEAL_SECONDS:
+                    audit_chain.seal()
+                    sealed = seconds()
             reachable = True
         except Exception as error:  # the database is away: the requests say so, and the mails wait
             if reachable:

@@ -6,13 +6,14 @@ Nothing falls back: neither to a built-in value, nor from one backend to another
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from typing import Final, NoReturn
 
 MASK: Final = "**********"
-OF_EVERY_SERVICE: Final = ("SECRET_KEY", "THROTTLE_KEY")
+OF_EVERY_SERVICE: Final = ("SECRET_KEY", "THROTTLE_KEY", "DATA_KEY")
 """Required whatever was chosen; the chosen database and style name theirs in SECRETS."""
-OPTIONAL: Final = ("BASTION_SECRET_KEY_FALLBACKS", "SMTP_PASSWORD")
+OPTIONAL: Final = ("BASTION_SECRET_KEY_FALLBACKS", "DATA_KEY_FALLBACKS", "SMTP_PASSWORD")
 """Read where a deployment has them."""
 Read = Callable[[str], "str | None"]
 
@@ -74,6 +75,16 @@ class Secrets:
         """The secret of this name, or None when it is absent: for the few that are optional."""
         value = self._read(name)
         return Secret(value) if value is not None and value.strip() else None
+
+    def listed(self, name: str) -> list[Secret]:
+        """The values of an optional secret that holds several, with commas between them."""
+        listed = self.find(name)
+        return [Secret(part.strip()) for part in listed.reveal().split(",") if part.strip()] if listed else []
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two secret texts are equal; the time that it takes does not tell where they differ."""
+    return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
 
 
 def get(name: str) -> Secret:

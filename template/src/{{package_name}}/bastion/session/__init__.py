@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import click
 from flask import Flask
 
 from ..secrets import Secrets
@@ -18,7 +17,9 @@ from . import (
     administration,  # noqa: F401
     bodies,
     cookie,
+    csp_report,
     csrf,
+    factors,  # noqa: F401
     login_manager,
     mailed_link,
     pages,
@@ -26,15 +27,14 @@ from . import (
 )
 from .cookie import authenticate
 from .error_page import error_body_of
-from .pages import not_fresh, unauthenticated
+from .pages import factor_missing, not_fresh, unauthenticated
 
-__all__ = ["authenticate", "error_body_of", "mailed_link", "not_fresh", "unauthenticated"]
+__all__ = ["authenticate", "error_body_of", "factor_missing", "mailed_link", "not_fresh", "unauthenticated"]
 
 PAGE_POLICY: Final = True
 """This style answers with HTML pages."""
 SECRETS: Final[tuple[str, ...]] = ()
 DEVELOPMENT_SECRETS: Final[dict[str, Callable[[], str]]] = {}
-COMMANDS: Final[tuple[click.Command, ...]] = ()
 LOCKED: Final[dict[str, object]] = {**cookie.LOCKED, **csrf.LOCKED, **login_manager.LOCKED}
 """Configuration that carries a protection; the seal refuses a start in which the team's function changed it."""
 
@@ -56,4 +56,5 @@ def install(app: Flask) -> None:
     login_manager.install(app)
     bodies.install(app)  # before the first look into a form, which is for its token
     csrf.install(app)
+    csp_report.install(app)
     app.register_blueprint(pages.blueprint)

@@ -21,22 +21,35 @@ from ..access import login_required, public
 from ..authentication import current_user
 from ..edge import no_referrer
 from ..errors import refuse
-from ..identity import account, links, recovery, registration, sessions, users
+from ..identity import account, factors, links, passkeys, recovery, recovery_codes, registration, sessions, users
 from ..identity.passwords import ADVICE, LONGEST
 from ..identity.users import LONGEST_IDENTIFIER, LONGEST_NAME
 from ..state import state
 from . import mailed_link
 from .cookie import NEXT, begin, device_token, log_out
+from .factors import WRONG_PASSKEY, PasskeyForm
 from .forms import SubmittedForm, perform
-from .pages import blueprint, start_page
+from .mailed_link import LinkForm
+from .pages import blueprint, go_on
 from .redirects import safe_next
 
 LONGEST_LINK_TOKEN: Final = 100  # characters; ours have 43
 EVENTS: Final = {
     "login.success": "Signed in",
     "login.failure": "Failed attempt to sign in",
-    "login.step_up": "Confirmed the password",
+    "login.pending": "Right password, second step not taken yet",
+    "login.step_up": "Confirmed who it is",
     "logout": "Signed out",
+    "mfa.code_used": "A recovery code was used",
+    "mfa.codes_made": "New recovery codes made",
+    "mfa.failure": "Wrong code for the second step",
+    "mfa.reset_by_administrator": "An administrator removed the second factors",
+    "mfa.totp_added": "Authenticator app set up",
+    "mfa.totp_removed": "Authenticator app removed",
+    "passkey.added": "Passkey added",
+    "passkey.clone_suspected": "Passkey suspended: there may be a copy of it",
+    "passkey.removed": "Passkey removed",
+    "passkey.renamed": "Passkey renamed",
     "password.changed": "Password changed",
     "password.reset": "Password chosen anew by a mailed link",
     "password.reset_started": "An administrator started a new password",
@@ -73,9 +86,16 @@ class NewPasswordForm(SubmittedForm):
     )
 
 
-class ActivateForm(NewPasswordForm):
+class ResetForm(LinkForm, NewPasswordForm):
+    """The new password that the reader of a mailed link chooses."""
+
+    purpose = links.RESET
+
+
+class ActivateForm(LinkForm, NewPasswordForm):
     """What the reader of a mailed link decides about the new account."""
 
+    purpose = links.ACTIVATE
     display_name = StringField("Name", [Length(max=LONGEST_NAME)])
 
 
@@ -86,9 +106,10 @@ class ChangePasswordForm(NewPasswordForm):
 
 
 class PresentPasswordForm(SubmittedForm):
-    """Who is signed in proves it once more."""
+    """Who is signed in proves it once more, with a code as well if his account has a second factor."""
 
     password = PasswordField("Password", [InputRequired(), Length(max=4 * LONGEST)])
+    code = StringField("Code", [Length(max=recovery_codes.LONGEST)])
 
 
 class NameForm(SubmittedForm):
@@ -180,7 +201,7 @@ def activate() -> ResponseReturnValue:
 def reset() -> ResponseReturnValue:
     """Choose another password, by a mailed link."""
     link = _kept_link(links.RESET)
-    form = NewPasswordForm()
+    form = ResetForm()
 
     def page() -> str:
         return render_template("bastion/reset.html", form=form, email=link.email, advice=ADVICE)
@@ -204,23 +225,47 @@ def _used(message: str) -> Response:
 
 
 @blueprint.route("/reauth", methods=["GET", "POST"])
-@login_required
+@login_required(without_factor=True)
 def reauthenticate() -> ResponseReturnValue:
-    """Ask for the password once more before something sensitive; `next` is where it was asked for."""
+    """Ask once more who it is before something sensitive; `next` is where it was asked for."""
     form = PresentPasswordForm()
     wanted = safe_next(request.args.get("next"), "")
-
-    def page() -> str:
-        return render_template("bastion/reauthenticate.html", form=form)
-
     if request.method != "POST":
         if wanted:
             session[NEXT] = wanted
-        return page()
-    opened = perform(form, page, lambda: account.step_up(_me(), form.password.data or ""))
-    target = safe_next(session.get(NEXT), start_page())
+        return _reauthentication(form)
+    opened = perform(
+        form,
+        lambda: _reauthentication(form),
+        lambda: account.step_up(_me(), form.password.data or "", form.code.data or ""),
+        wrong="The password or the code is not right.",
+    )
     begin(opened.token)
-    return redirect(target, 303)
+    return go_on()
+
+
+@blueprint.post("/reauth/passkey")
+@login_required(without_factor=True)
+def reauthenticate_with_passkey() -> ResponseReturnValue:
+    """The same by a passkey, which needs no password."""
+    form = PasskeyForm()
+    opened = perform(
+        form,
+        lambda: _reauthentication(form),
+        lambda: account.step_up_with_passkey(_me(), form.state.data or "", form.answer()),
+        wrong=WRONG_PASSKEY,
+    )
+    begin(opened.token)
+    return go_on()
+
+
+def _reauthentication(form: SubmittedForm) -> str:
+    """What this account can be asked for; the form that was sent shows what was wrong with it."""
+    held = factors.held(current_user.id)
+    asked = passkeys.step_up(_me()) if held.passkeys else None
+    password = form if isinstance(form, PresentPasswordForm) else PresentPasswordForm(formdata=None)
+    password.code.flags.required = bool(held)
+    return render_template("bastion/reauthenticate.html", form=form, password=password, held=held, asked=asked)
 
 
 def _me() -> Any:
@@ -241,7 +286,13 @@ def show_account() -> ResponseReturnValue:
         for row in sessions.live_sessions(current_user.id, idle=idle)
     ]
     events = [{**event, "text": EVENTS[event["kind"]]} for event in account.recent_events(current_user.id)]
-    return render_template("bastion/account.html", user=users.shown(current_user.id), sessions=rows, events=events)
+    return render_template(
+        "bastion/account.html",
+        user=users.shown(current_user.id),
+        held=factors.held(current_user.id),
+        sessions=rows,
+        events=events,
+    )
 
 
 @blueprint.post("/account/sessions/<uuid:session_id>/end")
@@ -259,7 +310,8 @@ def end_session(session_id: UUID) -> ResponseReturnValue:
 def end_others() -> ResponseReturnValue:
     """End all of one's own sessions but this one."""
     ended = sessions.end_all(current_user.id, but=current_user.session_id)
-    audit.record("session.ended_others", user_id=current_user.id, session_id=current_user.session_id, count=ended)
+    if ended:  # or whoever is in could write rows without end
+        audit.record("session.ended_others", user_id=current_user.id, session_id=current_user.session_id, count=ended)
     return _back("All other sessions have ended.")
 
 
@@ -319,7 +371,7 @@ def confirm_email() -> ResponseReturnValue:
     link = _kept_link(links.EMAIL)
     if link.user_id != current_user.id:
         links.gone(links.EMAIL)
-    form = SubmittedForm()
+    form = LinkForm()
 
     def page() -> str:
         return render_template("bastion/confirm_email.html", form=form, email=link.email)

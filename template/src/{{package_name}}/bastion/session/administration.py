@@ -20,9 +20,10 @@ from .. import audit
 from ..access import requires
 from ..authentication import current_user
 from ..errors import refuse
-from ..identity import recovery, registration, sessions, users
+from ..identity import factors, recovery, registration, sessions, users
 from ..identity.users import LONGEST_IDENTIFIER, MANAGE, READ
 from ..state import state
+from .factors import confirm
 from .forms import ListQuery, SubmittedForm, perform
 from .pages import blueprint
 
@@ -50,6 +51,7 @@ def users_list() -> ResponseReturnValue:
     """All accounts by address, a page at a time."""
     query = UsersQuery.read()
     rows, more = users.page(query.page.number, query.q.data or "")
+    audit.record("user.listed", session_id=current_user.session_id)
     return render_template(
         "bastion/users.html",
         users=rows,
@@ -64,7 +66,9 @@ def users_list() -> ResponseReturnValue:
 @requires(READ)
 def user(user_id: UUID) -> ResponseReturnValue:
     """One account, and what can be done with it."""
-    return _page(user_id, SubmittedForm(formdata=None))
+    page = _page(user_id, SubmittedForm(formdata=None))
+    audit.record("user.read", user_id=user_id, session_id=current_user.session_id)
+    return page
 
 
 def _page(user_id: UUID, form: SubmittedForm) -> str:
@@ -72,7 +76,12 @@ def _page(user_id: UUID, form: SubmittedForm) -> str:
     if found is None:
         refuse(404, "ownership-404")
     return render_template(
-        "bastion/user.html", user=found, form=form, roles=sorted(state().team.roles), may_change=_may_change()
+        "bastion/user.html",
+        user=found,
+        form=form,
+        roles=sorted(state().team.roles),
+        held=factors.held(user_id),
+        may_change=_may_change(),
     )
 
 
@@ -135,6 +144,29 @@ def start_reset(user_id: UUID) -> ResponseReturnValue:
         user_id,
         lambda: recovery.start_reset(user_id, found.email, by=current_user.id),
         "A link to choose a new password is on its way to the user.",
+    )
+
+
+@blueprint.route("/users/<uuid:user_id>/factors/remove", methods=["GET", "POST"])
+@requires(MANAGE, fresh=True)
+def reset_factors(user_id: UUID) -> ResponseReturnValue:
+    """Remove the second factors of somebody who lost them; he has to set up a new one."""
+    if request.method == "POST":
+        return _change(
+            user_id,
+            lambda: factors.reset(user_id, by=current_user.id),
+            "The second factors are removed, and all sessions of this account have ended.",
+        )
+    found = users.shown(user_id)
+    if found is None:
+        refuse(404, "ownership-404")
+    return confirm(
+        "Remove the second factors?",
+        f"{found.email} then signs in with the password alone, once, to set up a new one. Make sure first that it is "
+        "this person who asks: somebody who knows the password may be asking in his place.",
+        "Remove second factors",
+        url_for("bastion.reset_factors", user_id=user_id),
+        back=(found.email, url_for("bastion.user", user_id=user_id)),
     )
 
 

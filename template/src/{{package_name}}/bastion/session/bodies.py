@@ -7,10 +7,11 @@ anybody looks. And what two readers decode differently passes the one and harms 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from flask import Flask, request
 from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
 
 from ..errors import refuse
 from ..inputs import (
@@ -28,9 +29,16 @@ LONGEST_FIELD: Final = 64_000  # bytes; a field of a form declares its own, smal
 FORM: Final = "application/x-www-form-urlencoded"
 FILES: Final = "multipart/form-data"
 JSON: Final = "application/json"
-REPORTS: Final = "bastion.csp_report"  # csp_report.py looks at its three types itself
+REPORTS: Final = "bastion.csp_report"  # csp_report.py looks at its two types itself
 CHARSET: Final = frozenset({"charset"})
 PARAMETERS: Final = {FORM: CHARSET, JSON: CHARSET, FILES: CHARSET | {"boundary"}}
+
+
+class _Parser(FormDataParser):
+    """Raises ValueError for what is no form with files, where Werkzeug would make an empty form of it."""
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        super().__init__(*args, **{**values, "silent": False})
 
 
 def require_content_type() -> None:
@@ -62,6 +70,8 @@ def check_parts() -> None:
         fields += [(name, file.filename or "") for name, file in request.files.items(multi=True)]
     except RequestEntityTooLarge:
         refuse(413, LIMITS)
+    except ValueError:  # cut, or never taken together by its boundary
+        refuse(400, TYPE)
     for name, text in fields:
         refuse_large(text)
         if not name or {"\x00", "\ufffd"} & {*name, *text}:  # None, or what was no UTF-8
@@ -76,6 +86,8 @@ def refuse_large(text: str) -> None:
 
 def install(app: Flask) -> None:
     """Look at each body before anything reads it."""
+    # Beside what the layers before this one have made of it.
+    app.request_class = type("FormRequest", (app.request_class,), {"form_data_parser_class": _Parser})
 
     @app.before_request
     def check_body() -> None:

@@ -17,14 +17,16 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from .. import guards, log
 from ..authentication import current_user
 from ..clock import now
-from ..identity import devices, login, sessions
+from ..identity import devices, flows, login, sessions
 from ..identity.principal import Principal
 from ..state import state, state_of
 from ..verified import Verified
+from . import csrf
 
 TOKEN: Final = "token"  # noqa: S105  (the key in the cookie, not a token)
 NEXT: Final = "next"
-ALLOWED_KEYS: Final = frozenset({TOKEN, NEXT, "csrf_token", "_flashes"})
+PENDING: Final = "pending"  # the handle of a login that waits for its second factor
+ALLOWED_KEYS: Final = frozenset({TOKEN, NEXT, PENDING, "csrf_token", "_flashes"})
 LOCKED: Final[dict[str, object]] = {
     "SESSION_COOKIE_HTTPONLY": True,
     "SESSION_COOKIE_SAMESITE": "Lax",  # Strict would sign people out who follow a link to the service
@@ -99,17 +101,32 @@ def authenticate() -> Principal | None:
     return sessions.find_by_token(token) if isinstance(token, str) else None
 
 
-def log_in(identifier: str, password: str) -> None:
-    """Open a session and make the cookie anew; nothing moves over but where the visitor wanted to go."""
-    opened = login.with_password(
-        identifier,
-        password,
+def log_in(identifier: str, password: str) -> bool:
+    """Open a session and make the cookie anew; nothing moves over but where the visitor wanted to go.
+
+    False when the account has a second factor: the cookie then holds the handle of a login that waits for it.
+    """
+    begun = login.with_password(identifier, password, arrival())
+    if isinstance(begun, flows.Begun):
+        session[PENDING] = begun.token
+        return False
+    enter(begun)
+    return True
+
+
+def arrival() -> login.Arrival:
+    """How the sender of this request comes to sign in."""
+    return login.Arrival(
         lifetime=timedelta(hours=state().limits.session_absolute_hours),
         address=request.remote_addr or "",
         agent=request.user_agent.string,
         replaces=current_user.session_id if current_user.is_authenticated else None,
         device_token=device_token(),
     )
+
+
+def enter(opened: sessions.Opened) -> None:
+    """The login is complete: the cookie is made anew for its session, and the device is known."""
     begin(opened.token)
     _keep_device(opened.device_token)
 
@@ -144,6 +161,7 @@ def begin(token: str) -> None:
     """Make the cookie anew for a session that has just begun; only where the visitor wanted to go moves over."""
     target = session.get(NEXT)
     session.clear()  # a cookie that somebody planted before ends here, its form token with it
+    csrf.forget()
     session[TOKEN] = token
     if target is not None:
         session[NEXT] = target

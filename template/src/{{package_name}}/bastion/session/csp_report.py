@@ -1,17 +1,24 @@
 """What a browser reports about the Content-Security-Policy is logged, cut short, and changes nothing.
 
-Anybody can send a report: it is read strictly, and three fields of the first in a request are kept, with how many came.
+Anybody can send a report, of whatever length and with whatever in it for the terminal of who reads the log: few are
+read, strictly, and three fields of the first in a request are kept, with how many came. Source: ASVS 2.4.1, 16.4.1.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from flask import Response, request
+from flask import Flask, Response, current_app, request
 
 from .. import log, strict_json
+from ..edge.address import CLIENT, Client
+from ..edge.ceiling import Ceiling
 from ..errors import refuse
 
+ROW: Final = "csp-report-endpoint"
+EXTENSION: Final = "bastion.csp_report"
+KINDS: Final = ("application/csp-report", "application/reports+json")  # of report-uri, and of Reporting-Endpoints
+PER_MINUTE: Final = 10  # of one network; each may hold MOST reports
 LARGEST: Final = 16_384  # bytes
 MOST: Final = 20  # reports in one request
 LONGEST: Final = 200  # characters of a field
@@ -19,13 +26,16 @@ _log = log.get_logger("bastion.csp")
 
 
 def receive() -> Response:
-    """204 for well-formed reports; 400, 413 or 415 otherwise."""
-    several = request.mimetype == "application/reports+json"
-    if not several and request.mimetype not in ("application/csp-report", "application/json"):
-        refuse(415, "csp-html-exact")
-    data = request.get_data(cache=False)
-    if len(data) > LARGEST:
-        refuse(413, "csp-html-exact")
+    """204 for well-formed reports; 400, 413, 415 or 429 otherwise."""
+    client: Client = request.environ[CLIENT]
+    ceiling: Ceiling = current_app.extensions[EXTENSION]
+    if (wait := ceiling.hit(client.network)) is not None:  # in memory: a stranger makes no row
+        refuse(429, ROW, retry_after=wait)
+    if request.mimetype not in KINDS:
+        refuse(415, ROW)
+    if (request.content_length or 0) > LARGEST or len(data := request.get_data(cache=False)) > LARGEST:
+        refuse(413, ROW)
+    several = request.mimetype == KINDS[1]
     try:
         found = strict_json.loads(data, top=list, most=MOST) if several else [strict_json.loads(data)]
     except strict_json.InvalidJSON:
@@ -47,5 +57,15 @@ def _short(body: dict[str, Any], *names: str) -> str:
     for name in names:
         value = body.get(name)
         if isinstance(value, str):
-            return value.partition("?")[0][:LONGEST]
+            return _plain(value.partition("?")[0][:LONGEST])
     return ""
+
+
+def _plain(text: str) -> str:
+    """Line breaks, terminal codes and what reorders text as they are written in source: `\\r`, `\\x1b`."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def install(app: Flask) -> None:
+    """Count per network and minute, in this process."""
+    app.extensions[EXTENSION] = Ceiling(PER_MINUTE)

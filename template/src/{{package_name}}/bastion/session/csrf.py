@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-from flask import Flask, request, session
+from flask import Flask, g, request, session
 from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
 
 from .. import guards
@@ -44,6 +44,11 @@ def require_token() -> None:
 def begin() -> None:
     """Put what this session's tokens are made of into it: 256 random bits, before Flask-WTF takes 160 by itself."""
     session.setdefault(FIELD, secrets.token_urlsafe(32))
+
+
+def forget() -> None:
+    """The session begins anew: a token that this request has made for its former self fits no form any more."""
+    g.pop(FIELD, None)
 
 
 def csrf_token() -> str:

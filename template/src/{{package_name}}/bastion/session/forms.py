@@ -50,8 +50,9 @@ class SubmittedForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         super().__init__(*args, **kwargs)
 
 
+WRONG: Final = (401, 403)  # what identity/login.py answers who is not signed in, and who is
 MESSAGES: Final = {
-    401: "The password is not right.",
+    **dict.fromkeys(WRONG, "The password is not right."),
     429: "Too many attempts. Wait a while, then try again.",
     503: "The service is busy just now. Try again in a moment.",
 }
@@ -60,8 +61,8 @@ MESSAGES: Final = {
 def perform(form: SubmittedForm, page: Callable[[], str], action: Callable[[], T], *, wrong: str = MESSAGES[401]) -> T:
     """What `action` gives back. When the form or the action refuses, the page is the answer, with the reasons on it.
 
-    422 for what was typed, 409 for what can't be done now, and the action's own 401, 429 or 503; `wrong` is what a 401
-    says instead of its usual text. Any other refusal goes its way.
+    422 for what was typed, 409 for what can't be done now, and the action's own 401, 403, 429 or 503; `wrong` is what a
+    wrong password says instead of its usual text. Any other refusal goes its way.
     """
     status, headers = 422, list[tuple[str, str]]()
     if form.validate():
@@ -79,7 +80,7 @@ def perform(form: SubmittedForm, page: Callable[[], str], action: Callable[[], T
             if refused.code not in MESSAGES:
                 raise
             status, headers = refused.code, refused.get_headers()
-            form.form_errors = [wrong if status == 401 else MESSAGES[status]]
+            form.form_errors = [wrong if status in WRONG else MESSAGES[status]]
     answer = make_response(page(), status)
     answer.headers.extend(headers)
     return abort(answer)

@@ -7,13 +7,18 @@ link, so opening one must not use it. Source: ASVS 3.5.3, 14.2.1.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from hashlib import sha256
+from hmac import compare_digest
+from typing import ClassVar, Final
 
 from flask import Response, request
+from wtforms import HiddenField
 
+from .. import signing
+from ..errors import refuse
 from ..identity import links
 from ..state import state
-from . import signing
+from .forms import SubmittedForm
 
 PAGES: Final = {
     links.ACTIVATE: "bastion.activate",
@@ -24,6 +29,22 @@ PAGES: Final = {
 }
 """Purpose of a link to the endpoint of the page with its form."""
 GOOD_FOR: Final = timedelta(minutes=10)  # to fill in the form
+
+
+class LinkForm(SubmittedForm):
+    """A form that a mailed link leads to. It is for the account of that link, whatever was opened since.
+
+    The cookie alone would let whoever makes the browser open a link of his have its user choose his password.
+    """
+
+    purpose: ClassVar = links.EMAIL  # whose form has no other field
+    link = HiddenField()
+
+    def __init__(self) -> None:
+        mark = _mark(kept(self.purpose))
+        super().__init__(link=mark)
+        if self.is_submitted() and not compare_digest(request.form.get("link", "").encode(), mark.encode()):
+            refuse(409, "login-credentials-in-body-only")
 
 
 def address_of(purpose: str, token: str | None) -> str:
@@ -58,6 +79,11 @@ def keep(response: Response, purpose: str, token: str) -> None:
 def kept(purpose: str) -> str:
     """The token that the cookie holds for this purpose, or an empty text."""
     return signing.unsign(f"link-{_kind(purpose)}", request.cookies.get(cookie_name(), ""), GOOD_FOR) or ""
+
+
+def _mark(token: str) -> str:
+    """Names the link in its form; it opens nothing, and is not what is stored of it."""
+    return sha256(f"form {token}".encode()).hexdigest()
 
 
 def drop(response: Response) -> None:

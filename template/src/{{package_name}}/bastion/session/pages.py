@@ -27,6 +27,11 @@ def start_page() -> str:
     return url_for(state().team.start_page or "bastion.account")
 
 
+def go_on() -> ResponseReturnValue:
+    """After proving who he is a visitor goes on to where he wanted to go, or to the start page."""
+    return redirect(safe_next(session.pop(NEXT, None), start_page()), 303)
+
+
 def unauthenticated() -> ResponseReturnValue:
     """Send the visitor to sign in; where he wanted to go comes along and is checked when it is used."""
     wanted = request.full_path.rstrip("?") if request.method == "GET" and request.path != "/" else None
@@ -37,6 +42,11 @@ def not_fresh() -> ResponseReturnValue:
     """Ask once more who it is before something sensitive. What was posted is not repeated: its page is shown again."""
     wanted = request.full_path.rstrip("?") if request.method == "GET" else page_of_action(request.path)
     return redirect(url_for("bastion.reauthenticate", next=wanted), 303)
+
+
+def factor_missing() -> ResponseReturnValue:
+    """Send who must have a second factor, and signed in without one, to set it up or to show it."""
+    return redirect(url_for("bastion.factors"), 303)
 
 
 @blueprint.get("/")
@@ -61,17 +71,19 @@ def login() -> ResponseReturnValue:
 def check_login() -> ResponseReturnValue:
     """Sign in. Every reason for a failure gives the same page and status."""
     form = LoginForm()
-    perform(
+    complete = perform(
         form,
         lambda: render_template("bastion/login.html", form=form),
         lambda: log_in(form.identifier.data or "", form.password.data or ""),
         wrong="The address or the password is not right.",
     )
-    return redirect(safe_next(session.pop(NEXT, None), start_page()), 303)
+    if not complete:
+        return redirect(url_for("bastion.second_factor"), 303)
+    return go_on()
 
 
 @blueprint.post("/logout")
-@login_required
+@login_required(without_factor=True)
 def logout() -> ResponseReturnValue:
     """End this session on the server, then tidy up in the browser."""
     audit.record("logout", user_id=current_user.id, session_id=current_user.session_id)
@@ -84,7 +96,7 @@ def logout() -> ResponseReturnValue:
 @blueprint.get("/static/bastion/<path:filename>")
 @public
 def static(filename: str) -> ResponseReturnValue:
-    """The stylesheet; every visitor gets the same bytes."""
+    """The stylesheet and the script of passkeys; every visitor gets the same bytes."""
     return send_from_directory(STATIC, filename, max_age=STATIC_SECONDS)
 
 

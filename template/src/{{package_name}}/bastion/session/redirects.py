@@ -14,7 +14,9 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 LONGEST: Final = 512  # characters
-ELSEWHERE: Final = frozenset({"bastion.login", "bastion.logout", "bastion.reauthenticate"})  # no place to go on
+ELSEWHERE: Final = frozenset(  # no place to go on
+    f"bastion.{page}" for page in ("login", "logout", "passkey_login", "reauthenticate", "second_factor")
+)
 LONGEST_LINK: Final = 2048
 SCHEMES: Final = ("https://", "http://", "mailto:")
 _UNSAFE: Final = re.compile(r"[\x00-\x20\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")

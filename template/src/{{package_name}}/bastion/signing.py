@@ -10,10 +10,11 @@ import hashlib
 from datetime import timedelta
 from typing import Final
 
-from flask import current_app
 from itsdangerous import BadSignature, TimestampSigner
 
-from ..clock import now
+from . import guards
+from .clock import now
+from .state import state
 
 SALT: Final = "bastion-"
 LONGEST: Final = 4096  # characters; a longer text was not signed here
@@ -45,5 +46,6 @@ class _Signer(TimestampSigner):
 
 def _signer(purpose: str) -> TimestampSigner:
     # Former keys verify and never sign: itsdangerous signs with the last of a list.
-    keys = [*reversed(current_app.config["SECRET_KEY_FALLBACKS"]), current_app.secret_key]
+    secrets = state().secrets
+    keys = [key.reveal() for key in (*reversed(guards.fallbacks(secrets)), secrets.get("SECRET_KEY"))]
     return _Signer(keys, salt=SALT + purpose, key_derivation="hmac", digest_method=hashlib.sha256)

@@ -1,0 +1,134 @@
+"""A half-finished flow is a row with one purpose, one account and one end; what it counts or has used up stands there.
+
+In a signed cookie the client could put back an earlier state, and try for ever; without a purpose, what opens the one
+flow would open another. Source: ASVS 6.3.4, 7.2.1.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, delete, exists, insert, select, update
+
+from .. import encryption
+from ..clock import now
+from ..database import connect, transaction
+from .models import Flow, SpentChallenge, User
+from .principal import Principal
+from .sessions import TOKEN_BYTES, digest
+
+LOGIN: Final = "login"  # the password was right, the second factor is still to come
+ENROL: Final = "enrol"  # an authenticator app is shown its seed, and has not given a code yet
+LIFETIME: Final = {LOGIN: timedelta(minutes=5), ENROL: timedelta(minutes=10)}
+MOST_TRIES: Final = 5  # wrong codes; then the flow is dead and the password has to be given again (ASVS 6.3.1, 6.6.3)
+KEPT: Final = timedelta(days=1)  # after its end
+_f, _u, _c = Flow.__table__.c, User.__table__.c, SpentChallenge.__table__.c
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A flow that has just begun: the handle that only the client keeps, and its end."""
+
+    token: str = field(repr=False)
+    user_id: UUID
+    expires_at: datetime
+
+
+def begin(
+    connection: Connection, purpose: str, user_id: UUID, *, session_id: UUID | None = None, data: bytes = b""
+) -> Begun:
+    """Begin a flow, in the transaction of what allows it; one of its session and purpose ends. `data` is a secret."""
+    if session_id is not None:
+        _end(connection, _f.session_id == session_id, _f.purpose == purpose)
+    flow_id, token, moment = uuid4(), secrets.token_urlsafe(TOKEN_BYTES), now()
+    expires_at = moment + LIFETIME[purpose]
+    connection.execute(
+        insert(Flow).values(
+            id=flow_id,
+            token_hash=digest(token),
+            purpose=purpose,
+            user_id=user_id,
+            session_id=session_id,
+            data=encryption.encrypt(data, _place(flow_id)) if data else None,
+            tries=0,
+            created_at=moment,
+            expires_at=expires_at,
+        )
+    )
+    return Begun(token, user_id, expires_at)
+
+
+def _place(flow_id: UUID) -> str:
+    return encryption.place_of(Flow.__tablename__, "data", flow_id)
+
+
+def secret_of(flow: Any) -> bytes:
+    """What the flow keeps secret. Raises encryption.DecryptError."""
+    return encryption.decrypt(flow.data, _place(flow.id))
+
+
+def _live(purpose: str) -> tuple[Any, ...]:
+    """Everything that must be true of a flow when it goes on, in one condition of one statement."""
+    return (
+        _f.purpose == purpose,
+        _f.used_at.is_(None),
+        _f.expires_at > now(),
+        _f.tries < MOST_TRIES,
+        exists().where(_u.id == _f.user_id, _u.active),
+    )
+
+
+def find(purpose: str, token: str) -> Any | None:
+    """The live flow of this purpose that the token opens, or None. Never one of a session: that has no handle."""
+    wanted = select(Flow.__table__).where(_f.token_hash == digest(token), _f.session_id.is_(None), *_live(purpose))
+    with connect() as connection:
+        return connection.execute(wanted).one_or_none()
+
+
+def find_own(purpose: str, user: Principal) -> Any | None:
+    """The live flow of this purpose of this very session, or None."""
+    own = (_f.session_id == user.session_id, _f.user_id == user.id)
+    with connect() as connection:
+        return connection.execute(select(Flow.__table__).where(*own, *_live(purpose))).one_or_none()
+
+
+def count(flow: Any) -> bool:
+    """Count one try before it is made; False when the flow has none left, or has ended."""
+    counted = update(Flow).where(_f.id == flow.id, *_live(flow.purpose)).values(tries=_f.tries + 1)
+    with transaction() as connection:
+        return connection.execute(counted).rowcount == 1
+
+
+def give_back(flow: Any) -> None:
+    """The try was no guess after all."""
+    with transaction() as connection:
+        connection.execute(update(Flow).where(_f.id == flow.id, _f.tries > 0).values(tries=_f.tries - 1))
+
+
+def spend(connection: Connection, flow: Any) -> bool:
+    """End the flow, in the transaction of what it was for; False when it has ended, or somebody else just did it.
+
+    Its last try, which `count` has counted, is the one that is right.
+    """
+    mine = (_f.id == flow.id, _f.used_at.is_(None), _f.expires_at > now(), _f.tries <= MOST_TRIES)
+    return connection.execute(update(Flow).where(*mine).values(used_at=now(), data=None)).rowcount == 1
+
+
+def cancel(connection: Connection, user_id: UUID) -> None:
+    """End every flow of the account, in the transaction of what makes them worthless."""
+    _end(connection, _f.user_id == user_id)
+
+
+def _end(connection: Connection, *which: Any) -> None:
+    connection.execute(update(Flow).where(_f.used_at.is_(None), *which).values(used_at=now(), data=None))
+
+
+def purge() -> int:
+    """Delete the flows that ended a day ago, and spent challenges whose time is over; how many there were."""
+    with transaction() as connection:
+        gone = connection.execute(delete(Flow).where(_f.expires_at < now() - KEPT)).rowcount
+        return gone + connection.execute(delete(SpentChallenge).where(_c.expires_at < now())).rowcount

@@ -1,0 +1,106 @@
+"""A code of an authenticator app is good in its own thirty seconds, once, by the server's clock.
+
+pyotp remembers no used code, and a window makes each of them good for a minute and a half: whoever reads one over a
+shoulder signs in with it. The app speaks SHA-1, as an HMAC alone (RFC 6238, 1.2). Source: ASVS 6.5.1, 6.5.5, 6.5.8.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import pyotp
+from sqlalchemy import Connection, delete, insert, select, update
+
+from .. import encryption
+from ..clock import now
+from ..database import connect
+from ..state import state
+from .models import Totp
+
+STEP: Final = timedelta(seconds=30)
+SEED_CHARACTERS: Final = 32  # of base32: 160 bits (RFC 4226, 4, R6)
+_CODE: Final = re.compile(r"[0-9]{6}")
+_t = Totp.__table__.c
+
+
+def is_code(text: str) -> bool:
+    """Whether this could be a code: six ASCII digits, perhaps with the space in them that apps show."""
+    return _CODE.fullmatch(_typed(text)) is not None
+
+
+def _typed(text: str) -> str:
+    return text.replace(" ", "")
+
+
+def new_seed() -> str:
+    """A seed from the operating system's random source, as the text that is typed into an app."""
+    return pyotp.random_base32(SEED_CHARACTERS)
+
+
+def uri(seed: str, email: str) -> str:
+    """What the QR code says (otpauth://, Key URI Format)."""
+    return pyotp.TOTP(seed).provisioning_uri(name=email, issuer_name=state().service_name)
+
+
+def step_of(seed: str, code: str, moment: datetime) -> int | None:
+    """The number of the thirty seconds of this moment, if this is their code and that of no others."""
+    if not is_code(code) or not pyotp.TOTP(seed).verify(_typed(code), for_time=moment, valid_window=0):
+        return None
+    return int(moment.timestamp()) // int(STEP.total_seconds())
+
+
+def is_late(user_id: UUID, code: str) -> bool:
+    """Whether the code was right a moment ago: typed in its last second it arrives late, and is no guess."""
+    seed = _seed(user_id)
+    return seed is not None and step_of(seed, code, now() - STEP) is not None
+
+
+def use(connection: Connection, user_id: UUID, code: str) -> bool:
+    """Use the code up, in the transaction of what it is for; False when it is not right, or was used before.
+
+    Raises encryption.DecryptError when the stored seed can't be read.
+    """
+    row = _row(connection, user_id)
+    step = None if row is None else step_of(_decrypted(row), code, now())
+    if row is None or step is None:
+        return False
+    later = (_t.user_id == user_id, _t.last_step < step)
+    return connection.execute(update(Totp).where(*later).values(last_step=step)).rowcount == 1
+
+
+def store(connection: Connection, user_id: UUID, seed: str, step: int) -> None:
+    """Put an app in force; the code of the step that confirmed it is used up."""
+    connection.execute(
+        insert(Totp).values(
+            user_id=user_id,
+            secret=encryption.encrypt(seed.encode(), _place(user_id)),
+            last_step=step,
+            created_at=now(),
+        )
+    )
+
+
+def remove(connection: Connection, user_id: UUID) -> bool:
+    """Take the app out of force; whether there was one."""
+    return connection.execute(delete(Totp).where(_t.user_id == user_id)).rowcount == 1
+
+
+def _row(connection: Connection, user_id: UUID) -> Any | None:
+    return connection.execute(select(Totp.__table__).where(_t.user_id == user_id)).one_or_none()
+
+
+def _seed(user_id: UUID) -> str | None:
+    with connect() as connection:
+        row = _row(connection, user_id)
+    return None if row is None else _decrypted(row)
+
+
+def _decrypted(row: Any) -> str:
+    return encryption.decrypt(row.secret, _place(row.user_id)).decode()
+
+
+def _place(user_id: UUID) -> str:
+    return encryption.place_of(Totp.__tablename__, "secret", user_id)

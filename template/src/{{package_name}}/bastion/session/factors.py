@@ -1,0 +1,340 @@
+"""The pages of second factors: where a login waits for one, and where an account is given one, or loses it.
+
+A page only asks and shows; what a code or a passkey is worth is decided in identity/. To open a page makes no row, and
+recovery codes are shown in one answer alone, which no address leads back to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import segno
+from flask import Response, flash, make_response, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from wtforms import HiddenField, StringField
+from wtforms.validators import InputRequired, Length
+
+from .. import signing, strict_json
+from ..access import login_required, public
+from ..authentication import current_user
+from ..errors import refuse
+from ..identity import factors, flows, login, passkeys, recovery_codes
+from ..identity.sessions import Opened
+from .cookie import PENDING, arrival, begin, enter
+from .forms import LoginForm, PlainText, SubmittedForm, perform
+from .pages import blueprint, go_on, start_page
+
+LONGEST_CREDENTIAL: Final = 16_384  # characters: an RSA key and its certificates take about 4,000
+QUIET: Final = 4  # modules of white that a reader needs around a QR code (ISO/IEC 18004)
+WRONG_CODE: Final = "This code is not right. Codes of an app are good for thirty seconds, and each of them once."
+WRONG_PASSKEY: Final = "This passkey was not accepted."
+ENDED: Final = "This sign-in took too long, or there were too many wrong codes. Sign in again."
+T = TypeVar("T")
+
+
+class CodeForm(SubmittedForm):
+    """A code of an authenticator app, or a recovery code."""
+
+    code = StringField("Code", [InputRequired(), Length(max=recovery_codes.LONGEST)])
+
+
+class PasskeyForm(SubmittedForm):
+    """What passkey.js fills in: the answer of the device, beside the signed challenge that it was asked with."""
+
+    state = HiddenField("Challenge", [InputRequired(), Length(max=signing.LONGEST)])
+    credential = HiddenField("Passkey", [InputRequired("The device gave no answer."), Length(max=LONGEST_CREDENTIAL)])
+
+    def answer(self) -> dict[str, Any]:
+        """The answer, read as every other JSON; 400 for what is none."""
+        try:
+            found: dict[str, Any] = strict_json.loads((self.credential.data or "").encode())
+        except strict_json.InvalidJSON:
+            refuse(400, "json-strict")
+        return found
+
+
+class NewPasskeyForm(PasskeyForm):
+    """A new passkey, and the name by which its owner tells it from his others."""
+
+    name = StringField("Name", [InputRequired(), Length(max=passkeys.LONGEST_NAME), PlainText()])
+
+
+class PasskeyNameForm(SubmittedForm):
+    """Another name for a passkey."""
+
+    name = StringField("Name", [InputRequired(), Length(max=passkeys.LONGEST_NAME), PlainText()])
+
+
+# ---- signing in ------------------------------------------------------------------------------------------------------
+
+
+@blueprint.route("/login/passkey", methods=["GET", "POST"])
+@public
+def passkey_login() -> ResponseReturnValue:
+    """Sign in with a passkey alone. Everybody is asked the same, and every failure looks the same."""
+    form = PasskeyForm()
+
+    def page() -> str:
+        return render_template("bastion/login_passkey.html", form=form, asked=passkeys.login())
+
+    if request.method != "POST":
+        return page()
+    opened = perform(
+        form,
+        page,
+        lambda: login.with_passkey(form.state.data or "", form.answer(), arrival()),
+        wrong=WRONG_PASSKEY,
+    )
+    enter(opened)
+    return go_on()
+
+
+@blueprint.get("/login/factor")
+@public
+def second_factor() -> ResponseReturnValue:
+    """Ask for the second factor of the login that waits; without one there is nothing to do here."""
+    if flows.find(flows.LOGIN, _handle()) is None:
+        if session.pop(PENDING, None) is not None:
+            flash(ENDED, "info")
+        return redirect(url_for("bastion.login"), 303)
+    return _factor_page(CodeForm(formdata=None))
+
+
+@blueprint.post("/login/factor")
+@public
+def check_code() -> ResponseReturnValue:
+    """Complete the login that waits with a code."""
+    form = CodeForm()
+    return _complete(form, WRONG_CODE, lambda: login.with_code(_handle(), form.code.data or "", arrival()))
+
+
+@blueprint.post("/login/factor/passkey")
+@public
+def check_second_passkey() -> ResponseReturnValue:
+    """Complete the login that waits with a passkey."""
+    form = PasskeyForm()
+    return _complete(
+        form,
+        WRONG_PASSKEY,
+        lambda: login.with_second_passkey(_handle(), form.state.data or "", form.answer(), arrival()),
+    )
+
+
+@blueprint.post("/login/factor/cancel")
+@public
+def cancel_login() -> ResponseReturnValue:
+    """Give up the login that waits: from here on its handle opens nothing."""
+    login.abandon(_handle())
+    session.pop(PENDING, None)
+    return redirect(url_for("bastion.login"), 303)
+
+
+def _handle() -> str:
+    """The handle of the login that waits in this browser, or an empty text."""
+    kept = session.get(PENDING)
+    return kept if isinstance(kept, str) else ""
+
+
+def _complete(form: SubmittedForm, wrong: str, action: Callable[[], Opened]) -> ResponseReturnValue:
+    enter(perform(form, lambda: _factor_page(form), action, wrong=wrong))
+    return go_on()
+
+
+def _factor_page(form: SubmittedForm) -> str:
+    """What the account that waits can be asked for; the form of signing in when it waits no more."""
+    flow = flows.find(flows.LOGIN, _handle())
+    if flow is None:
+        session.pop(PENDING, None)
+        anew = LoginForm(formdata=None)
+        anew.form_errors = [ENDED]
+        return render_template("bastion/login.html", form=anew)
+    held = factors.held(flow.user_id)
+    asked = login.second_factor_options(_handle()) if held.passkeys else None
+    code = form if isinstance(form, CodeForm) else CodeForm(formdata=None)
+    return render_template("bastion/login_factor.html", form=form, code=code, held=held, asked=asked)
+
+
+# ---- what an account has ---------------------------------------------------------------------------------------------
+
+
+@blueprint.get("/account/factors", endpoint="factors")
+@login_required(without_factor=True)
+def show_factors() -> ResponseReturnValue:
+    """What is set up, and what can be done about it."""
+    return render_template(
+        "bastion/factors.html", held=factors.held(current_user.id), passkeys=passkeys.of(current_user.id)
+    )
+
+
+@blueprint.route("/account/factors/totp", methods=["GET", "POST"], endpoint="totp")
+@login_required(without_factor=True, fresh=True)
+def begin_totp() -> ResponseReturnValue:
+    """Give out a seed for an authenticator app, in this very answer: no address leads back to it."""
+    if request.method == "POST":
+        return _totp_page(CodeForm(formdata=None), factors.begin_totp(_me()))
+    return render_template("bastion/totp.html", form=None, replaces=factors.held(current_user.id).totp)
+
+
+@blueprint.post("/account/factors/totp/confirm")
+@login_required(without_factor=True)  # the seed was given out when this session was fresh, ten minutes ago at the most
+def confirm_totp() -> ResponseReturnValue:
+    """Put the app in force with its first code."""
+    form = CodeForm()
+    enrolled = perform(form, lambda: _totp_page(form), lambda: factors.confirm_totp(_me(), form.code.data or ""))
+    return _enrolled(enrolled, "Your authenticator app is set up.")
+
+
+def _totp_page(form: CodeForm, begun: factors.Enrolment | None = None) -> str:
+    return render_template(
+        "bastion/totp.html",
+        form=form,
+        seed=" ".join(begun.seed[start : start + 4] for start in range(0, len(begun.seed), 4)) if begun else "",
+        qr=_qr(begun.uri) if begun else None,
+    )
+
+
+def _qr(text: str) -> tuple[int, str]:
+    """The QR code of this text: its width, and its black modules as the path of an SVG."""
+    rows = [bytes(row) for row in segno.make_qr(text, error="m").matrix_iter(border=QUIET)]
+    black = [(x, y) for y, row in enumerate(rows) for x, module in enumerate(row) if module]
+    return len(rows), "".join(f"M{x} {y}h1v1h-1z" for x, y in black)
+
+
+@blueprint.route("/account/factors/passkeys/new", methods=["GET", "POST"])
+@login_required(without_factor=True, fresh=True)
+def add_passkey() -> ResponseReturnValue:
+    """Put a new passkey in force."""
+    form = NewPasskeyForm()
+
+    def page() -> str:
+        return render_template("bastion/add_passkey.html", form=form, asked=passkeys.registration(_me()))
+
+    if request.method != "POST":
+        return page()
+    enrolled = perform(
+        form,
+        page,
+        lambda: factors.register_passkey(_me(), form.state.data or "", form.answer(), form.name.data or ""),
+    )
+    return _enrolled(enrolled, "Your passkey is set up.")
+
+
+def _enrolled(made: factors.Enrolled, message: str) -> Response:
+    """Go on in the renewed session; the first recovery codes are shown in this very answer and never again."""
+    onward = start_page() if current_user.factor_missing else url_for("bastion.factors")
+    begin(made.opened.token)
+    if not made.recovery_codes:
+        flash(message, "success")
+        return make_response(redirect(onward, 303))
+    return make_response(
+        render_template("bastion/recovery_codes.html", codes=made.recovery_codes, message=message, onward=onward)
+    )
+
+
+@blueprint.route("/account/factors/passkeys/<uuid:passkey_id>", methods=["GET", "POST"])
+@login_required(fresh=True)
+def rename_passkey(passkey_id: UUID) -> ResponseReturnValue:
+    """Give one of one's own passkeys another name."""
+    found = _own_passkey(passkey_id)
+    form = PasskeyNameForm(name=found.name)
+
+    def page() -> str:
+        action = url_for("bastion.rename_passkey", passkey_id=passkey_id)
+        hint = "How you recognise it, for example “My phone”."
+        return confirm("Rename a passkey", hint, "Save", action, kind="main", form=form)
+
+    if request.method != "POST":
+        return page()
+    perform(form, page, lambda: factors.rename_passkey(_me(), passkey_id, form.name.data or ""))
+    return _back("The passkey has another name.")
+
+
+@blueprint.route("/account/factors/passkeys/<uuid:passkey_id>/remove", methods=["GET", "POST"])
+@login_required(fresh=True)
+def remove_passkey(passkey_id: UUID) -> ResponseReturnValue:
+    """Remove one of one's own passkeys."""
+    found = _own_passkey(passkey_id)
+    if request.method == "POST":
+        begin(factors.remove_passkey(_me(), passkey_id).token)
+        return _back("The passkey is removed, and all other sessions have ended.")
+    return confirm(
+        f"Remove the passkey “{found.name}”?",
+        f"It no longer signs you in. {_consequences()}",
+        "Remove passkey",
+        url_for("bastion.remove_passkey", passkey_id=passkey_id),
+    )
+
+
+def _own_passkey(passkey_id: UUID) -> Any:
+    """404 for what is no passkey of this account."""
+    for one in passkeys.of(current_user.id):
+        if one.id == passkey_id:
+            return one
+    return refuse(404, "ownership-404")
+
+
+@blueprint.route("/account/factors/totp/remove", methods=["GET", "POST"])
+@login_required(fresh=True)
+def remove_totp() -> ResponseReturnValue:
+    """Remove the authenticator app."""
+    if request.method == "POST":
+        begin(factors.remove_totp(_me()).token)
+        return _back("The authenticator app is removed, and all other sessions have ended.")
+    return confirm(
+        "Remove the authenticator app?",
+        f"Its codes no longer sign you in. {_consequences()}",
+        "Remove authenticator app",
+        url_for("bastion.remove_totp"),
+    )
+
+
+def _consequences() -> str:
+    """What else happens when one factor is removed."""
+    held = factors.held(current_user.id)
+    last = held.totp + held.passkeys + held.suspended == 1
+    codes = " It is your last second factor, so your recovery codes are worthless then, too." if last else ""
+    return f"All your other sessions end.{codes}"
+
+
+@blueprint.route("/account/factors/codes", methods=["GET", "POST"])
+@login_required(fresh=True)
+def renew_codes() -> ResponseReturnValue:
+    """Make new recovery codes; the old ones are worthless."""
+    if request.method == "POST":
+        return _enrolled(factors.renew_codes(_me()), "Your old recovery codes are worthless now.")
+    return confirm(
+        "Make new recovery codes?",
+        "You get ten new ones, and the old ones are worthless. All your other sessions end.",
+        "Make new codes",
+        url_for("bastion.renew_codes"),
+        kind="main",
+    )
+
+
+def confirm(
+    title: str,
+    text: str,
+    button: str,
+    action: str,
+    *,
+    kind: str = "danger",
+    back: tuple[str, str] | None = None,
+    form: PasskeyNameForm | None = None,
+) -> str:
+    """A page that asks once more; its form posts to `action`, and its other way leads `back` (a text, an address)."""
+    back = back or ("Second factors", url_for("bastion.factors"))
+    return render_template(
+        "bastion/confirm.html", title=title, text=text, button=button, action=action, kind=kind, back=back, form=form
+    )
+
+
+def _me() -> Any:
+    """The signed-in user himself, not the proxy: it is compared and kept."""
+    return current_user._get_current_object()  # type: ignore[attr-defined]
+
+
+def _back(message: str) -> Response:
+    flash(message, "success")
+    return make_response(redirect(url_for("bastion.factors"), 303))
