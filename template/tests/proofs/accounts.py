@@ -8,11 +8,12 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from .authenticator import App
 from .harness import edit, refused, works
 from .logins import SIGNED_IN, attempt
 from .mails import token_for
 from .running import User
-from .service import AUTH, Client
+from .service import AUTH, DATABASE, Client
 
 if TYPE_CHECKING:
     import uuid
@@ -31,6 +32,13 @@ ENDED = {"session": 303, "jwt": 401}[AUTH]
 """What a session that has ended is answered with, at whatever asks for one."""
 TAKES_ANYTHING = () if AUTH == "session" else (edit("jwt/schema.py", 'extra="forbid"', 'extra="ignore"'),)
 """Part of a sabotage: fields that are not declared get as far as they do in a form, where they are not read."""
+
+NO_LOCK_AT_FIRST = (
+    (edit("database/sqlite.py", 'connection.exec_driver_sql("BEGIN IMMEDIATE")', "del connection"),)
+    if DATABASE == "sqlite"
+    else ()
+)
+"""Part of a sabotage: SQLite takes its lock with the first write, and what is read before that may be old by then."""
 
 WHAT_WAS_SENT = '(__import__("flask").request.get_json(silent=True) or __import__("flask").request.form)'
 """Part of a sabotage: an expression for everything that was sent, declared or not."""
@@ -85,8 +93,9 @@ def exchange(service: Service, client: Client) -> Response:
 
 
 def signs_in(service: Service, email: str, password: str, address: str = "203.0.113.80") -> bool:
-    """Whether this password opens this account."""
-    return attempt(service.client(address=address), email, password).status == SIGNED_IN
+    """Whether this password alone opens this account."""
+    client = service.client(address=address)
+    return attempt(client, email, password).status == SIGNED_IN and not client.waiting
 
 
 def lives(client: Client) -> bool:
@@ -111,6 +120,22 @@ def administrator(
     permissions = frozenset({users.READ, users.MANAGE, *also})
     monkeypatch.setattr(settings, "roles", {**settings.roles, ADMINISTRATOR: permissions})
     return service.client(service.user(roles=(ADMINISTRATOR,)), address).login()
+
+
+def with_app(service: Service, user: User) -> App:
+    """Give the account an authenticator app that was set up some time ago, as the service stores one."""
+    app, totp = service.app, service.module("identity.totp")
+    seed = totp.new_seed()
+    with app.app_context(), service.module("database").transaction() as connection:
+        totp.store(connection, user.id, seed, 0)
+    return App(service, seed)
+
+
+def with_codes(service: Service, user: User) -> list[str]:
+    """Give the account a set of recovery codes."""
+    codes = service.module("identity.recovery_codes")
+    with service.app.app_context(), service.module("database").transaction() as connection:
+        return list(codes.make(connection, user.id))
 
 
 def nothing_more_was_read(answer: Response, action: str) -> None:

@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
+
+if TYPE_CHECKING:
+    from .real_server import Parent
 
 MIB = 1024 * 1024
 
@@ -56,11 +59,12 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What is made once in a session: a migrated database, and the hash of the proofs' password."""
+    """Made once in a session: a migrated database, the hash of the proofs' password, what servers start from."""
 
     store: Store
     template: str
     password_hash: str
+    servers: Parent
 
 
 prepared: Baseline | None = None

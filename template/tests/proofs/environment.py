@@ -17,7 +17,10 @@ from .service import SECRETS, Client
 from .wire import HOST, ORIGIN
 
 SECRET_NAMES = frozenset(
-    {"SECRET_KEY", "BASTION_SECRET_KEY_FALLBACKS", "THROTTLE_KEY", "DATABASE_PASSWORD", "JWT_KEYS", "SMTP_PASSWORD"}
+    (
+        *("SECRET_KEY", "BASTION_SECRET_KEY_FALLBACKS", "THROTTLE_KEY", "DATA_KEY", "DATA_KEY_FALLBACKS"),
+        *("DATABASE_PASSWORD", "JWT_KEYS", "SMTP_PASSWORD"),
+    )
 )
 HARMLESS = frozenset(
     (
@@ -66,7 +69,7 @@ class Environment:
 @cache
 def _random() -> dict[str, str]:
     """Secrets of this session: new for each run, the same for each proof of it."""
-    made = {"SECRET_KEY": secrets.token_urlsafe(32), "THROTTLE_KEY": secrets.token_urlsafe(32)}
+    made = {name: secrets.token_urlsafe(32) for name in ("SECRET_KEY", "THROTTLE_KEY", "DATA_KEY")}
     return {**made, **Client.secrets()}
 
 

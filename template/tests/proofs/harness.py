@@ -219,6 +219,24 @@ def refused(response: Response, status: int, reason: str) -> None:
     assert reasons == [reason], f"expected one refusal for {reason!r}, logged were {reasons}"
 
 
+class Meeting:
+    """Where threads wait for each other, until all have come or `seconds` have passed.
+
+    For places that one database lets all of them reach, and another one at a time: SQLite's lock is one for the file.
+    """
+
+    def __init__(self, number: int, seconds: float = 0.1) -> None:
+        self._number, self._seconds, self._came = number, seconds, 0
+        self._changed = threading.Condition()
+
+    def wait(self) -> None:
+        """Come, and go on with the others."""
+        with self._changed:
+            self._came += 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._came >= self._number, self._seconds)
+
+
 class _Call(Protocol[R]):
     def __call__(self) -> R: ...
 

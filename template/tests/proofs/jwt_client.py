@@ -39,10 +39,18 @@ class Client(BaseClient):
         **dict.fromkeys(("disable", "enable", "give", "take", "end_sessions_of", "end_everybodys"), 204),
         **dict.fromkeys(("step_up", "change_password", "confirm_email", "rename", "export", "events"), 200),
         **dict.fromkeys(("account", "sessions", "users", "show_user"), 200),
+        **dict.fromkeys(("begin_totp", "confirm_totp", "remove_totp", "new_codes", "passkey_options"), 200),
+        **dict.fromkeys(("add_passkey", "rename_passkey", "remove_passkey", "step_up_with_passkey"), 200),
+        **dict.fromkeys(("login_with_passkey", "send_code", "send_passkey"), 200),
+        "reset_factors": 204,
     }
     """Method to the status of its success."""
     NOT_FRESH = 401
     """The status for whoever has to prove once more who he is; the reason is fresh-login-5-min."""
+    WAITS = 202
+    """The status for a right password of an account with a second factor."""
+    NO_FACTOR = 403
+    """The status for whoever must have a second factor and signed in without; the reason is mfa-required-for-admins."""
 
     @staticmethod
     def secrets() -> dict[str, str]:
@@ -59,6 +67,8 @@ class Client(BaseClient):
         self.cookie: str | None = None
         """The access token, under the name that the clients of both styles have."""
         self.refresh_token: str | None = None
+        self.waiting: str = ""
+        """The handle of the last login that waits for its second factor."""
 
     @property
     def token(self) -> str | None:
@@ -89,6 +99,7 @@ class Client(BaseClient):
                 lifetime=timedelta(hours=limits.refresh_absolute_hours),
                 address=self.address,
                 agent=self.agent,
+                method=self.user.methods,
             )
             pair = service.module("jwt.refresh").first_pair(opened)
         self.cookie, self.refresh_token = pair.access_token, pair.refresh_token
@@ -122,8 +133,9 @@ class Client(BaseClient):
     def reset(self, token: str, password: str, **more: Any) -> Response:
         return self.post("/auth/reset/complete", {"token": token, "password": password, **more})
 
-    def step_up(self, password: str) -> Response:
-        return self._keep_pair(self.post("/auth/reauthenticate", {"password": password}))
+    def step_up(self, password: str, code: str = "") -> Response:
+        fields = {"password": password, **({"code": code} if code else {})}
+        return self._keep_pair(self.post("/auth/reauthenticate", fields))
 
     def change_password(self, current: str | None, new: str, **more: Any) -> Response:
         """`current` None leaves it out."""
@@ -191,7 +203,86 @@ class Client(BaseClient):
     def invite(self, email: str, roles: Sequence[str] = (), **more: Any) -> Response:
         return self.post("/auth/invitations", {"email": email, "roles": [*roles], **more})
 
+    # Second factors; `answer` is what a browser makes of an authenticator's answer. ----------------------------------
+
+    def send(self, method: str, path: str, data: Fields | None = None, **more: Any) -> Response:
+        answer = super().send(method, path, data, **more)
+        if path == "/auth/login" and answer.status == self.WAITS:
+            self.waiting = answer.json["mfa_token"]
+        return answer
+
+    def send_code(self, code: str, **more: Any) -> Response:
+        return self._keep_pair(self.post("/auth/login/factor", {"mfa_token": self.waiting, "code": code, **more}))
+
+    def factor_passkey_options(self) -> tuple[dict[str, Any], str]:
+        return _asked(self.post("/auth/login/factor/passkey/options", {"mfa_token": self.waiting}))
+
+    def send_passkey(self, state: str, answer: Fields, **more: Any) -> Response:
+        fields = {"mfa_token": self.waiting, "state": state, "credential": answer, **more}
+        return self._keep_pair(self.post("/auth/login/factor/passkey", fields))
+
+    def login_passkey_options(self) -> tuple[dict[str, Any], str]:
+        return _asked(self.post("/auth/login/passkey/options", {}))
+
+    def login_with_passkey(self, state: str, answer: Fields, **more: Any) -> Response:
+        return self._keep_pair(self.post("/auth/login/passkey", {"state": state, "credential": answer, **more}))
+
+    def begin_totp(self) -> Response:
+        return self.post("/auth/totp")
+
+    @staticmethod
+    def seed_of(answer: Response) -> str:
+        """The seed that the answer to `begin_totp` shows."""
+        return str(answer.json["secret"])
+
+    def confirm_totp(self, code: str) -> Response:
+        return self._keep_pair(self.post("/auth/totp/confirm", {"code": code}))
+
+    @staticmethod
+    def codes_of(answer: Response) -> list[str]:
+        """The recovery codes that an answer shows; none when it shows none."""
+        return list(answer.json.get("recovery_codes", []))
+
+    def remove_totp(self) -> Response:
+        return self._keep_pair(self.delete("/auth/totp"))
+
+    def new_codes(self) -> Response:
+        return self._keep_pair(self.post("/auth/recovery-codes"))
+
+    def passkey_options(self) -> tuple[dict[str, Any], str]:
+        return _asked(self.post("/auth/passkeys/options"))
+
+    def add_passkey(self, state: str, answer: Fields, name: str = "Key") -> Response:
+        return self._keep_pair(self.post("/auth/passkeys", {"state": state, "credential": answer, "name": name}))
+
+    def passkeys(self) -> list[dict[str, Any]]:
+        """One's own: id, name and whether it is suspended."""
+        shown = self.get("/auth/factors").json["passkeys"]
+        return [{"id": UUID(one["id"]), "name": one["name"], "suspended": one["suspended"]} for one in shown]
+
+    def rename_passkey(self, passkey_id: UUID, name: str) -> Response:
+        return self.patch(f"/auth/passkeys/{passkey_id}", {"name": name})
+
+    def remove_passkey(self, passkey_id: UUID) -> Response:
+        return self._keep_pair(self.delete(f"/auth/passkeys/{passkey_id}"))
+
+    def step_up_options(self) -> tuple[dict[str, Any], str]:
+        return _asked(self.post("/auth/reauthenticate/passkey/options"))
+
+    def step_up_with_passkey(self, state: str, answer: Fields) -> Response:
+        return self._keep_pair(self.post("/auth/reauthenticate/passkey", {"state": state, "credential": answer}))
+
+    def reset_factors(self, user_id: UUID) -> Response:
+        return self.post(f"/auth/users/{user_id}/reset-factors")
+
     def _keep_pair(self, answer: Response) -> Response:
         if answer.status == 200:
             self.cookie, self.refresh_token = answer.json["access_token"], answer.json["refresh_token"]
         return answer
+
+
+def _asked(answer: Response) -> tuple[dict[str, Any], str]:
+    """What a browser needs for a passkey, and the state that goes back with its answer."""
+    if answer.status != 200:
+        raise HarnessError(f"there were no options for a passkey: {answer.status} {answer.text[:200]}")
+    return answer.json["options"], str(answer.json["state"])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PATH = {"session": "/login", "jwt": "/auth/login"}[AUTH]
 AGAIN_PATH = {"session": "/reauth", "jwt": "/auth/reauthenticate"}[AUTH]
 SIGNED_IN = {"session": 303, "jwt": 200}[AUTH]
-"""What the right password is answered with."""
+"""What the right password is answered with; in the session style also where a second factor is asked for next."""
 DEVICE_COOKIE = "__Host-device"
 WRONG = "not the password of anybody here"
 UNKNOWN = "user-00000000@example.com"  # as long as the addresses that the harness makes
@@ -34,6 +34,14 @@ def attempt(client: BaseClient, identifier: str, password: str, device: str | No
     elif device is not None:
         fields["device_token"] = device
     return client.post(PATH, fields, **more)
+
+
+def arrive(client: Client, email: str, password: str) -> Response:
+    """Sign in as far as the password leads; the client keeps what it is given: a session, or the handle of a login."""
+    answer = attempt(client, email, password)
+    if AUTH == "jwt" and answer.status == SIGNED_IN:
+        client.cookie = answer.json["access_token"]
+    return answer
 
 
 def device_of(answer: Response) -> str:
@@ -67,12 +75,9 @@ def registers(client: BaseClient, email: str) -> Response:
     return client.post({"session": "/register", "jwt": "/auth/register"}[AUTH], {"email": email})
 
 
-def chooses_by_mail(client: BaseClient, token: str, password: str) -> Response:
+def chooses_by_mail(client: Client, token: str, password: str) -> Response:
     """Open the link that was mailed, and choose this password."""
-    if AUTH == "jwt":
-        return client.post("/auth/reset/complete", {"token": token, "password": password})
-    client.get(f"/link/reset/{token}")
-    return client.post("/reset", {"password": password, "again": password})
+    return client.reset(token, password)
 
 
 class Outage:

@@ -6,10 +6,10 @@ Loaded by `addopts = ["-p", "proofs.plugin", "--import-mode=importlib"]` with `p
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,8 +57,15 @@ def pytest_configure(config: pytest.Config) -> None:
         if Path(name).suffix not in (".html", ".json"):
             raise pytest.UsageError(f"--proof-report writes .html or .json, not {name}")
     global _counting
-    run = config.stash[_RUN] = Run(sabotage=config.getoption("--sabotage"))
+    run = config.stash[_RUN] = Run(sabotage=config.getoption("--sabotage"), whole=_is_whole(config))
     _counting = None if run.sabotage or hasattr(config, "workerinput") else run
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Whether every proof is asked for, as far as the command line tells: with xdist only the workers collect."""
+    chosen = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise")
+    asked = config.args_source != pytest.Config.ArgsSource.ARGS
+    return asked and not any(getattr(config.option, name, None) for name in chosen)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -73,7 +80,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     run = config.stash[_RUN]
-    run.whole = not run.deselected and config.args_source != pytest.Config.ArgsSource.ARGS
+    run.whole = run.whole and not run.deselected
     if run.sabotage:
         items[:] = [item for item in items if item.get_closest_marker("protects")]
 
@@ -95,12 +102,8 @@ def _baseline() -> Iterator[databases.Baseline]:
         return
     with databases.opened() as store:
         prepared = running.prepare(store)
-        gc.collect()
-        gc.freeze()  # the libraries stay: looking through them again and again takes seconds
-        try:
+        with closing(prepared.servers), sabotage.collecting_less():
             yield prepared
-        finally:
-            gc.unfreeze()
 
 
 @pytest.fixture
@@ -134,6 +137,8 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object
     alone = worker or config.getoption("--sabotage") or config.option.usepdb or config.option.capture == "no"
     if whole and not alone and getattr(config.option, "numprocesses", 0) is None:
         config.option.numprocesses = min(os.cpu_count() or 2, MOST_PROCESSES)
+        if config.option.dist == "no":
+            config.option.dist = "worksteal"  # the tests of a file stay together, and nobody is idle at the end
     return (yield)
 
 
@@ -179,8 +184,9 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     if any("service" in getattr(item, "fixturenames", ()) for item in session.items):
         with databases.opened() as store:
             databases.prepared, modules = running.prepare_in_a_fork(store)
-            sabotage.warm(modules)
-            sabotage.run(config, session.items, tell)
+            with closing(databases.prepared.servers):
+                sabotage.warm(modules)
+                sabotage.run(config, session.items, tell)
     else:
         sabotage.run(config, session.items, tell)
     run.verdicts += _missing(run)
@@ -232,6 +238,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(
             f"{len(run.verdicts) - bad} of {len(run.verdicts)} proven", bold=True, green=not bad, red=bool(bad)
         )
+    if run.whole and run.verdicts:
+        terminalreporter.write_line(str(report.covered(run)))
     for verdict in skipped:
         terminalreporter.write_line(f"NOT PROVEN, skipped: {verdict.test}: {verdict.reason}", yellow=True)
     if run.deselected and run.sabotage:

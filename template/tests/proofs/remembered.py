@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -17,6 +17,7 @@ from types import CodeType
 from typing import Any
 
 _hashes: dict[Any, list[str]] = {}
+KEY_LENGTH = 7  # parameters and password; a salt that was given would follow, and such a hash is never given out
 _given: Counter[Any] = Counter()
 _lock = threading.Lock()
 _passwords: dict[tuple[str, bytes], bool] = {}
@@ -52,14 +53,21 @@ def begin() -> None:
     _given.clear()
 
 
-def known_passwords() -> list[tuple[str, str, bool]]:
-    """What is known of passwords, for another process."""
-    return [(stored, password.hex(), fits) for (stored, password), fits in _passwords.items()]
+def known() -> dict[str, list[Any]]:
+    """What is known of passwords, as JSON for another process."""
+    hashes = [[*key[:5], key[5].value, key[6].hex(), made] for key, made in _hashes.items() if len(key) == KEY_LENGTH]
+    return {"fits": [[stored, word.hex(), fits] for (stored, word), fits in _passwords.items()], "hashes": hashes}
 
 
-def know_passwords(known: list[tuple[str, str, bool]]) -> None:
-    """Take over what another process has computed."""
-    _passwords.update({(stored, bytes.fromhex(password)): fits for stored, password, fits in known})
+def know(told: Mapping[str, list[Any]]) -> None:
+    """Take over what another process has computed. Of one password and parameters the longer list is kept."""
+    from argon2 import Type
+
+    _passwords.update({(stored, bytes.fromhex(word)): fits for stored, word, fits in told["fits"]})
+    for *parameters, kind, word, made in told["hashes"]:
+        key = (*parameters, Type(kind), bytes.fromhex(word))
+        if len(made) > len(_hashes.get(key, ())):
+            _hashes[key] = made
 
 
 def keep_for_itself() -> None:

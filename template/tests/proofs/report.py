@@ -9,18 +9,20 @@ import ast
 import json
 import os
 import tomllib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from . import place
-from .rows import Row, catalogue, requirements
+from .rows import LEVELS, Requirement, Row, catalogue, requirements
+from .rows import STATUSES as SCOPES
 from .service import AUTH, DATABASE, PACKAGE, SECRETS
 from .verdicts import Run, Verdict
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of the JSON report; a change that a reader could trip over raises it."""
 TEMPLATE: Final = Path(__file__).with_name("report.html")
 STATUSES: Final = {
@@ -44,18 +46,8 @@ def collect(run: Run, at: datetime) -> dict[str, Any]:
     exceptions = list(declared(at.date()))
     loosened = {entry["row"] for entry in exceptions}
     rows = [_row(row, run, row.id in loosened) for row in catalogue().values()]
-    status = {row["id"]: row["status"] for row in rows}
     held = {"proven"} if run.sabotage else {"refused"}
-    asvs = [
-        {
-            "requirement": entry.req,
-            "level": entry.level,
-            "about": entry.area,
-            "rows": list(entry.rows),
-            "tested": any(status[row] in held for row in entry.rows),
-        }
-        for entry in requirements()
-    ]
+    asvs = coverage({row["id"] for row in rows if row["status"] in held})
     return {
         "format": FORMAT,
         "service": _name(),
@@ -71,11 +63,66 @@ def collect(run: Run, at: datetime) -> dict[str, Any]:
             "statuses": dict(Counter(row["status"] for row in rows)),
             "proofs": len({verdict.test for verdict in run.verdicts if verdict.test}),
             "sabotages": sum(1 for verdict in run.verdicts if verdict.clause),
-            "asvs_tested": sum(entry["tested"] for entry in asvs),
+            "asvs": asvs.counts,
         },
         "exceptions": exceptions,
         "rows": rows,
-        "asvs": asvs,
+        "asvs": [_requirement(entry, asvs) for entry in requirements() if entry.applies],
+        "asvs_out_of_scope": [_requirement(entry, asvs) for entry in requirements() if not entry.applies],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """For how many requirements of ASVS 5.0, of those that apply to this style, there are tests that held."""
+
+    tested: frozenset[str]
+    counts: dict[str, dict[str, int]]
+    """Of each level and of "all": "tested" and "apply"."""
+
+    def __str__(self) -> str:
+        """Never a word of compliance: a test shows that an attack was refused, and nothing about the rest."""
+        tested, apply = (self.counts["all"][name] for name in ("tested", "apply"))
+        levels = ", ".join(f"{name} {self.counts[name]['tested']} of {self.counts[name]['apply']}" for name in LEVELS)
+        return f"tests for {tested} of the {apply} requirements of OWASP ASVS 5.0 that apply to auth={AUTH}: {levels}"
+
+
+def coverage(held: Collection[str]) -> Coverage:
+    """Count what rows test, where each row of a requirement that this service has is among those that held."""
+    tested = frozenset(
+        entry.req
+        for entry in requirements()
+        if entry.status == "test" and entry.rows and all(row in held for row in entry.rows)
+    )
+    applying = [entry for entry in requirements() if entry.applies]
+    counts = {}
+    for name in ("all", *LEVELS):
+        of_it = [entry for entry in applying if name in ("all", entry.level)]
+        counts[name] = {"tested": sum(entry.req in tested for entry in of_it), "apply": len(of_it)}
+    return Coverage(tested, counts)
+
+
+def covered(run: Run) -> Coverage:
+    """The same for a run."""
+    held = "proven" if run.sabotage else "refused"
+    verdicts: dict[str, list[Verdict]] = defaultdict(list)
+    for verdict in run.verdicts:
+        verdicts[verdict.row].append(verdict)
+    return coverage({row.id for row in catalogue().values() if _status(row, verdicts[row.id], run) == held})
+
+
+def _requirement(entry: Requirement, asvs: Coverage) -> dict[str, Any]:
+    why = entry.why or ("" if entry.rows else "no proof yet")
+    return {
+        "requirement": entry.req,
+        "level": entry.level,
+        "about": entry.area,
+        "scope": entry.status,
+        "why": f"{SCOPES[entry.status]}: {why}" if entry.status in ("app", "deploy") else why,
+        "how": entry.how,
+        "note": entry.note,
+        "rows": list(entry.rows),
+        "tested": entry.req in asvs.tested,
     }
 
 

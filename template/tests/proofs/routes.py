@@ -9,7 +9,7 @@ import itertools
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,13 @@ def _reached(service: Service, rule: Any, method: str) -> Iterator[tuple[str, st
             path = _PART.sub(value, path, count=1)
         if adapter.test(path, method):
             yield path, adapter.match(path, method)[0]
+
+
+def is_a_rule(service: Service, *permissions: object) -> bool:
+    """Whether @requires takes these for an access rule; False when it refuses them."""
+    with suppress(TypeError):
+        return callable(service.module().requires(*permissions))
+    return False
 
 
 @contextmanager

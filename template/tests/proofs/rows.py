@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from .service import AUTH, DATABASE, SECRETS
@@ -58,16 +59,35 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One requirement of OWASP ASVS 5.0 that a shipped row tests."""
+    """One requirement of OWASP ASVS 5.0, what this service's style has to do with it, and the rows that test it."""
 
     req: str
     level: str
     area: str
+    status: str
+    """A key of STATUSES."""
+    why: str
+    """Where no proof can test it: the reason."""
     how: str
     rows: tuple[str, ...]
+    note: str
+
+    @property
+    def applies(self) -> bool:
+        """Whether it concerns a service of this style at all; who has to meet it is another question."""
+        return self.status != "n/a"
 
 
 ANSWERS = frozenset({AUTH, DATABASE, SECRETS})
+LEVELS = ("L1", "L2", "L3")
+STATUSES = {
+    "test": "a proof can test it",
+    "app": "the team's code decides",
+    "deploy": "what the service runs on decides",
+    "doc": "a document decides",
+    "n/a": "out of scope",
+}
+"""What a service has to do with a requirement of ASVS."""
 
 
 def clauses(text: str) -> tuple[Clause, ...]:
@@ -82,6 +102,7 @@ def clauses(text: str) -> tuple[Clause, ...]:
     return tuple(found)
 
 
+@cache
 def catalogue() -> dict[str, Row]:
     """The rows that apply to this service, by id: those of both styles and those of its own."""
     rows: dict[str, Row] = {}
@@ -106,12 +127,21 @@ def catalogue() -> dict[str, Row]:
     return rows
 
 
-def requirements() -> list[Requirement]:
-    """The ASVS requirements that rows of this service test."""
+@cache
+def requirements() -> tuple[Requirement, ...]:
+    """Every requirement of ASVS 5.0. Its `rows` are those of this service; without one a proof is only planned."""
     known = catalogue()
     with (FOLDER / "asvs.csv").open(encoding="utf-8", newline="") as file:
-        return [
-            Requirement(line["req"], line["level"], line["area"], line["how"], named)
+        return tuple(
+            Requirement(
+                line["req"],
+                line["level"],
+                line["area"],
+                line[AUTH],
+                line[f"{AUTH}_why"],
+                line["how"],
+                tuple(row for row in line["row_ids"].split(";") if row in known),
+                line["note"],
+            )
             for line in csv.DictReader(file)
-            if line[AUTH] == "test" and (named := tuple(row for row in line["row_ids"].split(";") if row in known))
-        ]
+        )

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from . import environment, place, remembered
 from .databases import Baseline, Database, Store
-from .real_server import RealServer, exchange, start_real_server
+from .real_server import Parent, RealServer, exchange, start_real_server
 from .sabotage import in_a_fork
 from .service import AUTH, PACKAGE, Client
 
@@ -73,6 +73,8 @@ class User:
     id: uuid.UUID
     email: str
     password: str
+    methods: str = "password"
+    """How his quick login says that he proved who he is; administrators must have a second factor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +272,8 @@ class Service:
         else:
             with self.app.app_context():
                 stored = self.module("state").state().passwords.hash(password)
-        made = User(uuid.uuid4(), email, password or "")
+        methods = "password totp" if roles else "password"
+        made = User(uuid.uuid4(), email, password or "", methods)
         with self.engine.begin() as connection:
             connection.execute(
                 self.module("identity.models")
@@ -349,7 +352,7 @@ class Service:
         """
         changed = self.environment.copy()
         changed.change({"BASTION_PROXY_HOPS": "1", "BASTION_TRUSTED_PROXIES": "127.0.0.1/32", **changes})
-        server = start_real_server(place.root, changed.variables(), first)
+        server = start_real_server(self.baseline.servers, place.root, changed.variables(), first)
         self._servers.append(server)
         return server
 
@@ -403,13 +406,15 @@ def prepare(store: Store) -> Baseline:
     """Migrate one database with the service's own migrations, and hash the proofs' password with its own hasher."""
     from .logins import WRONG
 
+    before = set(sys.modules)
+    servers = Parent()
     remembered.install()
     folder = Path(tempfile.mkdtemp(prefix="proof-"))
     database = store.create()
     complete = environment.complete(folder, database.url, database.password)
     recorder = Recorder(sys.stdout)
     with environment.only(complete.variables()):
-        made = Service(Baseline(store, "", ""), folder, database, complete, recorder)
+        made = Service(Baseline(store, "", "", servers), folder, database, complete, recorder)
         try:
             with made.app.app_context():
                 made.app.extensions["alembic"].upgrade()
@@ -422,7 +427,8 @@ def prepare(store: Store) -> Baseline:
             made._dispose()
             shutil.rmtree(folder, ignore_errors=True)
     store.settle(database.name)
-    return Baseline(store, database.name, hashed)
+    servers.libraries = [name for name in sys.modules if name not in before and not _ours(name)]
+    return Baseline(store, database.name, hashed, servers)
 
 
 def add_probe_table(made: Service) -> None:
@@ -438,18 +444,22 @@ def prepare_in_a_fork(store: Store) -> tuple[Baseline, list[str]]:
 
     def work() -> dict[str, Any]:
         made = prepare(store)
-        known = remembered.known_passwords()
-        return {"template": made.template, "hash": made.password_hash, "modules": _libraries(), "known": known}
+        libraries = made.servers.libraries
+        return {
+            "template": made.template,
+            "hash": made.password_hash,
+            "modules": libraries,
+            "known": remembered.known(),
+        }
 
     done: Mapping[str, Any] = in_a_fork(work)
     remembered.install()
-    remembered.know_passwords(done["known"])
-    return Baseline(store, done["template"], done["hash"]), list(done["modules"])
+    remembered.know(done["known"])
+    return Baseline(store, done["template"], done["hash"], Parent(done["modules"])), list(done["modules"])
 
 
-def _libraries() -> list[str]:
-    own = ("proofs", PACKAGE, "__main__", "_pytest", "pytest")
-    return [name for name in sys.modules if name.partition(".")[0] not in own]
+def _ours(module: str) -> bool:
+    return module.partition(".")[0] in ("proofs", PACKAGE, "__main__", "_pytest", "pytest")
 
 
 __all__ = ["AUTH", "PASSWORD", "RealServer", "Recorder", "Service", "Start", "User", "prepare", "service"]

@@ -20,6 +20,15 @@ COOKIE = "__Host-session"
 FIELD = "csrf_token"
 HEADER = "X-CSRFToken"
 _TOKEN = re.compile(r"<input\b[^>]*\bname=\"csrf_token\"[^>]*>")
+_LINK = re.compile(r"<input\b[^>]*\bname=\"link\"[^>]*\bvalue=\"([0-9a-f]{64})\"")
+_SEED = re.compile(r"id=\"seed\">([A-Z2-7 ]+)<")
+_CODE = re.compile(r"<li>((?:[A-Z2-7]{5}-){4}[A-Z2-7]{6})</li>")
+_OPTIONS = re.compile(r"data-options=\"([^\"]*)\".*?name=\"state\" value=\"([^\"]*)\"", re.DOTALL)
+_PASSKEY = re.compile(
+    r"<h3 dir=\"auto\">(.*?) ?(<span class=\"badge\">suspended</span>)?</h3>"
+    r".*?/account/factors/passkeys/([0-9a-f-]{36})\"",
+    re.DOTALL,
+)
 _VALUE = re.compile(r"\bvalue=\"([^\"]*)\"")
 
 
@@ -40,7 +49,9 @@ class Client(BaseClient):
         **dict.fromkeys(("register", "forgot", "ask_email", "admin_reset", "invite", "activate", "reset"), 303),
         **dict.fromkeys(("delete_account", "end_session", "end_others", "disable", "enable", "give", "take"), 303),
         **dict.fromkeys(("end_sessions_of", "end_everybodys", "step_up", "change_password", "confirm_email"), 303),
-        **dict.fromkeys(("rename",), 303),
+        **dict.fromkeys(("rename", "remove_totp", "rename_passkey", "remove_passkey", "reset_factors"), 303),
+        **dict.fromkeys(("send_code", "send_passkey", "login_with_passkey", "step_up_with_passkey"), 303),
+        **dict.fromkeys(("begin_totp", "confirm_totp", "new_codes", "add_passkey"), 200),
         **dict.fromkeys(("export", "events", "account", "sessions", "users", "show_user"), 200),
     }
     """Method to the status of its success."""
@@ -63,6 +74,15 @@ class Client(BaseClient):
             self.cookies.pop(COOKIE, None)
         else:
             self.cookies[COOKIE] = value
+
+    @property
+    def waiting(self) -> str:
+        """The handle of the login that waits for its second factor; assign to it to hold another."""
+        return str(self.content().get("pending", ""))
+
+    @waiting.setter
+    def waiting(self, value: str) -> None:
+        self.forge(**{**self.content(), "pending": value})
 
     def csrf_token(self) -> str:
         """A token of this browser's own session, read from a page as a person's browser does."""
@@ -113,13 +133,17 @@ class Client(BaseClient):
         if through_form:
             answer = self.post("/login", {"identifier": self.user.email, "password": self.user.password})
             self._token = None
-            if answer.status != 303:
-                raise HarnessError(f"the form refused the right password: {answer.status}")
+            if answer.status != 303 or self.waiting:
+                raise HarnessError(f"the form did not sign in with the right password: {answer.status}")
             return self
         service = self.service
         with service.app.app_context():
             opened = service.module("identity.sessions").open_session(
-                self.user.id, lifetime=self._lifetime(), address=self.address, agent=self.agent
+                self.user.id,
+                lifetime=self._lifetime(),
+                address=self.address,
+                agent=self.agent,
+                method=self.user.methods,
             )
         return self.forge(token=opened.token)
 
@@ -132,9 +156,14 @@ class Client(BaseClient):
         """Open the address in a mail: the token moves into a cookie, and nothing else happens."""
         return self.get(f"/link/{purpose}/{token}")
 
+    def shown(self, path: str) -> dict[str, str]:
+        """What the form at this address says of the mailed link that it is for; {} when there is no form."""
+        found = _LINK.search(self.get(path).text)
+        return {} if found is None else {"link": found[1]}
+
     def activate(self, token: str, password: str, name: str = "", **more: Any) -> Response:
         self.open_link("activate", token)
-        fields = {"password": password, "again": password, "display_name": name, **more}
+        fields = {"password": password, "again": password, "display_name": name, **self.shown("/activate"), **more}
         return self.post("/activate", fields)
 
     def forgot(self, email: str, **more: Any) -> Response:
@@ -142,10 +171,98 @@ class Client(BaseClient):
 
     def reset(self, token: str, password: str, **more: Any) -> Response:
         self.open_link("reset", token)
-        return self.post("/reset", {"password": password, "again": password, **more})
+        return self.post("/reset", {"password": password, "again": password, **self.shown("/reset"), **more})
 
-    def step_up(self, password: str) -> Response:
-        return self._renewed(self.post("/reauth", {"password": password}))
+    def step_up(self, password: str, code: str = "") -> Response:
+        return self._renewed(self.post("/reauth", {"password": password, "code": code}))
+
+    def step_up_options(self) -> tuple[dict[str, Any], str]:
+        return self._asked("/reauth")
+
+    def step_up_with_passkey(self, state: str, answer: object) -> Response:
+        return self._renewed(self._answer("/reauth/passkey", state, answer))
+
+    # Second factors. -------------------------------------------------------------------------------------------------
+
+    def begin_totp(self) -> Response:
+        return self._followed(self.post("/account/factors/totp"))
+
+    @staticmethod
+    def seed_of(response: Response) -> str:
+        """The seed that a page shows to be typed into an app."""
+        found = _SEED.search(response.text)
+        if found is None:
+            raise HarnessError(f"no seed is shown: {response.status} {response.text[:200]}")
+        return found[1].replace(" ", "")
+
+    def confirm_totp(self, code: str) -> Response:
+        return self._followed(self._renewed(self.post("/account/factors/totp/confirm", {"code": code})))
+
+    @staticmethod
+    def codes_of(response: Response) -> list[str]:
+        """The recovery codes that a page shows."""
+        return _CODE.findall(response.text)
+
+    def remove_totp(self) -> Response:
+        return self._renewed(self.post("/account/factors/totp/remove"))
+
+    def new_codes(self) -> Response:
+        return self._renewed(self.post("/account/factors/codes"))
+
+    def passkey_options(self) -> tuple[dict[str, Any], str]:
+        return self._asked("/account/factors/passkeys/new")
+
+    def add_passkey(self, state: str, answer: object, name: str = "Key") -> Response:
+        return self._followed(self._renewed(self._answer("/account/factors/passkeys/new", state, answer, name=name)))
+
+    def passkeys(self) -> list[dict[str, Any]]:
+        """One's own, as the page of second factors lists them: id, name, suspended."""
+        page = self.get("/account/factors").text
+        return [
+            {"id": found[3], "name": unescape(found[1]), "suspended": found[2] is not None}
+            for found in _PASSKEY.finditer(page)
+        ]
+
+    def rename_passkey(self, passkey_id: object, name: str) -> Response:
+        return self.post(f"/account/factors/passkeys/{passkey_id}", {"name": name})
+
+    def remove_passkey(self, passkey_id: object) -> Response:
+        return self._renewed(self.post(f"/account/factors/passkeys/{passkey_id}/remove"))
+
+    def login_passkey_options(self) -> tuple[dict[str, Any], str]:
+        return self._asked("/login/passkey")
+
+    def login_with_passkey(self, state: str, answer: object) -> Response:
+        return self._renewed(self._answer("/login/passkey", state, answer))
+
+    def send_code(self, code: str) -> Response:
+        """Complete the login that waits; its handle is in the cookie."""
+        return self._renewed(self.post("/login/factor", {"code": code}))
+
+    def factor_passkey_options(self) -> tuple[dict[str, Any], str]:
+        return self._asked("/login/factor")
+
+    def send_passkey(self, state: str, answer: object) -> Response:
+        return self._renewed(self._answer("/login/factor/passkey", state, answer))
+
+    def reset_factors(self, user_id: UUID) -> Response:
+        return self.post(f"/users/{user_id}/factors/remove")
+
+    def _asked(self, path: str) -> tuple[dict[str, Any], str]:
+        """What a page asks the device, and the signed challenge that goes back with the answer."""
+        page = self.get(path)
+        found = _OPTIONS.search(page.text)
+        if page.status != 200 or found is None:
+            raise HarnessError(f"{path} asks for no passkey: {page.status} {page.text[:200]}")
+        return jsonlib.loads(unescape(found[1])), unescape(found[2])
+
+    def _answer(self, path: str, state: str, answer: object, **more: str) -> Response:
+        return self.post(path, {"state": state, "credential": jsonlib.dumps(answer), **more})
+
+    def _followed(self, answer: Response) -> Response:
+        """The page that a success leads to, where the seed, the recovery codes, or neither are."""
+        done = answer.status == 303 and (answer.location or "").startswith("/account/factors")
+        return self.get(answer.location or "") if done else answer
 
     def change_password(self, current: str | None, new: str, **more: Any) -> Response:
         """`current` None leaves it out."""
@@ -157,7 +274,7 @@ class Client(BaseClient):
 
     def confirm_email(self, token: str) -> Response:
         self.open_link("email", token)
-        return self._renewed(self.post("/account/email/confirm", {}))
+        return self._renewed(self.post("/account/email/confirm", self.shown("/account/email/confirm")))
 
     def account(self) -> Response:
         return self.get("/account")

@@ -1,7 +1,7 @@
-"""Finds what no module of the service may hold, the team's included: code made of data, weak hashes, guessable numbers.
+"""Finds what no module of the service may hold, the team's too: code of data, weak hashes, guessable numbers, leaky ==.
 
 It stops a later commit from bringing one in on a path that no request of a test reaches. Source: ASVS 1.3, 1.5.1,
-1.5.2, 11.4.1, 11.5.1; CWE-94, CWE-78, CWE-502, CWE-611, CWE-338, CWE-328.
+1.5.2, 11.2.4, 11.4.1, 11.5.1; CWE-94, CWE-78, CWE-502, CWE-611, CWE-338, CWE-328, CWE-208.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+
+from .compare_scan import comparisons
 
 # Modules that are not imported, each with the kind of fault that it is.
 MODULES = {
@@ -41,6 +43,8 @@ class Checker(ast.NodeVisitor):
         self._from: dict[str, str] = {}
         self._texts = _literals(tree)
         self.visit(tree)
+        for node, what in comparisons(tree):
+            self._fault("compare", node, what)
 
     def _fault(self, kind: str, node: ast.AST, what: str) -> None:
         self.faults.append((kind, f"{getattr(node, 'lineno', 0)}: {what}"))
@@ -153,7 +157,7 @@ def _literals(tree: ast.Module) -> set[str]:
 def check(folder: Path) -> tuple[dict[str, int], dict[str, list[str]]]:
     """All modules below `folder`: module to how much was looked at in it, and kind to the faults with their module."""
     looked_at: dict[str, int] = {}
-    faults: dict[str, list[str]] = {"code": [], "random": [], "hash": []}
+    faults: dict[str, list[str]] = {"code": [], "random": [], "hash": [], "compare": []}
     for file in sorted(folder.rglob("*.py")):
         checker, where = Checker(file.read_text("utf-8")), file.relative_to(folder).as_posix()
         looked_at[where] = checker.looked_at

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from .harness import edit, harm, insert, protects, refused, works
-from .routes import routes, stubbed
+from .routes import is_a_rule, routes, stubbed
 from .service import AUTH
 
 if TYPE_CHECKING:
@@ -360,6 +361,27 @@ def test_a_user_without_the_permission_runs_no_view_that_asks_for_it(
 
 @protects(
     "role-required",
+    named=edit(
+        "access.py",
+        "    if not permissions or not all(isinstance(p, str) and p for p in permissions):\n",
+        "    if False:\n",
+    ),
+)
+def test_a_rule_that_names_no_permission_is_not_taken(service: Service) -> None:
+    def view() -> str:
+        return "ran"
+
+    works(is_a_rule(service, PERMISSION), "a permission is taken")
+    works(is_a_rule(service, PERMISSION, "proof.read"), "so are two")
+    wrong = ((), ("",), (PERMISSION, ""), (view,), (PERMISSION, 1), (None,))  # view: @requires without parentheses
+    harm(
+        [given for given in wrong if is_a_rule(service, *given)],
+        "a rule was taken that everybody who is signed in fulfils",
+    )
+
+
+@protects(
+    "role-required",
     header=edit(
         "access.py",
         "    if rule.permissions - current_user.permissions:\n",
@@ -483,7 +505,7 @@ def test_a_role_that_was_taken_away_opens_nothing_from_the_next_request_on(
     chief, demoted, promoted = (
         service.user(roles=(ADMINISTRATOR,)),
         service.user(roles=(ADMINISTRATOR,)),
-        service.user(),
+        replace(service.user(), methods="password totp"),  # he has what an administrator must have
     )
     administrator, newcomer = service.client(chief).login(), service.client(promoted).login()
     held = [service.client(demoted, address=f"198.51.100.{number}").login() for number in (1, 2)]

@@ -160,15 +160,24 @@ def test_nobody_but_a_listed_proxy_says_who_asks_and_how(service: Service) -> No
         refused(stranger.post("/who", headers={"X-Forwarded-Proto": "https"}, scheme="http"), 403, "https-only")
 
 
+JOINS = "(one for one in settings.trusted_proxies if isinstance(one, IPv4"
+
+
 @protects(
     PEER,
     empty=edit("guards.py", "    if settings.proxy_hops and not (", "    if settings.proxy_hops == -1 and not ("),
-    everybody=edit("guards.py", "        if network.prefixlen == 0:\n", "        if network.prefixlen < 0:\n"),
+    everybody=edit("guards.py", "one.prefixlen < WIDEST[one.version]", "one.prefixlen < 0"),
+    halves=edit(
+        "guards.py", "collapse_addresses(one for one in settings.trusted_proxies if isinstance(one, IPv4", JOINS
+    ),
 )
 def test_no_list_of_proxies_is_empty_or_holds_everybody(service: Service) -> None:
     one_hop = {"BASTION_PROXY_HOPS": "1"}
     works(service.start(**one_hop, BASTION_TRUSTED_PROXIES="10.0.0.0/8,::1/128").app is not None, "networks start")
-    for wrong in (None, "", " , ", "0.0.0.0/0", "::/0", "10.0.0.0/8,0.0.0.0/0"):
+    ours = "10.0.0.0/8,172.16.0.0/12,35.191.0.0/16,fc00::/7,2400:cb00::/32"
+    works(service.start(**one_hop, BASTION_TRUSTED_PROXIES=ours).app is not None, "private and a hoster's networks too")
+    parts = ",".join(f"{first}.0.0.0/8" for first in range(256))  # each as narrow as it must be
+    for wrong in (None, "", " , ", "0.0.0.0/0", "::/0", "10.0.0.0/8,0.0.0.0/0", "0.0.0.0/1,128.0.0.0/1", "::/1", parts):
         tried = service.start(**one_hop, BASTION_TRUSTED_PROXIES=wrong)
         harm(tried.app is not None, f"it started with {wrong!r}")
         assert [reason.partition(" ")[0] for reason in tried.reasons] == ["BASTION_TRUSTED_PROXIES"]

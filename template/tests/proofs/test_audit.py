@@ -1,18 +1,35 @@
-"""Proofs of audit.py: what is recorded stays as long as it should, stops no request, and fills no disk."""
+"""Proofs of audit.py: each event leaves its row, which stays as long as it should, stops no request, fills no disk.
+
+They stop an attack from leaving no trace, or so many that the one that counts is not seen.
+"""
 
 from __future__ import annotations
 
+import ast
+import json
+import re
+import shlex
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .accounts import ADMINISTRATOR, CHOSEN, OTHER, administrator, with_app, with_codes
+from .authenticator import App, Authenticator
 from .harness import edit, harm, protects, works
-from .logins import SIGNED_IN, UNKNOWN, WRONG, attempt, cheap_user
+from .logins import PATH, SIGNED_IN, UNKNOWN, WRONG, attempt, cheap_user
+from .mails import token_for
 from .probe_model import model
-from .service import DATABASE
+from .service import AUTH, DATABASE
+from .test_settings import command
 
 if TYPE_CHECKING:
-    from .running import Service
+    from collections.abc import Callable, Iterator
+
+    from .running import Service, User
+    from .wire import Response
+
+FOREIGN = {"Origin": "https://evil.example", "Referer": "https://evil.example/", "Sec-Fetch-Site": "cross-site"}
 
 
 def recorded(service: Service, kind: str) -> int:
@@ -114,23 +131,23 @@ def test_purge_deletes_what_is_over_and_keeps_what_still_counts(service: Service
     for _ in range(most):
         attempt(service.client(), user.email, WRONG)
     assert counters() == 2
-    assert purge() == "Deleted: 0 sessions, 0 devices, 0 counters, 0 links, 0 audit events."
+    assert purge() == "Deleted: 0 sessions, 0 devices, 0 counters, 0 links, 0 flows, 0 audit events."
     service.travel(hours=2)
     # Of the address without an account: what failed, and how often it was tried.
-    assert purge() == "Deleted: 0 sessions, 0 devices, 2 counters, 0 links, 0 audit events."
+    assert purge() == "Deleted: 0 sessions, 0 devices, 2 counters, 0 links, 0 flows, 0 audit events."
     service.rows("UPDATE throttle_counter SET blocked_until = :until", until=later(service))
     service.travel(hours=48)
     # Of the network, and how often the account was tried; what failed there waits, or did until yesterday.
-    assert purge() == "Deleted: 0 sessions, 0 devices, 2 counters, 0 links, 0 audit events."
+    assert purge() == "Deleted: 0 sessions, 0 devices, 2 counters, 0 links, 0 flows, 0 audit events."
     service.travel(hours=48)
-    assert purge() == "Deleted: 0 sessions, 0 devices, 1 counters, 0 links, 0 audit events."
+    assert purge() == "Deleted: 0 sessions, 0 devices, 1 counters, 0 links, 0 flows, 0 audit events."
     events = recorded(service, "login.failure")
     assert events == most + 1
     service.travel(days=365 - 6)
     with service.app.app_context():
         service.module("audit").record("login.failure")
     service.travel(days=3)
-    assert purge() == f"Deleted: 1 sessions, 0 devices, 0 counters, 0 links, {events + 1} audit events."
+    assert purge() == f"Deleted: 1 sessions, 0 devices, 0 counters, 0 links, 0 flows, {events + 1} audit events."
     assert recorded(service, "login.failure") == 1
 
 
@@ -139,3 +156,550 @@ def later(service: Service) -> str:
     from datetime import timedelta
 
     return (service.now() + timedelta(hours=24)).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+# --- audit-events-complete -----------------------------------------------------------------------------------------
+
+
+def events(service: Service) -> list[dict[str, Any]]:
+    """Every row of the audit, in the order in which they were written, through a connection of our own."""
+    table = service.module("identity.models").AuditEvent.__table__
+    with service.engine.connect() as connection:
+        return [dict(row) for row in connection.execute(table.select().order_by(table.c.at)).mappings()]
+
+
+class Scenarios:
+    """What people do with accounts, each with the event that it leaves."""
+
+    def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.service = service
+        self.probe = service.adds_probe()
+        service.setting("BASTION_REGISTRATION", "open")
+        self.manager = administrator(service, monkeypatch)
+        self.chief = self.manager.user
+        self.user, self.other = cheap_user(service), cheap_user(service)
+        self.client = service.client(self.user, "192.0.2.20").login(through_form=True)
+        self.stranger = service.client(address="198.51.100.7")
+
+    def of_accounts(self) -> Iterator[tuple[str, Callable[[], object], User | None, User | None]]:
+        """The kind of the event, what is done, who did it, and the account that it concerns."""
+        service, client, user = self.service, self.client, self.user
+        yield "login.success", lambda: client.login(through_form=True), user, user
+        yield "login.failure", lambda: attempt(self.stranger, user.email, WRONG), None, user
+        yield "login.failure", lambda: attempt(self.stranger, UNKNOWN, WRONG), None, None
+        yield "password.wrong", lambda: client.step_up(WRONG), user, user
+        yield "login.step_up", lambda: client.step_up(user.password), user, user
+        yield "password.changed", lambda: client.change_password(user.password, CHOSEN), user, user
+        yield "password.reset_asked", lambda: self.stranger.forgot(user.email), None, None
+        yield (
+            "password.reset",
+            lambda: self.stranger.reset(token_for(service, user.email, "reset"), user.password),
+            user,
+            user,
+        )
+        yield "login.success", lambda: client.login(through_form=True), user, user
+        yield "email.change_asked", lambda: client.ask_email("another@example.com"), user, user
+        yield (
+            "email.changed",
+            lambda: client.confirm_email(token_for(service, "another@example.com", "email")),
+            user,
+            user,
+        )
+        yield "session.ended_others", lambda: self.ends_others(), user, user
+        yield "session.ended", lambda: client.end_session(self.a_session(user)), user, user
+        yield "account.exported", lambda: client.export(), user, user
+        yield "user.register_asked", lambda: self.stranger.register("new@example.com"), None, None
+        yield "logout", lambda: client.post({"session": "/logout", "jwt": "/auth/logout"}[AUTH]), user, user
+
+    def of_administration(self) -> Iterator[tuple[str, Callable[[], object], User | None, User | None]]:
+        manager, chief, other = self.manager, self.chief, self.other
+        yield "user.listed", lambda: manager.users(), chief, None
+        yield "user.read", lambda: manager.show_user(other.id), chief, other
+        yield "user.role_given", lambda: manager.give(other.id, ADMINISTRATOR), chief, other
+        yield "user.role_removed", lambda: manager.take(other.id, ADMINISTRATOR), chief, other
+        yield "user.disabled", lambda: manager.disable(other.id), chief, other
+        yield "user.enabled", lambda: manager.enable(other.id), chief, other
+        yield "password.reset_started", lambda: manager.admin_reset(other.id), chief, other
+        yield "session.ended_by_administrator", lambda: manager.end_sessions_of(other.id), chief, other
+        yield "session.ended_of_everybody", lambda: manager.end_everybodys(), chief, chief
+        yield "user.invited", lambda: manager.invite("guest@example.com"), chief, chief
+
+    def of_refusals(self) -> Iterator[tuple[str, Callable[[], object], User | None, User | None]]:
+        service, stranger, user = self.service, self.stranger, self.other
+        client = service.client(user, "192.0.2.21").login()
+        item = self.probe.add(self.user, "a title")
+        yield "access.denied", lambda: client.users(), user, user
+        yield "access.not_owned", lambda: client.get(self.probe.path(item)), user, user
+        yield "cross_site.refused", lambda: client.post(PATH, {}, headers=FOREIGN), user, user
+        if AUTH == "session":
+            yield "csrf.refused", lambda: client.post(PATH, {"csrf_token": "made up"}), user, user
+        else:
+            forged = {"Authorization": "Bearer eyJhbGciOiJub25lIn0.e30.x"}
+            yield "token.refused", lambda: stranger.get("/auth/me", headers=forged), None, None
+            refresh = {"refresh_token": "x" * 43}
+            yield "token.refused", lambda: self.elsewhere().post("/auth/refresh", refresh), None, None
+        yield "link.refused", lambda: stranger.post(*self.of_a_link()), None, None
+        yield "input.refused", lambda: stranger.post(PATH, body=b"a=b", content_type="text/plain"), None, None
+        yield "throttle.hit", lambda: self.asks_too_often(stranger), None, None
+        yield "account.deleted", lambda: client.delete_account(), user, user
+
+    def elsewhere(self) -> Any:
+        return self.service.client(address="198.51.100.8")
+
+    def of_a_link(self) -> tuple[str, dict[str, str]]:
+        """What is posted with a mailed link that nobody mailed."""
+        if AUTH == "session":
+            return "/reset", {"password": CHOSEN, "again": CHOSEN}
+        return "/auth/reset/complete", {"token": "x" * 43, "password": CHOSEN}
+
+    def asks_too_often(self, client: Any) -> Response:
+        """Until a network has to wait, which the last request is told."""
+        table = self.service.module("identity.models").AuditEvent.__table__
+        for number in range(30):
+            answer: Response = client.forgot(f"somebody-{number}@example.com")
+            if answer.status == 429:
+                break
+        with self.service.engine.begin() as connection:  # what was taken leaves its own event
+            connection.execute(table.delete().where(table.c.kind == "password.reset_asked"))
+        return answer
+
+    def ends_others(self) -> Response:
+        """All logins of the user but one, of which there are two at least."""
+        self.service.client(self.user, "192.0.2.23").login()
+        answer: Response = self.client.end_others()
+        return answer
+
+    def a_session(self, user: User) -> Any:
+        """A further login of this user: its public handle."""
+        self.service.client(user, "192.0.2.22").login()
+        [row] = self.service.rows("SELECT id FROM auth_session WHERE address = '192.0.2.22'")
+        return uuid.UUID(str(row.id))
+
+
+def left_by(service: Service, does: Callable[[], object]) -> list[dict[str, Any]]:
+    """The rows that something leaves; counted ones that were there before count by what they grew."""
+    before = {row["id"]: row["times"] for row in events(service)}
+    does()
+    return [row for row in events(service) if row["times"] != before.get(row["id"])]
+
+
+COMPLETE: Any = {
+    "login": edit("identity/login.py", 'audit.record("login.failure", user_id=row.id', "dict(user_id=row.id"),
+    "role": edit(
+        "identity/users.py",
+        "        audit.record(kind, user_id=user_id, connection=connection, role",
+        "        dict(role",
+    ),
+    "refused": edit("errors.py", "    audit.refused(status, reason, about)\n", ""),
+    "actor": edit("audit.py", "        actor = who.id\n", "        actor = user_id\n"),
+    "outcome": edit("audit.py", "FAILURE if kind in FAILURES else SUCCESS", "SUCCESS"),
+}
+
+
+@protects("audit-events-complete", **COMPLETE)
+def test_each_event_leaves_one_row_with_its_outcome_and_whoever_did_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenarios, missing, walked = Scenarios(service, monkeypatch), list[str](), set[str]()
+    works(recorded(service, "login.success") == 1, "a login leaves its row")
+    failures = service.module("audit").FAILURES
+    for part in (scenarios.of_accounts, scenarios.of_administration, scenarios.of_refusals):
+        for kind, does, actor, user in part():
+            rows = left_by(service, does)
+            found = [(row["kind"], row["outcome"], row["actor_id"], row["user_id"], row["times"]) for row in rows]
+            outcome = "failure" if kind in REFUSED else "success"
+            wanted = [(kind, outcome, actor and actor.id, user and user.id, 1)]
+            missing += [] if found == wanted else [f"{kind}: {found} instead of {wanted}"]
+            walked.add(kind)
+            for row in rows:
+                missing += [] if row["request_id"] and row["address"] and row["at"] else [f"{kind}: where and when"]
+    harm(missing, "an event left no row, or one that says something else")
+    assert walked >= REFUSED
+    assert failures >= REFUSED
+    assert len(walked) >= 32
+    stranger = service.client(address="198.51.100.9")
+    token = token_for(service, "new@example.com", "activate")
+    rows = left_by(service, lambda: stranger.activate(token, OTHER))
+    assert sorted(row["kind"] for row in rows) == ["user.activated", "user.created"]
+
+
+REFUSED = {
+    *("login.failure", "password.wrong", "access.denied", "access.not_owned", "cross_site.refused", "link.refused"),
+    *("input.refused", "throttle.hit", {"session": "csrf.refused", "jwt": "token.refused"}[AUTH]),
+}
+
+
+@protects(
+    "audit-events-complete",
+    clear=edit(
+        "identity/login.py",
+        'audit.record("login.failure", user_id=row.id',
+        'audit.record("login.failure", identifier=identifier, user_id=row.id',
+    ),
+)
+def test_a_password_that_was_typed_as_the_address_is_nowhere(service: Service) -> None:
+    canary = "canary of nine quiet owls"
+    user = cheap_user(service)
+    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
+    attempt(service.client(), canary, WRONG)
+    harm([row for row in events(service) if canary in str(row)], "the audit holds what was typed as the address")
+    [row] = [row for row in events(service) if row["kind"] == "login.failure"]
+    assert (row["user_id"], row["details"]) == (None, {"reason": "unknown"})
+    assert canary not in service.output
+
+
+@protects("audit-events-complete", factors=edit("identity/login.py", "        factors=sorted(methods),\n", ""))
+def test_a_login_says_by_what_it_was_proved(service: Service) -> None:
+    user = cheap_user(service)
+    service.client(user).login(through_form=True)
+    [row] = [row for row in events(service) if row["kind"] == "login.success"]
+    works(row["user_id"] == user.id, "a login leaves its row")
+    harm("factors" not in row["details"], "nobody knows whether a second factor was asked for")
+    assert row["details"]["factors"] == ["password"]
+
+
+@protects(
+    "audit-events-complete",
+    factors=edit("identity/login.py", "        factors=sorted(methods),\n", ""),
+    second_factor=edit("identity/login.py", '    audit.record("mfa.failure", ', "    dict("),
+)
+def test_second_factors_leave_their_rows_and_are_named_by_the_login(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager, user = administrator(service, monkeypatch), cheap_user(service)
+    app, codes = with_app(service, user), with_codes(service, user)
+    client = service.client(user)
+
+    def kinds(does: Callable[[], object]) -> list[tuple[str, str]]:
+        rows = left_by(service, does)
+        assert {row["user_id"] for row in rows} == {user.id}
+        return [(row["kind"], row["outcome"]) for row in rows]
+
+    found = kinds(lambda: attempt(client, user.email, user.password))
+    works(found == [("login.pending", "success")], "the right password is the first half of a login")
+    harm(not left_by(service, lambda: client.send_code(app.wrong_code())), "a wrong second factor left no row")
+    rows = left_by(service, lambda: client.send_code(app.code()))
+    harm("factors" not in rows[0]["details"], "nobody knows whether a second factor was asked for")
+    assert [(row["kind"], row["details"]) for row in rows] == [("login.success", {"factors": ["password", "totp"]})]
+    other = service.client(user, "192.0.2.11")
+    attempt(other, user.email, user.password)
+    rows = left_by(service, lambda: other.send_code(codes[0]))
+    assert sorted(row["kind"] for row in rows) == ["login.success", "mfa.code_used"]
+    assert [row["details"] for row in rows if row["kind"] == "login.success"] == [
+        {"factors": ["password", "recovery-code"]}
+    ]
+    assert kinds(lambda: client.new_codes()) == [("mfa.codes_made", "success")]
+    assert kinds(lambda: client.remove_totp()) == [("mfa.totp_removed", "success")]
+    again = App(service, client.seed_of(client.begin_totp()))
+    found = kinds(lambda: client.confirm_totp(again.code()))
+    assert sorted(found) == [("mfa.codes_made", "success"), ("mfa.totp_added", "success")]
+    [row] = left_by(service, lambda: manager.reset_factors(user.id))
+    assert (row["kind"], row["user_id"]) == ("mfa.reset_by_administrator", user.id)
+    assert row["actor_id"] == manager.user.id  # type: ignore[union-attr]
+
+
+@protects(
+    "audit-events-complete",
+    kept=edit(
+        "audit.py",
+        '    g.setdefault("bastion_audit", []).append(row)\n',
+        '    db.session.execute(insert(AuditEvent).values(**{**row, "bucket": None}))\n',
+    ),
+)
+def test_a_refusal_leaves_its_row_although_the_work_of_its_request_is_rolled_back(service: Service) -> None:
+    def view(item_id: uuid.UUID) -> Any:
+        writes(service)
+        found = service.module().owned_or_404(model(service), item_id)
+        service.module("database").db.session.commit()
+        return str(found.id)
+
+    service.adds_route("/report/<uuid:item_id>", view=view)
+    probe = service.adds_probe()
+    user, other = service.user(), service.user()
+    own, foreign = probe.add(user, "a title"), probe.add(other, "a title")
+    client = service.client(user).login()
+    works(client.get(f"/report/{own}").status == 200, "a view that has written finds what is the user's")
+    answer = client.get(f"/report/{foreign}")
+    rows = [row for row in events(service) if row["kind"] == "access.not_owned"]
+    harm(not rows, "the roll-back of the request took its trace along")
+    assert (answer.status, len(rows), probe.count()) == (404, 1, 3)
+
+
+@protects(
+    "audit-events-complete",
+    quoted=edit("audit.py", """ and not {*' "='} & {*word} else text""", " else text"),
+    names=edit("audit.py", 'f"details.{name}" if name in who else name', "name"),
+)
+def test_no_text_of_an_event_passes_for_another_field(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    user, other = service.user(), service.user()
+
+    def shown(**details: Any) -> list[str]:
+        with service.app.app_context():
+            service.module("audit").record("report.sent", user_id=user.id, **details)
+        service.travel(seconds=1)
+        code, text = command(service, monkeypatch, "audit", "show", "--last", "1")
+        assert code == 0
+        return shlex.split(text)[4:]
+
+    works(shown(by="ada", count=2) == [f"user={user.id}", "by=ada", "count=2"], "fields are read one by one")
+    for text in ("x by=command", "x\tby=command", 'x" by=command', "x' by=command", "by=command", "\\"):
+        parts = shown(report=text, by="ada")
+        harm([part for part in parts if part.startswith("by=")] != ["by=ada"], "a text says who did it")
+        assert [part.partition("=")[0] for part in parts] == ["user", "report", "by"]
+    parts = shown(user=str(other.id), actor="ada")
+    harm(f"user={other.id}" in parts, "a detail says whom it concerns")
+    assert parts == [f"user={user.id}", f"details.user={other.id}", "details.actor=ada"]
+    assert shown(names=["x by=command"], empty="") == [f"user={user.id}", "names=[x by=command]"]
+
+
+@protects("audit-events-complete", role_name=edit("identity/users.py", "elif not _ROLE.match(role):", "elif False:"))
+def test_what_is_no_name_of_a_role_is_in_no_event(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager, user = administrator(service, monkeypatch), service.user()
+    answer = manager.take(user.id, "former_role")
+    works(answer.status == {"session": 303, "jwt": 204}[AUTH], "a role that settings.py does not name can be taken")
+    for typed in ("x%20by=command", "a" * 51, "Admin", "admin%20"):
+        answer = manager.take(user.id, typed)
+        harm(recorded(service, "user.role_removed") != 1, "the audit holds what was typed")
+        assert answer.status == 422
+
+
+@protects(
+    "audit-events-complete",
+    session=edit("audit.py", "        session_id = session_id or who.session_id\n", ""),
+)
+def test_an_event_names_the_login_in_which_it_happened(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager, user = administrator(service, monkeypatch), service.user()
+    [listed] = left_by(service, lambda: manager.users())
+    works(listed["session_id"] is not None, "an event names the login")
+    [row] = left_by(service, lambda: manager.disable(user.id))
+    harm(row["session_id"] is None, "nobody knows from which login an account was disabled")
+    assert row["session_id"] == listed["session_id"]
+
+
+@protects(
+    "audit-events-complete",
+    masses=edit("audit.py", '"access.not_owned", "passkey.refused", "user.read"', '"access.not_owned", "user.read"'),
+    pending=edit("audit.py", '        *("login.pending",),\n', ""),
+    again=edit("audit.py", "or nobodys or own):", "or nobodys):"),
+    nothing_ended=edit(
+        {"session": "session/account.py", "jwt": "jwt/endpoints.py"}[AUTH], "    if ended:  # or", "    if True:  # or"
+    ),
+)
+def test_whoever_is_in_or_knows_a_password_does_not_fill_the_table(service: Service) -> None:
+    user, careful = cheap_user(service), cheap_user(service)
+    with_app(service, careful)
+    client = service.client(user).login()
+    service.client(user, "192.0.2.22").login()
+    [row] = left_by(service, lambda: client.end_others())
+    works((row["kind"], row["details"]) == ("session.ended_others", {"count": 1}), "what has ended is on record")
+    rows = left_by(service, lambda: [client.end_others() for _ in range(10)])
+    harm(rows, "to end nothing makes a row")
+    service.travel(seconds=60 - service.now().second)
+    options, state = client.passkey_options()
+    device = Authenticator()
+    answer = device.create(options)
+    assert client.add_passkey(state, answer).status == 200
+    rows = left_by(service, lambda: [client.add_passkey("x" + state, answer) for _ in range(10)])
+    found = {row["kind"]: row["times"] for row in rows}
+    harm(len(rows) != len(found), "each passkey that was refused makes a row")
+    assert found == {"passkey.refused": 10, **{"session": {}, "jwt": {"input.refused": 10}}[AUTH]}
+    options, state = client.step_up_options()
+    proof = device.get(options)
+    rows = left_by(service, lambda: [client.step_up_with_passkey("x" + state, proof) for _ in range(4)])
+    found = {row["kind"]: row["times"] for row in rows}
+    harm(len(rows) != len(found), "each step-up that fails makes a row")
+    assert found["login.failure"] == 4
+    tries = [("203.0.113.7", 3), ("203.0.113.8", 2)]
+    rows = left_by(
+        service,
+        lambda: [attempt(service.client(None, a), careful.email, careful.password) for a, n in tries for _ in range(n)],
+    )
+    harm(len(rows) > len(tries), "each right password without the second factor makes a row")
+    assert [(row["kind"], row["address"], row["times"]) for row in rows] == [("login.pending", *one) for one in tries]
+
+
+def test_a_store_that_is_away_keeps_nobody_from_being_refused(service: Service) -> None:
+    from .logins import Outage
+
+    client = service.client(service.user()).login()
+    token = getattr(client, "csrf_token", str)()  # of the session style
+    outage = Outage(service, "audit_event")
+    outage.on = True
+    answer = client.post(PATH, {"csrf_token": token}, headers=FOREIGN)
+    assert (answer.status, outage.met) == (403, 1)
+    assert [event["kind"] for event in service.log if event["event"] == "audit_row_lost"] == ["cross_site.refused"]
+
+
+# --- audit-access-decisions ------------------------------------------------------------------------------------------
+
+DECISIONS = "audit-access-decisions"
+REPEATS = 60
+
+
+@protects(
+    DECISIONS,
+    permission=edit("audit.py", '    (403, "role-required"): "access.denied",\n', ""),
+    ownership=edit("audit.py", '    (404, "ownership-404"): "access.not_owned",\n', ""),
+    object=edit("database/queries.py", 'about={"object": model.__name__, "id": str(ident)}', "about={}"),
+)
+def test_whoever_asks_for_what_is_not_his_is_on_record(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = service.adds_probe()
+    manager, user, other = administrator(service, monkeypatch), service.user(), service.user()
+    item, client = probe.add(other, "a title"), service.client(user).login()
+    works(manager.users().status == 200, "whoever has the permission opens the route")
+    works(probe.read(service.client(other).login(), item).ok, "and the owner his object")
+    works([row for row in events(service) if row["outcome"] == "failure"] == [], "which is no refusal")
+    answers = client.users().status, probe.read(client, item).status
+    rows = {row["kind"]: row for row in events(service) if row["actor_id"] == user.id}
+    harm("access.denied" not in rows, "a user without the permission left no trace")
+    harm("access.not_owned" not in rows, "a user who asked for an object of somebody else left no trace")
+    about = rows["access.not_owned"]["details"]
+    harm((about.get("object"), about.get("id")) != ("ProbeItem", str(item)), "nobody knows which object it was")
+    assert answers == (403, 404)
+    denied = rows["access.denied"]["details"]
+    assert (denied["permission"], denied["method"]) == (service.module("identity.users").READ, "GET")
+    assert denied["route"] == {"session": "/users", "jwt": "/auth/users"}[AUTH]
+    assert {row["session_id"] for row in rows.values()} == {rows["access.denied"]["session_id"]}
+
+
+@protects(
+    DECISIONS,
+    flood=edit("audit.py", "    if not has_request_context() or not (row", "    if True or not (row"),
+    count=edit("audit.py", "values(times=_a.times + 1,", "values(times=1,"),
+)
+def test_repeats_are_one_row_a_minute_with_their_number(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager, user = administrator(service, monkeypatch), service.user()
+    works(manager.users().status == 200, "whoever has the permission opens the route")
+    client, stranger = service.client(user).login(), service.client(address="198.51.100.7")
+    for _ in range(REPEATS):
+        assert client.users().status == 403
+        assert stranger.post(PATH, {"csrf_token": "x"}, headers=FOREIGN).status == 403
+    for kind in ("access.denied", "cross_site.refused"):
+        found = [row["times"] for row in events(service) if row["kind"] == kind]
+        harm(len(found) > 2, f"{REPEATS} requests wrote {len(found)} rows: anybody fills the table")
+        harm(sum(found) != REPEATS, "some that were refused are counted nowhere")
+    assert [row["address"] for row in events(service) if row["kind"] == "cross_site.refused"][:1] == ["198.51.100.7"]
+    other = service.client(address="203.0.113.7")
+    rows = left_by(service, lambda: other.post(PATH, {"csrf_token": "x"}, headers=FOREIGN))
+    assert [(row["address"], row["times"]) for row in rows] == [("203.0.113.7", 1)]
+    service.travel(minutes=1)
+    assert [row["times"] for row in left_by(service, lambda: client.users())] == [1]
+
+
+READS = {"session": "session/administration.py", "jwt": "jwt/administration.py"}[AUTH]
+
+
+@protects(
+    DECISIONS,
+    read=edit(READS, '    audit.record("user.read", user_id=user_id, session_id=current_user.session_id)\n', ""),
+    listed=edit(READS, '    audit.record("user.listed", session_id=current_user.session_id)\n', ""),
+)
+def test_whoever_looks_at_accounts_of_others_is_on_record(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager, user = administrator(service, monkeypatch), service.user()
+    service.travel(seconds=60 - service.now().second)  # the beginning of a minute
+    client = service.client(user).login()
+    rows = left_by(service, lambda: [client.account(), client.account(), client.rename("Ada")])
+    works(rows == [], "whoever looks at his own account writes nothing")
+    answers = manager.show_user(user.id).status, manager.show_user(user.id).status, manager.users().status
+    found = {row["kind"]: row for row in events(service) if row["actor_id"] == manager.user.id}  # type: ignore[union-attr]
+    harm("user.read" not in found, "nobody knows who looked at the account")
+    harm("user.listed" not in found, "nobody knows who looked at the list of accounts")
+    assert answers == (200, 200, 200)
+    assert (found["user.read"]["user_id"], found["user.read"]["times"]) == (user.id, 2)
+
+
+# --- the document, and what an operator sees: tests, no proofs of a row --------------------------------------------
+
+
+class Kinds(ast.NodeVisitor):
+    """The kinds of events that one module records: literal ones, and those that come in a variable or argument."""
+
+    def __init__(self, source: str) -> None:
+        self.found: set[str] = set()
+        self.unknown: list[str] = []
+        self._inside: list[ast.FunctionDef] = []
+        self._tree = ast.parse(source)
+        self.visit(self._tree)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        """A function, which may take the kind as an argument."""
+        self._inside.append(node)
+        self.generic_visit(node)
+        self._inside.pop()
+
+    def visit_Call(self, node: ast.Call) -> None:
+        """A call of audit.record()."""
+        if ast.unparse(node.func) == "audit.record":
+            kinds = {*self._kinds_of(node.args[0])}
+            self.found |= kinds
+            self.unknown += [] if kinds else [ast.unparse(node)]
+        self.generic_visit(node)
+
+    def _kinds_of(self, value: ast.expr) -> Iterator[str]:
+        if not isinstance(value, ast.Name):
+            yield from _texts(value)
+            return
+        function = self._inside[-1]
+        names = [one.arg for one in function.args.args]
+        for node in ast.walk(function if value.id not in names else self._tree):
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == value.id:
+                yield from _texts(node.value)
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == function.name and value.id in names:
+                yield from _texts(node.args[names.index(value.id)])
+
+
+def _texts(value: ast.expr) -> Iterator[str]:
+    for node in ast.walk(value):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_the_document_names_each_kind_of_event_and_no_other(service: Service) -> None:
+    audit = service.module("audit")
+    modules = [Kinds(file.read_text("utf-8")) for file in sorted(service.bastion.rglob("*.py"))]
+    assert [text for module in modules for text in module.unknown] == []
+    refusals = {*audit.REFUSALS.values(), "throttle.hit", "link.refused", "token.refused", "input.refused"}
+    recorded_here = set[str]().union(*(module.found for module in modules)) | refusals
+    page = (service.root / "docs" / "bastion" / "audit.md").read_text("utf-8")
+    documented = re.findall(r"^\| `([a-z_.]+)` \| (both|jwt|session) \|", page, re.MULTILINE)
+    elsewhere = {kind for kind, style in documented if style not in ("both", AUTH)}
+    assert len(documented) == len(dict(documented)) >= 45
+    assert recorded_here - elsewhere == {kind for kind, _ in documented} - elsewhere
+    assert "login.failure" in recorded_here
+    assert {*audit.FAILURES, *audit.COUNTED} <= recorded_here | elsewhere
+    columns = {column.name for column in service.module("identity.models").AuditEvent.__table__.columns}
+    assert columns == {*re.findall(r"`([a-z_]+)`", page.partition("## Fields")[2].partition("**Counted**")[0])} - {
+        "success",
+        "failure",
+    }
+
+
+def test_an_operator_sees_the_newest_events_last_and_nothing_that_moves_his_cursor(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, other = cheap_user(service), cheap_user(service)
+    assert attempt(service.client(), user.email, WRONG).status == 401
+    service.travel(hours=2)
+    assert attempt(service.client(), other.email, other.password).status == SIGNED_IN
+    with service.app.app_context():
+        service.module("audit").record("report.\x1b[2Jsent", user_id=user.id, name="\x1b]0;owned\x07\u202e")
+    code, text = command(service, monkeypatch, "audit", "show")
+    lines = text.splitlines()
+    assert (code, len(lines)) == (0, 3)
+    assert text.isascii()
+    assert "\x1b" not in text
+    assert [line.split()[2] for line in lines] == ["login.failure", "login.success", "report.\\u001b[2Jsent"]
+    assert "failure" in lines[0]
+    assert "ip=192.0.2.10 reason=password" in lines[0]
+
+    def kinds(*options: str) -> list[str]:
+        code, text = command(service, monkeypatch, "audit", "show", "--json", *options)
+        assert code == 0
+        return [json.loads(line)["kind"].partition(".")[0] for line in text.splitlines()]
+
+    assert kinds("--user", user.email) == kinds("--user", str(user.id)) == ["login", "report"]
+    assert kinds("--kind", "login.success") == ["login"]
+    assert kinds("--since", "90m") == ["login", "report"]
+    assert kinds("--last", "1") == ["report"]
+    for options in (("--user", "nobody@example.com"), ("--since", "7"), ("--last", "1001")):
+        assert command(service, monkeypatch, "audit", "show", *options)[0] == 2

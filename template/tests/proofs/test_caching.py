@@ -161,7 +161,7 @@ def cacheable(service: Service, client: BaseClient) -> dict[str, Response]:
 
 
 def same(one: Response) -> tuple[int, list[tuple[str, str]], bytes]:
-    headers = sorted(header for header in one.headers if header[0].lower() != "expires")  # of the second when it left
+    headers = sorted(header for header in one.headers if header[0].lower() not in ("date", "expires"))  # of its second
     return one.status, headers, one.body
 
 

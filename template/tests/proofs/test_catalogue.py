@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import place
+from . import place, report
 from .harness import Edit
-from .rows import ANSWERS, FOLDER, catalogue, clauses, requirements
+from .rows import ANSWERS, FOLDER, LEVELS, STATUSES, catalogue, clauses, requirements
 from .service import PACKAGE
 
 PROOFS = Path(__file__).resolve().parent
@@ -97,6 +97,37 @@ def test_the_requirements_named_by_rows_and_the_coverage_agree() -> None:
     assert len(listed) >= 60
     unknown = [pair for pair in listed if pair[0] not in catalogue()[pair[1]].asvs]
     assert unknown == []
+
+
+def test_each_requirement_of_asvs_has_its_level_and_a_proof_or_a_reason() -> None:
+    """All 345 of version 5.0.0, so that "of those that apply" leaves none out without a word."""
+    entries = requirements()
+    assert len({entry.req for entry in entries}) == len(entries) == 345
+    levels = [sum(entry.level == level for entry in entries) for level in LEVELS]
+    assert levels == [70, 183, 92]
+    assert {entry.status for entry in entries} <= set(STATUSES)
+    assert [entry.req for entry in entries if (entry.status == "test") == bool(entry.why)] == []
+    assert [entry.req for entry in entries if entry.status == "test" and not entry.how] == []
+
+
+def test_what_is_counted_is_what_held_in_every_row() -> None:
+    everything = report.coverage(set(catalogue()))
+    entry = next(entry for entry in requirements() if len(entry.rows) > 1 and entry.status == "test")
+    less = report.coverage(set(catalogue()) - {entry.rows[0]})
+    assert entry.req in everything.tested - less.tested
+    assert report.coverage(()).tested == frozenset()
+    for name in ("tested", "apply"):
+        assert sum(everything.counts[level][name] for level in LEVELS) == everything.counts["all"][name]
+    assert 100 < everything.counts["all"]["tested"] < everything.counts["all"]["apply"] < 345
+    assert str(everything).startswith(f"tests for {len(everything.tested)} of the ")
+    assert "complian" not in str(everything)
+
+
+def test_the_page_about_security_names_each_row_and_no_other() -> None:
+    text = (place.root / "SECURITY.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `([a-z0-9-]+)` \|", text, re.MULTILINE)
+    assert len(named) == len(set(named))
+    assert set(named) == set(catalogue())
 
 
 def test_each_requirement_that_a_row_names_is_mapped_to_it() -> None:

@@ -218,10 +218,11 @@ def test_no_statement_is_put_together_from_text_anywhere_in_the_service() -> Non
 JOINED = (  # one transaction for the whole request, committed when it succeeds: what a refusal wrote is rolled back
     edit(
         "database/__init__.py",
-        "    return db.engine.begin()\n",
+        "    with db.engine.begin() as connection:\n        dialect.begin(connection)\n",
         "    from contextlib import nullcontext\n"
         "    from flask import has_request_context\n"
-        "    return nullcontext(db.session.connection()) if has_request_context() else db.engine.begin()\n",
+        "    joined = has_request_context()\n"
+        "    with nullcontext(db.session.connection()) if joined else db.engine.begin() as connection:\n",
     ),
     insert(
         "database/__init__.py",

@@ -187,8 +187,8 @@ def test_no_error_leaves_in_the_format_of_a_library(service: Service) -> None:
     "errors-one-format",
     same=edit(
         "database/queries.py",
-        'refuse(404, "ownership-404")',
-        'refuse(404 if db.session.get(model, ident) is None else 403, "ownership-404")',
+        'refuse(404, "ownership-404", about',
+        'refuse(404 if db.session.get(model, ident) is None else 403, "ownership-404", about',
     ),
 )
 def test_what_is_not_yours_looks_like_what_is_not_there(service: Service) -> None:
@@ -266,7 +266,7 @@ def test_an_error_keeps_its_status_and_what_tells_the_client_how_to_go_on(servic
 
 # --- a guard that fails ------------------------------------------------------------------------------------------
 
-ASKS = "        return require_access(unauthenticated, not_fresh)\n"
+ASKS = "        return require_access(unauthenticated, factor_missing, not_fresh)\n"
 SITE = "        refuse_cross_site(accept_without_origin=accept_without_origin)\n"
 QUIETLY = "        from contextlib import suppress\n\n        with suppress(RuntimeError):\n    "
 SESSION_HIT = "        wait = ceiling.hit(current_user.session_id.hex)\n"

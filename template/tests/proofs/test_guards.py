@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 MAKE_KEY = ". Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
 FEW = "".join(random.Random(1).choices("q7ZmK-x", k=64))  # noqa: S311  (it is to be a bad key)
 TOO_SHORT = "is shorter than 32 random bytes (64 hex digits or 43 base64url characters)"
+PHRASES = (
+    "nobody will ever guess this one; it is far too long",
+    "NobodyGuessesOurProductionKeySinceItIsLong2024!",
+    "notre-cle-secrete-pour-le-service-de-production-1",
+)
 WEAK: dict[str, str] = {
     "changeme" * 8: "is a placeholder",
     "your-secret-key-0123456789-abcdefghijklmnopqrstuvwxyz": "is a placeholder",
@@ -36,6 +41,7 @@ WEAK: dict[str, str] = {
     FEW: "has fewer than 10 different characters",
     secrets.token_hex(31): TOO_SHORT,
     secrets.token_urlsafe(31): TOO_SHORT,
+    **dict.fromkeys(PHRASES, "reads like a phrase, which is guessed word by word"),
 }
 """Keys that nobody should sign with, and what is said of each."""
 
@@ -43,7 +49,11 @@ WEAK: dict[str, str] = {
 # --- keys ------------------------------------------------------------------------------------------------------
 
 
-@protects("boot-refuse-weak-secret-key", secret_key=edit("guards.py", "    check_secret_key,\n", ""))
+@protects(
+    "boot-refuse-weak-secret-key",
+    secret_key=edit("guards.py", "    check_secret_key,\n", ""),
+    words=edit("guards.py", "(common >= WORDY and common * 10 >= len(pairs) * 3)", "False"),
+)
 def test_a_key_that_can_be_guessed_signs_nothing(service: Service) -> None:
     for key in (secrets.token_hex(32), secrets.token_urlsafe(32), secrets.token_urlsafe(64)):
         works(service.start(SECRET_KEY=key).app is not None, "a random key starts")
@@ -116,12 +126,14 @@ def test_a_service_without_names_of_its_own_does_not_start(service: Service) -> 
 
 @protects(
     "boot-refuse-missing-trusted-hosts",
-    wildcard=edit("guards.py", 'if host == "*" or (host.startswith(".") and "." not in host[1:]):', "if False:"),
+    wildcard=edit("guards.py", 'if host == "*" or (host.startswith(".") and', "if (host == '' and"),
+    shared=edit("guards.py", "return len(top) == 2 and second in SHARED", "return False"),
 )
 def test_a_service_never_trusts_everybodys_names(service: Service) -> None:
     works(starts_with(service, f".{HOST},{HOST}"), "the names below a name of one's own start")
     # The origin's host lies below the entry, so that nothing else is wrong.
-    for value, number in ((".example", 1), (f"{HOST},.example", 2), (f"{HOST},.com", 2), ("*", 1), (f"{HOST},*", 2)):
+    second = (f"{HOST},{entry}" for entry in (".example", ".com", "*", ".co.uk", ".com.au"))
+    for value, number in ((".example", 1), ("*", 1), *((value, 2) for value in second)):
         tried = service.start(BASTION_TRUSTED_HOSTS=value)
         harm(tried.app is not None, f"it started with BASTION_TRUSTED_HOSTS={value}")
         assert tried.reasons == [

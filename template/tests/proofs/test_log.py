@@ -51,6 +51,7 @@ FIELDS = (
         "X-Api-Key",
         "SECRET_KEY",
         "THROTTLE_KEY",
+        "DATA_KEY",
         "DATABASE_PASSWORD",
         "JWT_KEYS",
         "totp_seed",
@@ -522,3 +523,31 @@ def sign_in(client: BaseClient) -> int:
     assert client.user is not None
     path = "/login" if hasattr(client, "csrf_token") else "/auth/login"
     return client.post(path, {"identifier": client.user.email, "password": client.user.password}).status
+
+
+# --- anonymous-cost-bounded -----------------------------------------------------------------------------------------
+
+
+@protects("anonymous-cost-bounded", log=edit("log.py", "    made.addFilter(Flood())\n", ""))
+def test_to_be_refused_fills_no_log_and_hides_nothing_else(service: Service) -> None:
+    most = service.module("log").MOST_A_MINUTE
+    client = service.client()
+
+    def lines(reason: str) -> int:
+        return len([event for event in service.log if event.get("reason") == reason])
+
+    def asks() -> int:
+        return client.get("/", headers={"Host": "evil.example"}).status
+
+    works([asks() for _ in range(3)] == [400] * 3, "a foreign host is refused")
+    works(lines("host-header-trusted") == 3, "and each time is a line")
+    statuses = {asks() for _ in range(most + 50)}
+    harm(lines("host-header-trusted") > most, "a stranger fills the disk with lines")
+    assert (statuses, lines("host-header-trusted"), most) == ({400}, most, 600)
+    client.send("TRACE", "/")
+    assert lines("methods-closed") == 1  # what is rare is not lost among it
+    service.travel(seconds=61)
+    asks()
+    told = [event for event in service.log if event["event"] == "entries_left_out"]
+    assert [(event["kind"], event["count"]) for event in told] == [("bastion refused host-header-trusted", 53)]
+    assert lines("host-header-trusted") == most + 1

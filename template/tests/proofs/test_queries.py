@@ -6,10 +6,14 @@ import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from .accounts import administrator
 from .harness import edit, harm, protects, refused, works
+from .probe_model import TABLE
 from .service import AUTH
 
 if TYPE_CHECKING:
+    import pytest
+
     from .running import Service, User
     from .wire import BaseClient, Response
 
@@ -145,8 +149,8 @@ def end(client: BaseClient, session_id: uuid.UUID) -> Response:
     "ownership-404",
     session=edit(
         "identity/sessions.py",
-        "return _end(_s.id == session_id, _s.user_id == user_id) == 1",
-        "return _end(_s.id == session_id) == 1",
+        "_ending(now(), _s.id == session_id, _s.user_id == user_id)",
+        "_ending(now(), _s.id == session_id)",
     ),
 )
 def test_nobody_ends_another_users_session(service: Service) -> None:
@@ -162,3 +166,60 @@ def test_nobody_ends_another_users_session(service: Service) -> None:
     for answer in answers:
         refused(answer, 404, "ownership-404")
     assert as_seen(answers[0]) == as_seen(answers[1])
+
+
+# --- anonymous-cost-bounded -----------------------------------------------------------------------------------------
+
+
+@protects(
+    "anonymous-cost-bounded",
+    page=edit("database/queries.py", "rows.order_by(None).limit(MOST_LISTED)", "rows.order_by(None)"),
+)
+def test_no_page_reads_a_list_to_its_end(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe, queries, read = service.adds_probe(), service.module("database.queries"), list[str]()
+    owner = service.user()
+    for number in range(50):
+        probe.add(owner, f"item {number:02}")
+    client = service.client(owner).login()
+    works(queries.MOST_LISTED == 10_000, "ten thousand things are listed")
+    monkeypatch.setattr(queries, "MOST_LISTED", 30)
+    works(len(probe.titles(probe.list(client))) == 20, "the first page is full")
+    listen(service, read)
+    answers = [probe.list(client, page=number) for number in (3, 4, 2**31 - 1)]
+    harm([answer for answer in answers if probe.titles(answer)], "the database read all that comes before a page")
+    assert [answer.status for answer in answers] == [200] * 3
+    assert (
+        len([statement for statement in read if TABLE in statement]) == 3
+    )  # each counts, up to the bound, and reads nothing
+    assert len(probe.titles(probe.list(client, page=2))) == 10
+    for forged in (2**31, -1, "1; DROP TABLE auth_user"):
+        refused(probe.list(client, page=forged), 422, "input-validated-typed")
+
+
+@protects(
+    "anonymous-cost-bounded",
+    accounts=edit("identity/users.py", "    if number > MOST_PAGES:\n", "    if False:\n"),
+)
+def test_no_page_reads_all_accounts(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager, last = administrator(service, monkeypatch), service.user("zoe@example.com")
+    users = service.module("identity.users")
+    monkeypatch.setattr(users, "PAGE_SIZE", 1)
+    monkeypatch.setattr(users, "MOST_PAGES", 1)
+    first = manager.users()
+    works(first.status == 200, "the first page is shown")
+    works(last.email in manager.users(q="zoe").text, "further accounts are found by how they begin")
+    answer = manager.users(page=2)
+    harm(last.email in answer.text, "the database read all that comes before a page")
+    assert answer.status == 200
+    assert "page=2" not in first.text
+
+
+def listen(service: Service, statements: list[str]) -> None:
+    """Append each statement that the service sends from here on."""
+    from sqlalchemy import event
+
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        statements.append(statement)
+
+    with service.app.app_context():
+        event.listen(service.module("database").db.engine, "before_cursor_execute", note)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pytest
 
 CANARY = "canary-of-a-secret"
-OPTIONAL = ("BASTION_SECRET_KEY_FALLBACKS", "SMTP_PASSWORD")
+OPTIONAL = ("BASTION_SECRET_KEY_FALLBACKS", "DATA_KEY_FALLBACKS", "SMTP_PASSWORD")
 SHOWN = "def {} -> str:\n        return self.__value"
 UNREAD = "if file is None or _fault(folder, file) is not None:\n            "
 WHERE = {"env": "the environment (env)", "files": "files:"}
@@ -437,7 +437,7 @@ def test_the_repository_holds_no_secret(service: Service, tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     development.prepare(PACKAGE)
     kept = [file for file in (tmp_path / "instance").rglob("*") if file.is_file()]
-    assert {file.name for file in kept} >= {"SECRET_KEY", "THROTTLE_KEY"}
+    assert {file.name for file in kept} >= {"SECRET_KEY", "THROTTLE_KEY", "DATA_KEY"}
     assert {file.stat().st_mode & 0o777 for file in kept if file.parent.name == "secrets"} == {0o600}
 
 

@@ -115,7 +115,7 @@ def test_no_body_is_read_that_announces_more_than_the_limit(service: Service) ->
 @protects(
     "body-limit-1-mib",
     chunked=(
-        edit("edge/size.py", 'body = LimitedBody(environ["wsgi.input"], limit, overrun_is_error=True)', "return None"),
+        edit("edge/size.py", 'body = LimitedBody(environ["wsgi.input"], limit, declared=False)', "return None"),
         edit("edge/__init__.py", 'app.config["MAX_CONTENT_LENGTH"] =', "_ ="),
     ),
 )
@@ -153,6 +153,20 @@ def test_no_byte_beyond_the_announced_length_is_read(service: Service) -> None:
     harm([number for number in arrived if number > 10], "a view got more than was announced")
     assert answer.json == {"read": 10}
     assert (lying.taken, unmarked.taken) == (10, 0)
+
+
+@protects("body-limit-1-mib", short=edit("edge/size.py", "if size and not data and self._declared:", "if False:"))
+def test_no_view_gets_the_first_part_of_a_body_that_was_cut_on_its_way(service: Service) -> None:
+    arrived = adds_reader(service)
+    client = service.client(service.user()).login()
+    works(sends(client, Endless(1_000), declared=1_000).json == {"read": 1_000}, "a whole body is read")
+    arrived.clear()
+    kinds = [(kind, sent) for kind in TYPES for sent in (0, 1, 999)]
+    answers = [sends(client, Endless(sent), declared=1_000, content_type=kind) for kind, sent in kinds]
+    harm(arrived, "a view took what came for all that was sent")
+    for answer in answers:
+        refused(answer, 400, ROW)
+        assert header_table.faults(service, answer) == []
 
 
 @protects("body-limit-1-mib")

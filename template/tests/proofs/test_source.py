@@ -74,6 +74,16 @@ def run(text, name, moment, env):
     hashlib.sha256(text), hashlib.new("sha3-256")
     env.get_template("page.html")
     Template("$name").substitute(name=name)
+_s = AuthSession.__table__.c
+TOKENS: Final = ("jwt-", "refresh-")
+def compare(token, row, code, error, kind, form):
+    hmac.compare_digest(token, row.value)
+    select(Link).where(_s.token_hash == digest(token), Link.token_hash != digest(token))
+    table.c.password_hash == row.password_hash
+    kind.startswith(TOKENS)
+    token is None or token == "" or len(token) == 43 or "=" in token or token.startswith("v1.")
+    error.code not in MESSAGES or code == 404 or row.token_type == kind or row.secret_name in names or name == "code"
+    row.country_code == form.country_code.data or form.key == row.key or row.token.kind == kind
 """
 NUMBERS = """
 import random  # bad
@@ -95,6 +105,31 @@ def make(text, signer):
     hashlib.new("MD5", text)  # bad
     hashlib.new(text)  # bad
     signer(text, digest_method=hashlib.sha1)  # bad
+"""
+COMPARISONS = """
+import hmac, operator
+from operator import eq
+def check(token, form, request, session, user, given, code, row):
+    if token == row.value:  # bad
+        return given.startswith(token)  # bad
+    if session["csrf_token"] != request.form.get("anything"):  # bad
+        return given == request.headers.get("X-Api-Token", "")  # bad
+    hmac.new(KEY, given, "sha256").hexdigest() == given  # bad
+    given in (request.signature, "")  # bad
+    form.code.data == row.text  # bad
+    code == row.expected  # bad
+    code in user.recovery_codes  # bad
+    given == user.passwordHash.encode()  # bad
+    row.token_hash == digest(token)  # bad
+    f"Bearer {token}" == given  # bad
+    os.environ["API_KEY"] == given[:8]  # bad
+    (user.id, token) == (given, given)  # bad
+    eq(secret.reveal(), given)  # bad
+    operator.ne(given, mac)  # bad
+    token.__eq__(given)  # bad
+    given == token[:8]  # bad
+    select(Link).where(Link.token == given)  # bad
+    match_of = [one for one in given if one.otp == given]  # bad
 """
 BLIND = insert(
     "/tests/proofs/source_scan.py", after="def visit_Call(self, node: ast.Call) -> None:\n", new="        return\n"
@@ -152,6 +187,47 @@ def test_no_module_knows_a_source_of_numbers_that_can_be_guessed() -> None:
 def test_no_module_hashes_with_what_is_broken() -> None:
     found = scans("hash", HASHES)
     harm(found, f"a broken hash is used: {found}")
+
+
+@protects(
+    "compare-constant-time",
+    scanner=edit(
+        "/tests/proofs/compare_scan.py",
+        "        for left, right in _pairs(node):\n",
+        "        for left, right in ():\n",
+    ),
+    compare=edit("guards.py", "same(throttle.reveal(), current.reveal())", "throttle.reveal() == current.reveal()"),
+)
+def test_no_module_compares_a_secret_in_a_time_that_tells_of_it() -> None:
+    found = scans("compare", COMPARISONS)
+    harm(found, f"a secret can be found piece by piece: {found}")
+
+
+@protects(
+    "compare-constant-time",
+    compare=edit(
+        "secrets/__init__.py",
+        'hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))',
+        "one == other",
+    ),
+)
+def test_two_secrets_are_compared_as_a_whole(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    import hmac
+
+    calls: list[bytes] = []
+    compare = hmac.compare_digest
+
+    def seen(one: bytes, other: bytes) -> bool:
+        calls.append(one)
+        return compare(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", seen)
+    same = service.module("secrets").same
+    works(same("k\u00e9y" * 11, "k\u00e9y" * 11) is True, "equal texts are equal, whatever is in them")
+    found = {other: same("k" * 43, other) for other in ("x" + "k" * 42, "k" * 42 + "x", "k" * 42, "")}
+    harm(not calls, "the comparison ends where the texts differ")
+    assert set(found.values()) == {False}
+    assert len(calls) == 5
 
 
 # --- what was typed starts nothing -----------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from .logins import (
     step_up,
 )
 from .service import AUTH
+from .snapshot import changed, everything
 from .wire import HOST
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 ROW = "login-throttle-account"
 NETWORK = "login-throttle-ip"
 BOOK = '    booking = throttle.book(*counter, "login-throttle-account")\n'
-RATE = '    throttle.spend(f"{counter[0]}-rate", subject, "login-throttle-account", RATE)\n'
-ATTEMPT = "    attempt = _Attempt(network, booking)\n"
+RATE = '    rate = throttle.spend(f"{counter[0]}-rate", subject, "login-throttle-account", RATE)\n'
+ATTEMPT = "    attempt = _Attempt(network, rate, booking)\n"
 MATCHES = "        matched = _matches(password, row, attempt)\n"
 COMPARED = "        matched = state().passwords.verify(password, row.password_hash if row is not None else None)\n"
 
@@ -61,7 +62,7 @@ def guess(service: Service, identifier: str, times: int, password: str = WRONG) 
 
 @protects(
     ROW,
-    key=edit("identity/login.py", "counter = (KIND, subject)", "counter = (KIND, address)"),
+    key=edit("identity/login.py", "counter = (KIND, subject)", "counter = (KIND, arrival.address)"),
     hash=(
         edit("identity/login.py", BOOK + ATTEMPT, ""),
         edit("identity/login.py", MATCHES, COMPARED + indent(BOOK + ATTEMPT, "    ")),
@@ -148,7 +149,8 @@ def test_whoever_waits_and_guesses_on_waits_twice_as_long_each_time(service: Ser
 
 
 @protects(
-    ROW, window=edit("throttle.py", '"window_at": moment', '"window_at": row.window_at if failures > 1 else moment')
+    ROW,
+    window=edit("throttle.py", '"window_at": moment, "b', '"window_at": row.window_at if failures > 1 else moment, "b'),
 )
 def test_guesses_around_the_end_of_a_window_are_counted_together(service: Service) -> None:
     forgetful, victim = cheap_user(service), cheap_user(service)
@@ -178,7 +180,7 @@ def test_a_rotation_of_the_secret_key_frees_no_account(service: Service) -> None
     harm(sessions_of(service, victim), "the counter was forgotten with the key")
     refused(answer, 429, ROW)
     kept = [bytes(key) for (key,) in service.rows("SELECT key FROM throttle_counter")]
-    assert [len(key) for key in kept] == [32]  # an HMAC: nobody learns an address from the store
+    assert {len(key) for key in kept} == {32}  # an HMAC: nobody learns an address from the store
 
 
 @protects(ROW, race=edit("throttle.py", "columns.key == key, columns.version == row.version)", "columns.key == key)"))
@@ -229,14 +231,14 @@ def test_a_signed_in_thief_has_five_guesses_too_and_a_stranger_at_the_login_take
     harm(steps(service) > before, "each session had guesses of its own")
     refused(answer, 429, "password-change-needs-current")
     for one in wrong:
-        refused(one, 401, "password-change-needs-current")
+        refused(one, 403, "password-change-needs-current")
     service.travel(minutes=minutes, seconds=1)
     assert step_up(service.client(alice).login(), alice.password).status == SIGNED_IN
 
 
 @protects(
     ROW,
-    right=edit("identity/login.py", RATE, ""),
+    right=edit("identity/login.py", RATE, '    rate = throttle.Spent(b"", 0.0)\n'),
 )
 def test_not_even_the_right_password_is_compared_as_often_as_one_likes(service: Service) -> None:
     """Whoever has one account, his own, could keep all slots for hashes busy with it, and everybody else out."""
@@ -257,13 +259,95 @@ def test_not_even_the_right_password_is_compared_as_often_as_one_likes(service: 
     assert attempt(service.client(), user.email, user.password).status == SIGNED_IN
 
 
+@protects(
+    ROW,
+    others=edit("throttle.py", "values(**booking.before)", "values(**NOTHING)"),
+    moment=edit("throttle.py", "values(**booking.before)", 'values(**{**booking.before, "window_at": now()})'),
+)
+def test_a_stranger_learns_nothing_of_a_right_login_and_gets_no_new_guesses_by_it(service: Service) -> None:
+    HashSpy(service, quick=True)
+    alice, absent, bob, away = (cheap_user(service) for _ in range(4))
+    for user in (alice, absent, bob, away):
+        guess(service, user.email, most(service) - 1)
+    works(attempt(service.client(), alice.email, alice.password).status == SIGNED_IN, "after four wrong ones she is in")
+    at_the_time = [[one.status for one in guess(service, user.email, 2)] for user in (alice, absent)]
+    harm(at_the_time[0] != at_the_time[1], "her login gave a stranger further guesses")
+    service.travel(minutes=service.limits.login_wait_minutes - 1)
+    works(attempt(service.client(), bob.email, bob.password).status == SIGNED_IN, "a while later he is in as well")
+    service.travel(minutes=1, seconds=1)
+    later = [[one.status for one in guess(service, user.email, most(service) + 1)] for user in (bob, away)]
+    harm(later[0] != later[1], "a stranger sees by what he is counted that the owner was there")
+    assert at_the_time[0] == [401, 429]
+    assert later[0] == [401] * most(service) + [429]
+
+
+def all_slots_taken(service: Service, monkeypatch: pytest.MonkeyPatch, meet: Any = lambda: None) -> None:
+    """From here on no password is compared: each attempt is told to come back."""
+    passwords = service.module("identity.passwords")
+
+    def full() -> Any:
+        meet()
+        raise passwords.Busy
+
+    monkeypatch.setattr(service.module("state").state_of(service.app).passwords, "_hash_slot", full)
+
+
+@protects(ROW, busy=edit("identity/login.py", "        throttle.refund(self.rate)\n", ""))
+def test_who_is_told_to_come_back_may_come_back(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = cheap_user(service)
+    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
+    service.travel(seconds=61)
+    with monkeypatch.context() as flooded:
+        all_slots_taken(service, flooded)
+        answers = [attempt(service.client(), user.email, user.password) for _ in range(21)]
+    before = sessions_of(service, user)
+    last = attempt(service.client(), user.email, user.password)
+    harm(sessions_of(service, user) == before, "what was never compared kept the right password out")
+    assert last.status == SIGNED_IN
+    for answer in answers:
+        refused(answer, 503, "password-hash-concurrency")
+
+
+@protects(
+    ROW,
+    together=edit("throttle.py", "counter.where(_c.failures > 0)", "counter.where(_c.failures < 0)"),
+)
+def test_several_who_are_told_to_come_back_at_once_may_all_come_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = cheap_user(service)
+    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
+    rivals = [service.client(address=f"198.51.100.{number}") for number in range(4)]
+    for rival in rivals:
+        rival.honest("POST", {}, None, None, None)  # the login page is open
+    counted, change = list[int](), threading.Condition()
+
+    def meet() -> None:
+        with change:
+            counted.append(1)
+            all_of_them = -(-len(counted) // len(rivals)) * len(rivals)
+            change.notify_all()
+            change.wait_for(lambda: len(counted) >= all_of_them, timeout=2)
+
+    with monkeypatch.context() as flooded:
+        all_slots_taken(service, flooded, meet)
+        rounds = [at_once([partial(attempt, rival, user.email, WRONG) for rival in rivals]) for _ in range(2)]
+    attempt(service.client(), user.email, WRONG)  # and now he mistypes, for the first time
+    before = sessions_of(service, user)
+    last = attempt(service.client(), user.email, user.password)
+    harm(sessions_of(service, user) == before, "what was never compared kept the right password out")
+    assert last.status == SIGNED_IN
+    assert [answer.status for answers in rounds for answer in answers] == [503] * 8
+
+
 # --- login-throttle-ip ----------------------------------------------------------------------------------------------
 
 PER_MINUTE = "        throttle.Allowance(limits.login_failures_per_minute_and_network, timedelta(minutes=1)),\n"
 PER_HOUR = "        throttle.Allowance(limits.login_failures_per_hour_and_network, timedelta(hours=1)),\n"
 SPENT = "    network = _spend()\n"
+SUBJECT = "    subject = normalised(identifier)\n"
 AFTERWARDS = (
-    edit("identity/login.py", SPENT, ""),
+    edit("identity/login.py", SUBJECT + SPENT, SUBJECT),
     edit("identity/login.py", RATE + BOOK + ATTEMPT, ""),
     edit("identity/login.py", MATCHES, COMPARED + indent(SPENT + RATE + BOOK + ATTEMPT, "    ")),
 )
@@ -372,8 +456,8 @@ def test_another_address_of_the_same_ipv6_network_is_no_further_guess(service: S
     NETWORK,
     again=edit(
         "identity/login.py",
-        "_Attempt(_spend(), throttle.book(AGAIN,",
-        '_Attempt(throttle.Spent(b"", 0.0), throttle.book(AGAIN,',
+        "_Attempt(_spend(), rate,",
+        '_Attempt(throttle.Spent(b"", 0.0), rate,',
     ),
 )
 def test_a_network_guesses_no_further_through_sessions_that_it_stole(service: Service) -> None:
@@ -453,7 +537,7 @@ def test_what_a_process_with_a_slower_clock_has_counted_on_is_given_back_all_the
 # --- throttle-no-lockout-abuse --------------------------------------------------------------------------------------
 
 ABUSE = "throttle-no-lockout-abuse"
-FIND = "devices.find(device_token, subject) if device_token else None"
+FIND = "devices.find(arrival.device_token, subject) if arrival.device_token else None"
 
 
 def keep_blocked(service: Service, email: str) -> None:
@@ -493,7 +577,9 @@ def test_a_stranger_who_keeps_an_account_waiting_keeps_its_owner_out_of_nothing(
 @protects(
     ABUSE,
     forged=edit("identity/devices.py", '        _d.token_hash == bindparam("token_hash"),\n', ""),
-    foreign=edit("identity/devices.py", '        _u.email == bindparam("email"),\n', ""),
+    foreign=edit(
+        "identity/devices.py", '        (_u.email == bindparam("email")) | (_u.id == bindparam("user")),\n', ""
+    ),
 )
 def test_no_device_but_the_accounts_own_gets_further_guesses(service: Service) -> None:
     mallory, alice, spy = cheap_user(service), cheap_user(service), HashSpy(service)
@@ -536,13 +622,13 @@ def test_whoever_has_a_device_has_five_guesses_there_and_no_more(service: Servic
 CLOSED = "throttle-fails-closed"
 
 
-def unlimited(call: str, instead: str) -> Edit:
+def unlimited(call: str, instead: str, after: str = "") -> Edit:
     """Take a store that does not answer for one that knows of no failure."""
     old = f"    {call}\n"
     return edit(
         "identity/login.py",
-        old,
-        f"    try:\n    {old}    except Exception:\n        {call.partition(' ')[0]} = {instead}\n",
+        after + old,
+        f"{after}    try:\n    {old}    except Exception:\n        {call.partition(' ')[0]} = {instead}\n",
     )
 
 
@@ -550,9 +636,9 @@ def unlimited(call: str, instead: str) -> Edit:
 @protects(
     CLOSED,
     open=(
-        unlimited(SPENT.strip(), 'throttle.Spent(b"", 0.0)'),
-        edit("identity/login.py", RATE, f"    try:\n    {RATE}    except Exception:\n        pass\n"),
-        unlimited(BOOK.strip(), 'throttle.Booking(b"", 0)'),
+        unlimited(SPENT.strip(), 'throttle.Spent(b"", 0.0)', SUBJECT),
+        unlimited(RATE.strip(), 'throttle.Spent(b"", 0.0)'),
+        unlimited(BOOK.strip(), 'throttle.Booking(b"", 0, throttle.NOTHING)'),
     ),
     order=AFTERWARDS,
 )
@@ -709,3 +795,97 @@ def through(service: Service, server: RealServer, identifier: str, password: str
     lines = [f"POST {PATH} HTTP/1.1", *(f"{key}: {value}" for key, value in headers.items()), "", ""]
     answer = service.raw(server, "\r\n".join(lines).encode() + body)
     return int(answer.split(b" ", 2)[1])
+
+
+# --- anonymous-cost-bounded -----------------------------------------------------------------------------------------
+
+COST = "anonymous-cost-bounded"
+LOOKS = {"session": [303, 200, 404, 200, 400], "jwt": [404, 200, 404, 405, 400]}[AUTH]
+COUNTERS = "SELECT (SELECT count(*) FROM throttle_counter) + (SELECT count(*) FROM throttle_use)"
+
+
+def counters(service: Service) -> int:
+    """How many counters there are, of failures and of uses."""
+    return int(service.rows(COUNTERS)[0][0])
+
+
+def smaller(service: Service, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module with its bounds at a thousandth or so: what is counted, and how, is as it was."""
+    throttle: Any = service.module("throttle")
+    assert (throttle.MOST, throttle.BUCKETS, throttle.EVERY) == (200_000, 4_096, 1_000)
+    for name, value in {"MOST": 100, "BUCKETS": 4, "EVERY": 20}.items():
+        monkeypatch.setattr(throttle, name, value)
+    return throttle
+
+
+@protects(
+    COST,
+    counters=edit("throttle.py", "kind not in BOUNDED and _fill().full", "kind not in BOUNDED and False"),
+    shared=edit("throttle.py", "        if _fill().full:  # from", "        if False:  # from"),
+)
+def test_a_flood_of_names_makes_no_more_counters_and_frees_no_account(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    HashSpy(service, quick=True)
+    owner, forgetful, waiting = (cheap_user(service) for _ in range(3))
+    throttle = smaller(service, monkeypatch)
+    first = attempt(service.client(), owner.email, owner.password)
+    works(first.status == SIGNED_IN, "the right password signs in")
+    guess(service, waiting.email, most(service))
+    works(counters(service) < throttle.MOST, "there are few counters")
+    for number in range(200):
+        attempt(service.client(address=f"203.0.{number}.1"), f"nobody-{number}@example.com", WRONG)
+    most_of_all = throttle.MOST + throttle.EVERY + 3 * throttle.BUCKETS  # of networks, attempts and failures
+    harm(counters(service) > most_of_all, "a stranger fills the disk with counters")
+    assert counters(service) >= throttle.MOST
+    refused(attempt(service.client(), waiting.email, waiting.password), 429, ROW)
+    # Who shares a counter with names of strangers may have to wait; not on a known device, nor after a reset.
+    assert attempt(service.client(), owner.email, owner.password, device_of(first)).status == SIGNED_IN
+    asks_for_reset(service.client(), forgetful.email)
+    chosen = "another correct horse battery"
+    chooses_by_mail(service.client(), mails.token_for(service, forgetful.email, "reset"), chosen)
+    service.travel(minutes=1, seconds=1)
+    attempt(service.client(), forgetful.email, chosen)
+    harm(not sessions_of(service, forgetful), "a stranger kept somebody out who chose another password by mail")
+
+
+@protects(COST, purge=edit("throttle.py", "        purge()\n        some", "        some"))
+def test_counters_that_are_over_go_by_themselves(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    HashSpy(service, quick=True)
+    user, throttle = cheap_user(service), smaller(service, monkeypatch)
+    for number in range(10):
+        attempt(service.client(address=f"203.0.{number}.1"), f"nobody-{number}@example.com", WRONG)
+    before = counters(service)
+    works(before >= 20, "what strangers try is counted")
+    service.travel(days=3)
+    guess(service, user.email, most(service))
+    for _ in range(throttle.EVERY):
+        attempt(service.client(), user.email, user.password)
+    harm(counters(service) > before, "counters are kept for ever")
+    assert len(service.rows("SELECT * FROM throttle_counter")) == 1
+    refused(attempt(service.client(address="203.0.113.9"), user.email, user.password), 429, ROW)  # a live one is kept
+
+
+@protects(COST, audit=edit("audit.py", "    if not has_request_context() or not (row", "    if True or not (row"))
+def test_to_be_refused_is_one_row_a_minute_and_to_look_around_is_none(service: Service) -> None:
+    service.adds_route("/probe", methods=("POST",))
+    user, _ = cheap_user(service), HashSpy(service, quick=True)
+    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
+    foreign = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    networks = [f"203.0.{number}.1" for number in range(5)]
+    service.travel(seconds=61 - service.now().second)  # a minute begins
+    before = everything(service)
+    for number in range(8):
+        for visitor in (service.client(address=network) for network in networks):
+            attempt(visitor, f"nobody-{number}@example.com", WRONG)
+            visitor.post("/probe", headers=foreign)
+            statuses = [visitor.get(path).status for path in ("/", "/healthz", "/missing", PATH)]
+            statuses.append(visitor.get("/", headers={"Host": "evil.example"}).status)
+            assert statuses == LOOKS
+    after = everything(service)
+    events = service.rows("SELECT kind, address, times FROM audit_event WHERE outcome = 'failure'")
+    harm(len(events) > 2 * len(networks), "each refusal of a stranger is a row that is kept for a year")
+    kinds = ("cross_site.refused", "login.failure")
+    assert sorted(map(tuple, events)) == sorted((kind, network, 8) for kind in kinds for network in networks)
+    assert {*changed(before, after)} == {"audit_event", "throttle_counter", "throttle_use"}
+    assert len(after["audit_event"]) == len(before["audit_event"]) + len(events)

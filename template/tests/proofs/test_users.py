@@ -220,7 +220,9 @@ def test_an_administrator_starts_a_reset_and_neither_learns_nor_chooses_anything
 @protects(
     "session-list-and-revoke",
     everybody=edit(
-        "identity/sessions.py", "    return _end(_s.id != but)\n", "    return 0 if but else _end(_s.id != but)\n"
+        "identity/sessions.py",
+        "        return connection.execute(_ending(now(), _s.id != but)).rowcount\n",
+        "        return 0\n",
     ),
 )
 def test_an_administrator_ends_the_sessions_of_one_user_or_of_everybody(

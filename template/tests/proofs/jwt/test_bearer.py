@@ -33,7 +33,7 @@ NO_ROW = edit(
     BY_ID,
     "_BY_ID: Final = select(\n"
     '    _u.id, _u.created_at, _u.created_at.label("seen_at"), _u.created_at.label("verified_at"),\n'
-    '    _u.id.label("user_id"), _u.email, _u.roles,\n'
+    '    _u.id.label("user_id"), _u.email, _u.roles, _u.must_enrol, _u.email.label("methods"),\n'
     ').where(_u.id == bindparam("owner_id"), _u.active)',
 )
 REVOKED = edit(

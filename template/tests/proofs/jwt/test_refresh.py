@@ -16,6 +16,8 @@ from ..harness import at_once, edit, harm, protects, refused, works
 from .forging import claims_of
 
 if TYPE_CHECKING:
+    import pytest
+
     from ..jwt_client import Client
     from ..running import Service, User
     from ..wire import Response
@@ -27,10 +29,12 @@ LOOKED_AT_FIRST = (
     ONCE,
     edit(
         FILE,
-        "        spent = connection.execute(_SPEND, values).rowcount == 1",
-        '        unused = select(_r.used_at).where(_r.token_hash == values["spent"])\n'
-        "        spent = connection.execute(unused).scalar() is None"
-        " and connection.execute(_SPEND, values).rowcount == 1",
+        "    with transaction() as connection:\n        spent = connection.execute(_SPEND, values).rowcount == 1",
+        "    with connect() as connection:\n"
+        '        used = select(_r.used_at).where(_r.token_hash == values["spent"])\n'
+        "        unused = connection.execute(used).scalar() is None\n"
+        "    with transaction() as connection:\n"
+        "        spent = unused and connection.execute(_SPEND, values).rowcount == 1",
     ),
 )
 NOT_COMMITTED = edit(
@@ -99,22 +103,21 @@ def test_a_refresh_token_gives_no_second_pair(service: Service) -> None:
 class Gate:
     """Stands before the write of an exchange, behind whatever it has read: nobody writes until all have come so far."""
 
-    def __init__(self, service: Service) -> None:
-        from sqlalchemy import event
-
+    def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         self._barrier = threading.Barrier(1)
         self._passed: set[int] = set()
-        with service.app.app_context():
-            event.listen(service.module("database").db.engine, "before_cursor_execute", self._before)
+        refresh = service.module("jwt.refresh")
+        self._real = refresh.transaction
+        monkeypatch.setattr(refresh, "transaction", self._transaction)
         alone = exchange(service, service.client(service.user()).login().refresh_token)
         works(alone.status == 200, "a single exchange is served")
         works(self._passed == {threading.get_ident()}, "it came through here")
 
-    def _before(self, _connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-        thread = threading.get_ident()
-        if statement.startswith("UPDATE auth_refresh_token") and thread not in self._passed:
+    def _transaction(self) -> Any:
+        if (thread := threading.get_ident()) not in self._passed:
             self._passed.add(thread)  # the second time it is about to end the login
             self._barrier.wait(timeout=30)
+        return self._real()
 
     def race(self, calls: list[Callable[[], Response]]) -> list[Response]:
         """The answers to these calls, all of which wrote at the same moment."""
@@ -134,8 +137,10 @@ def race(service: Service, gate: Gate, number: int) -> tuple[Client, list[Respon
 
 
 @protects(ONE_USE, race=LOOKED_AT_FIRST)
-def test_of_ten_exchanges_at_once_one_gives_a_pair_and_the_login_ends(service: Service) -> None:
-    gate = Gate(service)
+def test_of_ten_exchanges_at_once_one_gives_a_pair_and_the_login_ends(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(service, monkeypatch)
     for number in range(ROUNDS):
         client, answers = race(service, gate, number)
         assert client.user is not None
@@ -150,9 +155,11 @@ def test_of_ten_exchanges_at_once_one_gives_a_pair_and_the_login_ends(service: S
 
 
 @protects(ONE_USE, race=LOOKED_AT_FIRST)
-def test_of_ten_exchanges_at_once_one_gives_a_pair_where_a_bad_line_is_forgiven(service: Service) -> None:
+def test_of_ten_exchanges_at_once_one_gives_a_pair_where_a_bad_line_is_forgiven(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     service.setting("BASTION_REFRESH_RACE_SECONDS", "10")
-    gate = Gate(service)
+    gate = Gate(service, monkeypatch)
     for number in range(ROUNDS):
         client, answers = race(service, gate, number)
         assert client.user is not None
@@ -411,6 +418,21 @@ def test_a_refresh_token_that_nobody_used_for_an_hour_is_dead(service: Service) 
     harm(answer.ok, "a refresh token that was left for an hour gave a pair")
     refused(answer, 401, LIVES)
     refused(login.renew(), 401, LIVES)
+
+
+@protects(LIVES, others=edit(FILE, "update(AuthSession).where(_s.id == family.session_id)", "update(AuthSession)"))
+def test_an_exchange_is_no_use_of_somebody_elses_login(service: Service) -> None:
+    login, other = Login(service), service.user()
+    service.client(other).login(through_form=True)
+    used = "SELECT seen_at FROM auth_session JOIN auth_user ON auth_user.id = user_id WHERE email = :email"
+    assert login.client.user is not None
+    email = login.client.user.email
+    before, own = service.rows(used, email=other.email), service.rows(used, email=email)
+    service.travel(minutes=login.idle - 1)
+    works(login.renew().status == 200, "its own token is exchanged")
+    works(service.rows(used, email=email) != own, "which is a use of its own login")
+    harm(service.rows(used, email=other.email) != before, "somebody else's login that is left alone looks used")
+    assert len(before) == 1
 
 
 @protects(

@@ -195,6 +195,21 @@ def test_no_form_is_filled_from_json_and_no_json_is_read_from_a_form(service: Se
         refused(answer, 415, TYPE)
 
 
+@protects(TYPE, broken=edit("session/bodies.py", '"silent": False', '"silent": True'))
+def test_what_is_no_form_with_files_is_not_taken_for_an_empty_one(service: Service) -> None:
+    client, arrived = signed_in(service)
+    works(with_files(client, [("text", "all of it")]).status == 200, "a form with files is read")
+    works(arrived == [[("text", "all of it")]], "whole")
+    arrived.clear()
+    start = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="text"\r\n\r\n'.encode()
+    bodies = (start, start + b"all of it", start + b"all of it\r\n--", b"all of it", b"text=all+of+it")
+    answers = [client.post("/bare", body=body, content_type=f"{FILES}; boundary={BOUNDARY}") for body in bodies]
+    answers.append(client.post("/bare", body=start, content_type=FILES))
+    harm(arrived, "a form of which nothing could be read reached a view, as an empty one")
+    for answer in answers:
+        refused(answer, 400, TYPE)
+
+
 # --- duplicate-parameters-refused and control-characters-refused -------------------------------------------------
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import Phase, example, given, settings, strategies
 
+from ..accounts import with_app
 from ..harness import edit, harm, insert, protects, refused, works
+from ..logins import arrive
 from ..session_client import COOKIE, FIELD
 from .pages import Page, pages
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from ..running import Service, User
     from ..session_client import Client
 
-ALLOWED_KEYS = {"token", "csrf_token", "next", "_flashes"}
+ALLOWED_KEYS = {"token", "csrf_token", "next", "pending", "_flashes"}
 PHASES = (Phase.explicit, Phase.generate)  # without shrinking: what was found is told as it is
 HASH = edit(
     "identity/sessions.py",
@@ -115,7 +117,10 @@ def test_the_cookie_tells_its_reader_nothing_about_anybody(service: Service) -> 
     stranger.get("/login", query={"next": "/account"})
     works(stranger.content()["next"] == "/account", "the anonymous cookie keeps where the visitor wanted to go")
     contents = {"anonymous": stranger.content()}
-    browser.login(through_form=True)
+    app = with_app(service, user)
+    arrive(browser, user.email, user.password)
+    contents["half signed in"] = browser.content()
+    browser.send_code(app.code())
     works(browser.get("/probe").status == 200, "the issued cookie opens a protected page")
     contents["signed in"] = browser.content()
     browser.csrf_token()
@@ -130,6 +135,7 @@ def test_the_cookie_tells_its_reader_nothing_about_anybody(service: Service) -> 
         harm(content.keys() - ALLOWED_KEYS, f"the cookie of a browser that is {when} holds more than it may")
         harm([value for value in personal if value in text], f"the cookie of a browser that is {when} tells who it is")
     # 256 random bits each, in base64url.
+    assert len(contents["half signed in"]["pending"]) == 43
     assert len(contents["signed in"]["token"]) == 43
     assert len(contents["with a form"][FIELD]) == 43
     assert len(contents["anonymous"][FIELD]) == 43
@@ -231,6 +237,41 @@ def test_what_the_key_has_signed_for_another_purpose_is_no_session(service: Serv
         answer = forged.get("/probe")
         harm(seen, "an altered cookie was taken for a session")
         assert answer.status == 303
+
+
+# --- signed-values-sha256 ---------------------------------------------------------------------------------------
+
+
+@protects(
+    "signed-values-sha256", cookie=edit("session/cookie.py", "    digest_method = staticmethod(hashlib.sha256)\n", "")
+)
+def test_a_cookie_that_is_signed_as_flask_does_it_is_no_session(service: Service) -> None:
+    import hashlib
+
+    from flask.json.tag import TaggedJSONSerializer
+    from itsdangerous import URLSafeTimedSerializer
+
+    seen = service.adds_route("/probe")
+    browser = service.client(service.user()).login()
+    content, key = browser.content(), service.environment.secrets["SECRET_KEY"]
+
+    def signed(digest: Any) -> str:
+        options = {"key_derivation": "hmac", "digest_method": digest}
+        made = URLSafeTimedSerializer(
+            key, salt="bastion-session", serializer=TaggedJSONSerializer(), signer_kwargs=options
+        )
+        return str(made.dumps(content))
+
+    works(browser.get("/probe").status == 200, "the service's own cookie opens the page")
+    works(seen == ["GET"], "it ran")
+    seen.clear()
+    forged_by = service.client(browser.user)
+    forged_by.cookie = signed(hashlib.sha1)
+    answer = forged_by.get("/probe")
+    harm(seen, "a cookie that was signed with SHA-1 was taken for a session")
+    assert answer.status == 303
+    forged_by.cookie = signed(hashlib.sha256)
+    assert forged_by.get("/probe").status == 200
 
 
 # --- session-rotated-on-privilege-change -----------------------------------------------------------------------

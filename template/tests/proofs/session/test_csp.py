@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .. import header_table
 from ..harness import edit, harm, insert, protects, refused, works
 from ..header_table import NONCE, directives
+from ..snapshot import changed, everything
 from .pages import Page, pages
 
 if TYPE_CHECKING:
@@ -198,6 +199,44 @@ def test_a_nonce_that_somebody_saw_lets_no_script_of_his_run(service: Service) -
 # --- reports ---------------------------------------------------------------------------------------------------
 
 
+REPORTS = "csp-report-endpoint"
+EVEN_LARGER = " > 10**9 or len(data := request.get_data(cache=False)) > 10**9:"
+RAW = 'return value.partition("?")[0][:LONGEST]'
+# As Chromium sends them: by Reporting-Endpoints several in a list, by report-uri each alone.
+FROM_CHROMIUM: dict[str, Any] = {
+    "age": 2,
+    "body": {
+        "blockedURL": "https://evil.example/tracker.js",
+        "columnNumber": 39,
+        "disposition": "enforce",
+        "documentURL": "https://app.example/notes?q=private",
+        "effectiveDirective": "script-src-elem",
+        "lineNumber": 121,
+        "originalPolicy": "default-src 'none'; script-src 'nonce-x'; report-uri /csp-report; report-to csp",
+        "referrer": "https://app.example/",
+        "sample": "",
+        "sourceFile": "https://app.example/notes",
+        "statusCode": 200,
+    },
+    "type": "csp-violation",
+    "url": "https://app.example/notes",
+    "user_agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/131.0.0.0 Safari/537.36",
+}
+OLDER = {
+    "csp-report": {
+        "blocked-uri": "https://evil.example/tracker.js",
+        "disposition": "enforce",
+        "document-uri": "https://app.example/notes",
+        "effective-directive": "script-src-elem",
+        "original-policy": "default-src 'none'; script-src 'nonce-x'; report-uri /csp-report; report-to csp",
+        "referrer": "",
+        "script-sample": "",
+        "status-code": 200,
+        "violated-directive": "script-src-elem",
+    }
+}
+
+
 def report(number: int) -> dict[str, Any]:
     body = {"documentURL": f"https://app.example/{number}?secret=1", "effectiveDirective": "img-src"}
     return {"type": "csp-violation", "body": body}
@@ -214,22 +253,61 @@ def logged(answer: Response) -> list[dict[str, Any]]:
     return [event for event in answer.events if event["event"] == "csp_violation"]
 
 
-@protects("csp-html-exact")
+@protects(
+    REPORTS,
+    size=edit(
+        "session/csp_report.py", " > LARGEST or len(data := request.get_data(cache=False)) > LARGEST:", EVEN_LARGER
+    ),
+    kind=edit("session/csp_report.py", "    if request.mimetype not in KINDS:\n", "    if False:\n"),
+)
 def test_no_report_is_larger_or_of_another_kind_than_browsers_send(service: Service) -> None:
     client = service.client()
-    passed = sends(client, [report(1)])
+    before = everything(service)
+    passed = sends(client, [FROM_CHROMIUM])
     works((passed.status, len(logged(passed))) == (204, 1), "one is kept")
-    assert logged(passed)[0]["page"] == "https://app.example/1"  # without its query
+    assert logged(passed)[0]["page"] == "https://app.example/notes"  # without its query
 
     answers = {
-        "another type": sends(client, report(1), "text/plain"),
+        "another type": sends(client, OLDER, "text/plain"),
+        "JSON": sends(client, OLDER, "application/json"),
         "a form": sends(client, b"a=1", "application/x-www-form-urlencoded"),
         "too long": sends(client, [{"body": {"documentURL": "x" * 16_384}}]),
     }
     harm([event for answer in answers.values() for event in logged(answer)], "a report of this kind was kept")
-    refused(answers["another type"], 415, "csp-html-exact")
-    refused(answers["a form"], 415, "csp-html-exact")
-    refused(answers["too long"], 413, "csp-html-exact")
+    for kind in ("another type", "JSON", "a form"):
+        refused(answers[kind], 415, REPORTS)
+    refused(answers["too long"], 413, REPORTS)
+    assert [table for table in changed(before, everything(service)) if table != "audit_event"] == []
+
+
+@protects(REPORTS, escape=edit("session/csp_report.py", 'return _plain(value.partition("?")[0][:LONGEST])', RAW))
+def test_nothing_in_a_report_reaches_the_terminal_of_who_reads_the_log(service: Service) -> None:
+    client = service.client()
+    passed = sends(client, OLDER, "application/csp-report")
+    works([event["blocked"] for event in logged(passed)] == ["https://evil.example/tracker.js"], "one is kept as it is")
+    hostile = "\r\n\x1b[2Jwiped \u202elive \x85 end"
+    body = {"documentURL": hostile, "effectiveDirective": hostile, "blockedURL": hostile + "x" * 5_000}
+    [event] = logged(sends(client, [{"type": "csp-violation", "body": body}]))
+    told = [event[name] for name in ("page", "directive", "blocked")]
+    harm([text for text in told if not text.isprintable()], "a stranger writes to the terminal of who reads the log")
+    assert told[0] == r"\r\n\x1b[2Jwiped \u202elive \x85 end"
+    assert len(told[2]) < 250
+    deep = b'{"csp-report": ' + b"[" * 100 + b"]" * 100 + b"}"
+    refused(sends(client, deep, "application/csp-report"), 400, "json-strict")
+
+
+@protects(REPORTS, limit=edit("session/csp_report.py", "Ceiling(PER_MINUTE)", "Ceiling(PER_MINUTE * 100)"))
+def test_a_network_sends_ten_reports_a_minute(service: Service) -> None:
+    client = service.client()
+    passed = [sends(client, [FROM_CHROMIUM]) for _ in range(10)]
+    works([(answer.status, len(logged(answer))) for answer in passed] == [(204, 1)] * 10, "ten are kept")
+    answer = sends(client, [FROM_CHROMIUM])
+    harm(logged(answer), "an eleventh was kept")
+    refused(answer, 429, REPORTS)
+    assert 1 <= int(answer.header("Retry-After") or 0) <= 60
+    assert sends(service.client(address="203.0.113.5"), [FROM_CHROMIUM]).status == 204
+    service.travel(seconds=61)
+    assert sends(client, [FROM_CHROMIUM]).status == 204
 
 
 @protects(

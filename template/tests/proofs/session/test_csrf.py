@@ -6,6 +6,8 @@ replaced by one that only records.
 
 from __future__ import annotations
 
+import base64
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from ..harness import edit, harm, insert, protects, refused, works
@@ -170,6 +172,38 @@ def test_a_token_that_was_read_long_ago_is_refused(service: Service) -> None:
         refused(answer, 400, ROW)
 
 
+@protects(
+    ROW,
+    keys=edit(
+        "session/csrf.py",
+        '[*reversed(guards.fallbacks(service.secrets)), service.secrets.get("SECRET_KEY")]',
+        '[service.secrets.get("SECRET_KEY"), *guards.fallbacks(service.secrets)]',
+    ),
+)
+def test_a_former_key_signs_no_token_any_more(service: Service) -> None:
+    seen = service.adds_route("/bare", methods=("POST",))
+    oldest, old, new = (secrets.token_urlsafe(32) for _ in range(3))
+    service.restart(SECRET_KEY=old)
+    browser = service.client(service.user()).login()
+    before = browser.csrf_token()
+    works(browser.post("/bare", {FIELD: before}).status == 200, "a token of this session is taken")
+    service.restart(SECRET_KEY=new, BASTION_SECRET_KEY_FALLBACKS=f"{old},{oldest}")
+    works(browser.post("/bare", {FIELD: before}).status == 200, "also from a form that was open during a rotation")
+    works(len(seen) == 2, "the view ran both times")
+    browser.cookie = browser.cookie  # it reads the page again
+    after = browser.csrf_token()
+    signers = [key for key in (old, oldest) if signed_with(key, after)]
+    harm(signers, "a token was signed with a key that was replaced, and so would be by whoever has stolen that")
+    assert signed_with(new, after)
+    assert signed_with(old, before)
+
+
+def signed_with(key: str, token: str) -> bool:
+    from itsdangerous import URLSafeTimedSerializer
+
+    return URLSafeTimedSerializer(key, salt="wtf-csrf-token").loads_unsafe(token)[0]
+
+
 @protects(ROW, form=FORM)
 def test_a_form_refuses_a_missing_token_by_itself(service: Service) -> None:
     forms = service.module("session.forms")
@@ -254,6 +288,21 @@ def test_a_token_from_before_a_login_or_logout_is_none_after_it(service: Service
     for answer in answers:
         refused(answer, 400, ROW)
     assert browser.post("/bare", {FIELD: after}).status == 200
+
+
+@protects(
+    "csrf-token-bound", bits=edit("session/csrf.py", "    session.setdefault(FIELD, secrets.token_urlsafe(32))\n", "")
+)
+def test_what_tokens_are_made_of_is_as_random_as_a_session(service: Service) -> None:
+    seen = service.adds_route("/bare", methods=("POST",), mark="public")
+    visitors = [service.client() for _ in range(3)]
+    statuses = [visitor.post("/bare", {FIELD: visitor.csrf_token()}).status for visitor in visitors]
+    works(statuses == [200] * 3, "a visitor's token is taken")
+    works(len(seen) == 3, "the view ran")
+    kept = {visitor.content()[FIELD] for visitor in visitors}
+    bits = [len(base64.urlsafe_b64decode(value + "=")) * 8 for value in kept if len(value) == 43]
+    harm(len(bits) < 3, "tokens are made of fewer than 256 bits, or of the same for two visitors")
+    assert bits == [256] * 3
 
 
 @protects(

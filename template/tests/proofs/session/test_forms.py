@@ -25,7 +25,7 @@ NUMBERS = ("0", "-1", "2147483648", "9223372036854775808", "9" * 400, "1.0", "1e
 NO_NUMBERS = ("", "one", "\u0661", "\uff11", "NaN", "[1]", "null", "true")
 
 
-COUNTED = {"throttle_use"}  # that somebody asked is counted, whatever it was
+COUNTED = {"throttle_use", "audit_event"}  # that somebody asked is counted and told, whatever it was
 
 
 def hostile(form: Form, control: Control) -> list[tuple[str, str | None]]:

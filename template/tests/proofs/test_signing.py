@@ -7,10 +7,10 @@ import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ..harness import edit, harm, protects, works
+from .harness import edit, harm, protects, works
 
 if TYPE_CHECKING:
-    from ..running import Service
+    from .running import Service
 
 ROW = "signed-values-sha256"
 HOUR = timedelta(hours=1)
@@ -18,13 +18,13 @@ HOUR = timedelta(hours=1)
 
 def sign(service: Service, purpose: str, value: str) -> str:
     with service.app.app_context():
-        return str(service.module("session.signing").sign(purpose, value))
+        return str(service.module("signing").sign(purpose, value))
 
 
 def unsign(service: Service, purpose: str, text: str) -> Any:
     """What the service believes of this text, not older than an hour."""
     with service.app.app_context():
-        return service.module("session.signing").unsign(purpose, text, HOUR)
+        return service.module("signing").unsign(purpose, text, HOUR)
 
 
 def forged(key: str, purpose: str, value: str, **differently: Any) -> str:
@@ -37,8 +37,8 @@ def forged(key: str, purpose: str, value: str, **differently: Any) -> str:
 
 @protects(
     ROW,
-    digest=edit("session/signing.py", "digest_method=hashlib.sha256", "digest_method=hashlib.sha1"),
-    purpose=edit("session/signing.py", "salt=SALT + purpose", "salt=SALT"),
+    digest=edit("signing.py", "digest_method=hashlib.sha256", "digest_method=hashlib.sha1"),
+    purpose=edit("signing.py", "salt=SALT + purpose", "salt=SALT"),
 )
 def test_no_value_is_taken_that_was_signed_in_another_way_or_for_another_purpose(service: Service) -> None:
     key = service.environment.secrets["SECRET_KEY"]
@@ -60,7 +60,7 @@ def test_no_value_is_taken_that_was_signed_in_another_way_or_for_another_purpose
     assert unsign(service, "reset", forged(key, "reset", "value")) == "value"  # the forger above does it right
 
 
-@protects(ROW, age=edit("session/signing.py", " if now() - signed_at <= max_age else None", ""))
+@protects(ROW, age=edit("signing.py", " if now() - signed_at <= max_age else None", ""))
 def test_no_value_is_taken_after_its_time(service: Service) -> None:
     text = sign(service, "reset", "value")
     service.travel(minutes=59)
@@ -73,9 +73,9 @@ def test_no_value_is_taken_after_its_time(service: Service) -> None:
 @protects(
     ROW,
     keys=edit(
-        "session/signing.py",
-        '[*reversed(current_app.config["SECRET_KEY_FALLBACKS"]), current_app.secret_key]',
-        '[current_app.secret_key, *current_app.config["SECRET_KEY_FALLBACKS"]]',
+        "signing.py",
+        '(*reversed(guards.fallbacks(secrets)), secrets.get("SECRET_KEY"))',
+        '(secrets.get("SECRET_KEY"), *guards.fallbacks(secrets))',
     ),
 )
 def test_a_former_key_signs_nothing_any_more(service: Service) -> None:
@@ -102,31 +102,3 @@ def resigned(key: str, stamped: str) -> str:
     from itsdangerous import Signer
 
     return Signer(key, salt="bastion-reset", key_derivation="hmac", digest_method=hashlib.sha256).sign(stamped).decode()
-
-
-@protects(ROW, cookie=edit("session/cookie.py", "    digest_method = staticmethod(hashlib.sha256)\n", ""))
-def test_a_cookie_that_is_signed_as_flask_does_it_is_no_session(service: Service) -> None:
-    from flask.json.tag import TaggedJSONSerializer
-    from itsdangerous import URLSafeTimedSerializer
-
-    seen = service.adds_route("/probe")
-    browser = service.client(service.user()).login()
-    content, key = browser.content(), service.environment.secrets["SECRET_KEY"]
-
-    def signed(digest: Any) -> str:
-        options = {"key_derivation": "hmac", "digest_method": digest}
-        made = URLSafeTimedSerializer(
-            key, salt="bastion-session", serializer=TaggedJSONSerializer(), signer_kwargs=options
-        )
-        return str(made.dumps(content))
-
-    works(browser.get("/probe").status == 200, "the service's own cookie opens the page")
-    works(seen == ["GET"], "it ran")
-    seen.clear()
-    forged_by = service.client(browser.user)
-    forged_by.cookie = signed(hashlib.sha1)
-    answer = forged_by.get("/probe")
-    harm(seen, "a cookie that was signed with SHA-1 was taken for a session")
-    assert answer.status == 303
-    forged_by.cookie = signed(hashlib.sha256)
-    assert forged_by.get("/probe").status == 200

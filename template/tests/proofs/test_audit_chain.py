@@ -1,0 +1,558 @@
+"""Proofs of audit_chain.py: whoever gets at the database takes no trace out of the audit, and lays none in it.
+
+They stop a row from being changed, removed, inserted or moved without `audit verify` naming it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from .harness import at_once, edit, harm, protects, works
+from .test_settings import command
+
+if TYPE_CHECKING:
+    import pytest
+
+    from .running import Service
+
+ROW = "audit-tamper-evident"
+FILE = "audit_chain.py"
+
+
+def record(service: Service, *kinds: str, **more: Any) -> None:
+    """Events of the team's, a second apart."""
+    for kind in kinds:
+        with service.app.app_context():
+            service.module("audit").record(kind, **more)
+        service.travel(seconds=1)
+
+
+def seal(service: Service) -> int:
+    """What a worker does every ten seconds."""
+    with service.app.app_context():
+        return int(service.module("audit_chain").seal())
+
+
+def verify(service: Service, monkeypatch: pytest.MonkeyPatch, *options: str) -> tuple[object, str]:
+    """The command's exit status, and what it says."""
+    code, text = command(service, monkeypatch, "audit", "verify", *options)
+    return code, text.splitlines()[-1]
+
+
+def heads(service: Service) -> list[str]:
+    """The heads that were logged."""
+    return [event["head"] for event in service.log if event["event"] == "audit_sealed"]
+
+
+def tables(service: Service) -> Any:
+    """The two tables, for statements of whoever got at the database."""
+    models = service.module("identity.models")
+    return models.AuditEvent.__table__, models.AuditHead.__table__
+
+
+class Attacker:
+    """Somebody who can write to the database as he likes, and has no key."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.rows, self.head = tables(service)
+
+    def runs(self, *statements: Any) -> None:
+        with self.service.engine.begin() as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def read(self, number: int) -> dict[str, Any]:
+        with self.service.engine.connect() as connection:
+            found = connection.execute(self.rows.select().where(self.rows.c.number == number)).mappings().one()
+        return dict(found)
+
+    def at(self, number: int) -> Any:
+        """A statement that changes the row of this number."""
+        return self.rows.update().where(self.rows.c.number == number)
+
+    def takes(self, number: int) -> Any:
+        return self.rows.delete().where(self.rows.c.number == number)
+
+
+def prepared(service: Service) -> Attacker:
+    """Six events, sealed in two batches, and two that wait; all is in order."""
+    user = service.user()
+    record(service, "one.sent", "two.sent", "three.sent", user_id=user.id)
+    works(seal(service) == 3, "new rows are sealed")
+    record(service, "four.sent", "five.sent", "six.sent", user_id=user.id, report="a report")
+    works(seal(service) == 3, "and those after them")
+    works(seal(service) == 0, "once")
+    works(verdict(service) is None, "all is in order")
+    return Attacker(service)
+
+
+def verdict(service: Service, known: str | None = None) -> str | None:
+    """The first fault, or None; without the command."""
+    with service.app.app_context():
+        fault: str | None = service.module("audit_chain").verify(known).fault
+    return fault
+
+
+NOT_COMPARED = edit(FILE, 'if fault := ring.fault(row["mac"], NUMBERED', 'if None and ring.fault(row["mac"], NUMBERED')
+
+
+@protects(
+    ROW,
+    compared=NOT_COMPARED,
+    fields=edit(FILE, '"user_id", "actor_id", "session_id"', '"user_id", "session_id"'),
+    count=(
+        edit(FILE, 'number, mac, content, row["times"])', "number, mac, content)"),
+        edit(FILE, 'mac, _content(row), row["times"])', "mac, _content(row))"),
+    ),
+)
+def test_what_was_changed_is_named(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    attacker = prepared(service)
+    head = heads(service)[-1]
+    works(verify(service, monkeypatch) == (0, f"OK: 6 events, 0 more not sealed yet. Head: {head}"), "and said to be")
+    kept = attacker.read(3)
+    changes: dict[str, Any] = {
+        **{name: uuid.uuid4() for name in ("id", "user_id", "actor_id", "session_id")},
+        **{"kind": "three.kept", "outcome": "failure", "address": "203.0.113.1", "request_id": "x", "times": 2},
+        **{"at": kept["at"] + timedelta(microseconds=1), "details": {"report": "another"}},
+    }
+    for name, value in changes.items():
+        attacker.runs(attacker.at(3).values({name: value}))
+        fault = verdict(service)
+        harm(fault is None, f"another {name} is in order")
+        assert str(fault).partition(" (")[0] == "row 3"
+        attacker.runs(attacker.at(3).values({name: kept[name]}))
+        assert verdict(service) is None
+    assert {*changes} == {*service.module("audit_chain").SIGNED, "times"}
+    attacker.runs(attacker.at(3).values(kind="three.kept"))
+    code, text = verify(service, monkeypatch)
+    assert (code, text) == (1, f"Error: row 3 ({kept['id']}) was changed, or is not in its place.")
+
+
+@protects(
+    ROW,
+    compared=NOT_COMPARED,
+    removed=(NOT_COMPARED, edit(FILE, 'if row["number"] != number + 1:', "if False:")),
+)
+def test_what_was_removed_or_moved_is_named(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    attacker = prepared(service)
+    third, fourth = attacker.read(3), attacker.read(4)
+    attacker.runs(attacker.takes(3))
+    harm(verdict(service) is None, "an event was taken out")
+    assert verify(service, monkeypatch) == (1, "Error: row 3 was removed.")
+    attacker.runs(attacker.rows.insert().values(third))
+    assert verdict(service) is None
+    moves = [attacker.at(3).values(number=99), attacker.at(4).values(number=3), attacker.at(99).values(number=4)]
+    attacker.runs(*moves)
+    harm(verdict(service) is None, "two events changed places")
+    assert str(verdict(service)).startswith(f"row 3 ({fourth['id']}) was changed, or is not in its place")
+
+
+@protects(
+    ROW,
+    chain=(
+        edit(FILE, "ring.sign(NUMBERED, number, mac, content", 'ring.sign(NUMBERED, number, b"", content'),
+        edit(FILE, 'NUMBERED, row["number"], mac, _content(row)', 'NUMBERED, row["number"], b"", _content(row)'),
+    ),
+)
+def test_a_row_of_another_chain_fits_nowhere(service: Service) -> None:
+    """A backup is put back, and the service goes on from there; what it had written before is under the same key."""
+    record(service, "one.sent", "two.sent")
+    seal(service)
+    attacker = Attacker(service)
+    with service.engine.connect() as connection:
+        head = dict(connection.execute(attacker.head.select()).mappings().one())
+    record(service, "three.sent", "four.sent", "five.sent")
+    seal(service)
+    fourth = attacker.read(4)
+    attacker.runs(*(attacker.takes(number) for number in (3, 4, 5)), attacker.head.update().values(head))
+    record(service, "three.kept", "four.kept", "five.kept")
+    works(seal(service) == 3, "after a backup was put back new rows are sealed")
+    works(verdict(service) is None, "and in order")
+    attacker.runs(attacker.takes(4), attacker.rows.insert().values(fourth))
+    harm(verdict(service) is None, "an event that happened in another history is in order")
+    assert str(verdict(service)).startswith("row 4 ")
+
+
+@protects(ROW, inserted=edit(FILE, '            if ring.fault(row["mac"], ROW, content):\n', "            if False:\n"))
+def test_a_row_that_somebody_else_wrote_is_not_sealed(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    attacker = prepared(service)
+    record(service, "seven.sent")
+    with service.engine.connect() as connection:
+        waiting = dict(
+            connection.execute(attacker.rows.select().where(attacker.rows.c.number.is_(None))).mappings().one()
+        )
+    laid: list[dict[str, Any]] = [
+        {"id": uuid.uuid4(), "mac": mac} for mac in (None, waiting["mac"], attacker.read(3)["mac"])
+    ]
+    attacker.runs(*(attacker.rows.insert().values({**waiting, **one}) for one in laid))
+    sealed = seal(service)
+    harm(sealed > 1, "an event that never happened was sealed like the others")
+    assert sealed == 1
+    [strange] = [event["count"] for event in service.log if event["event"] == "audit_row_not_ours"]
+    assert strange == 3
+    code, text = verify(service, monkeypatch)
+    assert code == 1
+    assert text.endswith("which has no number yet, was inserted or changed.")
+    attacker.runs(*(attacker.rows.delete().where(attacker.rows.c.id == one["id"]) for one in laid))
+    attacker.runs(attacker.rows.insert().values({**attacker.read(3), "id": uuid.uuid4(), "number": 8}))
+    assert str(verdict(service)).startswith("row 8 (")
+
+
+@protects(
+    ROW,
+    head=edit(FILE, "    return ring.fault(head.seal", "    return None and ring.fault(head.seal"),
+    anchor=(
+        edit(FILE, "HEAD, *values.values())", "HEAD, number, mac)"),
+        edit(FILE, "HEAD, head.number, head.mac, head.anchor_number, head.anchor_mac)", "HEAD, head.number, head.mac)"),
+    ),
+)
+def test_neither_end_can_be_cut_off(service: Service) -> None:
+    attacker = prepared(service)
+    with service.engine.connect() as connection:
+        head = dict(connection.execute(attacker.head.select()).mappings().one())
+    second, first, last = attacker.read(2), [attacker.read(number) for number in (1, 2)], attacker.read(6)
+    begins_later = attacker.head.update().values(anchor_number=2, anchor_mac=second["mac"])
+    attacker.runs(begins_later, attacker.takes(1), attacker.takes(2))
+    harm(verdict(service) is None, "the first events were taken out, as if they were too old to keep")
+    assert verdict(service) == "the head of the chain was changed, or is not in its place"
+    attacker.runs(attacker.head.update().values(head), *(attacker.rows.insert().values(row) for row in first))
+    assert verdict(service) is None
+    attacker.runs(attacker.takes(6))
+    assert verdict(service) == "row 6 was removed"
+    attacker.runs(attacker.head.update().values(number=5, mac=attacker.read(5)["mac"]))
+    harm(verdict(service) is None, "the last event was taken out")
+    assert verdict(service) == "the head of the chain was changed, or is not in its place"
+    record(service, "seven.sent")
+    assert seal(service) == 0  # it would be signed anew
+    assert [event for event in service.log if event["event"] == "audit_chain_broken"]
+    attacker.runs(attacker.head.update().values(head), attacker.rows.insert().values(last))
+    assert seal(service) == 1
+    assert verdict(service) is None
+
+
+@protects(ROW, known=edit(FILE, "    yield from _fault_of_known(connection, head, known)\n", ""))
+def test_a_database_that_was_put_back_does_not_go_with_the_log(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(service, "one.sent", "two.sent")
+    seal(service)
+    attacker = Attacker(service)
+    with service.engine.connect() as connection:
+        head = dict(connection.execute(attacker.head.select()).mappings().one())
+    record(service, "three.sent")
+    seal(service)
+    former, newest = heads(service)
+    for known in (former, newest):
+        works(verify(service, monkeypatch, "--head", known)[0] == 0, "the chain goes through what was logged")
+    attacker.runs(attacker.takes(3), attacker.head.update().values(head))
+    assert verdict(service) is None  # as it was
+    code, text = verify(service, monkeypatch, "--head", newest)
+    harm(code == 0, "the end was cut off, and the log says that it was there")
+    assert (code, text) == (
+        1,
+        "Error: rows up to 3 were sealed once, and the chain ends with 2: its end was cut off.",
+    )
+    record(service, "three.kept")
+    other = "Error: row 3 is not the one whose head was logged."
+    assert verify(service, monkeypatch, "--head", newest) == (1, other)
+    assert verify(service, monkeypatch, "--head", former)[0] == 0
+    assert verify(service, monkeypatch, "--head", "three")[0] == 2
+
+
+def purge(service: Service, monkeypatch: pytest.MonkeyPatch) -> tuple[object, str]:
+    """The command's exit status, and what it says at the end."""
+    code, text = command(service, monkeypatch, "sessions", "purge")
+    return code, text.splitlines()[-1]
+
+
+def kept(attacker: Attacker) -> list[int]:
+    """The numbers of the events that are there."""
+    rows = attacker.service.rows("SELECT number FROM audit_event WHERE number IS NOT NULL ORDER BY number")
+    return [row.number for row in rows]
+
+
+def aged(service: Service, monkeypatch: pytest.MonkeyPatch) -> Attacker:
+    """Events 3 and 4 (which counts two) are older than a year, 5 to 7 are not; those before are gone in good order."""
+    from .logins import PATH
+    from .test_audit import FOREIGN
+
+    record(service, "one.sent", "two.sent")
+    assert seal(service) == 2
+    service.travel(days=300)
+    service.travel(seconds=60 - service.now().second)  # the beginning of a minute
+    record(service, "three.sent")
+    for _ in range(2):
+        assert service.client().post(PATH, {"csrf_token": "x"}, headers=FOREIGN).status == 403
+    service.travel(minutes=1)
+    assert seal(service) == 2
+    service.travel(days=200)
+    record(service, "five.sent", "six.sent", "seven.sent")
+    works(purge(service, monkeypatch)[1].endswith(" 2 audit events."), "what is older than a year goes")
+    attacker = Attacker(service)
+    works((kept(attacker), attacker.read(4)["times"]) == ([3, 4, 5, 6, 7], 2), "and nothing else")
+    works(verdict(service) is None, "all is in order")
+    service.travel(days=200)
+    return attacker
+
+
+@protects(
+    ROW,
+    purged=edit(FILE, "    if head is None or fault is not None:\n        _log", "    if head is None:\n        _log"),
+)
+def test_nothing_is_purged_as_long_as_something_is_wrong(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    attacker = aged(service, monkeypatch)
+    long_ago = attacker.read(3)["at"] - timedelta(days=1000)
+    rows = {number: attacker.read(number) for number in kept(attacker)}
+    with service.engine.connect() as connection:
+        head = dict(connection.execute(attacker.head.select()).mappings().one())
+    changed, is_gone = "was changed, or is not in its place", "was removed"
+    older = [attacker.at(number).values(at=long_ago) for number in (5, 6)]
+    another = uuid.uuid4()
+    laid = attacker.rows.insert().values({**rows[3], "id": another, "number": 1})
+    attacks: list[tuple[list[Any], str]] = [
+        (older, f"row 5 ({rows[5]['id']}) {changed}"),
+        ([attacker.at(3).values(kind="three.kept")], f"row 3 ({rows[3]['id']}) {changed}"),
+        ([attacker.at(4).values(times=1)], f"row 4 ({rows[4]['id']}) {changed}"),
+        ([attacker.takes(4)], f"row 4 {is_gone}"),
+        ([attacker.takes(5)], f"row 5 {is_gone}"),
+        ([attacker.takes(number) for number in (5, 6, 7)], f"row 5 {is_gone}"),
+        ([attacker.at(3).values(number=None)], f"row 3 {is_gone}"),
+        ([laid], f"row 1 ({another}) was inserted: the chain begins with 3"),
+        (
+            [attacker.head.update().values(anchor_number=3, anchor_mac=rows[3]["mac"])],
+            f"the head of the chain {changed}",
+        ),
+        ([attacker.head.delete()], "the row of audit_head was removed"),
+    ]
+    for statements, fault in attacks:
+        attacker.runs(*statements)
+        before = kept(attacker)
+        code, text = command(service, monkeypatch, "sessions", "purge")
+        harm(kept(attacker) != before, "events went although one was changed, and nobody can find out any more")
+        assert (code, f"{fault}.") == (1, text.splitlines()[-1].partition("Error: No audit event was deleted: ")[2])
+        [told] = [json.loads(line) for line in text.splitlines() if '"audit_not_purged"' in line]
+        assert (told["level"], told["fault"]) == ("error", fault)
+        attacker.runs(attacker.rows.delete(), attacker.head.delete(), attacker.head.insert().values(head))
+        attacker.runs(*(attacker.rows.insert().values(row) for row in rows.values()))
+        assert verdict(service) is None
+    assert purge(service, monkeypatch)[1].endswith(" 2 audit events.")
+    assert (verdict(service), kept(attacker)) == (None, [5, 6, 7])
+
+
+@protects(
+    ROW,
+    end=edit(
+        FILE, "    elif fault is None:\n        fault = _fault_of_end", "    elif False:\n        fault = _fault_of_end"
+    ),
+    hangs=edit(FILE, "        fault, _ = _fault_between(connection, ring, last, mac, last + 1)\n", "        pass\n"),
+)
+def test_what_stays_after_a_purge_hangs_on_what_went(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup is put back, and the service goes on; a row of the other history takes the place of one that is old."""
+    record(service, "one.sent")
+    seal(service)
+    attacker = Attacker(service)
+    with service.engine.connect() as connection:
+        head = dict(connection.execute(attacker.head.select()).mappings().one())
+    record(service, "two.sent")
+    seal(service)
+    other = attacker.read(2)
+    attacker.runs(attacker.takes(2), attacker.head.update().values(head))
+    record(service, "two.kept")
+    seal(service)
+    first, own = attacker.read(1), attacker.read(2)
+    works(purge(service, monkeypatch)[1].endswith(" 0 audit events."), "nothing is too old")
+    service.travel(days=400)
+    attacker.runs(attacker.takes(2), attacker.rows.insert().values(other))
+    code, text = purge(service, monkeypatch)
+    harm(kept(attacker) != [1, 2], "the last row was exchanged, and all of them went")
+    fault = "row 2 is not the one that the head names"
+    assert (code, text) == (1, f"Error: No audit event was deleted: {fault}.")
+    record(service, "three.sent")
+    code, text = purge(service, monkeypatch)
+    harm(kept(attacker) != [1, 2, 3], "a row was exchanged and went, and the one behind it looks like a forgery")
+    fault = f"row 3 ({attacker.read(3)['id']}) was changed, or is not in its place"
+    assert (code, text) == (1, f"Error: No audit event was deleted: {fault}.")
+    attacker.runs(attacker.takes(2), attacker.rows.insert().values(own))
+    attacker.runs(attacker.at(1).values(at=service.now()))
+    assert purge(service, monkeypatch)[0] == 1  # whoever made it younger would keep everything
+    attacker.runs(attacker.at(1).values(at=first["at"]))
+    assert purge(service, monkeypatch)[1].endswith(" 2 audit events.")
+
+
+@protects(
+    ROW, age=edit(FILE, "delete(AuditEvent).where(_a.number <= last)", "delete(AuditEvent).where(_a.at < moment)")
+)
+def test_a_row_that_was_made_older_before_it_was_sealed_stays(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attacker = aged(service, monkeypatch)
+    record(service, "eight.sent")
+    waiting = attacker.rows.c.number.is_(None)
+    attacker.runs(attacker.rows.update().where(waiting).values(at=service.now() - timedelta(days=1000)))
+    code, text = purge(service, monkeypatch)
+    rows = service.rows("SELECT kind FROM audit_event WHERE number IS NULL")
+    harm(not rows, "an event was taken out before it had its place in the chain")
+    assert (code, text.endswith(" 2 audit events."), [row.kind for row in rows]) == (0, True, ["eight.sent"])
+    assert kept(attacker) == [5, 6, 7]
+    code, text = verify(service, monkeypatch)
+    assert (code, text.endswith("which has no number yet, was inserted or changed.")) == (1, True)
+
+
+@protects(
+    ROW,
+    worker=edit("mail/outbox.py", "                    audit_chain.seal()\n", "                    pass\n"),
+)
+def test_a_worker_seals_by_itself(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Once:
+        """A pause after whose first end the worker stops."""
+
+        def __init__(self) -> None:
+            self.waited = 0
+
+        def wait(self, _seconds: float) -> bool:
+            self.waited += 1
+            return self.waited > 1
+
+    outbox = service.module("mail.outbox")
+    monkeypatch.setattr(outbox.threading, "Event", Once)
+    record(service, "one.sent")
+    works(len(service.rows("SELECT id FROM audit_event")) == 1, "an event is written")
+    outbox._keep_draining(service.app)
+    harm(service.rows("SELECT id FROM audit_event WHERE number IS NULL"), "a row stays without its place in the chain")
+    assert heads(service)[0].startswith("1:")
+
+
+# --- what goes on beside it: tests, no proofs of a row ----------------------------------------------------------
+
+
+def test_what_is_older_than_a_year_goes_and_the_rest_still_verifies(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def purge() -> int:
+        with service.app.app_context():
+            return int(service.module("audit").purge())
+
+    record(service, "one.sent", "two.sent")
+    seal(service)
+    service.travel(days=300)
+    record(service, "three.sent")
+    old, _ = heads(service)[-1], seal(service)
+    service.travel(days=100)
+    record(service, "four.sent")
+    assert purge() == 2
+    assert verdict(service, old) is None
+    service.travel(days=400)
+    assert purge() == 2
+    assert verdict(service, heads(service)[-1]) is None
+    gone = "row 2 is not kept any more; if its head was logged less than a year ago it was taken out, "
+    assert verdict(service, old) == f"{gone}otherwise take a later one from the log"
+    assert [event["rows"] for event in service.log if event["event"] == "audit_purged"] == [2, 2]
+    record(service, "five.sent")
+    assert verify(service, monkeypatch)[1].startswith("OK: 1 events, 0 more not sealed yet. Head: 5:")
+
+
+def test_what_else_is_over_goes_although_the_audit_is_not_in_order(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.client(service.user()).login()
+    record(service, "one.kept")
+    seal(service)
+    service.travel(days=400)
+    attacker = Attacker(service)
+    attacker.runs(attacker.at(1).values(kind="one.sent"))
+    code, text = command(service, monkeypatch, "sessions", "purge")
+    assert (code, kept(attacker), service.rows("SELECT id FROM auth_session")) == (1, [1], [])
+    done, error = text.splitlines()[-2:]
+    assert (done.startswith("Deleted: 1 sessions, "), done.endswith(" flows.")) == (True, True)
+    assert error.startswith("Error: No audit event was deleted: row 1 (")
+
+
+def test_a_purge_is_in_nobodys_way_who_seals_or_purges_meanwhile(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = service.module("audit_chain")
+    attacker, looks = aged(service, monkeypatch), chain._oldest
+
+    def late(*arguments: Any) -> Any:
+        found = looks(*arguments)
+        monkeypatch.setattr(chain, "_oldest", looks)
+        meanwhile.pop()()
+        return found
+
+    def purges() -> int:
+        with service.app.app_context():
+            return int(service.module("audit").purge())
+
+    def seals() -> None:
+        record(service, "eight.sent")
+        assert seal(service) == 1
+
+    meanwhile: list[Any] = [seals]
+    monkeypatch.setattr(chain, "_oldest", late)
+    assert (purges(), kept(attacker), verdict(service)) == (2, [5, 6, 7, 8], None)
+    service.travel(days=200)
+    meanwhile = [purges]
+    monkeypatch.setattr(chain, "_oldest", late)
+    assert (purges(), kept(attacker), verdict(service)) == (0, [8], None)
+
+
+def test_a_former_key_verifies_and_a_lost_one_is_named(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(service, "one.sent")
+    seal(service)
+    record(service, "two.sent")  # written under the former key, sealed under the next
+    former = service.environment.secrets["DATA_KEY"]
+    service.restart(DATA_KEY=secrets.token_urlsafe(32), DATA_KEY_FALLBACKS=former)
+    record(service, "three.sent")
+    assert seal(service) == 2
+    assert verdict(service) is None
+    service.restart(DATA_KEY_FALLBACKS=None)
+    assert str(verdict(service)).startswith("row 1 (")
+    assert "put it into DATA_KEY_FALLBACKS" in str(verdict(service))
+    code, text = command(service, monkeypatch, "audit", "restart", "--yes")
+    assert (code, text.partition("The former head was ")[2].partition(":")[0]) == (0, "3")
+    code, text = verify(service, monkeypatch)
+    assert (code, text.partition(", ")[0]) == (0, "OK: 4 events")
+    [(kind,)] = service.rows("SELECT kind FROM audit_event WHERE number = 4")
+    assert kind == "audit.restarted"
+
+
+def test_many_write_and_seal_at_once_and_all_is_in_order(service: Service) -> None:
+    service.app  # noqa: B018  made before the threads
+    sealed: list[int] = []
+
+    def writes() -> None:
+        for number in range(10):
+            with service.app.app_context():
+                service.module("audit").record("report.sent", number=number)
+
+    def seals() -> None:
+        for _ in range(10):
+            sealed.append(seal(service))
+
+    at_once([writes, seals, writes, seals])
+    sealed.append(seal(service))
+    assert sum(sealed) == 20
+    assert verdict(service) is None
+    assert [row.number for row in service.rows("SELECT number FROM audit_event ORDER BY number")] == [*range(1, 21)]
+
+
+def test_what_is_counted_is_sealed_when_its_minute_is_over(service: Service) -> None:
+    from .logins import PATH
+    from .test_audit import FOREIGN
+
+    def refused() -> int:
+        return service.client().post(PATH, {"csrf_token": "x"}, headers=FOREIGN).status
+
+    service.travel(seconds=60 - service.now().second)  # the beginning of a minute
+    assert [refused(), refused()] == [403, 403]
+    assert seal(service) == 0
+    service.travel(minutes=1)
+    assert seal(service) == 1
+    assert refused() == 403
+    times = [row.times for row in service.rows("SELECT times FROM audit_event ORDER BY at")]
+    assert (times, verdict(service)) == ([2, 1], None)

@@ -1,0 +1,398 @@
+"""Proofs of encryption.py: what is encrypted is read in its own place, unchanged and by who has the key, or not at all.
+
+They stop a backup from holding everybody's second factor, and whoever can write a row from choosing what it says.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from .harness import edit, harm, protects, refused, works
+from .test_guards import MAKE_KEY
+from .test_settings import command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from .running import Service
+    from .wire import Response
+
+ROW = "data-encryption-authenticated"
+MODULE = "encryption.py"
+SEED = b"JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+OTHER_SEED = b"KRSXG5CTMVRXEZLUKRSXG5CTMVRXEZLU"
+
+
+def outcome(call: Callable[[], Any]) -> Any:
+    """What a call gives, or the exception with which it ends."""
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(call)
+        return done.exception() or done.result()
+
+
+class Vault:
+    """Seeds of authenticator apps in the database, and a route that reads the one of a row."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.read: list[bytes] = []
+        service.adds_route("/seed/<uuid:row_id>", mark="public", view=self._view)
+
+    def _view(self, row_id: UUID) -> dict[str, str]:
+        plain = self.service.module("encryption").decrypt(self.stored(row_id), self.place(row_id))
+        self.read.append(plain)
+        return {"read": "yes"}
+
+    @property
+    def _table(self) -> Any:
+        return self.service.module("identity.models").Totp.__table__
+
+    def place(self, row_id: UUID) -> str:
+        return f"auth_totp|secret|{row_id}"
+
+    def encrypted(self, plain: bytes, place: str) -> bytes:
+        with self.service.app.app_context():
+            return bytes(self.service.module("encryption").encrypt(plain, place))
+
+    def opened(self, stored: bytes, place: str) -> Any:
+        """What the service reads there, or the exception."""
+
+        def call() -> Any:
+            with self.service.app.app_context():
+                return self.service.module("encryption").decrypt(stored, place)
+
+        return outcome(call)
+
+    def add(self, plain: bytes = SEED) -> UUID:
+        """A row of a new user's with this seed."""
+        row_id = self.service.user().id
+        values = {"user_id": row_id, "last_step": 0, "created_at": self.service.now()}
+        with self.service.engine.begin() as connection:
+            stored = self.encrypted(plain, self.place(row_id))
+            connection.execute(self._table.insert().values(secret=stored, **values))
+        return row_id
+
+    def stored(self, row_id: UUID) -> bytes:
+        from sqlalchemy import select
+
+        with self.service.engine.connect() as connection:
+            found = connection.execute(select(self._table.c.secret).where(self._table.c.user_id == row_id)).scalar_one()
+        return bytes(found)
+
+    def put(self, row_id: UUID, stored: bytes) -> None:
+        """Write these bytes into the row, as somebody does who can write to the database."""
+        with self.service.engine.begin() as connection:
+            connection.execute(self._table.update().where(self._table.c.user_id == row_id).values(secret=stored))
+
+    def get(self, row_id: UUID) -> Response:
+        return self.service.client().get(f"/seed/{row_id}")
+
+    def header(self, key: str) -> bytes:
+        """What stands in front of a value under this key, by the proof's own reckoning."""
+        import hashlib
+        from base64 import urlsafe_b64decode
+
+        return b"\x01" + hashlib.sha256(urlsafe_b64decode(f"{key}=")).digest()[:4]
+
+
+def new_key() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def flipped(stored: bytes, place: int) -> bytes:
+    """The same with one bit changed."""
+    return bytes((*stored[:place], stored[place] ^ 1, *stored[place + 1 :]))
+
+
+# --- one value --------------------------------------------------------------------------------------------------
+
+
+@protects(
+    ROW,
+    place=(
+        edit(MODULE, ".encrypt(nonce, plain, header + place.encode())", ".encrypt(nonce, plain, header)"),
+        edit(MODULE, ".decrypt(nonce, text, header + place.encode())", ".decrypt(nonce, text, header)"),
+    ),
+)
+def test_a_value_is_read_in_its_own_place_alone(service: Service) -> None:
+    vault = Vault(service)
+    mine, victims = vault.add(SEED), vault.add(OTHER_SEED)
+    works(vault.get(victims).status == 200, "each seed is read in its row")
+    works(vault.read == [OTHER_SEED], "as it was written")
+    vault.read.clear()
+    vault.put(victims, vault.stored(mine))
+    answer = vault.get(victims)
+    harm(vault.read, "whoever can write rows puts his own seed into another account, and has its second factor")
+    refused(answer, 500, ROW)
+    for place in (f"auth_totp|seed|{mine}", f"auth_flow|secret|{mine}", f"auth_totp|secret|{mine}0", str(mine), ""):
+        tried = vault.opened(vault.stored(mine), place)
+        harm(isinstance(tried, bytes), f"it was read at {place!r}")
+        assert type(tried).__name__ == "DecryptError"
+
+
+@protects(ROW, failure=edit(MODULE, "        raise DecryptError from None\n", '        return b""\n'))
+def test_a_value_that_was_changed_ends_the_request_and_is_not_skipped(service: Service) -> None:
+    former = new_key()
+    service.secret("DATA_KEY_FALLBACKS", former)
+    vault = Vault(service)
+    row = vault.add()
+    works(vault.get(row).status == 200, "an honest value is read")
+    vault.read.clear()
+    stored = vault.stored(row)
+    changed = {
+        "another key that is live": vault.header(former) + stored[5:],
+        "an unknown key": flipped(stored, 3),
+        "another layout": b"\x02" + stored[1:],
+        "a bit of the nonce": flipped(stored, 5),
+        "a bit of the text": flipped(stored, 17),
+        "a bit of the tag": flipped(stored, len(stored) - 1),
+        "the tag cut": stored[:-1],
+        "the nonce cut": stored[:10],
+        "nothing": b"",
+        "the plain value": SEED,
+    }
+    for what, value in changed.items():
+        vault.put(row, value)
+        answer = vault.get(row)
+        harm(vault.read, f"the request went on: {what}")
+        refused(answer, 500, ROW)
+        assert SEED.decode() not in answer.text
+    for place in range(len(stored)):
+        for value in (flipped(stored, place), stored[:place], stored + bytes(place + 1)):
+            tried = vault.opened(value, vault.place(row))
+            harm(isinstance(tried, bytes), f"a changed value was read, at byte {place}")
+            assert type(tried).__name__ == "DecryptError"
+
+
+@protects(ROW, nonce=edit(MODULE, "secrets.token_bytes(NONCE_BYTES)", "bytes(NONCE_BYTES)"))
+def test_the_same_value_is_never_stored_the_same(service: Service) -> None:
+    from base64 import urlsafe_b64decode
+
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    vault, place = Vault(service), "auth_totp|secret|1"
+    key = service.environment.secrets["DATA_KEY"]
+    values = [vault.encrypted(SEED, place) for _ in range(1000)]
+    works({vault.opened(value, place) for value in values[:20]} == {SEED}, "each is read again")
+    harm(len({*values}) < 1000, "equal seeds are seen to be equal, and a nonce that comes twice gives the key away")
+    assert len({value[5:17] for value in values}) == 1000
+    first = values[0]
+    assert first[:5] == vault.header(key)
+    assert len(first) == 5 + 12 + len(SEED) + 16
+    cipher = AESGCM(urlsafe_b64decode(f"{key}="))
+    assert cipher.decrypt(first[5:17], first[17:], first[:5] + place.encode()) == SEED  # by the library alone
+
+
+@protects(
+    "compare-constant-time", outcome=edit(MODULE, "except (KeyError, InvalidTag, ValueError):", "except InvalidTag:")
+)
+def test_nobody_learns_why_a_value_is_not_read(service: Service) -> None:
+    vault = Vault(service)
+    row = vault.add()
+    works(vault.get(row).status == 200, "the right value under the right key is read")
+    stored, place = vault.stored(row), vault.place(row)
+    changed = [
+        flipped(stored, len(stored) - 1),
+        flipped(stored, 2),
+        b"\x00" + stored[1:],
+        stored[:9],
+        b"",
+        stored[:-20],
+    ]
+    seen: set[tuple[Any, ...]] = set()
+    for value in changed:
+        vault.put(row, value)
+        answer = vault.get(row)
+        told = re.sub(r"[0-9a-f-]{32,36}", "", answer.text)
+        logged = [(event.get("event"), event.get("reason")) for event in answer.events if "reason" in event]
+        seen.add((type(error := vault.opened(value, place)), str(error), answer.status, told, *logged))
+    harm(len(seen) != 1, "the answer or the log tells a wrong key from a changed text")
+    [(kind, text, *_)] = seen
+    assert (kind.__name__, text) == ("DecryptError", "a stored value can't be decrypted")
+    signing = service.module("signing")
+    with service.app.app_context():
+        signed = signing.sign("proof", "value")
+        day = signing.timedelta(days=1)
+        assert signing.unsign("proof", signed, day) == "value"
+        tried = (signed[:-1], signed + "x", signed.partition(".")[0], "", f"x{signed}")
+        assert {signing.unsign("proof", text, day) for text in tried} == {None}
+
+
+# --- keys -------------------------------------------------------------------------------------------------------
+
+
+@protects(ROW, key=edit("guards.py", "    yield from _data_keys(start)\n", ""))
+def test_a_key_is_256_random_bits_of_its_own(service: Service) -> None:
+    present = service.environment.secrets["DATA_KEY"]
+    cure, put_back = MAKE_KEY.removeprefix(". "), "Remove it, or put back the key that was used."
+    for key in (secrets.token_hex(32), new_key(), f"{new_key()}="):
+        works(service.start(DATA_KEY=key).app is not None, "32 random bytes start")
+    works(service.start(DATA_KEY_FALLBACKS=f"{new_key()},{new_key()}").app is not None, "with former ones")
+    no_key = "is not 32 bytes as base64url (43 characters) or hex (64 digits)"
+    twice = "equals SECRET_KEY or THROTTLE_KEY; one key is for one purpose"
+    wrong = {
+        secrets.token_urlsafe(48): no_key,
+        secrets.token_hex(48): no_key,
+        f"+{secrets.token_urlsafe(32)[1:]}": no_key,
+        secrets.token_urlsafe(16): "is shorter than 32 random bytes (64 hex digits or 43 base64url characters)",
+        service.environment.secrets["SECRET_KEY"]: twice,
+        service.environment.secrets["THROTTLE_KEY"]: twice,
+    }
+    for key, fault in wrong.items():
+        tried = service.start(DATA_KEY=key)
+        harm(tried.app is not None, f"it started with a DATA_KEY that {fault}")
+        assert tried.reasons == [f"DATA_KEY {fault}. {cure}"]
+        assert key not in tried.text
+        tried = service.start(DATA_KEY_FALLBACKS=f"{new_key()}, {key}")
+        harm(tried.app is not None, f"it started with a former key that {fault}")
+        assert tried.reasons == [f"DATA_KEY_FALLBACKS: entry 2 {fault}. {put_back}"]
+        assert key not in tried.text
+    tried = service.start(DATA_KEY_FALLBACKS=f"{new_key()},{present}")
+    harm(tried.app is not None, "it started with a rotation that had changed nothing")
+    assert tried.reasons == [f"DATA_KEY_FALLBACKS: entry 2 equals another data key, or has its id. {put_back}"]
+
+
+@protects(ROW, present=edit(MODULE, "next(iter(_keys().items()))", "next(reversed(_keys().items()))"))
+def test_former_keys_read_and_never_write(service: Service) -> None:
+    oldest, old, new = (new_key() for _ in range(3))
+    vault = Vault(service)
+    rows = []
+    for key, former in ((oldest, None), (old, oldest), (new, f"{old},{oldest}")):
+        service.restart(DATA_KEY=key, DATA_KEY_FALLBACKS=former)
+        rows += [vault.add()]
+        works([vault.get(row).status for row in rows] == [200] * len(rows), "what was written before is still read")
+    under = [vault.stored(row)[:5] for row in rows]
+    harm(under[2] != vault.header(new), "a key that was replaced still encrypts")
+    assert under == [vault.header(oldest), vault.header(old), vault.header(new)]
+    service.restart(DATA_KEY=new, DATA_KEY_FALLBACKS=oldest)
+    assert [vault.get(row).status for row in rows] == [200, 500, 200]
+
+
+# --- rotation ---------------------------------------------------------------------------------------------------
+
+
+def rotate(service: Service, monkeypatch: pytest.MonkeyPatch) -> tuple[object, list[str]]:
+    """The exit code of `keys rotate data`, and what it says beside its log."""
+    code, text = command(service, monkeypatch, "keys", "rotate", "data")
+    return code, [line for line in text.splitlines() if not line.startswith("{")]
+
+
+def exchanged(service: Service, vault: Vault, count: int) -> tuple[str, str, list[UUID]]:
+    """Rows under the key that was, after another took its place: the former key, the present one, the rows."""
+    former, present = service.environment.secrets["DATA_KEY"], new_key()
+    rows = [vault.add() for _ in range(count)]
+    service.restart(DATA_KEY=present, DATA_KEY_FALLBACKS=former)
+    return former, present, rows
+
+
+@protects(ROW, rotate=edit(MODULE, "    if stored.startswith(next(iter(_keys()))):\n", "    if stored:\n"))
+def test_after_a_rotation_the_former_key_reads_nothing_any_more(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = Vault(service)
+    former, present, rows = exchanged(service, vault, 5)
+    rows.append(vault.add(OTHER_SEED))
+    works([vault.get(row).status for row in rows] == [200] * 6, "under either key, each is read")
+    monkeypatch.setattr(service.module("encryption"), "BATCH", 2)
+    done = rotate(service, monkeypatch)
+    under = [vault.stored(row)[:5] for row in rows]
+    harm(vault.header(former) in under, "whoever stole the former key still reads what is in the database")
+    assert done == (0, ["Encrypted anew: 5.", "All is under DATA_KEY."])
+    assert under == [vault.header(present)] * 6
+    service.restart(DATA_KEY=present, DATA_KEY_FALLBACKS=None)
+    vault.read.clear()
+    assert [vault.get(row).status for row in rows] == [200] * 6
+    assert vault.read == [SEED] * 5 + [OTHER_SEED]
+    before = [vault.stored(row) for row in rows]
+    assert rotate(service, monkeypatch) == (0, ["Encrypted anew: 0.", "All is under DATA_KEY."])
+    assert [vault.stored(row) for row in rows] == before
+    code, text = command(service, monkeypatch, "keys", "new", "data")
+    assert code == 0
+    assert service.start(DATA_KEY=text.strip()).app is not None
+
+
+@protects(ROW, meanwhile=edit(MODULE, ".where(this, column == stored).", ".where(this)."))
+def test_a_value_that_is_written_meanwhile_is_not_lost(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    vault, encryption = Vault(service), service.module("encryption")
+    _, _, [row] = exchanged(service, vault, 1)
+    works(vault.get(row).status == 200, "the former value is read")
+    newer, encrypt = vault.encrypted(OTHER_SEED, vault.place(row)), encryption.encrypt
+
+    def late(plain: bytes, place: str) -> bytes:
+        vault.put(row, newer)  # the user sets up another app, between reading and writing
+        return bytes(encrypt(plain, place))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(encryption, "encrypt", late)
+        code, said = rotate(service, patch)
+    harm(vault.stored(row) != newer, "a rotation put an old seed back into the account")
+    assert code == 1
+    assert said[:2] == ["Encrypted anew: 0.", "Written by somebody else meanwhile: 1."]
+    assert rotate(service, monkeypatch)[0] == 0
+
+
+def test_a_rotation_that_is_interrupted_goes_on_and_leaves_what_no_key_reads(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault, encryption = Vault(service), service.module("encryption")
+    _, present, rows = exchanged(service, vault, 4)
+    renew, calls = encryption._renew, list[Any]()
+
+    def stops(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        renew(*arguments)
+
+    def run() -> Any:
+        with service.app.app_context():
+            return encryption.rotate()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(encryption, "_renew", stops)
+        assert isinstance(outcome(run), KeyboardInterrupt)
+    under = [vault.stored(row)[:5] == vault.header(present) for row in rows]
+    assert sum(under) == 2
+    assert [vault.get(row).status for row in rows] == [200] * 4
+    broken = rows[under.index(False)]
+    vault.put(broken, lost := flipped(vault.stored(broken), 3))
+    code, said = rotate(service, monkeypatch)
+    assert code == 1
+    assert said[:1] == ["Encrypted anew: 1."]
+    assert said[1].startswith(f"No key reads {vault.place(broken)}: put back the key")
+    assert vault.stored(broken) == lost
+    assert [vault.get(row).status for row in rows if row != broken] == [200] * 3
+
+
+# --- what is encrypted ------------------------------------------------------------------------------------------
+
+
+@protects(
+    ROW,
+    stored=edit(
+        "identity/totp.py", "secret=encryption.encrypt(seed.encode(), _place(user_id)),", "secret=seed.encode(),"
+    ),
+)
+def test_what_is_to_be_read_again_is_encrypted_in_every_table(service: Service) -> None:
+    totp, flows, database = (service.module(name) for name in ("identity.totp", "identity.flows", "database"))
+    user = service.user()
+    with service.app.app_context(), database.transaction() as connection:
+        totp.store(connection, user.id, SEED.decode(), 0)
+        flows.begin(connection, flows.ENROL, user.id, data=SEED)
+    found = {
+        str(column): service.rows(f"SELECT {column.name} FROM {column.table}")  # noqa: S608  (names of our own)
+        for column in service.module("encryption").columns()
+    }
+    kept = {name: len(rows) for name, rows in found.items()}
+    works(kept == {"auth_totp.secret": 1, "auth_flow.data": 1}, "it is kept")
+    harm(
+        [name for name, [(stored,)] in found.items() if SEED in bytes(stored)],
+        "whoever reads the database, or a backup of it, has the second factor",
+    )
+    assert {len(bytes(stored)) for [(stored,)] in found.values()} == {17 + len(SEED) + 16}

@@ -1,0 +1,441 @@
+"""Proofs of identity/flows.py: the right password alone opens nothing of an account that has a second factor.
+
+The attacker here knows the password. What he lacks is the second factor, and he has only so many tries for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from .accounts import CHOSEN, NO_LOCK_AT_FIRST, OTHER, live_sessions, lives, with_app, with_codes
+from .authenticator import App, Authenticator
+from .harness import at_once, edit, harm, insert, protects, refused, works
+from .logins import DEVICE_COOKIE, WRONG, arrive, attempt, device_of
+from .mails import token_for
+from .routes import routes, stubbed
+from .service import AUTH, Client
+
+if TYPE_CHECKING:
+    import pytest
+
+    from .running import Service, User
+    from .wire import Response
+
+PENDING = "mfa-pending-has-no-access"
+ATTEMPTS = "mfa-attempts-5"
+BOUND = "flow-state-bound-to-purpose"
+COUNTER = "second-factor-counter-survives"
+CANCELLED = "pending-flows-cancelled"
+FLOWS, LOGIN = "identity/flows.py", "identity/login.py"
+DONE = Client.DONE
+NOT_SIGNED_IN = {"session": 303, "jwt": 401}[AUTH]
+RIGHT_PASSWORD = "    attempt.succeeded()\n    if isinstance(begun, flows.Begun):\n"
+_numbers = itertools.count(1)
+
+
+def waits(service: Service, user: User, password: str | None = None) -> Client:
+    """Somebody, from a network of his own, who has shown the right password and now is asked for the code."""
+    number = next(_numbers)
+    client = service.client(user, f"198.{18 + number // 250 % 2}.{number % 250}.9")
+    arrive(client, user.email, password or user.password)
+    return client
+
+
+def protected(service: Service, user: User) -> App:
+    """Give the account an authenticator app, whose owner then signs in with it."""
+    app = with_app(service, user)
+    owner = waits(service, user)
+    works(owner.send_code(app.code()).status == DONE["send_code"], "the owner signs in with the app's code")
+    works(lives(owner), "and is in")
+    return app
+
+
+def is_asked(client: Client) -> bool:
+    """Whether the right password led to the question for the second factor."""
+    return bool(client.waiting)
+
+
+def again(client: Client) -> tuple[str, str | None]:
+    """What the client holds, to be put back later: the handle, and in the session style the cookie that it is in."""
+    return client.waiting, client.cookie
+
+
+def put_back(client: Client, held: tuple[str, str | None]) -> None:
+    if AUTH == "jwt":
+        client.waiting = held[0]
+    else:
+        client.cookie = held[1]
+
+
+def sends_from(client: Client, code: str, device: str) -> Response:
+    """Complete the login that waits, from a device that the account knows; `device` is what device_of() gave."""
+    more: dict[str, Any] = {"device_token": device} if AUTH == "jwt" else {}
+    if AUTH == "session":
+        client.cookies[DEVICE_COOKIE] = device
+    return client.send_code(code, **more)
+
+
+# --- mfa-pending-has-no-access ---------------------------------------------------------------------------------------
+
+
+@protects(PENDING, early=edit(LOGIN, "    if not factors.held(user_id, connection):\n", "    if True:\n"))
+def test_the_password_of_an_account_with_a_second_factor_opens_nothing(service: Service) -> None:
+    user, other = service.user(), service.user()
+    app = with_app(service, user)
+    works(lives(waits(service, other)), "the password opens an account without a second factor")
+    before = live_sessions(service, user.id)
+    thief = waits(service, user)
+    harm(live_sessions(service, user.id) - before, "a session began before the second factor was shown")
+    harm(lives(thief), "the password alone opened the account")
+    walked = [route for route in routes(service) if not route.access.public]
+    assert len(walked) >= 10
+    assert ("bastion.logout", "POST") in {(route.endpoint, route.method) for route in walked}
+    for number, route in enumerate(walked):
+        thief.address = f"192.0.2.{number % 250 + 1}"
+        with stubbed(service, route.endpoint) as ran:
+            answer = thief.send(route.method, route.path)
+        harm(ran, f"{route} ran for a login that waits for its second factor")
+        assert answer.status == NOT_SIGNED_IN
+    if AUTH == "jwt":
+        as_token = service.client(address="192.0.2.251")
+        as_token.cookie = thief.waiting
+        assert as_token.get("/auth/me").status == 401
+        assert as_token.post("/auth/refresh", {"refresh_token": thief.waiting}).status == 401
+    else:
+        forger: Any = service.client(address="192.0.2.251")
+        assert not lives(forger.forge(token=thief.waiting))
+    assert thief.send_code(app.next_code()).status == DONE["send_code"]
+    assert lives(thief)
+
+
+@protects(
+    PENDING,
+    race=(
+        edit(LOGIN, "    sessions.hold(connection, user_id)\n    if not factors.held", "    if not factors.held"),
+        *NO_LOCK_AT_FIRST,
+    ),
+)
+def test_a_login_during_the_enrolment_of_a_factor_ends_with_it_or_needs_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The login has seen that there is no factor when one is put in force: it must not begin behind that."""
+    users = [service.user() for _ in range(4)]
+    factors = service.module("identity.factors")
+    real, here = factors.held, threading.local()
+    looked, enrolled = threading.Event(), threading.Event()
+
+    def held(*arguments: Any) -> Any:
+        found = real(*arguments)
+        if hasattr(here, "signs_in"):
+            looked.set()
+            enrolled.wait(0.5)
+        return found
+
+    def signs_in(client: Client, user: User) -> int:
+        here.signs_in = True
+        return arrive(client, user.email, user.password).status
+
+    def confirms(client: Client, code: str) -> int:
+        looked.wait(10)
+        status = client.confirm_totp(code).status
+        enrolled.set()
+        return status
+
+    works(lives(waits(service, users[0])), "the password opens an account without a second factor")
+    monkeypatch.setattr(factors, "held", held)
+    for number, user in enumerate(users[1:]):
+        for one in (looked, enrolled):
+            one.clear()
+        owner, thief = service.client(user, f"198.51.100.{50 + number}").login(), service.client(user, "198.51.100.60")
+        code = App(service, owner.seed_of(owner.begin_totp())).code()
+        thief.honest("POST", {}, None, None, None)  # the page is open
+        statuses = at_once([partial(confirms, owner, code), partial(signs_in, thief, user)])
+        works(statuses[0] == DONE["confirm_totp"], "the owner sets up an app")
+        harm(lives(thief), "a session that the password opened outlived the enrolment")
+
+
+# --- mfa-attempts-5 --------------------------------------------------------------------------------------------------
+
+STILL_COUNTS = edit(FLOWS, "values(tries=_f.tries + 1)", "values(tries=_f.tries)")
+KEPT = (
+    edit(FLOWS, "        _f.tries < MOST_TRIES,\n", ""),
+    edit(FLOWS, "_f.expires_at > now(), _f.tries <= MOST_TRIES)", "_f.expires_at > now())"),
+)
+ENDLESS = (
+    edit(FLOWS, "        _f.expires_at > now(),\n", ""),
+    edit(FLOWS, "_f.used_at.is_(None), _f.expires_at > now(), _f.tries", "_f.used_at.is_(None), _f.tries"),
+)
+
+
+NO_CODE = "AAAAA-AAAAA-AAAAA-AAAAA-AAAAAA"
+"""A recovery code that nobody has: the account's counter, which would hide the flow's own, takes no notice of it."""
+
+
+@protects(ATTEMPTS, count=STILL_COUNTS, pending=KEPT)
+def test_a_login_that_waits_takes_five_codes(service: Service) -> None:
+    user = service.user()
+    app = protected(service, user)
+    client = waits(service, user)
+    for _ in range(4):
+        refused(client.send_code(NO_CODE), 401, ATTEMPTS)
+    works(client.send_code(app.next_code()).status == DONE["send_code"], "four wrong codes are forgiven")
+    thief = waits(service, user)
+    for _ in range(4):
+        refused(thief.send_code(NO_CODE), 401, ATTEMPTS)
+    held = again(thief)
+    refused(thief.send_code(NO_CODE), 401, ATTEMPTS)
+    code = app.next_code()
+    thief.send_code(code)
+    harm(lives(thief), "a sixth code was looked at")
+    put_back(thief, held)  # what the client holds counts nothing: an earlier state of it is worth no more
+    thief.send_code(code)
+    harm(lives(thief), "a sixth code was looked at, for a client that put its cookie back")
+    assert waits(service, user).send_code(code).status == DONE["send_code"]
+
+
+@protects(ATTEMPTS, end=ENDLESS)
+def test_a_login_waits_for_five_minutes(service: Service) -> None:
+    user = service.user()
+    app = protected(service, user)
+    slow = waits(service, user)
+    service.travel(minutes=4, seconds=50)
+    works(slow.send_code(app.code()).status == DONE["send_code"], "whoever is slow gets in")
+    thief = waits(service, user)
+    service.travel(minutes=5, seconds=1)
+    thief.send_code(app.code())
+    harm(lives(thief), "a login that waited for more than five minutes was completed")
+
+
+# --- flow-state-bound-to-purpose -------------------------------------------------------------------------------------
+
+
+@protects(
+    BOUND,
+    once=(
+        edit(FLOWS, "        _f.used_at.is_(None),\n", ""),
+        edit(FLOWS, "mine = (_f.id == flow.id, _f.used_at.is_(None), ", "mine = (_f.id == flow.id, "),
+    ),
+)
+def test_a_login_is_completed_once(service: Service) -> None:
+    user = service.user()
+    app = protected(service, user)
+    client = waits(service, user)
+    held = again(client)
+    works(client.send_code(app.next_code()).status == DONE["send_code"], "the login is completed")
+    thief = service.client(user, "203.0.113.77")
+    put_back(thief, held)
+    thief.send_code(app.next_code())
+    harm(lives(thief), "the handle of a completed login began a second session")
+
+
+@protects(
+    BOUND,
+    owner=edit(FLOWS, "own = (_f.session_id == user.session_id, _f.user_id == user.id)", "own: tuple[Any, ...] = ()"),
+)
+def test_what_one_session_has_begun_no_other_completes(service: Service) -> None:
+    alice, mallory = service.user(), service.user()
+    works(is_asked(waits(service, alice)) is False, "an account without a second factor is not asked for one")
+    hers, his = service.client(alice, "198.51.100.1").login(), service.client(mallory, "198.51.100.2").login()
+    app = App(service, hers.seed_of(hers.begin_totp()))
+    answer = his.confirm_totp(app.code())
+    harm(answer.status == DONE["confirm_totp"], "an app was set up by a session that it was not shown to")
+    refused(answer, 410, "mfa-enrol-confirmed")
+    copy = service.client(alice, "198.51.100.3").login()
+    refused(copy.confirm_totp(app.code()), 410, "mfa-enrol-confirmed")
+    assert hers.confirm_totp(app.code()).status == DONE["confirm_totp"]
+
+
+# --- second-factor-counter-survives ----------------------------------------------------------------------------------
+
+
+@protects(
+    COUNTER,
+    password=insert(LOGIN, after=RIGHT_PASSWORD, new="        throttle.forget(FACTOR, row.id.hex)\n"),
+    reset=insert(
+        "identity/recovery.py",
+        after="    login.forgive(link.email)\n",
+        new="    throttle.forget(login.FACTOR, link.user_id.hex)\n",
+    ),
+)
+def test_no_new_login_and_no_reset_gives_new_tries_for_the_code(service: Service) -> None:
+    user, other = service.user(), service.user()
+    app, free = protected(service, user), protected(service, other)
+    works(lives(waits(service, service.user())), "who has no second factor is not asked for one")
+    for _ in range(4):
+        refused(waits(service, user).send_code(app.wrong_code()), 401, ATTEMPTS)
+    service.client(address="198.51.100.9").forgot(user.email)
+    service.client(address="198.51.100.9").reset(token_for(service, user.email, "reset"), OTHER)
+    refused(waits(service, user, OTHER).send_code(app.wrong_code()), 401, ATTEMPTS)
+    thief = waits(service, user, OTHER)
+    works(is_asked(thief), "the new password is the right one")
+    answer = thief.send_code(app.next_code())
+    harm(lives(thief), "the sixth code was looked at, of a login of its own and after a reset")
+    refused(answer, 429, ATTEMPTS)
+    service.restart()
+    refused(waits(service, user, OTHER).send_code(app.next_code()), 429, ATTEMPTS)
+    assert waits(service, other).send_code(free.next_code()).status == DONE["send_code"]
+
+
+A_DAY = 'throttle.take(f"{kind}-day", subject, WRONG_CODES)'
+
+
+@protects(COUNTER, day=edit(LOGIN, A_DAY, A_DAY.replace("WRONG_CODES", "throttle.Allowance(2000, WRONG_CODES.per)")))
+def test_a_patient_guesser_has_twenty_codes_a_day(service: Service) -> None:
+    user = service.user()
+    app = protected(service, user)
+    works(waits(service, user).send_code(app.next_code()).status == DONE["send_code"], "right codes are not counted")
+    for _ in range(5):
+        for _ in range(4):
+            refused(waits(service, user).send_code(app.wrong_code()), 401, ATTEMPTS)
+        service.travel(minutes=16)
+    thief = waits(service, user)
+    answer = thief.send_code(app.next_code())
+    harm(lives(thief), "a twenty-first code of one day was looked at")
+    refused(answer, 429, ATTEMPTS)
+    service.travel(hours=24)
+    assert waits(service, user).send_code(app.next_code()).status == DONE["send_code"]
+
+
+@protects(
+    COUNTER,
+    device=edit(
+        LOGIN,
+        "return (FACTOR, user_id.hex) if device is None else (FACTOR_DEVICE, device.hex)",
+        "return FACTOR, user_id.hex",
+    ),
+    again=edit(LOGIN, "            (FACTOR_AGAIN, user.id.hex),\n", "            (FACTOR, user.id.hex),\n"),
+    codes=edit(LOGIN, "guess = _guess(*counter) if totp.is_code(code) else None", "guess = _guess(*counter)"),
+)
+def test_whoever_knows_the_password_locks_nobody_out(service: Service) -> None:
+    user = service.user()
+    app = with_app(service, user)
+    codes = with_codes(service, user)
+    owner = waits(service, user)
+    answer = owner.send_code(app.next_code())
+    works(answer.status == DONE["send_code"], "the owner signs in")
+    device = device_of(answer)
+    for _ in range(5):
+        refused(waits(service, user).send_code(app.wrong_code()), 401, ATTEMPTS)
+    thief = waits(service, user)
+    works(thief.send_code(app.next_code()).status == 429, "whoever knows the password has used up its tries")
+    answer = owner.step_up(user.password, app.next_code())
+    harm(answer.status == 429, "the owner can't prove who he is in his own session")
+    known = waits(service, user)
+    answer = sends_from(known, app.next_code(), device)
+    harm(answer.status == 429, "the owner is locked out of a device that he was signed in to from")
+    abroad = waits(service, user)
+    answer = abroad.send_code(codes[0])
+    harm(answer.status == 429, "the owner's recovery code is not looked at")
+    assert lives(known)
+    assert lives(abroad)
+    for _ in range(5):
+        refused(sends_from(waits(service, user), app.wrong_code(), device), 401, ATTEMPTS)
+    refused(sends_from(waits(service, user), app.next_code(), device), 429, ATTEMPTS)
+
+
+@protects(
+    COUNTER,
+    password_counter=insert(LOGIN, after=RIGHT_PASSWORD, new="        throttle.forget(*counter)\n"),
+)
+def test_the_right_password_alone_gives_no_new_guesses_of_it(service: Service) -> None:
+    user = service.user()
+    app = protected(service, user)
+    for _ in range(4):
+        assert attempt(waits(service, user), user.email, WRONG).status == 401
+    works(is_asked(waits(service, user)), "the right password leads to the question for the code")
+    assert attempt(service.client(address="198.51.100.10"), user.email, WRONG).status == 401
+    answer = attempt(service.client(address="198.51.100.11"), user.email, user.password)
+    harm(answer.status != 429, "a sixth password was looked at")
+    service.travel(minutes=16)
+    assert waits(service, user).send_code(app.next_code()).status == DONE["send_code"]
+
+
+# --- pending-flows-cancelled -----------------------------------------------------------------------------------------
+
+LIVES_ON = (
+    edit("identity/links.py", "        flows.cancel(connection, user_id)\n", "        pass\n"),
+    edit("identity/sessions.py", "    connection.execute(_ending_flows(_f.user_id == user_id))\n", ""),
+)
+
+
+def reset(service: Service, user: User, password: str) -> None:
+    """The owner chooses another password by mail."""
+    owner = service.client(address="198.51.100.20")
+    owner.forgot(user.email)
+    works(owner.reset(token_for(service, user.email, "reset"), password).status == DONE["reset"], "the owner resets it")
+
+
+@protects(CANCELLED, login=LIVES_ON)
+def test_a_login_that_waits_ends_with_the_password(service: Service) -> None:
+    user = service.user()
+    app = protected(service, user)
+    held = waits(service, user)
+    works(held.send_code(app.next_code()).status == DONE["send_code"], "without a reset it is completed")
+    thief = waits(service, user)
+    works(is_asked(thief), "the thief waits for a look at the code")
+    reset(service, user, CHOSEN)
+    thief.send_code(app.next_code())
+    harm(lives(thief), "a login that began with the former password was completed")
+    ended = waits(service, user, CHOSEN)
+    owner = waits(service, user, CHOSEN)
+    works(owner.send_code(app.next_code()).status == DONE["send_code"], "the owner signs in")
+    works(owner.end_others().status == DONE["end_others"], "and ends all other sessions")
+    ended.send_code(app.next_code())
+    harm(lives(ended), "a login that waited was completed although all others were ended")
+    disabled = waits(service, user, CHOSEN)
+    with service.app.app_context():
+        for active in (False, True):
+            service.module("identity.users").set_active(user.id, active)
+    disabled.send_code(app.next_code())
+    harm(lives(disabled), "a login that waited was completed after its account had been disabled and enabled")
+
+
+@protects(
+    CANCELLED,
+    email=(
+        edit("identity/recovery.py", "        links.cancel(connection, link.email, link.user_id)\n", ""),
+        edit("identity/links.py", "_s.revoked_at.is_(None), _s.expires_at > moment", "_s.expires_at > moment"),
+    ),
+)
+def test_a_change_of_address_that_a_thief_began_ends_with_the_password(service: Service) -> None:
+    user, happy = service.user(), service.user()
+    client = service.client(happy, "198.51.100.30").login()
+    client.ask_email("new@example.com")
+    works(
+        client.confirm_email(token_for(service, "new@example.com", "email")).status == DONE["confirm_email"],
+        "without a reset the change is confirmed",
+    )
+    thief = service.client(user, "198.51.100.31").login()
+    thief.ask_email("mallory@evil.example")
+    token = token_for(service, "mallory@evil.example", "email")
+    reset(service, user, CHOSEN)
+    owner = service.client(user, "198.51.100.32").login()
+    answer = owner.confirm_email(token)
+    harm(service.rows("SELECT 1 FROM auth_user WHERE email LIKE 'mallory%'"), "the thief's address is the account's")
+    assert answer.status == 410
+
+
+PASSKEYS = "identity/passkeys.py"
+OF_THE_ACCOUNT = (
+    edit(PASSKEYS, "_challenge(REGISTER, str(user.session_id), handle)", "_challenge(REGISTER, str(user.id), handle)"),
+    edit(PASSKEYS, "_spend(REGISTER, str(user.session_id), text)", "_spend(REGISTER, str(user.id), text)"),
+)
+
+
+@protects(CANCELLED, passkey=OF_THE_ACCOUNT)
+def test_a_passkey_that_a_thief_began_to_add_ends_with_the_password(service: Service) -> None:
+    user = service.user()
+    mine, his = Authenticator(), Authenticator()
+    owner = service.client(user, "198.51.100.40").login()
+    options, state = owner.passkey_options()
+    works(owner.add_passkey(state, mine.create(options)).status == DONE["add_passkey"], "the owner adds his")
+    begun, its_state = owner.passkey_options()  # by a thief, who has a copy of this very session
+    reset(service, user, CHOSEN)
+    owner = waits(service, user, CHOSEN)
+    options, state = owner.factor_passkey_options()
+    works(owner.send_passkey(state, mine.get(options)).status == DONE["send_passkey"], "the owner signs in again")
+    owner.add_passkey(its_state, his.create(begun))
+    harm(len(owner.passkeys()) != 1, "the ceremony that the thief began was completed")
