@@ -75,6 +75,7 @@ class Service:
             "PYTHONPATH": str(self.package.parent),
             "BENCHMARK_SERVICE": self.package.name,
             "THROTTLE_KEY": secrets.token_urlsafe(48),
+            "DATA_KEY": secrets.token_urlsafe(32),
             "BASTION_TRUSTED_HOSTS": HOST,
             "BASTION_PUBLIC_ORIGIN": f"https://{HOST}",
             "BASTION_PROXY_HOPS": "0",

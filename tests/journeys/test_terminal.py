@@ -10,6 +10,7 @@ import subprocess
 import time
 from typing import Any
 
+import pyotp
 import pytest
 
 from journeys.running import SECONDS, Running, environment
@@ -36,6 +37,13 @@ def shown(api: Running, pattern: str) -> str:
     raise AssertionError(f"the terminal shows no {pattern}:\n{api.log.read_text()[-3000:]}")
 
 
+def present(app: pyotp.TOTP) -> str:
+    """The code of this moment, when it is still good for a while."""
+    while time.time() % app.interval > app.interval - 5:
+        time.sleep(0.2)
+    return app.now()
+
+
 def lines_of_the_readme(api: Running) -> list[str]:
     """The commands of the README's first section, at this service's own port."""
     text = api.service.read("README.md").partition("## The first ten minutes")[2].partition("\n## ")[0]
@@ -45,7 +53,7 @@ def lines_of_the_readme(api: Running) -> list[str]:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine: install Debian's package `curl`")
 def test_the_readme_leads_from_nothing_to_a_confirmed_account(api: Running) -> None:
-    register, activate, login, notes, refresh, logout = lines_of_the_readme(api)
+    register, activate, login, notes, refresh, logout, *_ = lines_of_the_readme(api)
     assert "confirmed" not in str(curl(register))
     hint = shown(api, r"^curl -s \S+/auth/activate .*$")
     token = json.loads(shlex.split(hint)[-1])["token"]
@@ -57,6 +65,33 @@ def test_the_readme_leads_from_nothing_to_a_confirmed_account(api: Running) -> N
     second = curl(refresh.replace("...", pair["refresh_token"]))
     assert curl(logout.replace("$ACCESS_TOKEN", second["access_token"])) is None
     assert curl(notes.replace("$ACCESS_TOKEN", second["access_token"]))["status"] == 401
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine: install Debian's package `curl`")
+def test_the_readme_leads_an_administrator_to_a_second_factor(api: Running) -> None:
+    *_, login, notes, _, _, begin, confirm, complete = (
+        line.replace("you@example.com", "ada@example.com") for line in lines_of_the_readme(api)
+    )
+    made = api.command("users", "create", "ada@example.com", "--role", "admin")
+    [activate] = re.findall(r"^curl -s \S+/auth/activate .*$", made, re.MULTILINE)
+    assert curl(activate.replace(PLACEHOLDER, f'"{PASSWORD}"')) is None
+    users = notes.replace("/notes", "/auth/users")
+    pair = curl(login)
+    told = curl(users.replace("$ACCESS_TOKEN", pair["access_token"]))
+    assert told["status"] == 403
+    assert "POST /auth/totp" in told["errors"][0]["detail"]
+
+    app = pyotp.TOTP(curl(begin.replace("$ACCESS_TOKEN", pair["access_token"]))["secret"])
+    enrolled = curl(confirm.replace("$ACCESS_TOKEN", pair["access_token"]).replace("...", present(app)))
+    assert len(enrolled["recovery_codes"]) == 10
+    assert curl(users.replace("$ACCESS_TOKEN", enrolled["access_token"]))["items"]
+
+    waits = curl(login)
+    assert "access_token" not in waits
+    assert {*waits["factors"]} == {"totp", "recovery-code"}
+    code = enrolled["recovery_codes"][0]  # that of the app was used a moment ago
+    pair = curl(complete.replace("...", waits["mfa_token"], 1).replace("...", code))
+    assert curl(users.replace("$ACCESS_TOKEN", pair["access_token"]))["items"]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine: install Debian's package `curl`")

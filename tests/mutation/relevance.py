@@ -1,0 +1,163 @@
+"""Which proofs can notice a mutant: those that run its line, or run what uses the name that its line defines.
+
+A line outside of functions runs once, at the import, and so belongs to no proof; what it defines is followed to the
+functions that use it. Proofs whose sabotages edit the same module come first, and then the quick ones.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Place = tuple[str, int]
+AT_IMPORT = ""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One proof, as the map has it."""
+
+    name: str
+    seconds: float
+    processes: bool
+    """It starts a process, whose lines are not seen."""
+    edits: frozenset[str]
+    """The modules that its sabotages edit."""
+
+
+@dataclass
+class Relevance:
+    """Answers from the source and from the lines that each proof ran."""
+
+    proofs: dict[str, Proof]
+    lines: dict[Place, set[str]]
+    _statements: dict[str, list[tuple[int, int, ast.stmt, bool]]] = field(default_factory=dict)
+    """By module: first and last line of each statement (of a compound one: of its head), and if it is in a function."""
+    _used_in: dict[str, set[Place]] = field(default_factory=lambda: defaultdict(set))
+    _used_for: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Name to the names of modules and classes that are made with it."""
+    _of_module: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    @classmethod
+    def read(cls, bastion: Path, proofs: Iterable[dict[str, Any]], maps: Iterable[dict[str, Any]]) -> Relevance:
+        made = cls(
+            {
+                one["proof"]: Proof(one["proof"], one["seconds"], one["processes"], frozenset(one["edits"]))
+                for one in proofs
+                if one["error"] is None
+            },
+            defaultdict(set),
+        )
+        for one in maps:
+            for path, lines in one["lines"].items():
+                for line, numbers in lines.items():
+                    made.lines[path, int(line)].update(one["names"][number] for number in numbers)
+        for file in sorted(bastion.rglob("*.py")):
+            made._read(file.relative_to(bastion).as_posix(), ast.parse(file.read_text(encoding="utf-8")))
+        return made
+
+    def _read(self, path: str, tree: ast.Module) -> None:
+        found = self._statements[path] = [*_statements(tree, in_function=False)]
+        for first, last, statement, in_function in found:
+            head = _head(statement)
+            names = {name for node in head for name in _names(node)}
+            if in_function:
+                for name in names:
+                    self._used_in[name].update((path, line) for line in range(first, last + 1))
+                for line in range(first, last + 1):
+                    self._of_module[path] |= self.lines.get((path, line), set()) - {AT_IMPORT}
+            else:
+                for name in names:
+                    self._used_for[name].update(_defined(statement))
+
+    def of(self, path: str, line: int) -> list[str]:
+        """The proofs to run against a mutant of this line, the likeliest first; none if nothing runs it.
+
+        Without a map it is those whose sabotages edit the module, or whose file has its name.
+        """
+        found = self._running(path, line)
+        own = {
+            name
+            for name, proof in self.proofs.items()
+            if (proof.processes or not self.lines) and self._is_own(proof, path)
+        }
+        unseen = bool(self.lines) and not any(place[0] == path for place in self.lines)  # only ever runs in processes
+        own |= {name for name, proof in self.proofs.items() if proof.processes and unseen}
+        known = [self.proofs[name] for name in found | own if name in self.proofs]
+        return [one.name for one in sorted(known, key=lambda one: self._rank(one, path))]
+
+    def _running(self, path: str, line: int) -> set[str]:
+        matching = [one for one in self._statements[path] if one[0] <= line <= one[1]]
+        if not matching:
+            return set()
+        first, last, statement, in_function = max(matching, key=lambda one: one[0])
+        if in_function:
+            contexts = {name for at in range(first, last + 1) for name in self.lines.get((path, at), ())}
+            return contexts | self._of_module[path] if AT_IMPORT in contexts else contexts
+        if isinstance(statement, ast.FunctionDef):  # its decorators and defaults: whoever calls it
+            inside = range(statement.body[0].lineno, (statement.end_lineno or last) + 1)
+            ran = {name for at in inside for name in self.lines.get((path, at), ())} - {AT_IMPORT}
+            return ran or self._of_module[path]
+        names, fresh = set[str](), set(_defined(statement))
+        while fresh:
+            names |= fresh
+            fresh = {later for name in fresh for later in self._used_for[name]} - names
+        ran = {test for name in names for place in self._used_in[name] for test in self.lines.get(place, ())}
+        return ran - {AT_IMPORT} or self._of_module[path]
+
+    def _is_own(self, proof: Proof, path: str) -> bool:
+        stem = Path(path).stem if Path(path).stem != "__init__" else Path(path).parent.name
+        return path in proof.edits or f"/test_{stem}.py::" in proof.name
+
+    def _rank(self, proof: Proof, path: str) -> tuple[bool, bool, bool, float]:
+        return path not in proof.edits, not self._is_own(proof, path), proof.processes, proof.seconds
+
+
+def _statements(node: ast.AST, *, in_function: bool) -> Iterator[tuple[int, int, ast.stmt, bool]]:
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, name, []) if isinstance(getattr(node, name, None), list) else []:
+            if isinstance(child, ast.stmt):
+                body = getattr(child, "body", None)
+                last = body[0].lineno - 1 if body else child.end_lineno or child.lineno
+                decorators = [decorator.lineno for decorator in getattr(child, "decorator_list", [])]
+                if body and body[0].lineno == child.lineno:
+                    last = child.lineno
+                yield min([child.lineno, *decorators]), max(last, child.lineno), child, in_function
+            elif isinstance(child, ast.ExceptHandler) and child.type is not None:
+                yield child.lineno, child.lineno, ast.Expr(child.type), in_function
+            inside = in_function or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+            yield from _statements(child, in_function=inside)
+
+
+def _head(statement: ast.stmt) -> list[ast.AST]:
+    """What a statement says without the statements in it."""
+    inner = {id(child) for name in ("body", "orelse", "finalbody", "handlers") for child in _list(statement, name)}
+    return [child for child in ast.iter_child_nodes(statement) if id(child) not in inner]
+
+
+def _list(node: ast.AST, name: str) -> list[ast.AST]:
+    value = getattr(node, name, [])
+    return value if isinstance(value, list) else []
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            yield inner.id
+        elif isinstance(inner, ast.Attribute):
+            yield inner.attr
+
+
+def _defined(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement outside of functions gives something to."""
+    if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        yield statement.name
+    elif isinstance(statement, ast.Assign):
+        for target in statement.targets:
+            yield from (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
+    elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        yield statement.target.id

@@ -1,0 +1,195 @@
+"""What the mutation run changes, what it leaves alone, which proofs it picks, and what it accepts as an explanation."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mutation.command import Result, explain, percentage
+from mutation.operators import Mutant, is_mutated, modules, mutants
+from mutation.relevance import Relevance
+from support import IN_PLACE
+
+INERT = '''
+"""A module of words, types and names: 1 < 2 and not True."""
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar, overload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["one", "two"]
+T = TypeVar("T", bound="Callable[..., int | None]")
+name: Final[int | str] = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row: if not frozen == False."""
+
+    value: int | None
+
+
+@overload
+def one(value: int | None, *, more: tuple[int, str] | None) -> int | None: ...
+@overload
+def one(value: str) -> tuple[int, str]: ...
+def one(value: int | str, more: tuple[int, str] | None) -> tuple[int, str] | None:
+    _log.warning("this happened %s times", 3)
+    click.echo(f"{value} of {10 - 1} are {'left' if value else 'gone'}")
+    text = f"{value + 1}"
+'''
+
+
+def changes(text: str) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for mutant in mutants("x.py", textwrap.dedent(text)):
+        found.setdefault(mutant.operator, set()).add(mutant.becomes)
+    return found
+
+
+def test_words_types_and_names_are_not_mutated() -> None:
+    assert changes(INERT) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "operator", "becomes"),
+    [
+        ("def f(a):\n    if a:\n        refuse(403)\n", "RemoveStatement", {"pass"}),
+        ("def f(a):\n    a.headers[1] = 2\n", "RemoveStatement", {"pass"}),
+        ("def f(a):\n    raise ValueError(a)\n", "RemoveStatement", {"pass"}),
+        ("q = select(x).where(a.b == c, *d)\n", "RemoveElement",
+         {"q = select(x).where( *d)", "q = select(x).where(a.b == c,)"}),
+        ("q = select(x).where(a)\n", "RemoveElement", {"q = select(x).where()"}),
+        ("m = ('a', 'b')\n", "RemoveElement", {"m = ( 'b',)", "m = ('a',)"}),
+        ("m = {'a': 1, **b}\n", "RemoveElement", {"m = { **b}", "m = {'a': 1,}"}),
+        ("m = f(a, b)\n", "RemoveElement", set()),
+        ("n = 60\n", "ScaleNumber", {"n = 600", "n = 6"}),
+        ("n = 60\n", "NumberReplacer", set()),
+        ("n = 3\n", "NumberReplacer", {"n = 4", "n = 2"}),
+        ("x = a < b\n", "ReplaceComparisonOperator_Lt_LtE", {"x = a <= b"}),
+        ("x = a < b\n", "ReplaceComparisonOperator_Lt_NotEq", set()),
+        ("if a:\n    b()\n", "AddNot", {"if not a:"}),
+        ("if a is None:\n    b()\n", "AddNot", set()),
+        ("if not a:\n    b()\n", "AddNot", set()),
+        ("@app.before_request\ndef f():\n    return 1\n", "RemoveDecorator", {"(the line is gone)"}),
+        ("try:\n    a()\nexcept b.Error:\n    c()\n", "ExceptionReplacer", set()),
+    ],
+)  # fmt: skip
+def test_each_operator_changes_what_it_says(text: str, operator: str, becomes: set[str]) -> None:
+    assert changes(text).get(operator, set()) == becomes
+
+
+def test_every_mutant_of_a_real_module_parses_and_differs_from_the_others() -> None:
+    text = (IN_PLACE / "bastion" / "session" / "csrf.py").read_text(encoding="utf-8")
+    made = [*mutants("session/csrf.py", text)]
+    assert len(made) > 20
+    assert any(mutant.source == "protect.protect()" and mutant.becomes == "pass" for mutant in made)
+    meanings = {ast.dump(ast.parse(mutant.text)) for mutant in made}
+    assert len(meanings) == len(made) == len({mutant.id for mutant in made})
+    assert ast.dump(ast.parse(text)) not in meanings
+
+
+def test_a_sample_is_a_part_of_the_whole() -> None:
+    text = (IN_PLACE / "bastion" / "session" / "csrf.py").read_text(encoding="utf-8")
+    whole = {mutant.id for mutant in mutants("session/csrf.py", text)}
+    some = {mutant.id for mutant in mutants("session/csrf.py", text, lambda identity: identity < "8")}
+    assert some
+    assert some < whole
+
+
+def test_no_protection_is_left_out() -> None:
+    made = modules(IN_PLACE / "bastion")
+    assert {"access.py", "identity/sessions.py", "session/csrf.py", "edge/headers.py", "jwt/tokens.py"} <= {*made}
+    assert not is_mutated("database/migrations/0001_accounts.py")
+
+
+@pytest.fixture
+def relevance(tmp_path: Path) -> Relevance:
+    """A module whose proof `a` runs the first function, `b` the second; `c` starts a process."""
+    text = """\
+    LIMIT = 10
+    WINDOW = LIMIT * 6
+    UNUSED = 3
+
+    def first(x):
+        if x > WINDOW:
+            return 1
+        return 2
+
+    def second(x):
+        return x
+    """
+    (tmp_path / "rooms.py").write_text(textwrap.dedent(text), encoding="utf-8")
+    (tmp_path / "other.py").write_text("def f():\n    return 1\n", encoding="utf-8")
+    common: dict[str, Any] = {"error": None, "processes": False, "edits": []}
+    proofs = [
+        common | {"proof": "tests/proofs/test_x.py::a", "seconds": 2},
+        common | {"proof": "tests/proofs/test_x.py::b", "seconds": 1},
+        common | {"proof": "tests/proofs/test_x.py::c", "seconds": 9, "processes": True, "edits": ["rooms.py"]},
+        common | {"proof": "tests/proofs/test_x.py::red", "seconds": 1, "error": "AssertionError"},
+    ]
+    lines = {"6": [1, 4], "7": [4], "8": [1, 4], "11": [2], "1": [0], "2": [0], "3": [0], "5": [0], "10": [0]}
+    names = ["", *(f"tests/proofs/test_x.py::{name}" for name in ("a", "b", "c", "red"))]
+    return Relevance.read(tmp_path, proofs, [{"names": names, "lines": {"rooms.py": lines}}])
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "proofs"),
+    [
+        (
+            "rooms.py",
+            6,
+            "c a",
+        ),  # what runs it, and what starts a process and has a sabotage there
+        ("rooms.py", 1, "c a"),  # by way of WINDOW
+        ("rooms.py", 7, "c"),
+        ("rooms.py", 11, "c b"),
+        ("rooms.py", 3, "c b a"),  # nothing uses the name: whatever runs the module
+        ("other.py", 2, "c"),  # never seen to run, so it may be run by a process
+    ],
+)
+def test_the_proofs_that_can_notice_are_picked(relevance: Relevance, module: str, line: int, proofs: str) -> None:
+    assert [name.rpartition("::")[2] for name in relevance.of(module, line)] == proofs.split()
+
+
+def survivor(**changed: Any) -> Result:
+    mutant = Mutant("id", "a.py", 3, 0, "AddNot", "if a:", "if not a:", "")
+    return Result(mutant, **({"verdict": "survived"} | changed))
+
+
+def test_only_the_very_survivor_is_explained() -> None:
+    entry = {"file": "a.py", "line": "if a:", "operator": ["AddNot"], "becomes": "if not a:", "reason": "equal"}
+    result = survivor()
+    assert explain([result], [entry]) == []
+    assert result.explained == "equal"
+    for wrong in ({"file": "b.py"}, {"line": "if b:"}, {"operator": "ScaleNumber"}, {"becomes": "if b:"}):
+        other = survivor()
+        assert explain([other], [entry | wrong]) == [entry | wrong]
+        assert not other.explained
+
+
+def test_an_explanation_of_what_is_noticed_is_stale() -> None:
+    entry = {"file": "a.py", "line": "if a:", "operator": "AddNot", "reason": "equal"}
+    assert explain([survivor(verdict="killed")], [entry]) == [entry]
+
+
+def test_a_share_is_written_either_way() -> None:
+    assert percentage("5%") == percentage("0.05") == 0.05
+
+
+def test_every_explanation_has_a_reason_and_a_line_of_its_module() -> None:
+    text = (Path(__file__).parent / "explained.toml").read_text(encoding="utf-8")
+    entries = tomllib.loads(text)["survivor"]
+    assert len(entries) > 10
+    for entry in entries:
+        assert entry.keys() - {"becomes"} == {"file", "line", "operator", "reason"}
+        source = (IN_PLACE / "bastion" / entry["file"]).read_text(encoding="utf-8")
+        assert entry["line"] in [line.strip() for line in source.splitlines()], entry
+        assert len(entry["reason"]) > 10
