@@ -1,6 +1,7 @@
-"""Renders the table of protections into README.md from the catalogue and the proofs, so that it is never typed.
+"""Renders tables from the catalogue and the proofs, so that they are never typed.
 
-`python docs/tables.py` writes it; `--check` exits 1 when README.md is not up to date.
+`python docs/tables.py` writes README.md's table of protections, that of a service's SECURITY.md
+(includes/protections.md.jinja) and docs/reference/asvs.md; `--check` exits 1 when one of them is not up to date.
 """
 
 from __future__ import annotations
@@ -20,6 +21,21 @@ TEMPLATE_ROWS = ROOT / "docs/reference/template.csv"  # proven in this repositor
 BASTION = "template/src/{{package_name}}/bastion"
 BEGIN, END = "<!-- protections: rendered by docs/tables.py -->", "<!-- end of the protections -->"
 STYLES = {"both": "both", "session": "session", "jwt": "jwt"}
+SECURITY = ROOT / "includes/protections.md.jinja"  # included by template/SECURITY.md.jinja
+ASVS = ROOT / "docs/reference/asvs.md"
+QUESTIONS = {
+    **dict.fromkeys(("session", "jwt"), "auth"),
+    **dict.fromkeys(("sqlite", "postgresql", "mysql"), "database"),
+    **dict.fromkeys(("env", "files", "vault", "aws", "gcp", "azure"), "secrets"),
+}
+SCOPES = {
+    "test": "a proof",
+    "app": "the team's code",
+    "deploy": "what the service runs on",
+    "doc": "a document",
+    "n/a": "out of scope",
+}
+LEVELS = ("L1", "L2", "L3")
 
 
 def rows() -> Iterator[tuple[str, dict[str, str]]]:
@@ -110,13 +126,101 @@ def rendered(text: str) -> str:
     return f"{head}{BEGIN}\n{table()}\n{END}{tail}"
 
 
+# --- a service's SECURITY.md ---------------------------------------------------------------------------------------
+
+
+def condition(style: str, row: dict[str, str]) -> str:
+    """The Jinja condition under which a service has this row, "" for always: as rows.py of the proofs decides it."""
+    conditions = [] if style == "both" else [f"auth == '{style}'"]
+    answers: set[str] = set()
+    for clause in row["sabotage"].split(" || "):
+        found = re.match(r"[a-z0-9-]+ \(([a-z0-9, -]+)\): ", clause.strip())
+        if not found:
+            break  # this clause is for all, and so is the row
+        answers.update(found[1].split(", "))
+    else:
+        known = sorted(answers & QUESTIONS.keys())
+        if answers >= {"session", "jwt"}:  # every service has one of them
+            return " and ".join(conditions)
+        conditions.append(" or ".join(f"{QUESTIONS[answer]} == '{answer}'" for answer in known) or "false")
+    return " and ".join(f"({one})" if " or " in one else one for one in conditions)
+
+
+def security() -> str:
+    """The rows of a service, one a line, each under its condition."""
+    lines = ["| protection | what holds | ASVS 5.0 |", "| --- | --- | --- |"]
+    for style, row in sorted(rows(), key=lambda pair: (pair[1]["area"], pair[1]["id"])):
+        if style == "template":
+            continue
+        line = f"| `{row['id']}` | {_literal(row['title'])} | {', '.join(filter(None, row['asvs'].split(';')))} |"
+        applies = condition(style, row)
+        lines += [f"{{% if {applies} %}}", line, "{% endif %}"] if applies else [line]
+    return "\n".join(lines) + "\n"
+
+
+def _literal(text: str) -> str:
+    """Words for a cell of a table in a Jinja template."""
+    if re.search(r"\{[{%#]", text):
+        raise ValueError(f"a title may not hold a mark of Jinja: {text}")
+    return text.replace("<", "&lt;").replace("|", "\\|")
+
+
+# --- ASVS ----------------------------------------------------------------------------------------------------------
+
+
+def asvs() -> str:
+    """Each requirement of ASVS 5.0 with what the two styles have to do with it, and how many are tested by level."""
+    shipped: dict[str, set[str]] = {"session": set(), "jwt": set()}
+    for style, row in rows():
+        for auth in shipped:
+            if style in ("both", auth):
+                shipped[auth].add(row["id"])
+    with (PROOFS / "catalogue/asvs.csv").open(newline="", encoding="utf-8") as file:
+        entries = list(csv.DictReader(file))
+
+    def tested(entry: dict[str, str], auth: str) -> bool:
+        return entry[auth] == "test" and not shipped[auth].isdisjoint(entry["row_ids"].split(";"))
+
+    lines = [
+        "# Requirements of OWASP ASVS 5.0",
+        "",
+        "Rendered by `docs/tables.py`. A service's own report (`uv run pytest --sabotage --proof-report=proofs.html`)",
+        "counts what held in its run. These are tests for requirements; they are no statement of compliance.",
+        "",
+        "| level | session: apply | session: tested | jwt: apply | jwt: tested |",
+        "|---|---|---|---|---|",
+    ]
+    for level in (*LEVELS, "all"):
+        of_it = [entry for entry in entries if level in ("all", entry["level"])]
+        counts = [
+            (sum(entry[auth] != "n/a" for entry in of_it), sum(tested(entry, auth) for entry in of_it))
+            for auth in shipped
+        ]
+        lines.append(f"| {level} | {' | '.join(f'{apply} | {number}' for apply, number in counts)} |")
+    lines += ["", "| requirement | level | about | session | jwt | rows |", "|---|---|---|---|---|---|"]
+    for entry in entries:
+        cells = [
+            "tested"
+            if tested(entry, auth)
+            else "no proof yet"
+            if entry[auth] == "test"
+            else f"{SCOPES[entry[auth]]}: {entry[f'{auth}_why']}"
+            for auth in shipped
+        ]
+        known = [row for row in entry["row_ids"].split(";") if any(row in ids for ids in shipped.values())]
+        named = ", ".join(f"`{row}`" for row in known)
+        lines.append(f"| {entry['req']} | {entry['level']} | {entry['area']} | {' | '.join(cells)} | {named} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
-    """Write the table, or check it."""
+    """Write the tables, or check them."""
     text = README.read_text(encoding="utf-8")
-    new = rendered(text)
-    if "--check" in sys.argv and new != text:
-        sys.exit("README.md is not up to date. Run: python docs/tables.py")
-    README.write_text(new, encoding="utf-8")
+    for file, new in ((README, rendered(text)), (SECURITY, security()), (ASVS, asvs())):
+        if "--check" not in sys.argv:
+            file.write_text(new, encoding="utf-8")
+        elif not file.is_file() or file.read_text(encoding="utf-8") != new:
+            sys.exit(f"{file.relative_to(ROOT)} is not up to date. Run: python docs/tables.py")
 
 
 if __name__ == "__main__":
