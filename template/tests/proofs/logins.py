@@ -44,6 +44,13 @@ def arrive(client: Client, email: str, password: str) -> Response:
     return answer
 
 
+def arrived(service: Service, user: User, address: str, password: str | None = None) -> Client:
+    """Somebody at this address who has shown the right password: he is in, or is asked for the second factor."""
+    client = service.client(user, address)
+    arrive(client, user.email, password or user.password)
+    return client
+
+
 def device_of(answer: Response) -> str:
     """What the answer to a login gave to the device, to be known again."""
     if AUTH == "jwt":

@@ -15,7 +15,7 @@ from .accounts import (
 )
 from .authenticator import App, Authenticator
 from .harness import edit, harm, insert, protects, refused, works
-from .logins import SIGNED_IN, arrive
+from .logins import SIGNED_IN, arrive, arrived
 from .mails import token_for
 from .routes import routes, stubbed
 from .service import AUTH, Client
@@ -45,16 +45,9 @@ def apps_of(service: Service, user: User) -> int:
         return len(connection.execute(table.select().where(table.c.user_id == user.id)).all())
 
 
-def signs_in(service: Service, user: User, address: str, password: str | None = None) -> Client:
-    """The right password, from this address; what it opens is the question."""
-    client = service.client(user, address)
-    arrive(client, user.email, password or user.password)
-    return client
-
-
 def signed_in(service: Service, user: User, app: App, address: str) -> Client:
     """The owner, with password and code."""
-    client = signs_in(service, user, address)
+    client = arrived(service, user, address)
     works(client.send_code(app.next_code()).status == DONE["send_code"], "password and code sign in")
     return client
 
@@ -91,7 +84,7 @@ def test_whoever_reads_the_table_has_no_seed(service: Service) -> None:
     app, theirs = App(service, seed), with_app(service, other)
     with service.engine.begin() as connection:
         connection.execute(totp.update().where(totp.c.user_id == other.id).values(secret=stored))
-    thief = signs_in(service, other, "198.51.100.2")
+    thief = arrived(service, other, "198.51.100.2")
     assert thief.send_code(app.next_code()).status == 500
     assert not lives(thief)
     assert thief.send_code(theirs.next_code()).status == 500
@@ -163,7 +156,7 @@ def test_a_second_factor_goes_by_itself_alone(service: Service) -> None:
     works(owner.step_up(happy.password, app.next_code()).status == DONE["step_up"], "password and code are fresh")
     works(owner.remove_totp().status == DONE["remove_totp"], "and remove the app")
     works(apps_of(service, happy) == 0, "which is gone")
-    works(lives(signs_in(service, happy, "198.51.100.2")), "the next login asks for no code")
+    works(lives(arrived(service, happy, "198.51.100.2")), "the next login asks for no code")
 
     thief = signed_in(service, user, his, "198.51.100.3")  # whose session somebody then takes over
     service.travel(minutes=6)
@@ -270,8 +263,8 @@ def test_whose_factors_were_removed_sets_up_a_new_one(service: Service, monkeypa
     works(manager.reset_factors(user.id).status == DONE["reset_factors"], "an administrator removes what was lost")
     harm(lives(held), "a session outlived its factors")
     works(apps_of(service, user) == 0, "the app is gone")
-    works(lives(signs_in(service, free, "198.51.100.2")), "others sign in as before")
-    bare = signs_in(service, user, "198.51.100.3")
+    works(lives(arrived(service, free, "198.51.100.2")), "others sign in as before")
+    bare = arrived(service, user, "198.51.100.3")
     harm(open_to(service, bare) - to_set_one_up(service), "the password alone opened the account from then on")
     again = App(service, bare.seed_of(bare.begin_totp()))
     assert bare.confirm_totp(again.code()).status == DONE["confirm_totp"]
@@ -310,15 +303,15 @@ def test_whoever_reads_the_mail_has_no_second_factor(service: Service) -> None:
     options, state = client.passkey_options()
     works(client.add_passkey(state, device.create(options)).status == DONE["add_passkey"], "another has a passkey")
     works(reset(service, bare, CHOSEN).status == DONE["reset"], "a password is chosen anew")
-    works(lives(signs_in(service, bare, "198.51.100.2", CHOSEN)), "and opens an account without a second factor")
+    works(lives(arrived(service, bare, "198.51.100.2", CHOSEN)), "and opens an account without a second factor")
     for number, victim in enumerate((user, other)):
         answer = reset(service, victim, CHOSEN)
         assert answer.status == DONE["reset"]
-        reader = signs_in(service, victim, f"198.51.100.{30 + number}", CHOSEN)
+        reader = arrived(service, victim, f"198.51.100.{30 + number}", CHOSEN)
         harm(lives(reader), "the mail and the new password opened an account with a second factor")
-    owner = signs_in(service, user, "198.51.100.40", CHOSEN)
+    owner = arrived(service, user, "198.51.100.40", CHOSEN)
     assert owner.send_code(app.next_code()).status == DONE["send_code"]
     assert lives(owner)
-    holder = signs_in(service, other, "198.51.100.41", CHOSEN)
+    holder = arrived(service, other, "198.51.100.41", CHOSEN)
     options, state = holder.factor_passkey_options()
     assert holder.send_passkey(state, device.get(options)).status == DONE["send_passkey"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .accounts import CHOSEN, NO_LOCK_AT_FIRST, OTHER, live_sessions, lives, with_app, with_codes
 from .authenticator import App, Authenticator
 from .harness import at_once, edit, harm, insert, protects, refused, works
-from .logins import DEVICE_COOKIE, WRONG, arrive, attempt, device_of
+from .logins import DEVICE_COOKIE, WRONG, arrive, arrived, attempt, device_of
 from .mails import token_for
 from .routes import routes, stubbed
 from .service import AUTH, Client
@@ -39,9 +39,7 @@ _numbers = itertools.count(1)
 def waits(service: Service, user: User, password: str | None = None) -> Client:
     """Somebody, from a network of his own, who has shown the right password and now is asked for the code."""
     number = next(_numbers)
-    client = service.client(user, f"198.{18 + number // 250 % 2}.{number % 250}.9")
-    arrive(client, user.email, password or user.password)
-    return client
+    return arrived(service, user, f"198.{18 + number // 250 % 2}.{number % 250}.9", password)
 
 
 def protected(service: Service, user: User) -> App:

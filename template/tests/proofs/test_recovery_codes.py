@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .accounts import lives, with_app, with_codes
 from .harness import at_once, edit, harm, protects, refused, works
-from .logins import attempt
+from .logins import arrived, attempt
 from .mails import sent, text
 from .service import AUTH, Client
 
@@ -20,10 +20,8 @@ DONE = Client.DONE
 
 
 def waits(service: Service, user: User, number: int) -> Client:
-    """Somebody, from a network of his own, who has shown the right password and now is asked for a code."""
-    client = service.client(user, f"203.0.113.{number}")
-    attempt(client, user.email, user.password)
-    return client
+    """Somebody, from a network of his own, who is asked for the code."""
+    return arrived(service, user, f"203.0.113.{number}")
 
 
 def stored(service: Service, user: User) -> list[Any]:

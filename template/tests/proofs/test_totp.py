@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .accounts import lives, with_app
 from .harness import at_once, edit, harm, protects, refused, works
-from .logins import attempt
+from .logins import arrived
 from .service import Client
 
 if TYPE_CHECKING:
@@ -21,10 +21,8 @@ ARABIC = {ord("0") + digit: 0x0660 + digit for digit in range(10)}
 
 
 def waits(service: Service, user: User, number: int) -> Client:
-    """Somebody, from a network of his own, who has shown the right password and now is asked for the code."""
-    client = service.client(user, f"203.0.113.{number}")
-    attempt(client, user.email, user.password)
-    return client
+    """Somebody, from a network of his own, who is asked for the code."""
+    return arrived(service, user, f"203.0.113.{number}")
 
 
 @protects(

@@ -121,9 +121,8 @@ def _build(extend: Extend, settings_class: type[TeamSettings]) -> Flask:
     # Where it began, before its token is looked at; clients that are no browsers don't say.
     cross_site.install(app, accept_without_origin=not style.PAGE_POLICY)
     style.install(app)  # CSRF, and the routes of signing in
-    access.install(
-        app, style.unauthenticated, style.factor_missing, style.not_fresh
-    )  # last before the view: may this user do this?
+    # Last before the view: may this user do this?
+    access.install(app, style.unauthenticated, style.factor_missing, style.not_fresh)
     security_txt.install(app)
     letters.install(app)  # the texts of mails, the team's over ours
     before = guards.installed(app, locked=style.LOCKED, pages=style.PAGE_POLICY)

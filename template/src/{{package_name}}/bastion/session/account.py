@@ -30,7 +30,7 @@ from .cookie import NEXT, begin, device_token, log_out
 from .factors import WRONG_PASSKEY, PasskeyForm
 from .forms import SubmittedForm, perform
 from .mailed_link import LinkForm
-from .pages import blueprint, go_on
+from .pages import blueprint, go_on, me
 from .redirects import safe_next
 
 LONGEST_LINK_TOKEN: Final = 100  # characters; ours have 43
@@ -237,7 +237,7 @@ def reauthenticate() -> ResponseReturnValue:
     opened = perform(
         form,
         lambda: _reauthentication(form),
-        lambda: account.step_up(_me(), form.password.data or "", form.code.data or ""),
+        lambda: account.step_up(me(), form.password.data or "", form.code.data or ""),
         wrong="The password or the code is not right.",
     )
     begin(opened.token)
@@ -252,7 +252,7 @@ def reauthenticate_with_passkey() -> ResponseReturnValue:
     opened = perform(
         form,
         lambda: _reauthentication(form),
-        lambda: account.step_up_with_passkey(_me(), form.state.data or "", form.answer()),
+        lambda: account.step_up_with_passkey(me(), form.state.data or "", form.answer()),
         wrong=WRONG_PASSKEY,
     )
     begin(opened.token)
@@ -262,15 +262,10 @@ def reauthenticate_with_passkey() -> ResponseReturnValue:
 def _reauthentication(form: SubmittedForm) -> str:
     """What this account can be asked for; the form that was sent shows what was wrong with it."""
     held = factors.held(current_user.id)
-    asked = passkeys.step_up(_me()) if held.passkeys else None
+    asked = passkeys.step_up(me()) if held.passkeys else None
     password = form if isinstance(form, PresentPasswordForm) else PresentPasswordForm(formdata=None)
     password.code.flags.required = bool(held)
     return render_template("bastion/reauthenticate.html", form=form, password=password, held=held, asked=asked)
-
-
-def _me() -> Any:
-    """The signed-in user himself, not the proxy: it is compared and kept."""
-    return current_user._get_current_object()  # type: ignore[attr-defined]
 
 
 # ---- one's own account -----------------------------------------------------------------------------------------------
@@ -327,7 +322,7 @@ def change_name() -> ResponseReturnValue:
 
     if request.method != "POST":
         return page()
-    perform(form, page, lambda: account.update_profile(_me(), form.display_name.data or ""))
+    perform(form, page, lambda: account.update_profile(me(), form.display_name.data or ""))
     return _back("Your name is changed.")
 
 
@@ -343,7 +338,7 @@ def change_password() -> ResponseReturnValue:
     if request.method != "POST":
         return page()
     opened = perform(
-        form, page, lambda: account.change_password(_me(), form.current.data or "", form.password.data or "")
+        form, page, lambda: account.change_password(me(), form.current.data or "", form.password.data or "")
     )
     begin(opened.token)
     return _back("Your password is changed, and all other sessions have ended.")
@@ -360,7 +355,7 @@ def change_email() -> ResponseReturnValue:
 
     if request.method != "POST":
         return page()
-    perform(form, page, lambda: account.request_email_change(_me(), form.email.data or ""))
+    perform(form, page, lambda: account.request_email_change(me(), form.email.data or ""))
     return _back("Open the link that is on its way to the new address. Until then nothing changes.", "info")
 
 
@@ -378,7 +373,7 @@ def confirm_email() -> ResponseReturnValue:
 
     if request.method != "POST":
         return page()
-    opened = perform(form, page, lambda: account.confirm_email_change(_me(), mailed_link.kept(links.EMAIL)))
+    opened = perform(form, page, lambda: account.confirm_email_change(me(), mailed_link.kept(links.EMAIL)))
     begin(opened.token)
     answer = _back("Your address is changed, and all other sessions have ended.")
     mailed_link.drop(answer)
@@ -389,7 +384,7 @@ def confirm_email() -> ResponseReturnValue:
 @login_required(fresh=True)
 def export() -> ResponseReturnValue:
     """Everything that is stored about oneself, as a file."""
-    text = json.dumps(account.export(_me()), default=str, ensure_ascii=False, indent=2)
+    text = json.dumps(account.export(me()), default=str, ensure_ascii=False, indent=2)
     answer = Response(text, mimetype="application/json")
     answer.headers["Content-Disposition"] = 'attachment; filename="my-data.json"'
     return answer
@@ -406,7 +401,7 @@ def delete_account() -> ResponseReturnValue:
 
     if request.method != "POST":
         return page()
-    perform(form, page, lambda: account.delete_account(_me()))
+    perform(form, page, lambda: account.delete_account(me()))
     log_out()
     flash("Your account is deleted.", "success")
     return redirect(url_for("bastion.login"), 303)

@@ -24,7 +24,7 @@ from ..identity import factors, flows, login, passkeys, recovery_codes
 from ..identity.sessions import Opened
 from .cookie import PENDING, arrival, begin, enter
 from .forms import LoginForm, PlainText, SubmittedForm, perform
-from .pages import blueprint, go_on, start_page
+from .pages import blueprint, go_on, me, start_page
 
 LONGEST_CREDENTIAL: Final = 16_384  # characters: an RSA key and its certificates take about 4,000
 QUIET: Final = 4  # modules of white that a reader needs around a QR code (ISO/IEC 18004)
@@ -151,7 +151,7 @@ def _factor_page(form: SubmittedForm) -> str:
         anew.form_errors = [ENDED]
         return render_template("bastion/login.html", form=anew)
     held = factors.held(flow.user_id)
-    asked = login.second_factor_options(_handle()) if held.passkeys else None
+    asked = passkeys.second_factor(flow.user_id, flow.id) if held.passkeys else None
     code = form if isinstance(form, CodeForm) else CodeForm(formdata=None)
     return render_template("bastion/login_factor.html", form=form, code=code, held=held, asked=asked)
 
@@ -173,7 +173,7 @@ def show_factors() -> ResponseReturnValue:
 def begin_totp() -> ResponseReturnValue:
     """Give out a seed for an authenticator app, in this very answer: no address leads back to it."""
     if request.method == "POST":
-        return _totp_page(CodeForm(formdata=None), factors.begin_totp(_me()))
+        return _totp_page(CodeForm(formdata=None), factors.begin_totp(me()))
     return render_template("bastion/totp.html", form=None, replaces=factors.held(current_user.id).totp)
 
 
@@ -182,7 +182,7 @@ def begin_totp() -> ResponseReturnValue:
 def confirm_totp() -> ResponseReturnValue:
     """Put the app in force with its first code."""
     form = CodeForm()
-    enrolled = perform(form, lambda: _totp_page(form), lambda: factors.confirm_totp(_me(), form.code.data or ""))
+    enrolled = perform(form, lambda: _totp_page(form), lambda: factors.confirm_totp(me(), form.code.data or ""))
     return _enrolled(enrolled, "Your authenticator app is set up.")
 
 
@@ -209,14 +209,14 @@ def add_passkey() -> ResponseReturnValue:
     form = NewPasskeyForm()
 
     def page() -> str:
-        return render_template("bastion/add_passkey.html", form=form, asked=passkeys.registration(_me()))
+        return render_template("bastion/add_passkey.html", form=form, asked=passkeys.registration(me()))
 
     if request.method != "POST":
         return page()
     enrolled = perform(
         form,
         page,
-        lambda: factors.register_passkey(_me(), form.state.data or "", form.answer(), form.name.data or ""),
+        lambda: factors.register_passkey(me(), form.state.data or "", form.answer(), form.name.data or ""),
     )
     return _enrolled(enrolled, "Your passkey is set up.")
 
@@ -247,7 +247,7 @@ def rename_passkey(passkey_id: UUID) -> ResponseReturnValue:
 
     if request.method != "POST":
         return page()
-    perform(form, page, lambda: factors.rename_passkey(_me(), passkey_id, form.name.data or ""))
+    perform(form, page, lambda: factors.rename_passkey(me(), passkey_id, form.name.data or ""))
     return _back("The passkey has another name.")
 
 
@@ -257,7 +257,7 @@ def remove_passkey(passkey_id: UUID) -> ResponseReturnValue:
     """Remove one of one's own passkeys."""
     found = _own_passkey(passkey_id)
     if request.method == "POST":
-        begin(factors.remove_passkey(_me(), passkey_id).token)
+        begin(factors.remove_passkey(me(), passkey_id).token)
         return _back("The passkey is removed, and all other sessions have ended.")
     return confirm(
         f"Remove the passkey “{found.name}”?",
@@ -280,7 +280,7 @@ def _own_passkey(passkey_id: UUID) -> Any:
 def remove_totp() -> ResponseReturnValue:
     """Remove the authenticator app."""
     if request.method == "POST":
-        begin(factors.remove_totp(_me()).token)
+        begin(factors.remove_totp(me()).token)
         return _back("The authenticator app is removed, and all other sessions have ended.")
     return confirm(
         "Remove the authenticator app?",
@@ -303,7 +303,7 @@ def _consequences() -> str:
 def renew_codes() -> ResponseReturnValue:
     """Make new recovery codes; the old ones are worthless."""
     if request.method == "POST":
-        return _enrolled(factors.renew_codes(_me()), "Your old recovery codes are worthless now.")
+        return _enrolled(factors.renew_codes(me()), "Your old recovery codes are worthless now.")
     return confirm(
         "Make new recovery codes?",
         "You get ten new ones, and the old ones are worthless. All your other sessions end.",
@@ -328,11 +328,6 @@ def confirm(
     return render_template(
         "bastion/confirm.html", title=title, text=text, button=button, action=action, kind=kind, back=back, form=form
     )
-
-
-def _me() -> Any:
-    """The signed-in user himself, not the proxy: it is compared and kept."""
-    return current_user._get_current_object()  # type: ignore[attr-defined]
 
 
 def _back(message: str) -> Response:
