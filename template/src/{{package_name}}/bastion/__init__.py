@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from flask import Flask, Response, send_from_directory
+from flask.typing import ResponseReturnValue
 from pydantic_settings import BaseSettings
 from werkzeug.datastructures import ImmutableDict
+from werkzeug.exceptions import HTTPException
 
 from . import (
     access,
@@ -45,6 +47,7 @@ from .identity.account import before_deletion
 from .identity.passwords import Passwords
 from .inputs import takes_lists
 from .mail import letters, transport
+from .secrets.ring import Rings
 from .settings import BastionSettings, TeamSettings
 from .state import EXTENSION, State
 
@@ -76,9 +79,12 @@ class Factory:
         functools.update_wrapper(self, extend)
         self.settings_class: Final = settings_class
 
-    def __call__(self) -> Flask:
-        """The app with every layer on. Raises ConfigError with all reasons when the start would be unsafe."""
-        return _build(self.__wrapped__, self.settings_class)
+    def __call__(self, *, migrates: bool = False) -> Flask:
+        """The app with every layer on. Raises ConfigError with all reasons when the start would be unsafe.
+
+        `migrates`, of the commands `db ...` alone, reaches the database as the role that owns the tables.
+        """
+        return _build(self.__wrapped__, self.settings_class, migrates=migrates)
 
 
 def service(settings_class: type[TeamSettings]) -> Callable[[Extend], Factory]:
@@ -90,12 +96,22 @@ class _App(Flask):
     # A view answers the methods that it names. Here and not in app.config: Flask's static route is made before that.
     default_config = ImmutableDict({**Flask.default_config, "PROVIDE_AUTOMATIC_OPTIONS": False})
 
+    def handle_user_exception(self, e: Exception) -> HTTPException | ResponseReturnValue:
+        """Before anybody sees the error, as an extension that collects them does: see log.forget_locals."""
+        log.forget_locals(e)
+        return super().handle_user_exception(e)
+
+    def handle_exception(self, e: Exception) -> Response:
+        """The same for what fails outside of views, as a cookie that can't be read."""
+        log.forget_locals(e)
+        return super().handle_exception(e)
+
     def send_static_file(self, filename: str) -> Response:
         """A file of the team's static folder, which is everybody's; other files are nobody's to keep by default."""
         return send_from_directory(self.static_folder or "", filename, max_age=STATIC_SECONDS)
 
 
-def _build(extend: Extend, settings_class: type[TeamSettings]) -> Flask:
+def _build(extend: Extend, settings_class: type[TeamSettings], *, migrates: bool) -> Flask:
     package = extend.__module__.rpartition(".")[0]
     app = _App(
         package,
@@ -104,14 +120,13 @@ def _build(extend: Extend, settings_class: type[TeamSettings]) -> Flask:
     )
     # Flask looks for coroutines at each call of each hook; a function does not change, so once is enough.
     app.ensure_sync = functools.lru_cache(512)(app.ensure_sync)  # type: ignore[method-assign]
-    state, url = _decide(app, settings_class)
+    state, target = _decide(app, settings_class, migrates=migrates)
     style, settings = chosen.style, state.settings
 
     # First: from here on nothing reaches the log unfiltered.
     log.configure(settings.log_level, readable=not settings.production)
     audit.install(app)  # before the database: what it writes at a request's end comes after the roll-back
-    engine = database.install(app, url, chosen.dialect.options(settings))
-    chosen.dialect.prepare(engine)
+    engine = database.install(app, target, state.secrets)
     errors.install(app)  # before every layer, so that each may refuse
     strict_json.install(app)  # one reader of JSON for every view
     paths.install(app)  # before the first route
@@ -136,7 +151,7 @@ def _build(extend: Extend, settings_class: type[TeamSettings]) -> Flask:
     return app
 
 
-def _decide(app: Flask, settings_class: type[TeamSettings]) -> tuple[State, object]:
+def _decide(app: Flask, settings_class: type[TeamSettings], *, migrates: bool) -> tuple[State, database.Target]:
     """Read settings, exceptions and secrets, and refuse an unsafe start with all reasons at once."""
     reasons: list[str] = []
     found: dict[type[BaseSettings], BaseSettings] = {}
@@ -161,21 +176,28 @@ def _decide(app: Flask, settings_class: type[TeamSettings]) -> tuple[State, obje
         raise ConfigError(reasons)
     if not isinstance(style, chosen.style.Settings):
         raise ConfigError(reasons)
+    if faults := [*chosen.backend.check(backend, production=settings.production)]:
+        raise ConfigError(reasons + faults)  # nothing is asked of a backend that could be somebody else
     opened = chosen.backend.open_secrets(backend)
-    required = (*secrets.OF_EVERY_SERVICE, *chosen.dialect.SECRETS, *chosen.style.SECRETS)
-    reasons += [
-        reason
-        for reason in (
-            *guards.reasons(guards.Start(settings, opened, required)),
-            *chosen.backend.misplaced((*required, *secrets.OPTIONAL)),
-            *chosen.style.check(settings, style, opened),
-            *chosen.dialect.check(settings),
-            *transport.check(settings, opened),
-        )
-        if not reason.startswith(unreadable)
-    ]
-    if not any("DATABASE_" in reason for reason in reasons):
-        reasons += database.unreachable(chosen.dialect.address(settings, opened), chosen.dialect.options(settings))
+    opens = database.secrets_of(settings, migrates=migrates)
+    required = {**secrets.OF_EVERY_SERVICE, **opens, **chosen.style.SECRETS, **settings_class.secrets}
+    try:
+        reasons += [
+            reason
+            for reason in (
+                *guards.reasons(guards.Start(settings, opened, required)),
+                *database.check_owner(opened, migrates=migrates),
+                *chosen.backend.misplaced((*required, *secrets.OPTIONAL)),
+                *chosen.style.check(settings, style, opened),
+                *chosen.dialect.check(settings),
+                *transport.check(settings, opened),
+            )
+            if not reason.startswith(unreadable)
+        ]
+        if not any("DATABASE_" in reason or "MIGRATION_" in reason for reason in reasons):
+            reasons += database.unreachable(settings, opened, migrates=migrates)
+    except secrets.SecretUnavailable as away:
+        reasons.append(f"{away}. Check that it runs, its address, and what this service may read there.")
     if reasons:
         raise ConfigError(reasons)
     team = found[settings_class]
@@ -187,10 +209,11 @@ def _decide(app: Flask, settings_class: type[TeamSettings]) -> tuple[State, obje
         image_origins=declared.image_origins,
         exemptions=declared.exemptions,
         secrets=opened,
+        rings=Rings(opened),
         passwords=Passwords(concurrency=settings.hash_concurrency, threads=settings.threads),
         error_body=chosen.style.error_body_of(app),
         service_name=app.import_name.replace("_", "-"),
         security_contact=chosen.SECURITY_CONTACT,
     )
     app.extensions[EXTENSION] = state
-    return state, chosen.dialect.address(settings, opened)
+    return state, database.target_of(settings, migrates=migrates)

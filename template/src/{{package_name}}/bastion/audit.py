@@ -31,7 +31,7 @@ FAILURES: Final = frozenset(
     (
         *("login.failure", "password.wrong", "mfa.failure", "passkey.clone_suspected", "token.refresh_reuse"),
         *("csrf.refused", "cross_site.refused", "throttle.hit", "token.refused", "link.refused", "input.refused"),
-        *("access.denied", "access.not_owned", "passkey.refused"),
+        *("access.denied", "access.not_owned", "passkey.refused", "secret.backend_unavailable"),
     )
 )
 """Kinds of events in which somebody did not get what he tried; what is not in here succeeded."""

@@ -6,8 +6,8 @@ content; the head of this chain is signed as well, and logged. Requests write wi
 finds new rows (a worker, a command) numbers them, and a compare-and-set on the head lets one at a time do it.
 
 The key is derived from DATA_KEY (HKDF, RFC 5869): the same processes have both, so a secret of its own would be one
-more to lose and protect nothing more. A former DATA_KEY verifies for as long as it is in DATA_KEY_FALLBACKS; it has to
-stay there for a year, since what was sealed under a key that is gone counts as changed.
+more to lose and protect nothing more. A former DATA_KEY verifies for as long as it is in the ring; it has to stay there
+for a year, since what was sealed under a key that is gone counts as changed.
 
 What is too old to keep is verified before it goes: nobody has his traces removed by making them older. What this does
 not stop: whoever has the key, or a former one while it is a fallback, can write another chain. A row that is deleted
@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -35,6 +35,7 @@ from . import encryption, log
 from .clock import now
 from .database import connect, transaction
 from .identity.models import AuditEvent, AuditHead
+from .secrets.ring import bytes_of
 from .state import state
 
 SIGNED: Final = (
@@ -57,13 +58,10 @@ _log: Final = log.get_logger("bastion.audit")
 
 
 class Ring:
-    """The keys of one piece of work: the present one signs, and former ones verify."""
+    """The keys of one piece of work: the active one signs, and all of them verify."""
 
     def __init__(self) -> None:
-        read = state().secrets
-        secrets = (read.get(encryption.SECRET), *read.listed(encryption.FALLBACKS))
-        keys = [_derived(encryption.parse_key(secret.reveal())) for secret in secrets]
-        self._keys = {hashlib.sha256(key).digest()[:KEY_BYTES]: key for key in keys}
+        self._keys = _by_name(state().rings.get(encryption.SECRET).texts())
 
     def sign(self, what: bytes, *parts: object) -> bytes:
         """The name of the present key, and an HMAC under it."""
@@ -72,12 +70,28 @@ class Ring:
 
     def fault(self, mac: bytes | None, what: bytes, *parts: object) -> str | None:
         """None when this is the HMAC of these parts under one of the keys; otherwise what is wrong, as a predicate."""
-        key = self._keys.get((mac or b"")[:KEY_BYTES])
+        key = self._key((mac or b"")[:KEY_BYTES])
         if mac and key is None:
             return "is under a key that is not here (a former DATA_KEY? put it into DATA_KEY_FALLBACKS), or was changed"
         if mac is None or key is None or not hmac.compare_digest(mac[KEY_BYTES:], _hmac(key, what, parts)):
             return "was changed, or is not in its place"
         return None
+
+    def _key(self, name: bytes) -> bytes | None:
+        """The key of this name; another process may have sealed under one that the backend has only now."""
+        if name and name not in self._keys:
+            self._keys |= state().rings.tried(encryption.SECRET, lambda texts: _with(name, texts)) or {}
+        return self._keys.get(name)
+
+
+def _by_name(texts: Iterable[str]) -> dict[bytes, bytes]:
+    keys = (_derived(bytes_of(text)) for text in texts)
+    return {hashlib.sha256(key).digest()[:KEY_BYTES]: key for key in keys}
+
+
+def _with(name: bytes, texts: Iterable[str]) -> dict[bytes, bytes] | None:
+    keys = _by_name(texts)
+    return keys if name in keys else None
 
 
 def _derived(key: bytes) -> bytes:

@@ -16,5 +16,7 @@ SECURITY_CONTACT = ""
 """An address or an https URL for security.txt; empty when none was given (RFC 9116)."""
 VERSION = "unversioned"
 """The template's version, as git describes it."""
+COMMIT = ""
+"""The commit that this version was: a tag that names another one today is refused by the next update."""
 
-__all__ = ["AUTH", "DATABASE", "SECRETS", "SECURITY_CONTACT", "VERSION", "backend", "dialect", "style"]
+__all__ = ["AUTH", "COMMIT", "DATABASE", "SECRETS", "SECURITY_CONTACT", "VERSION", "backend", "dialect", "style"]

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from importlib import import_module
 from typing import Final
 from uuid import UUID
@@ -33,7 +34,7 @@ from .identity import devices, factors, flows, links, registration, sessions, us
 from .identity.models import AuditEvent
 from .key_commands import keys_group
 from .mail import outbox
-from .secrets import OF_EVERY_SERVICE, OPTIONAL
+from .secrets import OF_EVERY_SERVICE, OPTIONAL, overview
 from .state import state
 
 PACKAGE: Final = __name__.rpartition(".bastion")[0]
@@ -42,11 +43,11 @@ PACKAGE: Final = __name__.rpartition(".bastion")[0]
 NAME: Final = PACKAGE.replace("_", "-")
 
 
-def _create() -> Flask:
+def _create(*, migrates: bool = False) -> Flask:
     """The service; the environment stays as it was, since a command may start it again, or hand all to the server."""
     kept = dict(os.environ)
     try:
-        app: Flask = import_module(f"{PACKAGE}.app").create_app()
+        app: Flask = import_module(f"{PACKAGE}.app").create_app(migrates=migrates)
     finally:
         os.environ.update(kept)
     return app
@@ -73,8 +74,9 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> None:
+    create = partial(_create, migrates=arguments[:1] == ["db"])  # no other needs the role that owns the tables
     group = ServiceGroup(
-        name=NAME, create_app=_create, add_default_commands=False, add_version_option=False, set_debug_flag=False
+        name=NAME, create_app=create, add_default_commands=False, add_version_option=False, set_debug_flag=False
     )
     group.params.clear()
     group.help = f"Look after {NAME}. Every command is production unless it is started through `dev`."
@@ -232,7 +234,7 @@ def purge_sessions() -> None:
 
 @click.group("db")
 def db_group() -> None:
-    """Database: upgrade, revision."""
+    """Database: upgrade, revision, downgrade."""
 
 
 @db_group.command("upgrade")
@@ -257,6 +259,20 @@ def revision(message: str, empty: bool) -> None:
         click.echo(f"Written: {script.path}. Read it, then run: {NAME} db upgrade")
     if not any(written):
         click.echo("Nothing to write: the tables are as the models say.")
+
+
+@db_group.command("downgrade")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_appcontext
+def downgrade(yes: bool) -> None:
+    """Take the team's newest migration back, with the data in what it made; the template's stay."""
+    applied = [script for script in alembic.current() if TEAM_BRANCH in script.branch_labels]
+    if not applied:
+        raise click.ClickException("No migration of the team's is applied.")
+    if not yes:
+        click.confirm(f"What {applied[0].revision} ({applied[0].doc}) made is dropped. Go on?", abort=True)
+    alembic.downgrade(f"{TEAM_BRANCH}@-1")
+    click.echo("Taken back.")
 
 
 @click.group("mail")
@@ -362,10 +378,11 @@ def secrets_group() -> None:
 @secrets_group.command("list")
 @with_appcontext
 def list_secrets() -> None:
-    """The names of the secrets that this service reads, and whether each is there; never a value."""
-    opened = state().secrets
-    for name in (*OF_EVERY_SERVICE, *OPTIONAL, *chosen.dialect.SECRETS, *chosen.style.SECRETS):
-        click.echo(f"{name}: {'present' if opened.find(name) else 'absent'} ({opened.where})")
+    """The secrets that this service reads: what each does, whether it is there, its age, what is due; never a value."""
+    service = state()
+    names = {**OF_EVERY_SERVICE, **chosen.dialect.SECRETS, **chosen.style.SECRETS, **service.team.secrets, **OPTIONAL}
+    for line in overview.lines(service.secrets, names, chosen.style.RINGS):
+        click.echo(line)
 
 
 @click.command("access")
@@ -397,6 +414,8 @@ def run() -> None:
     raise click.ClickException(f"`{NAME} dev` serves for development, `{NAME} serve` (gunicorn) for production.")
 
 
+for of_the_dialect in chosen.dialect.COMMANDS:
+    db_group.add_command(of_the_dialect)
 COMMANDS: Final[tuple[click.Command, ...]] = (
     *(dev, serve, run, routes_command, shell_command, access_table, doctor),
     *(users_group, sessions_group, db_group, mail_group, audit_group, secrets_group, keys_group),

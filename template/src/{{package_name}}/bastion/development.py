@@ -20,7 +20,7 @@ from werkzeug.serving import run_simple
 
 from . import chosen
 from .clock import now
-from .database import alembic
+from .database import alembic, connect
 from .exceptions import ended
 from .mail import outbox
 from .secrets import OF_EVERY_SERVICE
@@ -60,7 +60,7 @@ def prepare(package: str, port: int | None = None) -> int:
         file = keys / name
         if not file.exists():
             _write(file, make())
-    chosen.backend.use_folder(keys, names)
+    chosen.backend.use_folder(keys)
     if "DATABASE_URL" not in os.environ:
         os.environ["DATABASE_URL"] = chosen.dialect.development_url(folder, package, (keys / "DATABASE_PASSWORD"))
     return port
@@ -124,6 +124,9 @@ def findings(app: Flask) -> Iterator[str]:
     if pending(app):
         yield "The database has pending migrations: run `db upgrade`."
     service = state_of(app)
+    with app.app_context(), connect() as connection:
+        if service.settings.production and chosen.dialect.owns_tables(connection):
+            yield "The database's role owns the tables and can drop them: make two roles (docs/bastion/database.md)."
     yield from ended(service.exemptions, now().date())
     granted = frozenset().union(*service.team.roles.values())
     for endpoint, rule in sorted(service.rules.items()):

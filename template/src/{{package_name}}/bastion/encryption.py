@@ -4,38 +4,35 @@ Whoever reads a backup would have the seed of every authenticator app; whoever c
 into another account. AES-256-GCM with a random nonce of 96 bits for each write, which is safe for 2^32 writes under one
 key (NIST SP 800-38D, 8.3): make a new key long before. Source: ASVS 11.2.2, 11.3.1 to 11.3.4.
 
-A new key in three steps: add it to DATA_KEY_FALLBACKS of every process; exchange the two, so that the former key is
-the fallback; run `keys rotate data`. Then nothing in here needs the former key but backups (audit_chain.py does, for a
-year). An old value that is put back into its own row is not noticed.
+A new key comes by `keys rotate data` (secrets/ring.py); `keys reencrypt` then puts under it what is under former ones.
+After that nothing in here needs them but backups (audit_chain.py does, for a year). An old value that is put back into
+its own row is not noticed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
-from base64 import urlsafe_b64decode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Column, ColumnElement, Select, select, update
+from sqlalchemy import Column, ColumnElement, Select, literal, select, update
 
 from .database import Base, connect, transaction
+from .secrets.ring import bytes_of
 from .state import state
 
 SECRET: Final = "DATA_KEY"  # noqa: S105  (a name, no value)
-FALLBACKS: Final = "DATA_KEY_FALLBACKS"
 ENCRYPTED: Final = {"encrypted": True}
-"""Marks a column that holds what `encrypt` gives: mapped_column(LargeBinary, info=ENCRYPTED). Rotation finds it so."""
+"""Marks a column that holds what `encrypt` gives: mapped_column(LargeBinary, info=ENCRYPTED). `renew` finds it so."""
 VERSION: Final = b"\x01"  # of the layout: version, key id, nonce, text with its tag
 HEADER_BYTES: Final = 5  # the version, and the first four of the SHA-256 of the key
 NONCE_BYTES: Final = 12
 TEXT_AT: Final = HEADER_BYTES + NONCE_BYTES
 BATCH: Final = 100  # rows that are read at a time
-_KEY: Final = re.compile(r"[0-9a-fA-F]{64}|[A-Za-z0-9_-]{43}=?")
 
 
 class DecryptError(Exception):
@@ -52,29 +49,28 @@ def place_of(table: str, column: str, row_id: object) -> str:
 
 def encrypt(plain: bytes, place: str) -> bytes:
     """The bytes to store at this place (see `place_of`), different at each call."""
-    header, key = next(iter(_keys().items()))
+    header, key = next(iter(_by_header(state().rings.get(SECRET).texts()).items()))
     nonce = secrets.token_bytes(NONCE_BYTES)
     return header + nonce + AESGCM(key).encrypt(nonce, plain, header + place.encode())
 
 
 def decrypt(stored: bytes, place: str) -> bytes:
-    """What was encrypted for this place, under the present key or a former one. Raises DecryptError."""
-    keys = _keys()
+    """What was encrypted for this place, under any key of the ring. Raises DecryptError."""
+    plain = state().rings.tried(SECRET, lambda texts: _decrypted(stored, place, _by_header(texts)))
+    if plain is None:
+        raise DecryptError
+    return plain
+
+
+def _decrypted(stored: bytes, place: str, keys: Mapping[bytes, bytes]) -> bytes | None:
     header, nonce, text = stored[:HEADER_BYTES], stored[HEADER_BYTES:TEXT_AT], stored[TEXT_AT:]
     try:
         return AESGCM(keys[header]).decrypt(nonce, text, header + place.encode())
     except (KeyError, InvalidTag, ValueError):  # ValueError: the nonce was cut
-        raise DecryptError from None
+        return None
 
 
 # --- keys -------------------------------------------------------------------------------------------------------
-
-
-def parse_key(text: str) -> bytes:
-    """The 32 bytes of a key as text. Raises ValueError, which says what a key is and not what this text was."""
-    if not _KEY.fullmatch(text := text.strip()):
-        raise ValueError("is not 32 bytes as base64url (43 characters) or hex (64 digits)")
-    return bytes.fromhex(text) if len(text) == 64 else urlsafe_b64decode(f"{text[:43]}=")
 
 
 def header_of(key: bytes) -> bytes:
@@ -82,18 +78,16 @@ def header_of(key: bytes) -> bytes:
     return VERSION + hashlib.sha256(key).digest()[: HEADER_BYTES - 1]
 
 
-def _keys() -> dict[bytes, bytes]:
-    """The keys by their headers: the present one first, which alone encrypts, then the former ones."""
-    read = state().secrets
-    keys = [parse_key(text.reveal()) for text in (read.get(SECRET), *read.listed(FALLBACKS))]
-    return {header_of(key): key for key in keys}
+def _by_header(texts: Iterable[str]) -> dict[bytes, bytes]:
+    """The keys by their headers: the active one first, which alone encrypts."""
+    return {header_of(key): key for key in map(bytes_of, texts)}
 
 
-# --- rotation ---------------------------------------------------------------------------------------------------
+# --- encrypting anew --------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
-class Rotation:
+class Renewal:
     """What one run did: values encrypted anew, those that somebody wrote meanwhile, and where no key reads one."""
 
     renewed: int = 0
@@ -107,13 +101,24 @@ def columns() -> Iterator[Column[Any]]:
         yield from (column for column in table.columns if column.info.get("encrypted"))
 
 
-def rotate() -> Rotation:
-    """Encrypt under the present key what is under a former one, each value in a transaction of its own.
+def is_used(text: str) -> bool:
+    """Whether anything in the database is under this key."""
+    first = header_of(bytes_of(text))
+    behind = (int.from_bytes(first) + 1).to_bytes(HEADER_BYTES)
+    with connect() as connection:
+        return any(
+            connection.execute(select(literal(1)).where(column >= first, column < behind).limit(1)).first()
+            for column in columns()
+        )
+
+
+def renew() -> Renewal:
+    """Encrypt under the active key what is under another one, each value in a transaction of its own.
 
     A value is exchanged only if it is still the one that was read, so nothing that is written meanwhile is lost; after
     an interruption a further run goes on with the rest.
     """
-    done = Rotation()
+    done = Renewal()
     for column in columns():
         (row_id,) = column.table.primary_key
         rows = select(row_id, column).where(column.is_not(None)).order_by(row_id).limit(BATCH)
@@ -130,8 +135,8 @@ def _read(rows: Select[Any]) -> list[tuple[Any, bytes]]:
         return [(key, stored) for key, stored in connection.execute(rows)]
 
 
-def _renew(column: Column[Any], this: ColumnElement[bool], where: str, stored: bytes, done: Rotation) -> None:
-    if stored.startswith(next(iter(_keys()))):
+def _renew(column: Column[Any], this: ColumnElement[bool], where: str, stored: bytes, done: Renewal) -> None:
+    if stored.startswith(next(iter(_by_header(state().rings.get(SECRET).texts())))):
         return
     try:
         renewed = encrypt(decrypt(stored, where), where)

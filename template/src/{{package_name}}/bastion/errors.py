@@ -11,11 +11,12 @@ from types import MappingProxyType
 from typing import Final, NoReturn
 
 from flask import Flask, Response, request
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from . import audit, encryption, log
+from .secrets import SecretUnavailable
 from .state import state
 
 # One title and one sentence a status: what the person can do, nothing about how the service found out.
@@ -94,13 +95,30 @@ def response(
 def _on_http(error: HTTPException) -> Response | HTTPException:
     if error.response is not None or error.code is None:
         return error
+    if isinstance(away := getattr(error, "original_exception", None), SecretUnavailable):
+        return _on_secret(away)  # before any view: Flask has made a 500 of it
     return response(error.code, error.get_headers(request.environ), getattr(error, "errors", None))
+
+
+def _come_back() -> Response:
+    return response(503, [("Retry-After", str(RETRY_SECONDS))])
 
 
 def _on_database(error: Exception) -> Response:
     # The store is away: say so and ask to come back. Nobody is treated as signed in, or as allowed, meanwhile.
     _log.error("database_unavailable", error=type(error).__name__, exc_info=error)
-    return response(503, [("Retry-After", str(RETRY_SECONDS))])
+    return _come_back()
+
+
+def _on_statement(error: DBAPIError) -> Response:
+    # Its connection is lost, whatever the driver calls that; anything else is a fault of ours.
+    return _on_database(error) if error.connection_invalidated else _on_exception(error)
+
+
+def _on_secret(error: Exception) -> Response:
+    # Its backend is away for longer than the last value counts. Nothing steps in for it.
+    _log.error("secret_unavailable", error=str(error))
+    return _come_back()  # nobody goes on without it
 
 
 def _on_unreadable(_error: Exception) -> Response:
@@ -120,5 +138,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(HTTPException, _on_http)
     app.register_error_handler(Exception, _on_exception)
     app.register_error_handler(encryption.DecryptError, _on_unreadable)
+    app.register_error_handler(SecretUnavailable, _on_secret)
+    app.register_error_handler(DBAPIError, _on_statement)
     for away in (OperationalError, InterfaceError, PoolTimeout):
         app.register_error_handler(away, _on_database)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
-from itertools import pairwise
 from typing import Final, TypeVar
 
 from flask import Flask
@@ -22,34 +21,20 @@ from pydantic_settings import BaseSettings, SettingsError
 
 from . import encryption, log
 from .edge.hosts import LOCAL, Hosts
-from .secrets import OPTIONAL, Secret, SecretMissing, Secrets, same
+from .secrets import OPTIONAL, SecretMissing, Secrets, ring, same
+from .secrets.guessable import weakness
 from .settings import ORIGIN, SECRETS_IN_ENVIRONMENT, BastionSettings, variables
 from .state import state_of
 
 S = TypeVar("S", bound=BaseSettings)
-PLACEHOLDERS: Final = frozenset(
-    (
-        *("changeme", "change-me", "change_me", "replace-me", "replaceme", "placeholder", "todo", "none", "null"),
-        *("secret", "supersecret", "super-secret", "secretkey", "secret-key", "your-secret-key", "yoursecretkey"),
-        *("password", "default", "example", "sample", "insecure", "dev", "development", "test", "testing"),
-    )
-)
-# The pairs of letters that words are made of, in several languages.
-PAIRS: Final = frozenset(
-    """al ar as at ch de ea ed el en er es ha he hi ic in io is it la le li ma me nd ne ng om on or ou ra re ri ro se st
-    te th ti to ur us et ve an co""".split()  # noqa: SIM905
-)
-WORDY: Final = 12  # such pairs, and three of ten: none of 300,000 random keys had more than nine
 # Below a country's domain these belong to everybody: who trusts `.co.uk` trusts every company there.
 SHARED: Final = frozenset("ac co com edu gob gouv gov info ltd me mil ne net nom or org plc sch".split())  # noqa: SIM905
 WIDEST: Final = {4: 8, 6: 16}  # bits of a network of proxies: 10.0.0.0/8; the private ones of IPv6 may be wider
-DISTINCT: Final = 10  # different characters; 64 random hex digits have fewer in about one of a trillion keys
-FALLBACKS: Final = "BASTION_SECRET_KEY_FALLBACKS"
 DEBUG_FLAGS: Final = ("DEBUG", "TESTING", "PROPAGATE_EXCEPTIONS", "TEMPLATES_AUTO_RELOAD", "EXPLAIN_TEMPLATE_LOADING")
 # Of the configuration: what the layers read, or what they give to Flask and its extensions.
 PROTECTING: Final = ("SECRET_KEY", "SESSION_", "WTF_CSRF_", "MAX_CONTENT_LENGTH", "TRUSTED_HOSTS")
 MAKE_KEY: Final = "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
-_ONE_CASE: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+PUT_BACK: Final = "Remove it, or put back the key that was used."
 _HOST: Final = re.compile(r"\A\.?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*\Z")
 
 
@@ -67,91 +52,68 @@ class Start:
 
     settings: BastionSettings
     secrets: Secrets
-    required: tuple[str, ...]
-
-
-def weakness(value: str) -> str | None:
-    """What weakens a key, as a sentence's end, or None: placeholder, repetition, sequence, variety, length, words."""
-    plain = value.strip().casefold()
-    if plain in PLACEHOLDERS or any(plain.startswith(word) and len(word) > 7 for word in PLACEHOLDERS):
-        return "is a placeholder"
-    if (plain * 2).find(plain, 1) < len(plain):
-        return "repeats itself"
-    if sum(ord(b) - ord(a) in (0, 1, -1) for a, b in pairwise(plain)) > len(plain) // 2:
-        return "is a sequence"
-    if len(set(value)) < DISTINCT:
-        return f"has fewer than {DISTINCT} different characters"
-    if len(value) < (64 if re.fullmatch(r"[0-9a-fA-F]*", value) else 43):
-        return "is shorter than 32 random bytes (64 hex digits or 43 base64url characters)"
-    pairs = ["".join(pair) for run in _ONE_CASE.findall(value) for pair in pairwise(run.casefold())]
-    common = sum(pair in PAIRS for pair in pairs)
-    if any(map(str.isspace, value.strip())) or (common >= WORDY and common * 10 >= len(pairs) * 3):
-        return "reads like a phrase, which is guessed word by word"
-    return None
+    required: Mapping[str, str]
+    """Names of secrets, each with what it does."""
 
 
 def check_secrets_present(start: Start) -> Iterator[str]:
     """Every required secret is there, and none that is there is left unread."""
-    for name in start.required:
+    for name, does in start.required.items():
         try:
             start.secrets.get(name)
         except SecretMissing as missing:
-            yield f"{missing}. Set it there."
+            yield f"{missing}. It {does}. Set it there."
     for name in OPTIONAL:
         if start.secrets.find(name) is None and (why := start.secrets.unusable(name)):
             yield f"{name} {why}."
 
 
-def check_secret_key(start: Start) -> Iterator[str]:
-    """SECRET_KEY and its fallbacks can't be guessed, and rotation has really changed the key."""
-    current = start.secrets.find("SECRET_KEY")
-    if current is not None and (fault := weakness(current.reveal())):
-        yield f"SECRET_KEY {fault}. {MAKE_KEY}"
-    for number, fallback in enumerate(fallbacks(start.secrets), 1):
-        if fault := weakness(fallback.reveal()):
-            yield f"{FALLBACKS}: entry {number} {fault}. Remove it, or put back the key that was used."
-        if current is not None and same(fallback.reveal(), current.reveal()):
-            yield f"{FALLBACKS}: entry {number} equals SECRET_KEY. Keep only former keys there."
-
-
-def check_other_secrets(start: Start) -> Iterator[str]:
-    """The throttle's key obeys the same rule; a database password at least can't be guessed."""
-    throttle = start.secrets.find("THROTTLE_KEY")
-    if throttle is not None and (fault := weakness(throttle.reveal())):
-        yield f"THROTTLE_KEY {fault}. {MAKE_KEY}"
-    current = start.secrets.find("SECRET_KEY")
-    if throttle is not None and current is not None and same(throttle.reveal(), current.reveal()):
-        yield f"THROTTLE_KEY equals SECRET_KEY, though it has to outlive a rotation of that. {MAKE_KEY}"
-    yield from _data_keys(start)
-    if "DATABASE_PASSWORD" in start.required:
-        password = start.secrets.find("DATABASE_PASSWORD")
-        if password is not None and (fault := weakness(password.reveal())):
-            yield f"DATABASE_PASSWORD {fault}. {MAKE_KEY}"
-
-
-def _data_keys(start: Start) -> Iterator[str]:
-    """Each of them is a key of AES-256 that can't be guessed, told apart from the others by its id."""
-    present, headers = start.secrets.find(encryption.SECRET), set[bytes]()
-    keys = [(encryption.SECRET, MAKE_KEY, present)] if present else []
-    put_back = "Remove it, or put back the key that was used."
-    for number, former in enumerate(start.secrets.listed(encryption.FALLBACKS), 1):
-        keys.append((f"{encryption.FALLBACKS}: entry {number}", put_back, former))
-    others = [start.secrets.find(name) for name in ("SECRET_KEY", "THROTTLE_KEY")]
-    for name, cure, key in keys:
-        text = key.reveal()
-        if fault := weakness(text):
-            yield f"{name} {fault}. {cure}"
+def check_keys(start: Start) -> Iterator[str]:
+    """No key of a ring can be guessed, none is there twice, and each is for one purpose; former ones as well."""
+    others: list[ring.Key] = []
+    for name, purpose in ring.PURPOSES.items():
+        text = start.secrets.find(name) if name in start.required else None
+        if text is None:
             continue
+        former = start.secrets.listed(purpose.fallbacks) if purpose.fallbacks else []
         try:
-            header = encryption.header_of(encryption.parse_key(text))
-        except ValueError as error:
-            yield f"{name} {error}. {cure}"
+            keys = ring.parse(name, text.reveal(), [one.reveal() for one in former]).keys
+        except ring.InvalidRing as error:
+            yield from (f"{which} {fault}. {_cure(which)}" for which, fault in error.faults)
             continue
-        if any(same(text, other.reveal()) for other in others if other):
-            yield f"{name} equals SECRET_KEY or THROTTLE_KEY; one key is for one purpose. {cure}"
-        if header in headers:
-            yield f"{name} equals another data key, or has its id. {cure}"
-        headers.add(header)
+        for key in keys:
+            if twin := next((other for other in others if same(key.text, other.text)), None):
+                yield f"{key.name} equals {twin.name}; one key is for one purpose. {_cure(key.name)}"
+        if purpose.exact:
+            yield from _ids(keys)
+        others += keys
+
+
+def _ids(keys: Iterable[ring.Key]) -> Iterator[str]:
+    """A stored value names its key by four bytes."""
+    ids: dict[bytes, str] = {}
+    for key in keys:
+        header = encryption.header_of(ring.bytes_of(key.text))
+        if header in ids:
+            yield f"{key.name} has the id of {ids[header]}. {_cure(key.name)}"
+        ids[header] = key.name
+
+
+def _cure(which: str) -> str:
+    if which in ring.PURPOSES:
+        return MAKE_KEY
+    return "Put back the one that was used." if which.endswith(ring.WHOLE) else PUT_BACK
+
+
+def check_passwords(start: Start) -> Iterator[str]:
+    """Where a password opens the database, at least it can't be guessed."""
+    for name in ("DATABASE_PASSWORD", "MIGRATION_PASSWORD"):
+        if name not in start.required or start.secrets.find(name) is None:
+            continue
+        found = start.secrets.found(name)
+        made = found.user is not None  # by the backend: random, in its own length, and not for long
+        if not made and (fault := weakness(found.value.reveal())):
+            yield f"{name} {fault}. {MAKE_KEY}"
 
 
 def check_hosts(start: Start) -> Iterator[str]:
@@ -234,8 +196,8 @@ def check_bind(start: Start) -> Iterator[str]:
 # In development hosts, proxies and debug aids are convenience; secrets are checked in every mode.
 ALWAYS: Final[tuple[Callable[[Start], Iterator[str]], ...]] = (
     check_secrets_present,
-    check_secret_key,
-    check_other_secrets,
+    check_keys,
+    check_passwords,
     check_cors,
 )
 IN_PRODUCTION: Final[tuple[Callable[[Start], Iterator[str]], ...]] = (
@@ -250,11 +212,6 @@ def reasons(start: Start) -> list[str]:
     """Everything that speaks against this start."""
     guards = (*ALWAYS, *(IN_PRODUCTION if start.settings.production else (check_bind,)))
     return [reason for guard in guards for reason in guard(start)]
-
-
-def fallbacks(secrets: Secrets) -> list[Secret]:
-    """Former secret keys, newest first, that still verify and never sign."""
-    return secrets.listed(FALLBACKS)
 
 
 def read(cls: type[S]) -> tuple[S | None, list[str]]:

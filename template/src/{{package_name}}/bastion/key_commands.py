@@ -1,22 +1,25 @@
 """`keys new KIND` and `keys rotate KIND`: a command makes and exchanges a key, so nobody puts one together by hand.
 
-`new` writes a secret's text to standard output and changes nothing: where it is kept is the operator's to say. The
-chosen style adds its kinds of keys to these groups.
+A key that is pasted together is a weak one, or one that half of the processes do not know yet. Both commands write a
+secret's text to standard output, and what to do with it beside that, and change nothing: where it is kept is the
+operator's to say. The chosen style adds its kinds of keys to these groups.
 """
 
 from __future__ import annotations
 
-import secrets
+from collections.abc import Callable
 
 import click
 from flask.cli import with_appcontext
 
-from . import audit, encryption
+from . import audit, encryption, log
+from .secrets import ring
+from .state import state
 
 
 @click.group("keys")
 def keys_group() -> None:
-    """Keys: new, rotate."""
+    """Keys: new, rotate, reencrypt."""
 
 
 @keys_group.group("new")
@@ -26,29 +29,60 @@ def new() -> None:
 
 @keys_group.group("rotate")
 def rotate() -> None:
-    """Put a new key in the place of a former one; nobody is signed out."""
+    """Write a secret's keys one step on: first a next key is added, then it becomes active. Nobody is signed out.
 
-
-@new.command("data")
-def new_data_key() -> None:
-    """Write a new key for the secret DATA_KEY.
-
-    Three steps put it in use: add it to DATA_KEY_FALLBACKS of every process; exchange the two, so that the former key
-    is the fallback; run `keys rotate data`.
+    Store the text as the secret, at once. Six minutes later (eleven for jwt) the other step is possible.
     """
-    click.echo(secrets.token_urlsafe(32))
 
 
-@rotate.command("data")
+def write_rotated(name: str, turn: Callable[[], ring.Turned]) -> None:
+    """Write what `turn` makes of the ring, and to standard error what to do with it."""
+    try:
+        turned = turn()
+    except ring.TooEarly as early:
+        told = f"Not every process knows the next key yet. Run this again in {early.wait} s."
+        raise click.ClickException(told) from None
+    log.to_standard_error()  # what stands on standard output is stored as the secret
+    audit.record("key.rotated", purpose=name, step=turned.step)
+    click.echo(f"In this text a key is {turned.step}. Store it as the secret {name} within five minutes.", err=True)
+    click.echo(turned.text)
+
+
+def _rotated(name: str) -> ring.Turned:
+    read = state()
+    for key in read.rings.get(name).overdue():
+        if ring.PURPOSES[name].exact and encryption.is_used(key.text):
+            raise click.ClickException(f"{key.name} has to go, and is still in use. Run `keys reencrypt` first.")
+    return ring.rotated(name, read.secrets.found(name))
+
+
+def _add_commands(kind: str, name: str) -> None:
+    @new.command(kind, help=f"Write a new key for the secret {name}.")
+    def new_key() -> None:
+        click.echo(ring.new_key())
+
+    @rotate.command(kind, help=f"Write the ring of the secret {name} one step on.")
+    @with_appcontext
+    def rotate_ring() -> None:
+        write_rotated(name, lambda: _rotated(name))
+
+
+for _name, _purpose in ring.PURPOSES.items():
+    _add_commands(_purpose.command, _name)
+
+
+@keys_group.command("reencrypt")
 @with_appcontext
-def rotate_data() -> None:
-    """Encrypt under DATA_KEY what is in the database under DATA_KEY_FALLBACKS; safe to interrupt and to repeat.
+def reencrypt() -> None:
+    """Encrypt under the active DATA_KEY what is in the database under others; safe to interrupt and to repeat.
 
-    When it says that all is under DATA_KEY, and no process has the former key as its DATA_KEY any more, the former one
-    is needed for backups, and for a year to verify the audit.
+    Afterwards a retired key is needed for backups, and for a year to verify the audit; then `keys rotate data` takes
+    it out.
     """
-    done = encryption.rotate()
-    audit.record("key.rotated", purpose="data", renewed=done.renewed)
+    if wait := state().rings.get(encryption.SECRET).spreads_for():
+        raise click.ClickException(f"Some process may still encrypt under the former key. Run this again in {wait} s.")
+    done = encryption.renew()
+    audit.record("data.reencrypted", renewed=done.renewed)
     click.echo(f"Encrypted anew: {done.renewed}.")
     for where in done.unreadable:
         click.echo(f"No key reads {where}: put back the key that it was written with.", err=True)

@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
@@ -223,6 +224,13 @@ def handler(*, readable: bool = False) -> logging.Handler:
     return made
 
 
+def to_standard_error() -> None:
+    """From here on: for a command whose standard output is another program's input."""
+    for one in logging.root.handlers:
+        if isinstance(one, _Handler):
+            one.setStream(sys.stderr)
+
+
 def outlets() -> frozenset[tuple[str, object]]:
     """Where entries go beside our handler: the logger's name, and what somebody has put on it."""
     loggers = [one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
@@ -271,6 +279,22 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 
 
 _log = get_logger("bastion")
+
+
+def forget_locals(error: BaseException | None) -> None:
+    """Clear the local variables of all that has ended with this error and those behind it; the stack itself stays.
+
+    Libraries hold keys and passwords in theirs, and whoever collects errors takes them along.
+    """
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        traceback.clear_frames(one.__traceback__)
+        waiting += [one.__cause__, one.__context__, *(one.exceptions if isinstance(one, BaseExceptionGroup) else ())]
 
 
 def refused(reason: str, **fields: object) -> None:

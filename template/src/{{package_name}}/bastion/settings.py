@@ -54,6 +54,8 @@ class BastionSettings(EnvironmentSettings):
     """Absent means production. Development is set by `<service> dev` for its own process."""
     database_url: str = Field("", validation_alias=variable("DATABASE_URL"))
     """`sqlite:////absolute/path.sqlite` or `postgresql://user@host:5432/name`; the password is a secret of its own."""
+    migration_user: str = Field("", validation_alias=variable("BASTION_MIGRATION_USER"))
+    """The role that owns the tables, of `db upgrade` alone; empty: that of DATABASE_URL owns them."""
     trusted_hosts: CommaList = Field(default_factory=list, validation_alias=variable("BASTION_TRUSTED_HOSTS"))
     """Host names that may stand in the Host header; `.app.example` allows the names below app.example."""
     public_origin: str = Field("", validation_alias=variable("BASTION_PUBLIC_ORIGIN"))
@@ -108,6 +110,9 @@ class TeamSettings(EnvironmentSettings):
 
     model_config = SettingsConfigDict(env_prefix="APP_", case_sensitive=False)  # `page_size` is APP_PAGE_SIZE
 
+    secrets: ClassVar[Mapping[str, str]] = {}
+    """Name of each secret that this service needs beside the template's to what it does, as the end of a sentence
+    about it: `{"PARTNER_API_KEY": "opens the API of our partner"}`. One that is missing stops the start."""
     roles: ClassVar[Mapping[str, frozenset[str]]] = {}
     """Role to permissions. A role that is granted to a user but is not named here permits nothing."""
     start_page: ClassVar[str] = ""

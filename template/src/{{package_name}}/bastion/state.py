@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .identity.account import BeforeDeletion
     from .identity.passwords import Passwords
     from .secrets import Secrets
+    from .secrets.ring import Rings
     from .settings import BastionSettings, Limits, TeamSettings
 
 EXTENSION: Final = "bastion"
@@ -36,6 +37,7 @@ class State:
     image_origins: tuple[str, ...]
     exemptions: tuple[Exemption, ...]
     secrets: Secrets
+    rings: Rings
     passwords: Passwords
     error_body: ErrorBody
     service_name: str

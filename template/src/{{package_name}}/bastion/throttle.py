@@ -3,20 +3,25 @@
 A counter that is looked at after the hash, or kept per process or per address, is passed by guessing in parallel, from
 many addresses, or at many processes. The attempt is booked before the password is checked, so that a crash or a race
 frees none; a right one gives its booking back.
+
+A counter's name is an HMAC under THROTTLE_KEY. After a rotation of that it is looked for under every key that counts,
+and moves to its new name with the next attempt; processes that disagree for a while about the keys see each other's.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, Final
 
 from flask import Flask, current_app, g, request
-from sqlalchemy import Select, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, false, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from .authentication import PASSIVE, current_user
@@ -59,20 +64,38 @@ OFTEN: Final = 5  # failures in a row after which a success is worth a mail
 EXTENSION: Final = "bastion.throttle"
 TRIES: Final = 5  # of the compare-and-set, before the request is asked to come back in a second
 _c = ThrottleCounter.__table__.c
-_COUNTER: Final = select(_c.failures, _c.rounds, _c.window_at, _c.blocked_until, _c.version).where(
-    _c.key == bindparam("wanted")
-)
+_COUNTER: Final = select(_c.key, _c.failures, _c.rounds, _c.window_at, _c.blocked_until, _c.version)
 NOTHING: Final = {"failures": 0, "rounds": 0, "blocked_until": None}
 """What a counter holds that is not there."""
 _t = ThrottleUse.__table__.c
-_USES: Final = select(_t.uses, _t.version).where(_t.key == bindparam("wanted"))
+_USES: Final = select(_t.key, _t.uses, _t.version)
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """How a subject's counter is called under each key that counts; a new one gets the first name."""
+
+    all: tuple[bytes, ...]
+    present: int
+    """So many are of the active key and of next ones: a counter of these names stays where it is."""
+
+    def __contains__(self, name: bytes) -> bool:
+        return name in self.all[: self.present]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a subject is counted: the names, and what was found under them, the row to go on with first."""
+
+    names: _Names
+    rows: Sequence[Any] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Booking:
     """One booked attempt: the counter, the version that this booking gave it, and what stood there before."""
 
-    key: bytes
+    names: tuple[bytes, ...]
     version: int
     before: Mapping[str, Any]
 
@@ -87,12 +110,12 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """One counted use: the subject's key, and when it was; for a network also that of the wider one around it.
+    """One counted use: the subject's names, and when it was; for a network also that of the wider one around it.
 
     `number`: so many uses of the longest stretch of time there are with it.
     """
 
-    key: bytes
+    names: tuple[bytes, ...]
     at: float
     wide: Spent | None = None
     number: int = 0
@@ -139,15 +162,16 @@ def take(kind: str, subject: str, *allowances: Allowance) -> tuple[Spent | None,
     for _ in range(TRIES):
         moment = now()
         at = moment.timestamp()
-        key, row = _find(_USES, kind, subject)
+        place = _find(_USES, kind, subject)
+        row = _uses_of(place.rows)
         since = at - longest.total_seconds()
         # A use of a process whose clock is ahead counts as one of now, and is not forgotten.
-        uses = [min(use, at) for use in (row.uses if row is not None else ()) if use > since]
+        uses = [min(use, at) for use in row.uses if use > since]
         if wait := max(_wait(uses, at, allowance) for allowance in allowances):
             return None, wait
-        values = {"uses": [*uses, at], "last_at": moment, "version": 1 if row is None else row.version + 1}
-        if _write(ThrottleUse, key, row, values):
-            return Spent(key, at, number=len(uses) + 1), 0.0
+        values = {"uses": [*uses, at], "last_at": moment, "version": row.version + 1}
+        if _write(ThrottleUse, place, values):
+            return Spent(place.names.all, at, number=len(uses) + 1), 0.0
     return None, 1.0
 
 
@@ -161,40 +185,46 @@ def refund(spent: Spent) -> None:
     if spent.wide is not None:
         refund(spent.wide)
     for _ in range(TRIES):
-        with connect() as connection:
-            row = connection.execute(_USES, {"wanted": spent.key}).one_or_none()
-        if row is None or not row.uses:
+        place = _place(_USES, _Names(spent.names, len(spent.names)))  # where it is, it stays
+        row = _uses_of(place.rows)
+        if not row.uses:
             return
         uses = [*row.uses]
         # A process whose clock is behind may have counted it as one of its own now, in `take`.
         uses.remove(spent.at if spent.at in uses else max(uses))
-        if _write(ThrottleUse, spent.key, row, {"uses": uses, "version": row.version + 1}):
+        if _write(ThrottleUse, place, {"uses": uses, "version": row.version + 1}):
             return
 
 
-def key_for(kind: str, subject: str) -> bytes:
-    """The counter's key: an HMAC under a key that is not SECRET_KEY, so that a rotation of that frees nobody."""
-    secret = state().secrets.get("THROTTLE_KEY").reveal()
-    return hmac.new(secret.encode(), f"{kind}:{subject}".encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+def _names(kind: str, subject: str) -> _Names:
+    """HMACs under a key that is not SECRET_KEY: nobody learns an address from them, and a rotation frees nobody."""
+    ring, what = state().rings.get("THROTTLE_KEY"), _subject(kind, subject)
+    names = tuple(hmac.new(key.encode(), what, hashlib.sha256).digest() for key in ring.texts())
+    return _Names(names, len(ring.present))
+
+
+def _subject(kind: str, subject: str) -> bytes:
+    return f"{kind}:{subject}".encode("utf-8", "surrogatepass")
 
 
 def book(kind: str, subject: str, reason: str) -> Booking:
     """Count one attempt before it is made; refuse with 429 while the subject has to wait."""
     for _ in range(TRIES):
         moment = now()
-        key, row = _find(_COUNTER, kind, subject)
+        place = _find(_COUNTER, kind, subject)
+        row = _counter_of(place.rows)
         if row is not None and row.blocked_until is not None and row.blocked_until > moment:
             refuse(429, reason, retry_after=int((row.blocked_until - moment).total_seconds()) + 1)
         version = 1 if row is None else row.version + 1
         values = {**_counted(row, moment), "version": version}
-        if _write(ThrottleCounter, key, row, values):
-            return Booking(key, version, _held(row, moment))
+        if _write(ThrottleCounter, place, values):
+            return Booking(place.names.all, version, _held(row, moment))
     return refuse(429, reason, retry_after=1)
 
 
 def held(kind: str, subject: str) -> Mapping[str, Any]:
     """What is counted against the subject at this moment, as Booking.before has it."""
-    return _held(_find(_COUNTER, kind, subject)[1], now())
+    return _held(_counter_of(_find(_COUNTER, kind, subject).rows), now())
 
 
 def _held(row: Any, moment: datetime) -> Mapping[str, Any]:
@@ -213,15 +243,47 @@ def failed_often(counted: Mapping[str, Any], since: datetime | None) -> bool:
     return bool(counted["window_at"] > (recent if since is None else max(recent, since)))
 
 
-def _find(wanted: Select[Any], kind: str, subject: str) -> tuple[bytes, Any]:
+def _find(wanted: Select[Any], kind: str, subject: str) -> _Place:
     """The counter of this subject, or the one that it shares while there are too many; no row if it is new."""
-    key = key_for(kind, subject)
+    place = _place(wanted, _names(kind, subject))
+    if not place.rows and kind not in BOUNDED and _fill().full:
+        # The same for every key, or a rotation would free whoever shares it.
+        bucket = int.from_bytes(hashlib.sha256(_subject(kind, subject)).digest()) % BUCKETS
+        return _place(wanted, _names(f"{kind}-shared", str(bucket)))
+    return place
+
+
+def _place(wanted: Select[Any], names: _Names) -> _Place:
     with connect() as connection:
-        row = connection.execute(wanted, {"wanted": key}).one_or_none()
-        if row is None and kind not in BOUNDED and _fill().full:
-            key = key_for(f"{kind}-shared", str(int.from_bytes(key) % BUCKETS))
-            row = connection.execute(wanted, {"wanted": key}).one_or_none()
-    return key, row
+        named = {f"name_{number}": name for number, name in enumerate(names.all)}
+        rows = connection.execute(_under(wanted, len(named)), named).all()
+    return _Place(names, sorted(rows, key=lambda row: names.all.index(row.key)))
+
+
+@functools.cache
+def _under(wanted: Select[Any], names: int) -> Select[Any]:
+    """The statement for so many names: written once, since an IN of any length would be at each use."""
+    key = wanted.selected_columns.key
+    return wanted.where(or_(false(), *(key == bindparam(f"name_{number}") for number in range(names))))
+
+
+def _counter_of(rows: Sequence[Any]) -> Any:
+    """What the rows say together: two processes that knew other keys, and began at one moment, have each made one."""
+    if len(rows) < 2:
+        return rows[0] if rows else None
+    return SimpleNamespace(
+        failures=sum(row.failures for row in rows),
+        rounds=max(row.rounds for row in rows),
+        window_at=max(row.window_at for row in rows),
+        blocked_until=max((row.blocked_until for row in rows if row.blocked_until), default=None),
+        version=max(row.version for row in rows),
+    )
+
+
+def _uses_of(rows: Sequence[Any]) -> Any:
+    """The same for uses; none at all when there is no row."""
+    uses = sorted(use for row in rows for use in row.uses)
+    return SimpleNamespace(uses=uses, version=max((row.version for row in rows), default=0))
 
 
 def _fill() -> _Fill:
@@ -242,20 +304,35 @@ def _look_after() -> None:
             fill.full = sum(connection.execute(one).scalar_one() for one in some) >= MOST
 
 
-def _write(model: type[ThrottleCounter | ThrottleUse], key: bytes, row: Any, values: dict[str, object]) -> bool:
-    """Compare and set: False when somebody else was counted since `row` was read."""
+class _Overtaken(Exception):
+    """Somebody else was counted since the row was read."""
+
+
+def _write(model: type[ThrottleCounter | ThrottleUse], place: _Place, values: dict[str, object]) -> bool:
+    """Compare and set: False when somebody else was counted since the rows were read. One row is left, or made."""
     _look_after()
-    columns = model.__table__.c
-    if row is not None:
-        with transaction() as connection:
-            changed = update(model).where(columns.key == key, columns.version == row.version).values(**values)
-            return connection.execute(changed).rowcount == 1
+    names, rows = place.names, place.rows
     try:
         with transaction() as connection:
-            connection.execute(insert(model).values(key=key, **values))
-    except IntegrityError:
+            if not rows:
+                connection.execute(insert(model).values(key=names.all[0], **values))
+                return True
+            kept = rows[0].key
+            name = kept if kept in names else names.all[0]
+            for row in sorted(rows, key=lambda row: row.key):  # always in this order: no two wait for each other
+                as_read = _as_read(model, row)
+                changed = update(model).where(as_read).values(key=name, **values) if row.key == kept else None
+                done = connection.execute(delete(model).where(as_read) if changed is None else changed)
+                if done.rowcount != 1:
+                    raise _Overtaken
+    except (IntegrityError, _Overtaken):
         return False
     return True
+
+
+def _as_read(model: type[ThrottleCounter | ThrottleUse], row: Any) -> ColumnElement[bool]:
+    columns = model.__table__.c
+    return and_(columns.key == row.key, columns.version == row.version)
 
 
 def _counted(row: Any, moment: datetime) -> dict[str, Any]:
@@ -278,11 +355,11 @@ def _counted(row: Any, moment: datetime) -> dict[str, Any]:
 
 def forget(kind: str, subject: str) -> None:
     """Nothing is held against the subject any more: it proved who it is by something that no guess is about."""
-    key = key_for(kind, subject)
+    names = _names(kind, subject).all
     with transaction() as connection:
-        connection.execute(delete(ThrottleCounter).where(_c.key == key))
+        connection.execute(delete(ThrottleCounter).where(_c.key.in_(names)))
         if _fill().full:  # from here on it has a counter of its own, not the one that it shared
-            connection.execute(insert(ThrottleCounter).values(key=key, version=1, window_at=now(), **NOTHING))
+            connection.execute(insert(ThrottleCounter).values(key=names[0], version=1, window_at=now(), **NOTHING))
 
 
 def give_back(booking: Booking) -> None:
@@ -290,18 +367,18 @@ def give_back(booking: Booking) -> None:
 
     If others were counted since, theirs stay, and the wait goes that began with one attempt too many.
     """
-    counter = update(ThrottleCounter).where(_c.key == booking.key).values(version=_c.version + 1)
+    counter = update(ThrottleCounter).values(version=_c.version + 1)
+    undone = counter.where(_c.version == booking.version).values(**booking.before)
+    one_less = counter.where(_c.failures > 0).values(
+        failures=_c.failures - 1,
+        rounds=_c.rounds - case((_c.blocked_until.is_(None), 0), else_=1),
+        blocked_until=None,
+    )
     with transaction() as connection:
-        undone = counter.where(_c.version == booking.version).values(**booking.before)
-        if connection.execute(undone).rowcount == 1:
-            return
-        connection.execute(
-            counter.where(_c.failures > 0).values(
-                failures=_c.failures - 1,
-                rounds=_c.rounds - case((_c.blocked_until.is_(None), 0), else_=1),
-                blocked_until=None,
-            )
-        )
+        for name in booking.names:  # there is one row, wherever a process with other keys may have moved it
+            for change in (undone, one_less):
+                if connection.execute(change.where(_c.key == name)).rowcount == 1:
+                    return
 
 
 def purge() -> int:

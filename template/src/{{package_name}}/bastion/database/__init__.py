@@ -6,8 +6,10 @@ together from text is a statement that an attacker writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from inspect import iscoroutinefunction
 from typing import Any, Final, Literal
@@ -17,6 +19,7 @@ from flask import Flask
 from flask_alembic import Alembic
 from flask_sqlalchemy_lite import SQLAlchemy
 from sqlalchemy import (
+    URL,
     Connection,
     DateTime,
     Dialect,
@@ -26,17 +29,23 @@ from sqlalchemy import (
     TextClause,
     TypeDecorator,
     create_engine,
+    event,
     text,
 )
 from sqlalchemy.dialects.mysql import DATETIME
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from .. import log
 from ..clock import seconds
+from ..secrets import Secrets
+from ..settings import BastionSettings
 
 OWNER: Final = {"owner": "bastion"}
 """Marks a table as the template's: the team's migrations leave it alone."""
+OWNERS_PASSWORD: Final = "MIGRATION_PASSWORD"  # noqa: S105  (a name, no value)
+SIGNED_IN_AS: Final = "bastion.user"
 BRANCH: Final = "bastion"
 TEAM_BRANCH: Final = "team"
 _log: Final = log.get_logger("bastion.database")
@@ -101,6 +110,49 @@ def connect() -> Connection:
     return db.engine.connect()
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """How this process reaches the database: the address, the engine's options, and the name of the secret for it."""
+
+    url: URL
+    options: Mapping[str, Any]
+    password: str | None
+
+
+def target_of(settings: BastionSettings, *, migrates: bool) -> Target:
+    """As whom and where; call it after the dialect's check()."""
+    from ..chosen import dialect
+
+    return Target(
+        dialect.address(settings, migrates=migrates),
+        dialect.options(settings, migrates=migrates),
+        next(iter(secrets_of(settings, migrates=migrates)), None),
+    )
+
+
+def secrets_of(settings: BastionSettings, *, migrates: bool) -> Mapping[str, str]:
+    """The secret that this process signs in with, if any, and what it does: who migrates needs the owner's alone."""
+    from ..chosen import dialect
+
+    if migrates and settings.migration_user and dialect.SECRETS:
+        return {OWNERS_PASSWORD: "opens the database for BASTION_MIGRATION_USER"}
+    return dialect.SECRETS
+
+
+def check_owner(secrets: Secrets, *, migrates: bool) -> Iterator[str]:
+    """A reason against a process that does not migrate and has the owner's password: whoever gets in has it, too."""
+    from .. import chosen  # not above: the chosen style imports this module
+
+    if migrates or not chosen.dialect.SECRETS:
+        return
+    here = chosen.backend.__name__.endswith((".env", ".files"))  # of another backend nobody asks for what is not his
+    if OWNERS_PASSWORD in os.environ or (here and secrets.find(OWNERS_PASSWORD) is not None):
+        yield (
+            f"{OWNERS_PASSWORD} is within reach of a process that does not migrate. Give it to the commands `db ...` "
+            "alone."
+        )
+
+
 def _fault(engine: Engine, question: TextClause = _ALIVE) -> str | None:
     """The kind of error when the database does not answer. Its message may hold the address and the user."""
     try:
@@ -111,14 +163,30 @@ def _fault(engine: Engine, question: TextClause = _ALIVE) -> str | None:
     return None
 
 
-def unreachable(url: Any, options: dict[str, Any]) -> Iterator[str]:
-    """A reason against the start when the database does not answer, without the address."""
-    engine = create_engine(url, **options)
-    if kind := _fault(engine):
+def unreachable(settings: BastionSettings, secrets: Secrets, *, migrates: bool) -> Iterator[str]:
+    """A reason against the start when the database does not answer, or to an administrator; without the address."""
+    from ..chosen import dialect
+
+    target = target_of(settings, migrates=migrates)
+    engine = create_engine(target.url, **target.options)
+    _prepare(engine, target, secrets)
+    try:
+        with engine.connect() as connection:
+            connection.execute(_ALIVE)
+            administrator = settings.production and dialect.is_administrator(connection)
+    except SQLAlchemyError as error:  # its message may hold the address and the user
         yield (
-            f"DATABASE_URL: the database does not answer ({kind}). Check that it runs, its address, user and password."
+            f"DATABASE_URL: the database does not answer ({type(error).__name__}). Check that it runs, its address, "
+            "user, password and certificate."
         )
-    engine.dispose()
+    else:
+        if administrator:
+            yield (
+                "DATABASE_URL: the role is an administrator of the server, so a statement that an attacker gets past "
+                "this service reaches every database and the machine. Make one for this service alone."
+            )
+    finally:
+        engine.dispose()
 
 
 def readiness(engine: Engine) -> Callable[[], bool]:
@@ -145,9 +213,12 @@ def _is_the_teams(item: Any, name: str | None, kind: str, _reflected: bool, _com
     return (known if known is not None else item).info.get("owner") != OWNER["owner"]
 
 
-def _render_type(kind: str, item: Any, _context: Any) -> str | Literal[False]:
+def _render_type(kind: str, item: Any, context: Any) -> str | Literal[False]:
     """A migration must not import the service: our own type is written as what it is in the database."""
     if kind == "type" and isinstance(item, UTCDateTime):
+        if context.dialect.name in ("mysql", "mariadb"):
+            context.imports.add("from sqlalchemy.dialects import mysql")
+            return "mysql.DATETIME(fsp=6)"
         return "sa.DateTime()"
     return False
 
@@ -158,9 +229,45 @@ def _nothing_to_write(_context: Any, _revision: Any, directives: list[Any]) -> N
         directives.clear()
 
 
-def install(app: Flask, url: Any, engine_options: dict[str, Any]) -> Engine:
+def _prepare(engine: Engine, target: Target, secrets: Secrets) -> None:
+    from ..chosen import dialect
+
+    dialect.prepare(engine)
+    if target.password is not None:
+        _follow_rotation(engine, target.password, secrets)
+
+
+def _follow_rotation(engine: Engine, password: str, secrets: Secrets) -> None:
+    """Each new connection signs in with the password that counts now, and none outlives the user that it came by."""
+
+    @event.listens_for(engine, "do_connect")
+    def sign_in(driver: Dialect, record: ConnectionPoolEntry, args: list[Any], options: dict[str, Any]) -> Any:
+        refreshed = False
+        while True:
+            found = secrets.found(password)
+            options.update(password=found.value.reveal(), **({"user": found.user} if found.user else {}))
+            record.info[SIGNED_IN_AS] = found.user
+            try:
+                return driver.connect(*args, **options)
+            except driver.loaded_dbapi.Error:
+                # Drivers don't say why in a way that could be relied on; a password that is refused is one reason.
+                if refreshed or not secrets.refresh(password, found.value):
+                    raise
+                refreshed = True
+            finally:
+                options.pop("password", None)  # SQLAlchemy keeps these options, and shows them in a traceback
+
+    @event.listens_for(engine, "checkout")
+    def end_in_time(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+        # A user that ends has a successor long before; while there is none, for an outage, the old one is used on.
+        user = record.info.get(SIGNED_IN_AS)
+        if user is not None and user != secrets.found(password).user:
+            raise DisconnectionError("its user was replaced")  # the pool opens another one
+
+
+def install(app: Flask, target: Target, secrets: Secrets) -> Engine:
     """Open the engine (lazily connecting) and the two branches of migrations: the template's and the team's."""
-    app.config["SQLALCHEMY_ENGINES"] = {"default": {"url": url, "hide_parameters": True, **engine_options}}
+    app.config["SQLALCHEMY_ENGINES"] = {"default": {"url": target.url, "hide_parameters": True, **target.options}}
     app.config["ALEMBIC"] = {
         "script_location": "migrations",  # the team's branch
         "version_locations": [(BRANCH, "bastion/database/migrations")],
@@ -172,10 +279,11 @@ def install(app: Flask, url: Any, engine_options: dict[str, Any]) -> Engine:
         "compare_type": True,
     }
     db.init_app(app)
-    del app.config["SQLALCHEMY_ENGINES"]  # it holds the password, and whatever prints its configuration would show it
+    del app.config["SQLALCHEMY_ENGINES"]  # it names the database, which whatever prints its configuration would show
     # It closes sessions for asyncio too, which costs a thread and an event loop a request, three times the rest of it.
     # This service has none: its views are not coroutines.
     app.teardown_appcontext_funcs[:] = [f for f in app.teardown_appcontext_funcs if not iscoroutinefunction(f)]
     alembic.init_app(app)
     with app.app_context():
+        _prepare(db.engine, target, secrets)
         return db.engine

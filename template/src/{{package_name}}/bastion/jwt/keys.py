@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, cast
@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from flask import current_app
 
 from .. import clock, log, strict_json
-from ..guards import weakness
-from ..secrets import SecretMissing
+from ..secrets import Found, Secrets
+from ..secrets.guessable import weakness
+from ..secrets.ring import SINCE, SPREAD, STATES, WAIT, Turned, turned
 from ..verified import Verified
 from .claims import Claims
 
@@ -27,10 +28,11 @@ SECRET: Final = "JWT_KEYS"  # noqa: S105  (a name, no value)
 EXTENSION: Final = "bastion.jwt.keys"
 KINDS: Final[Mapping[tuple[str, str], str]] = {("OKP", "Ed25519"): "EdDSA", ("EC", "P-256"): "ES256"}
 """Kind of a key to the one algorithm that it signs by. Source: RFC 8037; RFC 7518, 3.4; ASVS 11.3.2."""
-STATES: Final = ("next", "active", "retired")
+JWKS_SECONDS: Final = 300  # how long a verifier may keep the public keys
 LEEWAY: Final = 30  # seconds that two machines' clocks may differ; more would only lengthen a stolen token's life
 LONGEST_LIFE: Final = 900 + LEEWAY  # seconds: no access token lives longer, whatever exceptions.toml declares
-LOOK_SECONDS: Final = 10.0  # how soon a rotated secret is in use, without a restart
+NEXT_WAITS: Final = WAIT + JWKS_SECONDS  # seconds until every process and every other verifier knows a next key
+RETIRED_COUNTS: Final = LONGEST_LIFE + SPREAD  # seconds that a retired key may still be needed
 PUBLISHED: Final = frozenset(
     {
         "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",  # RFC 8037, A; RFC 8032, 7.1, test 1
@@ -66,11 +68,15 @@ class Key:
     private: PrivateKey = field(repr=False)
     public: PublicKey = field(repr=False)
     jwk: Mapping[str, str]
-    retired_at: int | None = None
+    since: int
+    """Seconds since the epoch when it got its status."""
 
-    def verifies_at(self, moment: float, life: int) -> bool:
-        """Whether tokens by this key still count: a retired one's for `life` seconds, as long as its last ones live."""
-        return self.retired_at is None or moment <= self.retired_at + life
+    def verifies_at(self, moment: float, life: float) -> bool:
+        """Whether tokens by this key still count: a retired one's for `life` seconds after all processes know of it.
+
+        That is as long as its last tokens live.
+        """
+        return self.status != "retired" or moment <= self.since + SPREAD + life
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +128,9 @@ def _key(jwk: Any) -> Key:
         raise InvalidKeys("is neither OKP with Ed25519 nor EC with P-256")
     if jwk.get("alg") != algorithm:
         raise InvalidKeys(f"has not the alg of its kind, {algorithm}")
-    status, retired_at = jwk.get("status"), jwk.get("retired_at")
-    if status not in STATES or (type(retired_at) is int) != (status == "retired"):
-        raise InvalidKeys("needs a status (next, active, or retired with retired_at in seconds)")
+    status, since = jwk.get("status"), jwk.get("since")
+    if status not in STATES or type(since) is not int or since not in SINCE:
+        raise InvalidKeys("needs a status (active, next or retired) and since in seconds")
     if fault := weakness(jwk["d"]):
         raise InvalidKeys(fault)
     private = _private(algorithm, jwk["d"])
@@ -136,7 +142,7 @@ def _key(jwk: Any) -> Key:
     if jwk["kid"] != thumbprint(parts):
         raise InvalidKeys("has a kid that is not its thumbprint (RFC 7638)")
     public = MappingProxyType({**parts, "kid": jwk["kid"], "use": "sig", "alg": algorithm})
-    return Key(jwk["kid"], algorithm, status, private, private.public_key(), public, retired_at)
+    return Key(jwk["kid"], algorithm, status, private, private.public_key(), public, since)
 
 
 def _private(algorithm: str, d: str) -> PrivateKey:
@@ -171,7 +177,10 @@ def _text(value: bytes) -> str:
 
 
 def generate(algorithm: str = "EdDSA", *, status: str = "active") -> dict[str, Any]:
-    """A new private JWK for `EdDSA` or `ES256`. It is a secret: write it where the secrets are, and nowhere else."""
+    """A new private JWK for `EdDSA` or `ES256`. It is a secret: write it where the secrets are, and nowhere else.
+
+    Its status is of this moment.
+    """
     private: PrivateKey
     if algorithm == "EdDSA":
         private = ed25519.Ed25519PrivateKey.generate()
@@ -180,7 +189,8 @@ def generate(algorithm: str = "EdDSA", *, status: str = "active") -> dict[str, A
         private = ec.generate_private_key(ec.SECP256R1())
         d = private.private_numbers().private_value.to_bytes(32)
     parts = _public_parts(private)
-    return {**parts, "kid": thumbprint(parts), "use": "sig", "alg": algorithm, "status": status, "d": _text(d)}
+    named = {**parts, "kid": thumbprint(parts), "use": "sig", "alg": algorithm, "d": _text(d)}
+    return {**named, "status": status, "since": int(clock.seconds())}
 
 
 def new_ring(algorithm: str = "EdDSA") -> str:
@@ -188,57 +198,56 @@ def new_ring(algorithm: str = "EdDSA") -> str:
     return json.dumps({"keys": [generate(algorithm)]})
 
 
-def rotated(text: str) -> str:
-    """The ring one step on, as the text of the secret. Raises InvalidKeys.
+def rotated(found: Found) -> Turned:
+    """The ring one step on. Raises InvalidKeys, and TooEarly: see secrets/ring.py.
 
-    First a `next` key is added, which verifiers learn from the JWKS; wait at least the JWKS's 300 s. The step after
-    makes it active and retires the one before, which verifies while its tokens may live and goes at a later step.
+    First a `next` key is added, which other verifiers learn from the JWKS, as late as they may keep what a process may
+    keep. The step after makes it active and retires the one before, which goes at a later step.
     """
-    ring, moment = parse(text), int(clock.seconds())
-    listed: list[dict[str, Any]] = [
-        jwk
-        for jwk in strict_json.loads(text.encode())["keys"]
-        if ring.keys[jwk["kid"]].verifies_at(moment, LONGEST_LIFE)
-    ]
-    waiting = [jwk for jwk in listed if jwk["status"] == "next"]
-    if not waiting:
-        return json.dumps({"keys": [*listed, generate(ring.active.algorithm, status="next")]})
-    for jwk in listed:
-        if jwk["status"] == "active":
-            jwk.update(status="retired", retired_at=moment)
-    waiting[0]["status"] = "active"
-    return json.dumps({"keys": listed})
+    text = found.value.reveal()
+    algorithm, listed = parse(text).active.algorithm, strict_json.loads(text.encode())["keys"]
+    return turned(listed, lambda: generate(algorithm), NEXT_WAITS, RETIRED_COUNTS, found.changed_at)
 
 
 # --- the ring in force ------------------------------------------------------------------------------------------
 
 
 class Keys:
-    """The ring in force. The secret is read again every 10 s; a text that can't be used leaves the ring as it was."""
+    """The ring in force: that of the secret as it is now, unless it can't be used, which leaves the ring as it was."""
 
-    def __init__(self, read: Callable[[], str]) -> None:
-        self._read = read
-        self._text = read()
-        self._ring = parse(self._text)
-        self._looked_at = clock.seconds()
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        text = secrets.get(SECRET).reveal()
+        self._kept = (text, parse(text))
 
     def ring(self) -> KeyRing:
-        """The ring, with at most 10 s delay after a rotation."""
-        moment = clock.seconds()
-        if not 0 <= moment - self._looked_at < LOOK_SECONDS:
-            self._looked_at = moment
-            self._look()
-        return self._ring
+        """The ring, as soon as the secret says so after a rotation (see secrets/kept.py). Raises SecretUnavailable."""
+        text = self._secrets.get(SECRET).reveal()
+        known, ring = self._kept
+        if text != known:
+            try:
+                ring = parse(text)
+            except InvalidKeys as error:
+                _log.error("key_ring_not_changed", name=SECRET, fault=str(error))
+            self._kept = (text, ring)  # also when it can't be used: each request would log it again
+        return ring
 
-    def _look(self) -> None:
-        try:
-            text = self._read()
-            if text != self._text:
-                self._ring, self._text = parse(text), text
-        except (SecretMissing, InvalidKeys) as error:
-            _log.error("key_ring_not_changed", error=type(error).__name__)
+    def newer(self, ring: KeyRing) -> KeyRing | None:
+        """Another ring than this one, if the backend has one by now; at most one question in ten seconds."""
+        self._secrets.refresh(SECRET)
+        found = self.ring()
+        return found if found is not ring else None
+
+
+def _keys() -> Keys:
+    return cast("Keys", current_app.extensions[EXTENSION])
 
 
 def ring() -> KeyRing:
     """The ring of the current app."""
-    return cast("Keys", current_app.extensions[EXTENSION]).ring()
+    return _keys().ring()
+
+
+def newer(ring: KeyRing) -> KeyRing | None:
+    """The ring that the current app has by now, if it is another one: for a token that names a key that is not here."""
+    return _keys().newer(ring)

@@ -157,7 +157,7 @@ def _failed(due: Due, error: Exception) -> None:
 
 
 def start(app: Flask) -> None:
-    """Drain the outbox of this app, and seal its audit, in a thread of this process, for as long as that lives."""
+    """Renew secrets, drain the outbox and seal the audit of this app, in a thread of this process, while it lives."""
     threading.Thread(target=_keep_draining, args=(app,), name="mail", daemon=True).start()
 
 
@@ -166,6 +166,7 @@ def _keep_draining(app: Flask) -> None:
     while not pause.wait(POLL_SECONDS):
         try:
             with app.app_context():
+                state().secrets.renew()
                 drain()
                 if not 0 <= seconds() - sealed < SEAL_SECONDS:
                     audit_chain.seal()

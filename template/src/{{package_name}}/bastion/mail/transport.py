@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 from email_validator import EmailNotValidError, validate_email
 
 from ..clock import now
-from ..secrets import Secrets
+from ..secrets import Secret, Secrets
 from ..settings import BastionSettings
 from ..state import state
 
@@ -98,6 +98,20 @@ def hand_over(message: EmailMessage) -> None:
 
 
 def _by_smtp(message: EmailMessage, server: Server, certificates: str) -> None:
+    if not server.user:
+        _deliver(message, server, certificates, None)
+        return
+    secrets = state().secrets
+    password = secrets.get(PASSWORD)
+    try:
+        _deliver(message, server, certificates, password)
+    except smtplib.SMTPAuthenticationError:
+        if not secrets.refresh(PASSWORD, password):  # it was not exchanged: the server has another reason
+            raise
+        _deliver(message, server, certificates, secrets.get(PASSWORD))
+
+
+def _deliver(message: EmailMessage, server: Server, certificates: str, password: Secret | None) -> None:
     context = ssl.create_default_context(cafile=certificates or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if server.implicit_tls:
@@ -108,8 +122,8 @@ def _by_smtp(message: EmailMessage, server: Server, certificates: str) -> None:
         # A relay on this machine may do without, as long as no password goes there in the clear.
         if not server.implicit_tls and (server.user or not server.on_this_machine):
             connection.starttls(context=context)  # raises SMTPNotSupportedError when it is not offered
-        if server.user:
-            connection.login(server.user, state().secrets.get(PASSWORD).reveal())
+        if password is not None:
+            connection.login(server.user, password.reveal())
         connection.send_message(message)
     finally:
         with suppress(OSError, smtplib.SMTPException):  # a goodbye that fails must not have a sent mail sent again

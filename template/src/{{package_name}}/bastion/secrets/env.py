@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..settings import EnvironmentSettings
-from . import Secrets
+from . import Found, Secret, Secrets
 
 
 class Settings(EnvironmentSettings):
@@ -21,14 +21,19 @@ class Settings(EnvironmentSettings):
 
 def open_secrets(_settings: Settings) -> Secrets:
     """The process's environment as the one backend; a secret that was read is kept here and is no longer there."""
-    taken: dict[str, str] = {}
+    taken: dict[str, Found] = {}
 
-    def read(name: str) -> str | None:
+    def fetch(name: str) -> Found | None:
         if name not in taken and name in os.environ:
-            taken[name] = os.environ.pop(name)
+            taken[name] = Found(Secret(os.environ.pop(name)))
         return taken.get(name)
 
-    return Secrets(read, "the environment (env)")
+    return Secrets(lambda: fetch, "the environment (env)", fresh=0)
+
+
+def check(_settings: Settings, *, production: bool) -> Iterator[str]:  # noqa: ARG001
+    """Nothing speaks against this backend before it is asked."""
+    return iter(())
 
 
 def misplaced(names: Iterable[str]) -> Iterator[str]:
@@ -38,7 +43,7 @@ def misplaced(names: Iterable[str]) -> Iterator[str]:
             yield f"{name}_FILE is not read: the secrets of this service are environment variables. Set {name} itself."
 
 
-def use_folder(folder: Path, names: Iterable[str]) -> None:
+def use_folder(folder: Path) -> None:
     """For development: set the variables that are absent from the files of a folder."""
-    for name in names:
-        os.environ.setdefault(name, (folder / name).read_text(encoding="utf-8"))
+    for file in folder.iterdir():
+        os.environ.setdefault(file.name, file.read_text(encoding="utf-8"))

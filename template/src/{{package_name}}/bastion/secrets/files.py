@@ -16,10 +16,11 @@ from typing import Final
 from pydantic import Field
 
 from ..settings import EnvironmentSettings, variable
-from . import Secrets
+from . import Found, Secret, Secrets
 
 NAME: Final = re.compile(r"\A[A-Z][A-Z0-9_]{0,63}\Z")
 LARGEST: Final = 65_536  # bytes; a private key in PEM has about 2,000
+LOOK_SECONDS: Final = 10.0  # how soon a file that was replaced is read; looking costs little
 MOUNTS: Final = Path("/proc/self/mountinfo")
 IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 
@@ -35,22 +36,23 @@ def open_secrets(settings: Settings) -> Secrets:
     """The folder as the one backend; Kubernetes' links within it are followed, links out of it are not."""
     folder = Path(settings.folder)
 
-    def read(name: str) -> str | None:
+    def fetch(name: str) -> Found | None:
         file = _file(folder, name)
         if file is None or _fault(folder, file) is not None:
             return None
         try:
             with file.open("rb") as opened:
-                content = opened.read(LARGEST + 1)
-            return None if len(content) > LARGEST else content.decode().removesuffix("\n")
+                content, changed = opened.read(LARGEST + 1), os.fstat(opened.fileno()).st_mtime
+            text = None if len(content) > LARGEST else content.decode().removesuffix("\n")
         except (OSError, UnicodeDecodeError):
             return None
+        return Found(Secret(text), changed_at=changed) if text is not None else None
 
     def unusable(name: str) -> str | None:
         file = _file(folder, name)
         return None if file is None else _fault(folder, file)
 
-    return Secrets(read, f"files:{folder}", unusable)
+    return Secrets(lambda: fetch, f"files:{folder}", unusable, fresh=LOOK_SECONDS)
 
 
 def _file(folder: Path, name: str) -> Path | None:
@@ -96,6 +98,11 @@ def _in_memory(file: Path) -> bool:
     return any(line.split()[2] == number and line.partition(" - ")[2].split()[0] in IN_MEMORY for line in lines)
 
 
+def check(_settings: Settings, *, production: bool) -> Iterator[str]:  # noqa: ARG001
+    """Nothing speaks against this backend before it is asked."""
+    return iter(())
+
+
 def misplaced(names: Iterable[str]) -> Iterator[str]:
     """Reasons against secrets that somebody gave in a way that is not read here."""
     for name in names:
@@ -106,6 +113,6 @@ def misplaced(names: Iterable[str]) -> Iterator[str]:
             )
 
 
-def use_folder(folder: Path, _names: Iterable[str]) -> None:
+def use_folder(folder: Path) -> None:
     """For development: read the folder's files, unless another folder is named."""
     os.environ.setdefault("BASTION_SECRETS_DIR", str(folder))

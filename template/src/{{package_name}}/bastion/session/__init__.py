@@ -5,7 +5,7 @@ The surface that the rest of bastion/ knows of this style; the other style has t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from flask import Flask
@@ -33,8 +33,9 @@ __all__ = ["authenticate", "error_body_of", "factor_missing", "mailed_link", "no
 
 PAGE_POLICY: Final = True
 """This style answers with HTML pages."""
-SECRETS: Final[tuple[str, ...]] = ()
+SECRETS: Final[Mapping[str, str]] = {}
 DEVELOPMENT_SECRETS: Final[dict[str, Callable[[], str]]] = {}
+RINGS: Final[Mapping[str, tuple[float, float]]] = {}
 LOCKED: Final[dict[str, object]] = {**cookie.LOCKED, **csrf.LOCKED, **login_manager.LOCKED}
 """Configuration that carries a protection; the seal refuses a start in which the team's function changed it."""
 

@@ -7,6 +7,7 @@ must be worthless once the row has ended.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -14,11 +15,12 @@ from flask import Flask, Request, Response, after_this_request, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from .. import guards, log
+from .. import log
 from ..authentication import current_user
 from ..clock import now
 from ..identity import devices, flows, login, sessions
 from ..identity.principal import Principal
+from ..signing import SECRET
 from ..state import state, state_of
 from ..verified import Verified
 from . import csrf
@@ -38,6 +40,31 @@ LOCKED: Final[dict[str, object]] = {
 _log = log.get_logger("bastion.session")
 
 
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Keys that count, what signs and verifies with them, and what was verified: exchanged as a whole."""
+
+    texts: tuple[str, ...] = field(repr=False)
+    serializer: URLSafeTimedSerializer
+    verified: Verified[tuple[dict[str, Any], datetime]] = field(default_factory=Verified)
+
+
+def _signed(keys: _Keys, cookie: str) -> tuple[_Keys, dict[str, Any], datetime] | None:
+    """What the cookie holds and when it was signed, if one of the keys has signed it."""
+    known = keys.verified.get(cookie)
+    try:
+        content, signed_at = known or keys.serializer.loads(cookie, return_timestamp=True)
+    except BadSignature:
+        return None
+    return keys, content, signed_at
+
+
+def _tell_flask(app: Flask, texts: tuple[str, ...]) -> None:
+    """Let code that reads Flask's configuration find the keys there. Nothing in bastion/ does."""
+    app.config["SECRET_KEY_FALLBACKS"] = [*texts[:0:-1]]
+    app.secret_key = texts[0]
+
+
 class SignedCookie(SecureCookieSessionInterface):
     """Flask's signed cookie with SHA-256 and a salt of its own; a key that is not allowed never reaches the browser."""
 
@@ -45,33 +72,37 @@ class SignedCookie(SecureCookieSessionInterface):
     digest_method = staticmethod(hashlib.sha256)
 
     def __init__(self) -> None:
-        self._keys: tuple[object, ...] = ()
-        self._serializer: URLSafeTimedSerializer | None = None
-        self._verified: Verified[tuple[dict[str, Any], datetime]] = Verified()
+        self._kept: _Keys | None = None
 
-    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
-        """Flask's serializer, made once for these keys; with other keys nothing that was verified counts any more."""
-        keys = (app.secret_key, *app.config["SECRET_KEY_FALLBACKS"])
-        if keys != self._keys:
-            self._keys, self._serializer, self._verified = keys, super().get_signing_serializer(app), Verified()
-        return self._serializer
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer:
+        """What signs with the active key, and verifies with every key that counts now."""
+        return self._keys(app, state_of(app).rings.get(SECRET).texts()).serializer
+
+    def _keys(self, app: Flask, texts: tuple[str, ...]) -> _Keys:
+        """Made once for these keys; with other keys nothing that was verified counts any more."""
+        kept = self._kept
+        if kept is None or kept.texts != texts:
+            _tell_flask(app, texts)
+            signer = {"key_derivation": self.key_derivation, "digest_method": self.digest_method}
+            # itsdangerous signs with the last of a list
+            made = URLSafeTimedSerializer(texts[::-1], salt=self.salt, serializer=self.serializer, signer_kwargs=signer)
+            kept = self._kept = _Keys(texts, made)
+        return kept
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """What the cookie holds, if it is signed and not too old; an empty session otherwise."""
-        serializer = self.get_signing_serializer(app)
         cookies = request.cookies.getlist(self.get_cookie_name(app))
-        if serializer is None or len(cookies) != 1:  # of two, which is the one that somebody planted?
+        if len(cookies) != 1:  # of two, which is the one that somebody planted?
             return self.session_class()
         cookie = cookies[0]
-        known = self._verified.get(cookie)
-        try:
-            content, signed_at = known or serializer.loads(cookie, return_timestamp=True)
-        except BadSignature:
+        found = state_of(app).rings.tried(SECRET, lambda texts: _signed(self._keys(app, texts), cookie))
+        if found is None:
             return self.session_class()
+        keys, content, signed_at = found
         if now() - signed_at > app.permanent_session_lifetime:
             return self.session_class()
-        if known is None and "_flashes" not in content:  # its list would be shared with the request that shows it
-            self._verified.remember(cookie, (content, signed_at))
+        if "_flashes" not in content:  # its list would be shared with the request that shows it
+            keys.verified.remember(cookie, (content, signed_at))
         return self.session_class(content)
 
     def save_session(self, app: Flask, session: Any, response: Any) -> None:
@@ -86,8 +117,7 @@ def install(app: Flask) -> None:
     """Configure the cookie; keys come from the secrets backend."""
     service = state_of(app)
     production = service.settings.production
-    app.secret_key = service.secrets.get("SECRET_KEY").reveal()
-    app.config["SECRET_KEY_FALLBACKS"] = [key.reveal() for key in guards.fallbacks(service.secrets)]
+    _tell_flask(app, service.rings.get(SECRET).texts())
     # Development runs over http on this machine alone, where Safari drops what is Secure or named __Host-.
     app.config["SESSION_COOKIE_NAME"] = "__Host-session" if production else "session"
     app.config["SESSION_COOKIE_SECURE"] = production

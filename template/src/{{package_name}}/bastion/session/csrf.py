@@ -7,14 +7,16 @@ of the team included, and does not depend on a form class being used.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from typing import Final
 
 from flask import Flask, g, request, session
 from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
 
-from .. import guards
 from ..errors import refuse
-from ..state import state_of
+from ..secrets.ring import Rings
+from ..signing import SECRET
+from ..state import state, state_of
 
 FIELD: Final = "csrf_token"
 EXEMPT: Final = frozenset({"bastion.csp_report"})  # browsers send policy reports without any token
@@ -35,10 +37,17 @@ def require_token() -> None:
     """400 for an unsafe method without this session's token, in the field csrf_token or the header X-CSRFToken."""
     if request.endpoint in EXEMPT:
         return
+    if state().rings.tried(SECRET, _protected) is None:
+        refuse(400, REASON)
+
+
+def _protected(_texts: tuple[str, ...]) -> bool | None:
+    """Whether the request carries what it needs; None if not. Flask-WTF takes the keys from _Keys."""
     try:
         protect.protect()
     except CSRFError:
-        refuse(400, REASON)
+        return None
+    return True
 
 
 def begin() -> None:
@@ -57,14 +66,28 @@ def csrf_token() -> str:
     return str(generate_csrf())
 
 
+class _Keys:
+    """The keys of form tokens, in the order that Flask-WTF wants, as the ring has them whenever it asks.
+
+    A form that was open while the key was rotated is still accepted.
+    """
+
+    def __init__(self, rings: Rings) -> None:
+        self._rings = rings
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rings.get(SECRET).texts()[::-1])  # itsdangerous signs with the last of a list
+
+    def __deepcopy__(self, _memo: object) -> _Keys:
+        return self  # guards.py compares the configuration with a copy
+
+
 def install(app: Flask) -> None:
     """Check the token of every unsafe request, whatever view it is for."""
     service = state_of(app)
     app.config.update(LOCKED)
     app.config["WTF_CSRF_TIME_LIMIT"] = service.limits.csrf_token_minutes * 60
-    # A form that was open while the key was rotated is still accepted; itsdangerous signs with the last key of a list.
-    keys = [*reversed(guards.fallbacks(service.secrets)), service.secrets.get("SECRET_KEY")]
-    app.config["WTF_CSRF_SECRET_KEY"] = [key.reveal() for key in keys]
+    app.config["WTF_CSRF_SECRET_KEY"] = _Keys(service.rings)
     protect.init_app(app)
     app.jinja_env.globals[FIELD] = csrf_token  # for macros
     app.context_processor(lambda: {FIELD: csrf_token})  # for pages, where Flask-WTF's own would hide the global

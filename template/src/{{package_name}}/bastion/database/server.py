@@ -1,0 +1,73 @@
+"""Of a database behind a network, whichever it is: who is at its other end, and as whom the service signs in there.
+
+Whoever stands on the way reads and answers a connection that nobody verifies. A statement that an attacker gets past
+this service has its role's rights: one that owns the tables drops them, one of an administrator reads the machine.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from ..settings import BastionSettings
+
+ADMINISTRATORS: Final = frozenset(("admin", "mariadb", "mysql", "postgres", "root", "sa"))
+SYSTEM: Final = "/etc/ssl/certs/ca-certificates.crt"
+
+
+def parsed(settings: BastionSettings) -> URL | None:
+    """The address as SQLAlchemy reads it; None when it is none."""
+    try:
+        return make_url(settings.database_url)
+    except (ArgumentError, ValueError):
+        return None
+
+
+def check_query(url: URL, known: Sequence[str]) -> Iterator[str]:
+    """Reasons against a password in the address, or else against names after its `?` that are not `known`."""
+    if url.password is not None:
+        yield "DATABASE_URL holds a password. Take it out, and set it as the secret DATABASE_PASSWORD."
+    elif others := sorted({*url.query} - {*known}):
+        yield (
+            f"DATABASE_URL has {', '.join(others)} after the `?`, where it may have {', '.join(known)}. Take it out; a "
+            "password is the secret DATABASE_PASSWORD."
+        )
+
+
+def check_roles(settings: BastionSettings, user: str) -> Iterator[str]:
+    """Reasons against the names of the two roles; whether one is an administrator is asked of the server, too."""
+    if not settings.production:
+        return
+    makes_them = "deploy/base/database makes one for this service alone"
+    if user.casefold() in ADMINISTRATORS:
+        yield f"DATABASE_URL's user is an administrator of the server. Name another one: {makes_them}."
+    if settings.migration_user.casefold() in ADMINISTRATORS:
+        yield f"BASTION_MIGRATION_USER is an administrator of the server. Name another one: {makes_them}."
+    if settings.migration_user == user:
+        yield "BASTION_MIGRATION_USER is DATABASE_URL's user, too. Name the role that owns the tables, or remove it."
+
+
+def on_this_machine(host: str) -> bool:
+    """Whether nobody is on the way there: a folder of unix sockets, or a loopback address."""
+    if host == "localhost" or host.startswith(("/", "@")):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_authority(path: object) -> bool:
+    """Whether this is the absolute path of a file with certificates (PEM) to verify a server by."""
+    if not isinstance(path, str) or not Path(path).is_absolute():
+        return False
+    try:
+        return bool(ssl.create_default_context(cafile=path).get_ca_certs())
+    except OSError:
+        return False

@@ -1,0 +1,199 @@
+"""Secrets from Azure Key Vault, each a secret of its own, asked for as the workload that Azure says this is.
+
+A client secret that opens the vault is one more secret to keep, and copies of it work anywhere. A vault that asks for a
+token of another service could use it there in this one's name. Sources: the REST reference of Key Vault (get secret);
+Microsoft's packages sign in, since each platform of Azure does that in another way.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.identity import CredentialUnavailableError, ManagedIdentityCredential, WorkloadIdentityCredential
+from azure.keyvault.secrets import KeyVaultSecret, SecretClient
+from pydantic import Field
+
+from ..clock import seconds
+from ..settings import EnvironmentSettings, variable
+from . import BackendFault, Fetch, Found, Secret, Secrets, remote
+
+VAULT: Final = re.compile(r"\Ahttps://[a-z][a-z0-9-]{1,22}[a-z0-9]\.vault\.(azure\.net|azure\.cn|usgovcloudapi\.net)\Z")
+PREFIX: Final = re.compile(r"\A[A-Za-z0-9-]{0,62}\Z")
+CLIENT: Final = re.compile(r"\A(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?\Z", re.IGNORECASE)
+OURS: Final = f"{remote.SERVICE}--"  # no service's name has two hyphens: none begins as another one's does
+TOKEN_FILE: Final = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105  (a name)
+STORED: Final = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_PASSWORD")
+SIGNS_IN: Final = ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "IDENTITY_ENDPOINT", "MSI_ENDPOINT")
+ABSENT: Final = ("SecretNotFound", "SecretDisabled")  # what the vault calls it
+ONCE: Final[Mapping[str, Any]] = {
+    "retry_total": 0,  # kept.py asks again
+    "permit_redirects": False,
+    "connection_timeout": remote.CONNECT_SECONDS,
+    "read_timeout": remote.READ_SECONDS,
+    "use_env_settings": False,  # no proxy, .netrc or other authorities
+}
+
+
+class Settings(EnvironmentSettings):
+    """Which vault holds this service's secrets, and as whom it signs in there."""
+
+    vault_url: str = Field("", validation_alias=variable("BASTION_AZURE_VAULT_URL"))
+    """`https://<name>.vault.azure.net`; required."""
+    prefix: str = Field(OURS, validation_alias=variable("BASTION_AZURE_PREFIX"))
+    """What stands before each name: SECRET_KEY is the secret `<prefix>SECRET-KEY`, since a name there has no `_`."""
+    client_id: str = Field("", validation_alias=variable("BASTION_AZURE_CLIENT_ID"))
+    """Client id of a user-assigned identity; empty: the one that the platform has for this workload."""
+    ca: str = Field("", validation_alias=variable("BASTION_AZURE_CA"))
+    """File of the authorities (PEM) that vouch for the vault; empty: those of certifi."""
+
+
+def check(settings: Settings, *, production: bool) -> Iterator[str]:
+    """Reasons against a start before anything is asked: vault and platform are who they should be."""
+    vault = remote.origin(settings.vault_url)
+    local = vault is not None and vault.scheme == "https" and remote.is_loopback(vault.hostname or "")
+    if not VAULT.match(settings.vault_url) and not local:
+        yield "BASTION_AZURE_VAULT_URL: name the vault with the secrets of this service, https://<name>.vault.azure.net."
+    if not PREFIX.match(settings.prefix):
+        yield "BASTION_AZURE_PREFIX: use letters, digits and - alone, as Key Vault does in names."
+    if not CLIENT.match(settings.client_id):
+        yield "BASTION_AZURE_CLIENT_ID: name the client id of a user-assigned identity (a UUID), or leave it out."
+    yield from remote.check_ca("BASTION_AZURE_CA", settings.ca)
+    if TOKEN_FILE in os.environ and not (
+        os.environ.get("AZURE_TENANT_ID") and (settings.client_id or os.environ.get("AZURE_CLIENT_ID"))
+    ):
+        yield f"{TOKEN_FILE} is there without AZURE_TENANT_ID or AZURE_CLIENT_ID: annotate the Kubernetes account."
+    if production:
+        yield from _check_platform()
+
+
+def _check_platform() -> Iterator[str]:
+    for name in STORED:
+        if name in os.environ:
+            yield (
+                f"{name} is not read: this service signs in as the workload that the platform runs "
+                "(deploy/base/secrets/azure). Remove it, and delete that credential."
+            )
+    for name in SIGNS_IN:
+        if name in os.environ and not _is_this_machines(os.environ[name]):
+            yield f"{name}: another machine would say who this workload is. Leave it to the platform."
+
+
+def _is_this_machines(url: str) -> bool:
+    """Whether it does not leave this machine, or is the link-local address at which platforms answer a workload."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return remote.is_loopback(host) or ip_address(host).is_link_local
+    except ValueError:
+        return False
+
+
+def open_secrets(settings: Settings) -> Secrets:
+    """The vault as the one backend; a process, and each try after a failure, signs in by itself."""
+    for name in ("azure", "msal"):  # they log what an endpoint says that they don't understand: it may be a token
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return Secrets(lambda: _connect(settings), f"Azure Key Vault (azure:{settings.vault_url}/{settings.prefix})")
+
+
+def named(prefix: str, name: str) -> str:
+    """How Key Vault calls a secret. No two names become one: none of the service's has a hyphen or a small letter."""
+    return f"{prefix}{name.replace('_', '-')}"
+
+
+def _connect(settings: Settings) -> Fetch:
+    options = {**ONCE, "connection_verify": settings.ca or True}
+    try:
+        client = SecretClient(settings.vault_url, _workload(settings, options), **options)
+    except ValueError:
+        raise BackendFault("can't be asked: the platform does not say who this workload is") from None
+
+    def fetch(name: str) -> Found | None:
+        if not remote.NAME.match(name):
+            return None
+        wanted = named(settings.prefix, name)
+        secret = _asked(client, wanted)
+        return None if secret is None else _found(secret, wanted)
+
+    return fetch
+
+
+def _workload(settings: Settings, options: Mapping[str, Any]) -> TokenCredential:
+    """Signs in by what the platform gives: a projected token (Kubernetes), otherwise a managed identity."""
+    client = settings.client_id or os.environ.get("AZURE_CLIENT_ID") or None
+    if TOKEN_FILE in os.environ:
+        return WorkloadIdentityCredential(client_id=client, **options)
+    return ManagedIdentityCredential(client_id=client, **options)
+
+
+def _asked(client: SecretClient, wanted: str) -> KeyVaultSecret | None:
+    """The newest version, or None when there is none or it is disabled. Raises BackendFault, which tells no value."""
+    try:
+        return client.get_secret(wanted)
+    except CredentialUnavailableError:
+        fault = "can't be asked: the platform signs this workload in to nothing"
+    except ClientAuthenticationError:
+        fault = "refuses this service (not signed in)"
+    except HttpResponseError as error:
+        if _is_absent(error):
+            return None
+        status = error.status_code
+        known = {200: "gave no answer of its kind", 403: "refuses this service (forbidden)"}
+        fault = {**known, 429: "refuses more questions (quota)"}.get(status or 200, f"fails (status {status})")
+    except AzureError as error:
+        untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error.inner_exception)
+        fault = "did not prove who it is (TLS)" if untrusted else "does not answer"
+    except ValueError:
+        fault = "sent a challenge that is not its own"
+    except Exception:  # the vendor's packages raise what they will, with answers in the text
+        fault = "gave no answer of its kind"
+    raise BackendFault(fault) from None
+
+
+def _is_absent(error: HttpResponseError) -> bool:
+    """Whether the vault says that there is no such secret, or that its newest version is disabled."""
+    about = error.error
+    inner = about.innererror if about is not None else None
+    kinds = (about.code if about is not None else None, inner.get("code") if isinstance(inner, Mapping) else None)
+    return any(kind in ABSENT for kind in kinds)
+
+
+def _found(secret: KeyVaultSecret, wanted: str) -> Found | None:
+    """The value, if it is that of this secret and may be used now: Key Vault itself gives what has ended as well."""
+    about = secret.properties
+    if (secret.name or "").casefold() != wanted.casefold():
+        raise BackendFault("answered about another secret")
+    if not isinstance(secret.value, str):
+        raise BackendFault("gave something that is no text")
+    begins, ends = _moment(about.not_before), _moment(about.expires_on)
+    if about.enabled is False or (begins or 0) > seconds() or (ends is not None and ends <= seconds()):
+        return None
+    return Found(Secret(secret.value), about.version or "", _moment(about.created_on), ends_at=ends)
+
+
+def _moment(at: datetime | None) -> float | None:
+    return None if at is None else at.timestamp()
+
+
+def misplaced(names: Iterable[str]) -> Iterator[str]:
+    """Reasons against secrets that somebody gave in a way that is not read here."""
+    return remote.misplaced(names, "Azure Key Vault")
+
+
+def use_folder(folder: Path) -> None:
+    """For development: a stand-in that holds the folder's files, unless the environment names a vault."""
+    if "BASTION_AZURE_VAULT_URL" in os.environ:
+        return
+    from . import local_azure  # for development alone
+
+    standin = local_azure.start()
+    standin.put({named(OURS, file.name): {"value": file.read_text("utf-8")} for file in folder.iterdir()})
+    os.environ.update(standin.variables(OURS))

@@ -1,0 +1,223 @@
+"""What the backend said is kept for a while, then asked again: a rotation needs no restart, an outage makes no panic.
+
+A service that asks at each request falls with its backend; one that asks once never learns that a key was stolen and
+replaced; one that goes on with an empty value signs with it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Final
+
+from flask import has_app_context
+from sqlalchemy.exc import SQLAlchemyError
+
+from .. import log
+from ..clock import seconds
+from .secret import BackendFault, Found, Secret, SecretMissing, SecretUnavailable, same
+
+FRESH: Final = 300.0  # seconds that a value is used before the backend is asked again; ASVS 13.3.4
+STALE: Final = 3600.0  # seconds since the backend's last answer that its value still counts; then nothing does
+AGAIN: Final = 10.0  # seconds between two questions when one failed, or between two that somebody asks out of turn
+WARN: Final = 60.0  # seconds between two warnings about one name
+LEAST: Final = 1.0  # seconds between two questions about what ends soon
+GONE: Final = "has it no more"
+SLOW: Final = 1.0  # seconds; a question that failed after so long would have failed for every name
+PAUSES: Final = (0.2, 0.8)  # seconds before the second and the third attempt of the first question
+
+Fetch = Callable[[str], Found | None]
+"""Asks for one name: None when there is no such secret. Raises BackendFault. At most 5 s: it sets the time limits."""
+Why = Callable[[str], str | None]
+_log: Final = log.get_logger("bastion.secrets")
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is known about one name. A question that fails changes `fault` alone: the last answer stays."""
+
+    answer: Found | None = None
+    answered_at: float = float("-inf")
+    last: Found | None = None  # the last answer that was a value, and when it was given
+    last_at: float = float("-inf")
+    fault: str | None = None
+    asked_at: float = float("-inf")
+    refreshed_at: float = float("-inf")  # when somebody asked out of turn
+    pause: float = 0.0
+    warned_at: float = float("-inf")
+
+    def is_due(self) -> bool:
+        """Whether it is time to ask."""
+        return not _within(seconds() - self.asked_at, self.pause)
+
+    def counts(self) -> bool:
+        """Whether the last answer may still be used."""
+        return abs(seconds() - self.answered_at) < STALE
+
+    def is_waited_for(self) -> bool:
+        """Whether readers wait for the one who asks: they have nothing to go on with, or, unless the backend is known
+        to fail, something old, since nobody has asked for long."""
+        old = not _within(seconds() - self.asked_at, self.pause + AGAIN)
+        return not self.counts() or (old and self.fault is None)
+
+
+class Secrets:
+    """The secrets of one service, by name; `where` is how the place of the chosen backend is called in an error.
+
+    `connect` opens a client and gives what asks it; it is called anew in each process, and after a failure. `unusable`
+    says, as the end of a sentence, why a secret that is there is not read. `fresh` is in seconds.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Fetch],
+        where: str,
+        unusable: Why = lambda _name: None,
+        *,
+        fresh: float = FRESH,
+    ) -> None:
+        self.where = where
+        self.unusable = unusable
+        self._connect = connect
+        self._fresh = fresh
+        self._kept: dict[str, _Kept] = {}
+        self._fetch: Fetch | None = None
+        self._lock = Lock()
+        self._pid = os.getpid()
+        self._silent_at = float("-inf")
+
+    def get(self, name: str) -> Secret:
+        """The secret of this name. Raises SecretMissing when there is none, SecretUnavailable when nobody can tell."""
+        return self.found(name).value
+
+    def found(self, name: str) -> Found:
+        """The same with what the backend knows of it. What was there and is gone still counts for an hour."""
+        kept = self._known(name)
+        if (answer := kept.answer) is None and _within(seconds() - kept.last_at, STALE):
+            answer = kept.last
+        if answer is None and kept.last is not None:
+            raise SecretUnavailable(name, self.where, GONE)
+        if answer is None:
+            why = self.unusable(name)
+            raise SecretMissing(name, self.where if why is None else f"{self.where}, where it {why}")
+        if _has_ended(answer):
+            raise SecretUnavailable(name, self.where, kept.fault or "gave what has ended")
+        return answer
+
+    def find(self, name: str) -> Secret | None:
+        """The secret of this name, or None when it is absent or has ended: for the few that are optional."""
+        answer = self._known(name).answer
+        return answer.value if answer is not None and not _has_ended(answer) else None
+
+    def listed(self, name: str) -> list[Secret]:
+        """The values of an optional secret that holds several, with commas between them."""
+        listed = self.find(name)
+        return [Secret(part.strip()) for part in listed.reveal().split(",") if part.strip()] if listed else []
+
+    def refresh(self, name: str, used: Secret | None = None) -> bool:
+        """Ask again out of turn, at most once in ten seconds; whether there is another value now than before.
+
+        For whoever meets what only a newer value can explain: a key that is not known, a password that is refused.
+        He waits, and nobody else does. With `used` what is there then is compared with that. A question in its turn
+        does not count: the exchange may have come right after it.
+        """
+        before = self._kept.get(name)
+        if before is None or before.fault is not None:  # then it is asked every ten seconds anyway
+            return False
+        with self._lock:
+            kept = self._kept[name]
+            if kept.fault is None and not (_within(seconds() - kept.refreshed_at, AGAIN) or self._is_silent()):
+                kept = self._kept[name] = self._ask(name, replace(kept, refreshed_at=seconds()))
+        known = used if used is not None else before.answer.value if before.answer else None
+        return kept.answer is not None and (known is None or not same(kept.answer.value.reveal(), known.reveal()))
+
+    def renew(self) -> None:
+        """Ask about every name that is due, so that as a rule no request has to, and an outage meets recent answers."""
+        for name in [*self._kept]:
+            with suppress(SecretUnavailable):
+                self._known(name)
+
+    # --- asking ---------------------------------------------------------------------------------------------
+
+    def _known(self, name: str) -> _Kept:
+        """What is known about a name, asked for if it is time. Raises SecretUnavailable when it counts no more."""
+        if self._pid != os.getpid():  # a client's connection belongs to the process that opened it, and so does a lock
+            self._pid, self._fetch, self._lock = os.getpid(), None, Lock()
+        kept = self._kept.setdefault(name, _Kept())
+        if kept.is_due() and not self._is_silent() and self._lock.acquire(blocking=kept.is_waited_for()):
+            try:
+                kept = self._kept[name]
+                if kept.is_due() and not self._is_silent():
+                    self._kept[name] = self._ask(name, kept)
+            finally:
+                self._lock.release()
+        kept = self._kept[name]
+        if kept.fault is not None or (kept.answer is None and kept.last is not None):
+            self._warn(name, kept)
+        if not kept.counts():
+            raise SecretUnavailable(name, self.where, kept.fault or "does not answer")
+        return kept
+
+    def _is_silent(self) -> bool:
+        """Whether a question about some name was answered by nothing but time, a moment ago: nobody asks then."""
+        return _within(seconds() - self._silent_at, AGAIN)
+
+    def _ask(self, name: str, kept: _Kept) -> _Kept:
+        """What is known after a question to the backend."""
+        began = time.monotonic()
+        try:
+            answer = self._attempt(name, first=kept.fault is None and kept.answered_at == float("-inf"))
+        except BackendFault as error:
+            if time.monotonic() - began > SLOW:
+                self._silent_at = seconds()
+            return replace(kept, fault=error.fault, asked_at=seconds(), pause=AGAIN)
+        moment = seconds()
+        kept = replace(kept, answer=answer, answered_at=moment, fault=None, asked_at=moment, pause=self._fresh)
+        if answer is None:
+            return kept
+        if answer.ends_at is not None:  # a third of what is left of a lease is enough to find another one
+            kept = replace(kept, pause=min(self._fresh, max((answer.ends_at - moment) / 3, LEAST)))
+        return replace(kept, last=answer, last_at=moment, warned_at=float("-inf"))
+
+    def _attempt(self, name: str, *, first: bool) -> Found | None:
+        """Three attempts at the first question, so that a start survives a moment's outage; one at each later one."""
+        for pause in (*(PAUSES if first else ()), None):
+            try:
+                if self._fetch is None:
+                    self._fetch = self._connect()
+                answer = self._fetch(name)
+                return answer if answer is not None and answer.value.reveal().strip() else None
+            except BackendFault:
+                self._fetch = None
+                if pause is None:
+                    raise
+                time.sleep(pause)
+        return None
+
+    def _warn(self, name: str, kept: _Kept) -> None:
+        moment = seconds()
+        if _within(moment - kept.warned_at, WARN):
+            return
+        kept.warned_at = moment
+        fault = kept.fault or GONE
+        _log.warning("secret_backend_unavailable", name=name, fault=fault)
+        if has_app_context():
+            from .. import audit  # not above: it imports the chosen backend
+
+            try:
+                audit.record("secret.backend_unavailable", name=name, fault=fault)
+            except (SQLAlchemyError, SecretUnavailable) as error:  # to seal a row takes a secret as well
+                _log.error("audit_row_lost", kind="secret.backend_unavailable", error=type(error).__name__)
+
+
+def _has_ended(answer: Found) -> bool:
+    return answer.ends_at is not None and seconds() >= answer.ends_at
+
+
+def _within(passed: float, limit: float) -> bool:
+    """Whether less than `limit` seconds have passed; a clock that was set back counts as the end."""
+    return 0 <= passed < limit

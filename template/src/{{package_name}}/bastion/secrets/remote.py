@@ -1,0 +1,61 @@
+"""What backends behind a network share: how a secret may be called, where a question may go, and what is not read.
+
+Whoever can put a slash into a name reads another team's secret; a question that goes over http, or to another host,
+hands what this service signs in with to whoever listens there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+NAME: Final = re.compile(r"\A[A-Z][A-Z0-9_]{0,63}\Z")
+SERVICE: Final = __name__.partition(".bastion.")[0].replace("_", "-")
+"""How this service is called, for names and roles that are its own."""
+CONNECT_SECONDS: Final = 2.0
+READ_SECONDS: Final = 3.0
+
+
+def origin(url: str) -> SplitResult | None:
+    """The parts of an address that is an origin alone, with https, or with http on this machine; None for another."""
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        return None
+    if not host or port == 0 or url != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc or "\\" in url:
+        return None
+    return parts if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)) else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nothing that is sent there leaves this machine."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_ca(variable: str, file: str) -> Iterator[str]:
+    """A reason against a file of authorities (PEM) that holds none; an empty name means the usual ones."""
+    try:
+        if file and not ssl.create_default_context(cafile=file).get_ca_certs():
+            raise ssl.SSLError
+    except OSError:
+        yield f"{variable}: there is no file of certificates (PEM). Leave it out to use the usual authorities."
+
+
+def misplaced(names: Iterable[str], place: str) -> Iterator[str]:
+    """Reasons against secrets that somebody gave in a way that is not read, where they belong to `place`."""
+    for name in names:
+        for given in (name, f"{name}_FILE"):
+            if given in os.environ and not (given != name and name.startswith("BASTION_")):  # no setting: refused so
+                yield (
+                    f"{given} is an environment variable, which is not read: the secrets of this service are in "
+                    f"{place}. Move it there."
+                )

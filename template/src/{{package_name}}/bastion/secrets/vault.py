@@ -1,0 +1,126 @@
+"""Secrets from HashiCorp Vault or OpenBao (KV version 2), each on a path of its own; how it is asked: vault_client.py.
+
+A token that somebody stored opens everything for whoever finds it, and whoever answers in Vault's place gives out keys
+that he knows.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import Field
+
+from ..settings import EnvironmentSettings, variable
+from . import Secrets, remote
+from .vault_client import Vault
+
+SERVICE_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+PATH: Final = re.compile(r"\A[A-Za-z0-9_-][A-Za-z0-9._-]*+(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*+)*+\Z")
+# Those of Vault's own programs: a stored token, another server, one that is not verified.
+VARIABLES: Final = tuple(
+    f"{prefix}_{name}"
+    for prefix in ("BAO", "VAULT")
+    for name in ("ADDR", "CACERT", "CAPATH", "CLIENT_CERT", "CLIENT_KEY", "NAMESPACE", "SKIP_VERIFY", "TOKEN")
+)
+
+
+class Settings(EnvironmentSettings):
+    """Where Vault is, which secrets are this service's, and as whom it signs in."""
+
+    address: str = Field("", validation_alias=variable("BASTION_VAULT_ADDR"))
+    """`https://vault.internal:8200`; http only on a loopback address, where an agent of Vault's may listen."""
+    ca: str = Field("", validation_alias=variable("BASTION_VAULT_CA"))
+    """File of the authorities (PEM) that vouch for it; empty: the system's."""
+    namespace: str = Field("", validation_alias=variable("BASTION_VAULT_NAMESPACE"))
+    mount: str = Field("secret", validation_alias=variable("BASTION_VAULT_MOUNT"))
+    """Where the secrets engine (KV version 2) is mounted."""
+    path: str = Field(remote.SERVICE, validation_alias=variable("BASTION_VAULT_PATH"))
+    """What stands before each name: SECRET_KEY is the field `value` of `<mount>/<path>/SECRET_KEY`."""
+    auth: Literal["kubernetes", "approle"] = Field("kubernetes", validation_alias=variable("BASTION_VAULT_AUTH"))
+    auth_mount: str = Field("", validation_alias=variable("BASTION_VAULT_AUTH_MOUNT"))
+    """Where that method is mounted; empty: under its own name."""
+    role: str = Field("", validation_alias=variable("BASTION_VAULT_ROLE"))
+    """The role's name for kubernetes, its role_id for approle."""
+    service_account: str = Field(SERVICE_ACCOUNT, validation_alias=variable("BASTION_VAULT_SERVICE_ACCOUNT_FILE"))
+    """For kubernetes: the token that Kubernetes projects into the container and replaces by itself."""
+    secret_id: str = Field("", validation_alias=variable("BASTION_VAULT_SECRET_ID_FILE"))
+    """For approle: a file with the secret_id, which others can't read."""
+    database_role: str = Field("", validation_alias=variable("BASTION_VAULT_DATABASE_ROLE"))
+    """Role of the database secrets engine that makes this service's database users; empty: the password is a secret."""
+    database_mount: str = Field("database", validation_alias=variable("BASTION_VAULT_DATABASE_MOUNT"))
+
+    @property
+    def signs_in_with(self) -> str:
+        """The file whose content the chosen method shows to Vault."""
+        return self.secret_id if self.auth == "approle" else self.service_account
+
+
+def check(settings: Settings, *, production: bool) -> Iterator[str]:
+    """Reasons against a start before anything is asked: whoever answers is given what opens the real one."""
+    if remote.origin(settings.address) is None:
+        yield (
+            "BASTION_VAULT_ADDR: name an https origin, as in https://vault.internal:8200; http is for an agent on a "
+            "loopback address."
+        )
+    paths = {"MOUNT": settings.mount, "PATH": settings.path, "DATABASE_MOUNT": settings.database_mount}
+    for name in [name for name, path in paths.items() if not PATH.match(path)]:
+        yield f"BASTION_VAULT_{name}: write names with / between them, without one at the beginning or end."
+    yield from remote.check_ca("BASTION_VAULT_CA", settings.ca)
+    if not settings.role:
+        yield "BASTION_VAULT_ROLE: name the role that this service signs in as; for approle, its role_id."
+    if why := _unusable(settings):
+        yield f"BASTION_VAULT_{'SECRET_ID' if settings.auth == 'approle' else 'SERVICE_ACCOUNT'}_FILE: the file {why}."
+    if settings.database_role and not _has_users():
+        yield "BASTION_VAULT_DATABASE_ROLE: this service's database has no users. Take it out."
+    if production and (found := [name for name in VARIABLES if name in os.environ]):
+        yield (
+            f"{', '.join(found)}: not read here; this service signs in by itself, and verifies whom it asks. Take it "
+            "out of the environment, set BASTION_VAULT_* instead, and revoke a token that was stored there."
+        )
+
+
+def _has_users() -> bool:
+    """Whether somebody signs in to this service's database."""
+    from ..chosen import dialect  # not above: it imports this module
+
+    return bool(dialect.SECRETS)
+
+
+def _unusable(settings: Settings) -> str | None:
+    """Why this service can't sign in with its file, as the end of a sentence about it."""
+    file = Path(settings.signs_in_with)
+    try:
+        if not file.is_absolute() or not file.is_file() or not os.access(file, os.R_OK):
+            return "is not there, can't be read, or is not named by an absolute path"
+        # Kubernetes' own token is everybody's in its container; a secret_id may lie on a machine with other users.
+        if settings.auth == "approle" and file.stat().st_mode & stat.S_IRWXO:
+            return "is open to everybody on this machine; take that right away (chmod o-rwx)"
+    except OSError:
+        return "can't be read"
+    return None
+
+
+def open_secrets(settings: Settings) -> Secrets:
+    """Vault as the one backend. A token or a database user outlives a connection, and a fork uses both."""
+    return Secrets(Vault(settings).connect, f"Vault (vault:{settings.address}/{settings.mount}/{settings.path})")
+
+
+def misplaced(names: Iterable[str]) -> Iterator[str]:
+    """Reasons against secrets that somebody gave in a way that is not read here."""
+    return remote.misplaced(names, "Vault")
+
+
+def use_folder(folder: Path) -> None:
+    """For development: a Vault of this machine's own that holds the folder's files, unless another one is named."""
+    if "BASTION_VAULT_ADDR" in os.environ:
+        return
+    from . import local_vault
+
+    server = local_vault.start()
+    server.write(remote.SERVICE, {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()})
+    os.environ.update(server.sign_in({remote.SERVICE: local_vault.POLICY}))
