@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 # The last word of the name of what only its owner knows; what may stand behind it; and what may stand before the words
 # that mean something harmless as well: a code, a key.
@@ -28,10 +28,10 @@ BY_NAME = frozenset({"get", "getlist", "pop"})
 PREFIXES = frozenset({"startswith", "endswith", "__eq__", "__ne__"})
 
 
-def comparisons(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
-    """Each place, and what is compared there."""
-    columns, literals = {*_columns(tree)}, {*_literals(tree)}
-    for node in ast.walk(tree):
+def comparisons(tree: ast.Module, nodes: Sequence[ast.AST]) -> Iterator[tuple[ast.AST, str]]:
+    """Each place of a module, of which these are all nodes, and what is compared there."""
+    columns, literals = {*_columns(nodes)}, {*_literals(tree)}
+    for node in nodes:
         for left, right in _pairs(node):
             if any(isinstance(side, ast.Name) and side.id in literals for side in (left, right)):
                 continue
@@ -128,9 +128,9 @@ def _literals(tree: ast.Module) -> Iterator[str]:
                 yield from (target.id for target in targets if isinstance(target, ast.Name))
 
 
-def _columns(tree: ast.Module) -> Iterator[str]:
+def _columns(nodes: Sequence[ast.AST]) -> Iterator[str]:
     """The short names of columns: _s = AuthSession.__table__.c"""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name | ast.Tuple):
             target, value = node.targets[0], node.value
             names = target.elts if isinstance(target, ast.Tuple) else [target]

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
     from .real_server import Parent
+    from .service import Backend
 
 MIB = 1024 * 1024
 
@@ -33,6 +34,9 @@ class Database:
     url: str
     password: str
     engine_url: str
+    owner: str = ""
+    """The role that owns its tables, where that is another one than the service's, with the password of its own."""
+    owner_password: str = ""
 
 
 class Store(Protocol):
@@ -62,6 +66,7 @@ class Baseline:
     """Made once in a session: a migrated database, the hash of the proofs' password, what servers start from."""
 
     store: Store
+    backend: Backend
     template: str
     password_hash: str
     servers: Parent
@@ -80,19 +85,29 @@ def in_memory(needed: int) -> Path | None:
 
 
 @contextmanager
-def opened() -> Iterator[Store]:
-    """The store for this service's database. Without a server: skipped loudly on a laptop, failed with CI=true."""
-    from .service import open_store
+def opened() -> Iterator[tuple[Store, Backend]]:
+    """Where this service's data and secrets lie. Without a server: skipped loudly on a laptop, failed with CI=true."""
+    from .service import Backend, open_store
 
-    try:
-        store: Store = open_store()
-    except NoServer as missing:
-        if os.environ.get("CI", "").lower() == "true":
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(f"NOT PROVEN: {missing}")
     owner = os.getpid()
-    try:
-        yield store
-    finally:
-        if os.getpid() == owner:
-            store.close()
+    with ExitStack() as ends:
+        try:
+            store: Store = open_store()
+            ends.callback(_in_process(owner, store.close))
+            backend = Backend()
+            ends.callback(_in_process(owner, backend.close))
+        except NoServer as missing:
+            give_up(missing)
+        yield store, backend
+
+
+def give_up(missing: NoServer) -> NoReturn:
+    """Skip loudly on a laptop, fail with CI=true."""
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(str(missing), pytrace=False)
+    pytest.skip(f"NOT PROVEN: {missing}")
+
+
+def _in_process(owner: int, close: Callable[[], None]) -> Callable[[], None]:
+    """A child that was forked meanwhile leaves alone what is its parent's."""
+    return lambda: close() if os.getpid() == owner else None

@@ -9,17 +9,17 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from .service import SECRETS, Client
+from .service import Backend, Client
 from .wire import HOST, ORIGIN
 
 SECRET_NAMES = frozenset(
     (
         *("SECRET_KEY", "BASTION_SECRET_KEY_FALLBACKS", "THROTTLE_KEY", "DATA_KEY", "DATA_KEY_FALLBACKS"),
-        *("DATABASE_PASSWORD", "JWT_KEYS", "SMTP_PASSWORD"),
+        *("DATABASE_PASSWORD", "MIGRATION_PASSWORD", "JWT_KEYS", "SMTP_PASSWORD"),
     )
 )
 HARMLESS = frozenset(
@@ -39,7 +39,7 @@ class Environment:
     settings: dict[str, str]
     secrets: dict[str, str]
     folder: Path
-    written: int = field(default=0)
+    backend: Backend
 
     def change(self, changes: Mapping[str, str | None]) -> None:
         """Set each name, or remove it where the value is None. The name says whether it is a secret."""
@@ -51,31 +51,23 @@ class Environment:
                 values[name] = value
 
     def copy(self) -> Environment:
-        return Environment(dict(self.settings), dict(self.secrets), self.folder)
+        return Environment(dict(self.settings), dict(self.secrets), self.folder, self.backend)
 
     def variables(self) -> dict[str, str]:
-        """The environment variables; for the files backend it writes a folder of secret files first."""
-        if SECRETS != "files":
-            return {**self.settings, **self.secrets}
-        place = self.folder / f"secrets-{secrets.token_hex(4)}"
-        place.mkdir(mode=0o700)
-        for name, value in self.secrets.items():
-            file = place / name
-            file.touch(mode=0o600)
-            file.write_text(value, encoding="utf-8")
-        return {"BASTION_SECRETS_DIR": str(place), **self.settings}
+        """The environment variables of a start, for which the secrets are put where this service looks for them."""
+        return {**self.backend.write(self.folder, self.secrets), **self.settings}
 
 
 @cache
-def _random() -> dict[str, str]:
+def random_secrets() -> dict[str, str]:
     """Secrets of this session: new for each run, the same for each proof of it."""
     made = {name: secrets.token_urlsafe(32) for name in ("SECRET_KEY", "THROTTLE_KEY", "DATA_KEY")}
     return {**made, **Client.secrets()}
 
 
-def complete(folder: Path, database_url: str, database_password: str) -> Environment:
+def complete(folder: Path, database_url: str, database_password: str, backend: Backend) -> Environment:
     """The environment of a deployment that has done everything right."""
-    values = dict(_random())
+    values = dict(random_secrets())
     if database_password:
         values["DATABASE_PASSWORD"] = database_password
     settings = {
@@ -87,7 +79,7 @@ def complete(folder: Path, database_url: str, database_password: str) -> Environ
         "BASTION_MAIL_FROM": "accounts@app.example",
         **Client.settings(),
     }
-    return Environment(settings, values, folder)
+    return Environment(settings, values, folder, backend)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json as jsonlib
+import time
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 from uuid import UUID
@@ -18,8 +19,8 @@ from .harness import HarnessError
 from .wire import SAFE, BaseClient, Fields, Response
 
 
-def private_key(status: str = "active") -> dict[str, str]:
-    """A new Ed25519 key as a private JWK (RFC 8037), named by its thumbprint (RFC 7638)."""
+def private_key() -> dict[str, Any]:
+    """A new active Ed25519 key as a private JWK (RFC 8037), named by its thumbprint (RFC 7638)."""
     key = Ed25519PrivateKey.generate()
 
     def text(value: bytes) -> str:
@@ -27,7 +28,8 @@ def private_key(status: str = "active") -> dict[str, str]:
 
     parts = {"crv": "Ed25519", "kty": "OKP", "x": text(key.public_key().public_bytes_raw())}
     kid = text(hashlib.sha256(jsonlib.dumps(parts, separators=(",", ":"), sort_keys=True).encode()).digest())
-    return {**parts, "kid": kid, "use": "sig", "alg": "EdDSA", "status": status, "d": text(key.private_bytes_raw())}
+    named = {**parts, "kid": kid, "use": "sig", "alg": "EdDSA", "d": text(key.private_bytes_raw())}
+    return {**named, "status": "active", "since": int(time.time())}
 
 
 class Client(BaseClient):

@@ -33,6 +33,8 @@ class MailServer:
     offers_starttls: bool = True
     rejects: bool = False
     """Whether it refuses each mail, after having read it."""
+    password: str = ""
+    """What a login has to show; empty: it is welcome with any."""
     holds: threading.Event = field(default_factory=threading.Event)
     """Set: answer at once. Cleared: read a mail, and say nothing until it is set."""
     port: int = 0
@@ -43,6 +45,8 @@ class MailServer:
     encrypted: list[bool] = field(default_factory=list)
     """For each mail, whether it came over TLS."""
     logins: list[str] = field(default_factory=list)
+    refused: int = 0
+    """How many of them did not show the password."""
     arrived: threading.Event = field(default_factory=threading.Event)
 
     def url(self, user: str = "", host: str = NAME) -> str:
@@ -90,7 +94,7 @@ class _Conversation(socketserver.StreamRequestHandler):
                     self._encrypt(told.context)
                 case "AUTH":
                     told.logins.append(base64.b64decode(rest.partition(" ")[2]).decode())
-                    self._say("235 welcome")
+                    self._admit(told)
                 case "RCPT":
                     told.recipients.append(rest.partition("<")[2].rstrip(">"))
                     self._say("250 known")
@@ -101,6 +105,13 @@ class _Conversation(socketserver.StreamRequestHandler):
                     return
                 case _:
                     self._say("250 fine")
+
+    def _admit(self, told: MailServer) -> None:
+        if told.password in ("", told.logins[-1].rpartition("\0")[2]):
+            self._say("235 welcome")
+        else:
+            told.refused += 1
+            self._say("535 not with this password")
 
     def _is_encrypted(self) -> bool:
         return isinstance(self.connection, ssl.SSLSocket)

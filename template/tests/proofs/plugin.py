@@ -100,8 +100,8 @@ def _baseline() -> Iterator[databases.Baseline]:
     if databases.prepared is not None:
         yield databases.prepared
         return
-    with databases.opened() as store:
-        prepared = running.prepare(store)
+    with databases.opened() as (store, backend):
+        prepared = running.prepare(store, backend)
         with closing(prepared.servers), sabotage.collecting_less():
             yield prepared
 
@@ -182,8 +182,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
             reporter.stats.setdefault("proven" if verdict.good else "NOT PROVEN", []).append(_as_report(verdict))
 
     if any("service" in getattr(item, "fixturenames", ()) for item in session.items):
-        with databases.opened() as store:
-            databases.prepared, modules = running.prepare_in_a_fork(store)
+        with databases.opened() as (store, backend):
+            databases.prepared, modules = running.prepare_in_a_fork(store, backend)
             with closing(databases.prepared.servers):
                 sabotage.warm(modules)
                 sabotage.run(config, session.items, tell)

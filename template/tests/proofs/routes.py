@@ -17,7 +17,8 @@ from .harness import HarnessError
 from .wire import HOST
 
 if TYPE_CHECKING:
-    from .running import Service
+    from .running import Service, User
+    from .service import Client
 
 _PART = re.compile(r"<(?:(?P<kind>\w+)(?:\((?P<arguments>[^)]*)\))?:)?(?P<name>\w+)>")
 ANY_ID = str(uuid.UUID(int=2**96 + 7, version=4))
@@ -67,6 +68,19 @@ def _reached(service: Service, rule: Any, method: str) -> Iterator[tuple[str, st
             path = _PART.sub(value, path, count=1)
         if adapter.test(path, method):
             yield path, adapter.match(path, method)[0]
+
+
+def walkers(service: Service, user: User, *, requests: int) -> Iterator[Client]:
+    """A signed-in client of this user for each route of a walk: the next one before a ceiling is met.
+
+    `requests` are as many as are sent to one route at most.
+    """
+    limits = service.limits
+    most = min(limits.requests_per_minute_and_session, limits.requests_per_minute_and_address)
+    routes_each = max(1, int(most) // requests)
+    for number in itertools.count():
+        client = service.client(user, f"198.51.{100 + number // 250 % 2}.{number % 250 + 1}").login()
+        yield from itertools.repeat(client, routes_each)
 
 
 def is_a_rule(service: Service, *permissions: object) -> bool:

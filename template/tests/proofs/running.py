@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import os
 import secrets
 import shutil
 import sys
@@ -26,7 +27,7 @@ from . import environment, place, remembered
 from .databases import Baseline, Database, Store
 from .real_server import Parent, RealServer, exchange, start_real_server
 from .sabotage import in_a_fork
-from .service import AUTH, PACKAGE, Client
+from .service import AUTH, PACKAGE, Backend, Client
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -124,7 +125,7 @@ class Service:
 
     @property
     def env(self) -> dict[str, str]:
-        """The complete production environment. For the files backend the secrets lie in BASTION_SECRETS_DIR."""
+        """The complete production environment; what a secrets backend needs lies where it leads."""
         return self.environment.variables()
 
     def setting(self, name: str, value: str | None) -> None:
@@ -136,6 +137,11 @@ class Service:
     def secret(self, name: str, value: str | None) -> None:
         """Change or remove (None) one secret, where this service's backend looks for it."""
         self.setting(name, value)
+
+    def rotate(self, **changes: str | None) -> None:
+        """Change or remove (None) secrets where the running app looks for them, as an operator does meanwhile."""
+        self.environment.change(changes)
+        self.environment.backend.change(os.environ, changes)
 
     # --- before the start -----------------------------------------------------------------------------------
 
@@ -229,7 +235,7 @@ class Service:
         except refusals as refusal:
             return Start(None, list(getattr(refusal, "reasons", [str(refusal)])), str(refusal))
 
-    def _make(self) -> Flask:
+    def _make(self, *, migrates: bool = False) -> Flask:
         module = importlib.import_module(f"{PACKAGE}.app")
         create_app = module.create_app
         if self._additions:
@@ -243,9 +249,26 @@ class Service:
 
             create_app = self.module().service(create_app.settings_class)(extended)
         with redirect_stdout(self.recorder), redirect_stderr(self.recorder):
-            app: Flask = create_app()
+            app: Flask = create_app(migrates=migrates)
         self._started.append(app)
         return app
+
+    def migrate(self, work: Callable[[Any], object] = lambda alembic: alembic.upgrade()) -> None:
+        """Bring the database up to date as `db upgrade` does: as the role that owns the tables, where there are two.
+
+        `work` is done with Flask-Alembic instead.
+        """
+        changed, owner = self.environment.copy(), self.database.owner
+        if owner:
+            changed.change({"BASTION_MIGRATION_USER": owner, "MIGRATION_PASSWORD": self.database.owner_password})
+            changed.change({"DATABASE_PASSWORD": None})
+        environment.replace(changed.variables())
+        try:
+            app = self._make(migrates=True)
+            with app.app_context():
+                work(app.extensions["alembic"])
+        finally:
+            environment.replace(self.environment.variables())
 
     @property
     def limits(self) -> Any:
@@ -389,9 +412,8 @@ def service(baseline: Baseline) -> Iterator[Service]:
     remembered.begin()
     folder = Path(tempfile.mkdtemp(prefix="proof-"))
     database = baseline.store.clone(baseline.template)
-    made = Service(
-        baseline, folder, database, environment.complete(folder, database.url, database.password), Recorder(sys.stdout)
-    )
+    complete = environment.complete(folder, database.url, database.password, baseline.backend)
+    made = Service(baseline, folder, database, complete, Recorder(sys.stdout))
     with environment.only(made.environment.variables()):
         try:
             yield made
@@ -402,7 +424,7 @@ def service(baseline: Baseline) -> Iterator[Service]:
 # --- what is made once in a session -----------------------------------------------------------------------------
 
 
-def prepare(store: Store) -> Baseline:
+def prepare(store: Store, backend: Backend) -> Baseline:
     """Migrate one database with the service's own migrations, and hash the proofs' password with its own hasher."""
     from .logins import WRONG
 
@@ -411,13 +433,13 @@ def prepare(store: Store) -> Baseline:
     remembered.install()
     folder = Path(tempfile.mkdtemp(prefix="proof-"))
     database = store.create()
-    complete = environment.complete(folder, database.url, database.password)
+    complete = environment.complete(folder, database.url, database.password, backend)
     recorder = Recorder(sys.stdout)
     with environment.only(complete.variables()):
-        made = Service(Baseline(store, "", "", servers), folder, database, complete, recorder)
+        made = Service(Baseline(store, backend, "", "", servers), folder, database, complete, recorder)
         try:
+            made.migrate()
             with made.app.app_context():
-                made.app.extensions["alembic"].upgrade()
                 passwords = made.module("state").state().passwords
                 hashed = passwords.hash(PASSWORD)
                 passwords.verify(WRONG, hashed)  # remembered from here on, as that the right one fits
@@ -428,7 +450,7 @@ def prepare(store: Store) -> Baseline:
             shutil.rmtree(folder, ignore_errors=True)
     store.settle(database.name)
     servers.libraries = [name for name in sys.modules if name not in before and not _ours(name)]
-    return Baseline(store, database.name, hashed, servers)
+    return Baseline(store, backend, database.name, hashed, servers)
 
 
 def add_probe_table(made: Service) -> None:
@@ -438,12 +460,12 @@ def add_probe_table(made: Service) -> None:
     create_table(made)
 
 
-def prepare_in_a_fork(store: Store) -> tuple[Baseline, list[str]]:
+def prepare_in_a_fork(store: Store, backend: Backend) -> tuple[Baseline, list[str]]:
     """The same in a child, so that this process never imports the service; also the libraries that it imports."""
-    environment.complete(Path(), "", "")  # the random secrets are drawn here, so that all children share them
+    environment.random_secrets()  # drawn here, so that all children share them
 
     def work() -> dict[str, Any]:
-        made = prepare(store)
+        made = prepare(store, backend)
         libraries = made.servers.libraries
         return {
             "template": made.template,
@@ -455,7 +477,7 @@ def prepare_in_a_fork(store: Store) -> tuple[Baseline, list[str]]:
     done: Mapping[str, Any] = in_a_fork(work)
     remembered.install()
     remembered.know(done["known"])
-    return Baseline(store, done["template"], done["hash"], Parent(done["modules"])), list(done["modules"])
+    return Baseline(store, backend, done["template"], done["hash"], Parent(done["modules"])), list(done["modules"])
 
 
 def _ours(module: str) -> bool:

@@ -7,7 +7,8 @@ It stops a later commit from bringing one in on a path that no request of a test
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .compare_scan import comparisons
@@ -40,10 +41,11 @@ class Checker(ast.NodeVisitor):
         self.looked_at = 0
         self.faults: list[tuple[str, str]] = []
         tree = ast.parse(source)
+        nodes = [*ast.walk(tree)]
         self._from: dict[str, str] = {}
-        self._texts = _literals(tree)
+        self._texts = _literals(nodes)
         self.visit(tree)
-        for node, what in comparisons(tree):
+        for node, what in comparisons(tree, nodes):
             self._fault("compare", node, what)
 
     def _fault(self, kind: str, node: ast.AST, what: str) -> None:
@@ -145,13 +147,17 @@ class Checker(ast.NodeVisitor):
         return isinstance(value, ast.Constant) and str(value.value).lower().replace("-", "") not in WEAK
 
 
-def _literals(tree: ast.Module) -> set[str]:
+def _literals(nodes: Sequence[ast.AST]) -> set[str]:
     """Names in capitals, which a module binds once and imports from others: constants by this service's rule."""
     return {
-        node.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Name) and node.id.lstrip("_").isupper() and len(node.id) > 1
+        node.id for node in nodes if isinstance(node, ast.Name) and node.id.lstrip("_").isupper() and len(node.id) > 1
     }
+
+
+@functools.cache
+def checked(source: str) -> Checker:
+    """What was found in this text: a function of it alone, which one proof for each kind of fault asks for."""
+    return Checker(source)
 
 
 def check(folder: Path) -> tuple[dict[str, int], dict[str, list[str]]]:
@@ -159,7 +165,7 @@ def check(folder: Path) -> tuple[dict[str, int], dict[str, list[str]]]:
     looked_at: dict[str, int] = {}
     faults: dict[str, list[str]] = {"code": [], "random": [], "hash": [], "compare": []}
     for file in sorted(folder.rglob("*.py")):
-        checker, where = Checker(file.read_text("utf-8")), file.relative_to(folder).as_posix()
+        checker, where = checked(file.read_text("utf-8")), file.relative_to(folder).as_posix()
         looked_at[where] = checker.looked_at
         for kind, fault in checker.faults:
             faults[kind].append(f"{where}:{fault}")
@@ -168,6 +174,6 @@ def check(folder: Path) -> tuple[dict[str, int], dict[str, list[str]]]:
 
 def reported(source: str, kind: str) -> Iterator[int]:
     """The lines of a sample in which faults of this kind are seen."""
-    for found, fault in Checker(source).faults:
+    for found, fault in checked(source).faults:
         if found == kind:
             yield int(fault.partition(":")[0])

@@ -7,7 +7,7 @@ Accepted are literals, and what SQLAlchemy composes with bound parameters. Sourc
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 # Their first argument is SQL, whatever it is: only a literal, or a name that is bound to literals alone.
@@ -28,9 +28,10 @@ class Checker(ast.NodeVisitor):
         self.looked_at: list[str] = []
         self.faults: list[str] = []
         tree = ast.parse(source)
-        self._of_sqlalchemy = {"sa", "sqlalchemy", "db", *_imported(tree)}
+        nodes = [*ast.walk(tree)]
+        self._of_sqlalchemy = {"sa", "sqlalchemy", "db", *_imported(nodes)}
         self._values: dict[str, list[ast.expr]] = {}
-        for name, value in _assigned(tree):
+        for name, value in _assigned(nodes):
             self._values.setdefault(name, []).append(value)
         self.visit(tree)
 
@@ -92,9 +93,9 @@ def _mentions(value: ast.expr, name: str) -> bool:
     return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(value))
 
 
-def _imported(tree: ast.Module) -> Iterator[str]:
+def _imported(nodes: Sequence[ast.AST]) -> Iterator[str]:
     """Names under which SQLAlchemy, or something of it, is known in this module."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "sqlalchemy":
             yield from (alias.asname or alias.name for alias in node.names)
         elif isinstance(node, ast.Import):
@@ -103,9 +104,9 @@ def _imported(tree: ast.Module) -> Iterator[str]:
                     yield alias.asname or "sqlalchemy"
 
 
-def _assigned(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+def _assigned(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, ast.expr]]:
     """Each name with what is assigned to it; `name += value` is a sum of both."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
             yield node.target.id, ast.JoinedStr([ast.FormattedValue(node.value, -1)])
         elif isinstance(node, ast.AnnAssign | ast.NamedExpr) and isinstance(node.target, ast.Name) and node.value:

@@ -22,6 +22,7 @@ from .mails import token_for
 from .probe_model import model
 from .service import AUTH, DATABASE
 from .test_settings import command
+from .wire import ORIGIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,6 +95,35 @@ def test_a_view_that_has_written_records_with_its_work_and_waits_for_nobody(
     assert logged == ["report.exported", "report.sent", "report.broken"]  # the log has them all
 
 
+if DATABASE == "mysql":
+
+    @pytest.mark.parametrize(
+        ("statements", "written"),
+        [
+            (("SAVEPOINT here", "SELECT 1", "ROLLBACK TO SAVEPOINT here"), False),
+            (("SAVEPOINT here", "RELEASE SAVEPOINT here"), False),
+            (
+                (
+                    "/* who asks */ -- and why\n# or not\n (select 1)",
+                    "\n/* a * b **/ /**/ WITH x AS (SELECT 1) SELECT * FROM x",
+                ),
+                False,
+            ),
+            (("SELECT 1 /* a comment */", "/* SELECT */ DELETE FROM audit_event WHERE 1 = 0"), True),
+            (("/*! DELETE FROM audit_event WHERE 1 = 0 */",), True),
+            (("-- SELECT\nDELETE FROM audit_event WHERE 1 = 0", "SAVEPOINT here"), True),
+            (("DELETE FROM audit_event WHERE 1 = 0", "SELECT 1"), True),
+        ],
+    )
+    def test_what_only_reads_is_no_unfinished_work(
+        service: Service, statements: tuple[str, ...], written: bool
+    ) -> None:
+        with service.app.app_context(), service.module("database").connect() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+            assert service.module("database.mysql").has_written(connection) is written
+
+
 def test_a_write_that_the_database_refused_keeps_nobody_from_recording(service: Service) -> None:
     def view(after: str) -> Any:
         from sqlalchemy import text
@@ -102,7 +132,7 @@ def test_a_write_that_the_database_refused_keeps_nobody_from_recording(service: 
         session = service.module("database").db.session
         writes(service)
         with pytest.raises(IntegrityError):
-            session.execute(text("INSERT INTO proof_probe_item (id) VALUES (NULL)"))
+            session.execute(text("INSERT INTO proof_probe_item SELECT * FROM proof_probe_item"))
         if after == "rolled back":
             session.rollback()
         service.module("audit").record("report.failed")
@@ -480,12 +510,14 @@ def test_an_event_names_the_login_in_which_it_happened(service: Service, monkeyp
     "audit-events-complete",
     masses=edit("audit.py", '"access.not_owned", "passkey.refused", "user.read"', '"access.not_owned", "user.read"'),
     pending=edit("audit.py", '        *("login.pending",),\n', ""),
+    asked=edit("audit.py", '        *("user.register_asked", "password.reset_asked"),\n', ""),
     again=edit("audit.py", "or nobodys or own):", "or nobodys):"),
     nothing_ended=edit(
         {"session": "session/account.py", "jwt": "jwt/endpoints.py"}[AUTH], "    if ended:  # or", "    if True:  # or"
     ),
 )
 def test_whoever_is_in_or_knows_a_password_does_not_fill_the_table(service: Service) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
     user, careful = cheap_user(service), cheap_user(service)
     with_app(service, careful)
     client = service.client(user).login()
@@ -516,6 +548,10 @@ def test_whoever_is_in_or_knows_a_password_does_not_fill_the_table(service: Serv
     )
     harm(len(rows) > len(tries), "each right password without the second factor makes a row")
     assert [(row["kind"], row["address"], row["times"]) for row in rows] == [("login.pending", *one) for one in tries]
+    stranger, emails = service.client(None, "203.0.113.9"), [f"{number}@example.com" for number in range(3)]
+    rows = left_by(service, lambda: [asks(one) for asks in (stranger.register, stranger.forgot) for one in emails])
+    harm(len(rows) > 2, "each link that a stranger asks for makes a row")
+    assert {row["kind"]: row["times"] for row in rows} == {"user.register_asked": 3, "password.reset_asked": 3}
 
 
 def test_a_store_that_is_away_keeps_nobody_from_being_refused(service: Service) -> None:
@@ -699,7 +735,21 @@ def test_an_operator_sees_the_newest_events_last_and_nothing_that_moves_his_curs
 
     assert kinds("--user", user.email) == kinds("--user", str(user.id)) == ["login", "report"]
     assert kinds("--kind", "login.success") == ["login"]
-    assert kinds("--since", "90m") == ["login", "report"]
+    for since in ("90m", "1h"):
+        assert kinds("--since", since) == ["login", "report"]
+    for since in ("150m", "3h", "1d", "99999d"):
+        assert kinds("--since", since) == ["login", "login", "report"]
     assert kinds("--last", "1") == ["report"]
-    for options in (("--user", "nobody@example.com"), ("--since", "7"), ("--last", "1001")):
+    for options in (("--user", "nobody@example.com"), ("--since", "7"), ("--since", "0d"), ("--last", "1001")):
         assert command(service, monkeypatch, "audit", "show", *options)[0] == 2
+
+
+def test_each_refusal_on_a_route_of_accounts_is_of_the_kind_that_is_documented(service: Service) -> None:
+    audit: Any = service.module("audit")
+    expected = dict.fromkeys((400, 413, 415, 422), "input.refused") | {429: "throttle.hit", 410: "link.refused"}
+    statuses = (400, 401, 403, 404, 405, 409, 410, 413, 415, 422, 429, 500, 503)
+    with service.app.test_request_context(PATH, ORIGIN, method="POST"):
+        assert {one: kind for one in statuses if (kind := audit._kind_of(one, "a row"))} == expected
+    with service.app.test_request_context("/static/x", ORIGIN):
+        found = {one: kind for one in statuses if (kind := audit._kind_of(one, "a row"))}
+    assert found == {429: "throttle.hit", 410: "link.refused"}

@@ -5,18 +5,23 @@ They stop a password from standing in a process list, a shell's history or a log
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import mails
-from .accounts import CHOSEN, DONE, account
+from .accounts import ADMINISTRATOR, CHOSEN, DONE, account, administrator, lives, signs_in, with_app
 from .harness import edit, harm, protects, works
-from .logins import SIGNED_IN, attempt
+from .logins import PATH, SIGNED_IN, attempt
+from .service import PACKAGE
+from .test_factors import apps_of
 from .test_settings import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import pytest
 
@@ -110,3 +115,265 @@ def test_a_password_that_is_typed_obeys_the_same_rules(service: Service, monkeyp
     assert text.startswith("Error: ")
     assert hidden == [True, True]
     assert CANARY not in f"{text}{service.output}"
+
+
+# --- what an operator does in a hurry ---------------------------------------------------------------------------
+
+
+@protects(
+    "admin-disable-immediate",
+    operator=edit("cli.py", 'users.find(email), False), "Disabled."', 'users.find(email), True), "Disabled."'),
+)
+def test_an_account_that_is_disabled_on_the_command_line_is_out_at_once(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, other = service.user(), service.user()
+    thief, unharmed = service.client(user).login(), service.client(other, "192.0.2.12").login()
+    works(lives(thief) and lives(unharmed), "two users are signed in")
+    code, text = command(service, monkeypatch, "users", "disable", user.email)
+    harm(lives(thief), "the operator was told that it is disabled, and it went on")
+    assert (code, text.splitlines()[-1]) == (0, "Disabled.")
+    assert lives(unharmed)
+    assert not signs_in(service, user.email, user.password)
+    code, text = command(service, monkeypatch, "users", "enable", user.email)
+    assert (code, text.splitlines()[-1]) == (0, "Enabled.")
+    assert not lives(thief)
+    assert signs_in(service, user.email, user.password)
+    for noun in ("disable", "enable", "reset-factors"):
+        code, text = command(service, monkeypatch, "users", noun, "nobody@example.com")
+        assert code == 1
+        assert text.splitlines()[-1].startswith("Error: ")
+
+
+@protects(
+    "role-change-immediate",
+    operator=edit("cli.py", "role, remove=remove), ", "role), "),
+)
+def test_a_role_that_is_taken_away_on_the_command_line_is_gone(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    administrator(service, monkeypatch)  # somebody has to stay one
+    user = service.user()
+
+    def held() -> str:
+        row = account(service, user.email)
+        return "" if row is None else str(row.roles)
+
+    code, _ = command(service, monkeypatch, "users", "permit", user.email, ADMINISTRATOR)
+    works((code, held()) == (0, ADMINISTRATOR), "an operator gives somebody a role")
+    code, text = command(service, monkeypatch, "users", "permit", user.email, ADMINISTRATOR, "--remove")
+    harm(held(), "the operator was told that it is done, and the role was still there")
+    assert (code, text.splitlines()[-1]) == (0, "Done.")
+    assert command(service, monkeypatch, "users", "permit", user.email, "owner")[0] == 1
+    assert held() == ""
+
+
+@protects(
+    "mfa-removal-guarded",
+    operator=edit("cli.py", "_done(lambda: factors.reset(users.find(email)), ", "_done(lambda: users.find(email), "),
+)
+def test_what_an_operator_removes_of_a_lost_phone_opens_nothing_any_more(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, other = service.user(), service.user()
+    with_app(service, user)
+    with_app(service, other)
+    finder = service.client(user).login()
+    works(lives(finder) and apps_of(service, user) == 1, "whoever has the phone is signed in")
+    code, text = command(service, monkeypatch, "users", "reset-factors", user.email)
+    harm(apps_of(service, user), "the app on the lost phone is still in force")
+    harm(lives(finder), "its session went on")
+    assert (code, text.splitlines()[-1]) == (0, "Removed. At the next login a new one has to be set up.")
+    assert apps_of(service, other) == 1
+
+
+@protects(
+    "deny-by-default",
+    check=edit("cli.py", ' or access.TABLE_FILE.read_text(encoding="utf-8") != text:', ":"),
+)
+def test_no_route_is_opened_without_a_change_of_the_file_that_is_reviewed(
+    service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "docs" / "access.md"
+    monkeypatch.setattr(service.module("access"), "TABLE_FILE", file)
+    assert command(service, monkeypatch, "access", "--check")[0] == 1  # it is missing
+    assert not file.exists()
+    works(command(service, monkeypatch, "access")[0] == 0, "the table is written")
+    works(command(service, monkeypatch, "access", "--check")[0] == 0, "and is up to date")
+    reviewed = file.read_text(encoding="utf-8")
+    assert reviewed == service.module("access").document(service.app)
+    file.write_text(reviewed.replace("public", "login"), encoding="utf-8")
+    code, text = command(service, monkeypatch, "access", "--check")
+    harm(code == 0, "the check passes though the service opens more than was reviewed")
+    assert code == 1
+    assert "docs/access.md is not up to date" in text
+    assert command(service, monkeypatch, "access")[0] == 0
+    assert file.read_text(encoding="utf-8") == reviewed
+
+
+# --- the commands, as docs and scripts have them ----------------------------------------------------------------
+
+COMMANDS = """
+access --check!
+audit restart --yes!
+audit show --user --kind --since --last=1..1000 --json!
+audit verify --head
+db downgrade --yes!
+db revision MESSAGE --empty!
+db upgrade
+dev COMMAND... --port=1..65535
+doctor
+mail send
+run
+secrets list
+serve
+sessions purge
+users create EMAIL --role* --prompt!
+users disable EMAIL
+users enable EMAIL
+users permit EMAIL ROLE --remove!
+users reset-factors EMAIL
+"""
+"""What can be typed: `!` takes no value, `*` is given several times, `...` is all that follows."""
+ELSEWHERE = ("keys ", "routes ", "shell")  # key_commands.py's, and Flask's own
+
+
+def typeable(commands: Iterator[click.Command], before: str = "") -> Iterator[str]:
+    """Each command with all that it takes."""
+    for one in commands:
+        if isinstance(one, click.Group):
+            yield from typeable(iter(one.commands.values()), f"{before}{one.name} ")
+            continue
+        words = [f"{before}{one.name}"]
+        for param in one.params:
+            bounds = f"={param.type.min}..{param.type.max}" if isinstance(param.type, click.IntRange) else ""
+            if isinstance(param, click.Option):
+                words.append(f"{param.opts[0]}{'!' * param.is_flag}{'*' * param.multiple}{bounds}")
+            else:
+                words.append(f"{(param.name or '').upper()}{'...' * (param.nargs == -1)}")
+        yield " ".join(words)
+
+
+def test_every_command_is_the_one_that_is_documented(service: Service) -> None:
+    commands = service.module("cli").COMMANDS
+    elsewhere = (*ELSEWHERE, *(f"db {one.name}" for one in service.module("chosen").dialect.COMMANDS))
+    found = [line for line in typeable(iter(commands)) if not line.startswith(elsewhere)]
+    assert sorted(found) == COMMANDS.split("\n")[1:-1]
+    assert {"routes", "shell", "keys"} <= {one.name for one in commands}
+    [last] = [one for command in commands if command.name == "audit" for one in command.commands["show"].params][3:4]
+    assert (last.name, last.default) == ("last", 50)
+
+
+def test_an_operator_is_told_what_became_of_his_mail(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Exception] = []
+
+    def hand_over(message: Any) -> None:
+        if answers:
+            raise answers[0]
+        service.mails.append(message)
+
+    def told(*arguments: str) -> tuple[object, list[str]]:
+        code, text = command(service, monkeypatch, *arguments)
+        return code, [line for line in text.splitlines() if not line.startswith("{")]
+
+    noted = "Noted: a mail with a link, good for ten minutes."
+    waiting = "Still waiting: 1. The log says why; a running service tries again by itself."
+    monkeypatch.setattr(service.module("mail.transport"), "hand_over", hand_over)
+    assert told("mail", "send") == (0, ["Sent: 0."])
+    assert told("users", "create", EMAIL) == (0, [noted, "Sent."])
+    assert told("users", "create", EMAIL) == (
+        1,
+        [noted, "Error: No mail was sent: one went there a moment ago. Try again in a minute."],
+    )
+    answers.append(OSError("the server is away"))
+    assert told("users", "create", f"another-{EMAIL}") == (0, [noted, waiting])
+    service.travel(minutes=5)
+    assert told("mail", "send") == (0, ["Sent: 0.", waiting])
+    answers.clear()
+    service.travel(hours=1)
+    assert told("mail", "send") == (0, ["Sent: 1."])
+    assert len(service.mails) == 2
+
+
+def test_what_can_not_be_undone_is_asked_for(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    with service.app.app_context():
+        service.module("audit").record("report.sent")
+        service.module("audit_chain").seal()
+
+    def restarts(typed: str, *options: str) -> tuple[object, int]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        code, _ = command(service, monkeypatch, "audit", "restart", *options)
+        return code, len(service.rows("SELECT 1 FROM audit_event WHERE kind = 'audit.restarted'"))
+
+    assert restarts("n\n") == restarts("") == (1, 0)
+    assert restarts("y\n") == (0, 1)
+    assert restarts("", "--yes") == (0, 2)
+
+
+def test_a_command_that_can_not_go_on_says_why_and_nothing_that_is_secret(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alembic.util import CommandError
+    from sqlalchemy.exc import OperationalError
+
+    cli: Any = service.module("cli")
+    refused = OperationalError("SELECT canary", {}, Exception("user=canary password=canary"))
+    name = cli.NAME
+    for error, words in {
+        RuntimeError("It is not so."): "It is not so.\n",
+        CommandError("No such revision."): "No such revision. Run `db upgrade`; if the file of an applied migration is "
+        "gone, restore it.\n",
+        refused: f"The database refused (OperationalError). Is it up to date? Run: {name} db upgrade\n",
+        service.module("guards").ConfigError(["one thing", "another"]): "This service does not start:\n  - one thing\n"
+        f"  - another\nFor development: {name} dev secrets list\n",
+    }.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(cli.overview, "lines", Raising(error))
+            code, text = command(service, monkeypatch, "secrets", "list")
+        assert (code, text.partition("}\n")[2] or text) == (1, words)
+        assert "canary" not in text
+
+
+class Raising:
+    """Called, it fails."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __call__(self, *_arguments: object) -> Any:
+        raise self._error
+
+
+def test_serve_becomes_gunicorn_with_our_settings_once_the_tables_are_there(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda program, arguments: became.append([program, *arguments]))
+    development: Any = service.module("development")
+    monkeypatch.setattr(development, "pending", lambda _app: True)
+    code, text = command(service, monkeypatch, "serve")
+    assert (code, became) == (1, [])
+    assert f"Error: The database has pending migrations. Run: {service.module('cli').NAME} db upgrade" in text
+    monkeypatch.setattr(development, "pending", lambda _app: False)
+    assert command(service, monkeypatch, "serve")[0] == 0
+    ours = "-m", "gunicorn", "-c", f"python:{PACKAGE}.bastion.gunicorn", f"{PACKAGE}.app:create_app()"
+    assert became == [[sys.executable, sys.executable, *ours]]
+
+
+def test_dev_runs_a_command_where_it_would_serve(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[object] = []
+    monkeypatch.setattr(service.module("development"), "serve", lambda *given: served.append(given[1:]))
+    monkeypatch.chdir(tmp_path)
+    for arguments, said in {
+        ("db", "upgrade"): "Up to date.",
+        ("routes", "--sort", "rule"): f" {PATH} ",
+        ("users", "disable", "nobody@example.com"): "Error: ",
+    }.items():
+        code, text = command(service, monkeypatch, "dev", *arguments)
+        assert (code, said in text) == (1 if "nobody@example.com" in arguments else 0, True), text
+    assert served == []
+    assert command(service, monkeypatch, "dev", "--port", "8001")[0] == 0
+    assert served == [(service.module("cli").NAME, 8001)]
+    assert command(service, monkeypatch, "dev", "--port", "0")[0] == 2

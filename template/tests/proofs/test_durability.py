@@ -10,7 +10,7 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
@@ -77,7 +77,7 @@ def test_kill_9_in_the_middle_of_writes_loses_no_acknowledged_write(
 
 @contextmanager
 def away(service: Service) -> Iterator[None]:
-    """The database refuses: every connection (PostgreSQL), or every write (SQLite, which has no server to stop)."""
+    """The database refuses: every connection, or every write (SQLite, which has no server to stop)."""
     if DATABASE == "postgresql":
         database = service.engine.dialect.identifier_preparer.quote(service.database.name)
         with service.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -86,6 +86,10 @@ def away(service: Service) -> Iterator[None]:
             connection.execute(text(f"{others} WHERE datname = current_database() AND pid <> pg_backend_pid()"))
             yield
             connection.execute(text(f"ALTER DATABASE {database} CONNECTION LIMIT -1"))
+    elif DATABASE == "mysql":
+        store: Any = service.baseline.store
+        with store.refusing(service.database):
+            yield
     else:
         with service.engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -106,7 +110,7 @@ def test_a_database_that_comes_back_needs_no_restart(service: Service, monkeypat
     with away(service):
         service.travel(seconds=2)  # a probe is answered from memory for a second
         refused = [attempt(visitor, user.email, user.password)]
-        if DATABASE == "postgresql":
+        if DATABASE != "sqlite":
             refused.append(client.get("/probe"))
             assert client.get("/readyz").status == 503
             assert seen == []

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 from wsgiref.handlers import SimpleHandler
 
@@ -68,7 +70,11 @@ def test_no_exception_of_the_app_tells_the_client_anything(service: Service) -> 
 
 @protects(
     "errors-reveal-nothing",
-    database=edit("errors.py", "    return response(503, ", "    return Response(str(error), 503, "),
+    database=edit(
+        "errors.py",
+        "\n    return _come_back()\n\n\ndef _on_statement",
+        "\n    return Response(str(error), 503)\n\n\ndef _on_statement",
+    ),
 )
 def test_no_error_of_the_database_tells_the_client_anything(service: Service) -> None:
     add_failures(service)
@@ -81,8 +87,8 @@ def test_no_error_of_the_database_tells_the_client_anything(service: Service) ->
     assert away.status == 503
     assert away.header("Retry-After") == "5"
     assert [event["event"] for event in away.events if "exception" in event] == ["database_unavailable"]
-    # A wrong statement is our fault in PostgreSQL; SQLite reports it as a database that can't be used.
-    assert wrong.status == {"sqlite": 503, "postgresql": 500}[dialect(service)]
+    # A wrong statement is our fault in PostgreSQL and MySQL; SQLite reports it as a database that can't be used.
+    assert wrong.status == {"sqlite": 503, "postgresql": 500, "mysql": 500}[dialect(service)]
     assert revealed(wrong) == []
 
 
@@ -124,6 +130,47 @@ def test_an_answer_that_breaks_off_tells_the_server_nothing(service: Service) ->
     assert "AnswerCut" in said  # that it broke off has to be noticed, and is
     assert answer.body == b"the first piece"
     assert [event["event"] for event in service.log if "exception" in event] == ["unhandled_exception"]
+
+
+@protects(
+    "errors-reveal-nothing",
+    closing=edit(
+        "edge/last_resort.py",
+        "    try:\n        close()\n    except Exception as error:\n        report(error)",
+        "    close()",
+    ),
+)
+def test_what_fails_after_the_last_piece_tells_the_server_nothing(service: Service) -> None:
+    add_failures(service)
+    honest, said = served(service, "/open")
+    works((honest.status, said) == (200, ""), "the server sends the page")
+    answer, said = served(service, "/closing")
+    harm("canary" in said, "the server got the exception, and logs it as it is")
+    assert (answer.status, answer.body, said) == (200, b"all of it", "")
+    assert [event["event"] for event in service.log if "exception" in event] == ["unhandled_exception"]
+
+
+@protects(
+    "errors-reveal-nothing",
+    fallback=edit(
+        "edge/__init__.py",
+        "        except Exception as error:\n            report(error)\n            content_type, body = FALLBACK",
+        "        except ZeroDivisionError:\n            content_type, body = FALLBACK",
+    ),
+)
+def test_an_error_whose_own_text_cannot_be_made_tells_nobody_anything(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_failures(service)
+    edge: Any = service.app.wsgi_app
+    honest, said = served(service, "/open")
+    works((honest.status, said) == (200, ""), "the server sends the page")
+    monkeypatch.setattr(edge, "_settings", replace(edge._settings, error_body=fail))
+    answer, said = served(service, "/stream")
+    harm("canary" in said, "the server got the exception, and logs it as it is")
+    assert (answer.status, answer.mimetype, answer.text, said) == (500, "text/plain", "Something went wrong.", "")
+    assert names(honest) <= names(answer)
+    assert [event["event"] for event in service.log if "exception" in event] == ["unhandled_exception"] * 2
 
 
 @protects(
@@ -359,6 +406,12 @@ def add_failures(service: Service) -> None:
 
         service.module("database").db.session.execute(text("SELECT canary FROM nowhere"))
 
+    class Unclosable:
+        close = fail
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"all of it"
+
     class Odd:
         def __repr__(self) -> str:
             return SECRETIVE
@@ -370,11 +423,12 @@ def add_failures(service: Service) -> None:
         "/sql": statement,
         "/stream": pieces,
         "/cut": lambda: Answer(pieces(b"the first piece"), mimetype="text/plain"),
+        "/closing": lambda: Answer(Unclosable(), mimetype="text/plain"),
         "/header": lambda: Answer("fine", headers={"X-Canary": "no server sends \u0107anary"}),
         "/missing-key": lambda: request.args["canary"],
         "/abort/<int:code>": lambda code: abort(code, description=SECRETIVE),
     }
-    public = ("/stream", "/cut", "/header")
+    public = ("/stream", "/cut", "/closing", "/header")
     service.adds_route("/fine")
     service.adds_route("/open", mark="public")
     for path, view in views.items():
@@ -416,6 +470,13 @@ class Server(SimpleHandler):
     """The standard library's WSGI server for one request: what it would write to its own log is kept."""
 
     os_environ: dict[str, str] = {}  # noqa: RUF012  (the base class has it)
+
+    def handle_error(self) -> None:
+        """As other servers do it: whose answer is out already is sent no other one."""
+        if getattr(self, "environ", None) is None:  # gone with the answer: see BaseHandler.close
+            self.log_exception(sys.exc_info())
+        else:
+            super().handle_error()
 
 
 def served(service: Service, path: str) -> tuple[Response, str]:

@@ -227,9 +227,18 @@ def test_an_administrator_gets_nowhere_without_a_second_factor(
     harm(ran - to_set_one_up(service), "more is open than what sets up a second factor")
     assert {"bastion.logout"} <= ran
     assert answer.status == NO_FACTOR
+    assert bare.get(FACTORS).status == 200  # what there is to set up
     app = App(service, bare.seed_of(bare.begin_totp()))
     assert bare.confirm_totp(app.code()).status == DONE["confirm_totp"]
     assert bare.users().status == DONE["users"]
+    other = administrator(service, monkeypatch, "192.0.2.91").user
+    assert other is not None
+    with_passkey = service.client(other, "198.51.100.3")
+    assert arrive(with_passkey, other.email, other.password).status == SIGNED_IN
+    assert with_passkey.users().status == NO_FACTOR
+    options, state = with_passkey.passkey_options()
+    assert with_passkey.add_passkey(state, Authenticator().create(options)).status == DONE["add_passkey"]
+    assert with_passkey.users().status == DONE["users"]
 
 
 @protects(
@@ -269,7 +278,7 @@ def test_whose_factors_were_removed_sets_up_a_new_one(service: Service, monkeypa
     again = App(service, bare.seed_of(bare.begin_totp()))
     assert bare.confirm_totp(again.code()).status == DONE["confirm_totp"]
     assert lives(bare)
-    assert [row.by for row in service.rows("SELECT details AS by FROM audit_event WHERE kind LIKE 'mfa.reset_%'")]
+    assert [row.told for row in service.rows("SELECT details AS told FROM audit_event WHERE kind LIKE 'mfa.reset_%'")]
     service.restart(BASTION_REQUIRE_MFA="all")
     anybody = service.client(free, "198.51.100.4")
     arrive(anybody, free.email, free.password)

@@ -5,6 +5,7 @@ They stop a guessable key, an open host list or a debugging aid from going into 
 
 from __future__ import annotations
 
+import json
 import random
 import secrets
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .harness import edit, harm, protects, works
 from .logins import SIGNED_IN, attempt, stored
+from .rings import text_of
 from .running import Service
 from .service import DATABASE
 from .wire import HOST, ORIGIN
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 MAKE_KEY = ". Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+PUT_BACK = ". Remove it, or put back the key that was used."
 FEW = "".join(random.Random(1).choices("q7ZmK-x", k=64))  # noqa: S311  (it is to be a bad key)
 TOO_SHORT = "is shorter than 32 random bytes (64 hex digits or 43 base64url characters)"
 PHRASES = (
@@ -38,6 +41,8 @@ WEAK: dict[str, str] = {
     "0123456789abcdef" * 4: "repeats itself",
     "correct-horse-battery-staple!" * 2: "repeats itself",
     "abcdefghijklmnopqrstuvwxyz0123456789zyxwvutsrqponm": "is a sequence",
+    "zyxwvutsrqponmlkjihgfedcba9876543210zyxwvuts": "is a sequence",
+    "00112233445566778899aabbccddeeffgghhiijjkkll": "is a sequence",
     FEW: "has fewer than 10 different characters",
     secrets.token_hex(31): TOO_SHORT,
     secrets.token_urlsafe(31): TOO_SHORT,
@@ -51,8 +56,12 @@ WEAK: dict[str, str] = {
 
 @protects(
     "boot-refuse-weak-secret-key",
-    secret_key=edit("guards.py", "    check_secret_key,\n", ""),
-    words=edit("guards.py", "(common >= WORDY and common * 10 >= len(pairs) * 3)", "False"),
+    secret_key=edit(
+        "secrets/ring.py",
+        "    if fault := weakness(key.text):\n",
+        "    if (fault := weakness(key.text)) and key.name not in PURPOSES:\n",
+    ),
+    words=edit("secrets/guessable.py", "(common >= WORDY and common * 10 >= len(pairs) * 3)", "False"),
 )
 def test_a_key_that_can_be_guessed_signs_nothing(service: Service) -> None:
     for key in (secrets.token_hex(32), secrets.token_urlsafe(32), secrets.token_urlsafe(64)):
@@ -64,9 +73,34 @@ def test_a_key_that_can_be_guessed_signs_nothing(service: Service) -> None:
         assert key not in tried.text
 
 
+LONG = (
+    *("changeme", "change-me", "change_me", "replace-me", "replaceme", "placeholder", "supersecret", "super-secret"),
+    *("secretkey", "secret-key", "your-secret-key", "yoursecretkey", "password", "insecure", "development"),
+)
+SHORT = ("todo", "none", "null", "secret", "default", "example", "sample", "dev", "test", "testing")
+
+
 @protects(
     "boot-refuse-weak-secret-key",
-    fallbacks=edit("guards.py", "enumerate(fallbacks(start.secrets), 1)", "enumerate(fallbacks(start.secrets)[:0], 1)"),
+    placeholders=edit(
+        "secrets/guessable.py", " or any(plain.startswith(word) and len(word) > 7 for word in PLACEHOLDERS)", ""
+    ),
+)
+def test_no_key_that_begins_like_that_of_an_example_signs_anything(service: Service) -> None:
+    random = secrets.token_urlsafe(32)
+    works(service.start(SECRET_KEY=random).app is not None, "a random key starts")
+    for word in LONG:
+        key = f" {word.upper()}{random}"
+        tried = service.start(SECRET_KEY=key)
+        harm(tried.app is not None, f"it started with a key that begins with {word}")
+        assert tried.reasons == [f"SECRET_KEY is a placeholder{MAKE_KEY}"]
+    for word in SHORT:
+        assert service.start(SECRET_KEY=word).reasons == [f"SECRET_KEY is a placeholder{MAKE_KEY}"]
+
+
+@protects(
+    "boot-refuse-weak-secret-key",
+    fallbacks=edit("secrets/ring.py", "enumerate(former, 1)", "enumerate((), 1)"),
 )
 def test_a_former_key_that_can_be_guessed_verifies_nothing(service: Service) -> None:
     name = "BASTION_SECRET_KEY_FALLBACKS"
@@ -75,18 +109,81 @@ def test_a_former_key_that_can_be_guessed_verifies_nothing(service: Service) -> 
     for key, fault in WEAK.items():
         tried = service.start(**{name: f"{first}, {key}, {last}"})
         harm(tried.app is not None, f"it started with a former key that {fault}")
-        assert tried.reasons == [f"{name}: entry 2 {fault}. Remove it, or put back the key that was used."]
+        assert tried.reasons == [f"{name}: entry 2 {fault}{PUT_BACK}"]
         assert key not in tried.text
     for number in range(3):
         keys = [first, secrets.token_urlsafe(32), last]
         keys[number] = service.environment.secrets["SECRET_KEY"]
         tried = service.start(**{name: ",".join(keys)})
         harm(tried.app is not None, "it started with a rotation that had changed nothing")
-        assert tried.reasons == [f"{name}: entry {number + 1} equals SECRET_KEY. Keep only former keys there."]
+        assert tried.reasons == [f"{name}: entry {number + 1} equals SECRET_KEY{PUT_BACK}"]
         assert keys[number] not in tried.text
 
 
-@protects("boot-refuse-weak-secret-key", others=edit("guards.py", "    check_other_secrets,\n", ""))
+@protects(
+    "boot-refuse-weak-secret-key",
+    ring=edit(
+        "secrets/ring.py",
+        "    if fault := weakness(key.text):\n",
+        "    if key.since is None and (fault := weakness(key.text)):\n",
+    ),
+)
+def test_no_key_of_a_ring_can_be_guessed_or_is_there_twice(service: Service) -> None:
+    good = [secrets.token_urlsafe(32) for _ in range(3)]
+    states = ("retired", "active", "next")
+
+    def ring(*keys: str) -> str:
+        return text_of(service, *zip(keys, states, strict=True))
+
+    for name in ("SECRET_KEY", "THROTTLE_KEY", "DATA_KEY"):
+        works(service.start(**{name: ring(*good)}).app is not None, "a ring of random keys starts")
+        for number, (key, fault) in enumerate(WEAK.items()):
+            at = number % 3
+            tried = service.start(**{name: ring(*good[:at], key, *good[at + 1 :])})
+            harm(tried.app is not None, f"it started with a key in its ring that {fault}")
+            assert tried.reasons == [f"{name}: key {at + 1} {fault}{PUT_BACK}"]
+            assert key not in tried.text
+    for third, fault in {
+        good[0]: "equals THROTTLE_KEY: key 1",
+        service.environment.secrets["SECRET_KEY"]: "equals SECRET_KEY; one key is for one purpose",
+    }.items():
+        tried = service.start(THROTTLE_KEY=ring(*good[:2], third))
+        harm(tried.app is not None, f"it started with a ring whose third key {fault}")
+        assert tried.reasons == [f"THROTTLE_KEY: key 3 {fault}{PUT_BACK}"]
+
+
+def test_what_is_no_ring_stops_the_start(service: Service) -> None:
+    good = {"kty": "oct", "k": secrets.token_urlsafe(32), "status": "active", "since": 1_767_225_600}
+    assert service.start(SECRET_KEY=json.dumps({"keys": [good]})).app is not None
+    needs = "key 1 needs kty (oct), k, a status (active, next or retired) and since in seconds"
+    values: dict[str, tuple[object, ...]] = {
+        "kty": ("RSA", None),
+        "k": (1, None),
+        "status": ("removed", None, "Active"),
+        "since": (None, "1767225600", True, 0, 1_767_225_600_000),
+    }
+    for member, wrong_ones in values.items():
+        for value in wrong_ones:
+            tried = service.start(SECRET_KEY=json.dumps({"keys": [{**good, member: value}]}))
+            assert tried.reasons == [f"SECRET_KEY: {needs}{PUT_BACK}"]
+    more = [{**good, "k": secrets.token_urlsafe(32)} for _ in range(10)]
+    wrong: tuple[tuple[list[dict[str, Any]], str], ...] = (
+        ([], "is no JWK Set with 1 to 10 keys"),
+        ([good, *more], "is no JWK Set with 1 to 10 keys"),
+        ([good, more[0]], "has 2 active keys; one key is used"),
+        ([{**good, "status": "next"}], "has no active key; one key is used"),
+    )
+    for keys, fault in wrong:
+        tried = service.start(SECRET_KEY=json.dumps({"keys": keys}))
+        assert tried.reasons == [f"SECRET_KEY: the ring {fault}. Put back the one that was used."]
+        assert str(good["k"]) not in tried.text
+    for text in ('{"keys": [', '{"keys": [], "keys": []}', "{}"):
+        assert [reason.partition(" is no")[0] for reason in service.start(SECRET_KEY=text).reasons] == [
+            "SECRET_KEY: the ring"
+        ]
+
+
+@protects("boot-refuse-weak-secret-key", others=edit("guards.py", "    check_keys,\n", ""))
 def test_no_other_secret_of_the_service_can_be_guessed(service: Service) -> None:
     works(service.start(THROTTLE_KEY=secrets.token_hex(32)).app is not None, "a random key starts")
     for key, fault in WEAK.items():
@@ -96,7 +193,7 @@ def test_no_other_secret_of_the_service_can_be_guessed(service: Service) -> None
         assert key not in tried.text
     tried = service.start(THROTTLE_KEY=service.environment.secrets["SECRET_KEY"])
     harm(tried.app is not None, "it started with one key for two purposes")
-    assert [reason.partition(",")[0] for reason in tried.reasons] == ["THROTTLE_KEY equals SECRET_KEY"]
+    assert tried.reasons == [f"THROTTLE_KEY equals SECRET_KEY; one key is for one purpose{MAKE_KEY}"]
     if "DATABASE_PASSWORD" in service.environment.secrets:
         for key, fault in WEAK.items():
             tried = service.start(DATABASE_PASSWORD=key)
@@ -220,6 +317,22 @@ def test_no_debugging_aid_is_on_in_production(service: Service) -> None:
     config.clear()
     config["DEBUG"] = True
     works(service.start(BASTION_ENV="development").app is not None, "development may debug")
+
+
+@protects(
+    "production-by-default",
+    environment=(
+        edit("guards.py", "    check_debug,\n", ""),
+        edit("guards.py", 'DEBUG_FLAGS: Final = ("DEBUG", ', "DEBUG_FLAGS: Final = ("),  # which Flask takes from it
+    ),
+)
+def test_no_variable_turns_the_debugger_on(service: Service) -> None:
+    for off in (None, "", "0", "false", "False", "no"):
+        works(service.start(FLASK_DEBUG=off).app is not None, f"FLASK_DEBUG={off} starts")
+    for on in ("1", "true", "True", "on", "yes", "debug"):
+        tried = service.start(FLASK_DEBUG=on)
+        harm(tried.app is not None, f"it started with FLASK_DEBUG={on}")
+        assert tried.reasons == ["FLASK_DEBUG is on. Unset it; for development run `dev`."]
 
 
 # --- what the team's function changed -----------------------------------------------------------------------------
@@ -437,8 +550,8 @@ def test_a_database_that_does_not_answer_stops_the_start_and_its_address_is_not_
     tried = service.start(DATABASE_URL=nowhere(tmp_path))
     assert tried.app is None
     assert tried.reasons == [
-        "DATABASE_URL: the database does not answer (OperationalError). Check that it runs, its address, user and "
-        "password."
+        "DATABASE_URL: the database does not answer (OperationalError). Check that it runs, its address, user, "
+        "password and certificate."
     ]
     assert "canary" not in tried.text
 
@@ -475,7 +588,7 @@ def test_all_that_is_wrong_is_said_at_once_with_setting_and_cure_and_without_a_v
 
 def nowhere(folder: Path) -> str:
     """The address of a database that does not answer."""
-    return {"sqlite": f"sqlite:///{folder}", "postgresql": "postgresql://canary@127.0.0.1:1/canary"}[DATABASE]
+    return f"sqlite:///{folder}" if DATABASE == "sqlite" else f"{DATABASE}://canary@127.0.0.1:1/canary"
 
 
 def named(reason: str) -> str:

@@ -189,6 +189,7 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(PROOFS, proofs, ignore=left_out)
     (proofs / "service.py").write_text(
         "from .wire import BaseClient as Client\n"
+        "Backend = object\n"
         'PACKAGE = "fake"\nAUTH, DATABASE, SECRETS = "session", "sqlite", "env"\n'
     )
     for name in OTHERS:

@@ -429,6 +429,7 @@ def test_no_line_break_or_control_character_gets_into_a_header(service: Service)
         service.adds_route(f"/{view.__name__}/<int:number>", mark="public", view=view)
     client = service.client()
     works(client.get("/named/0").header("X-Name") == "Ada", "a plain value arrives")
+    works(client.get("/named/1").header("X-Name") == names[1], "and one with accents (RFC 9110, 5.5)")
     encoded = 'attachment; filename="resume \\"final\\".pdf"; filename*=UTF-8\'\'r%C3%A9sum%C3%A9%20%22final%22.pdf'
     downloaded = client.get("/saved/1")
     works(downloaded.header("Content-Disposition") == encoded, "a name with quotes and accents is kept (RFC 8187)")

@@ -5,10 +5,15 @@ They stop a health answer, a forgotten tool or a file beside the code from being
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NoReturn
+
 from .harness import edit, harm, protects, works
 from .running import Service
 from .service import AUTH
 from .wire import Response
+
+if TYPE_CHECKING:
+    import pytest
 
 USUAL = (
     *("/docs", "/docs/", "/redoc", "/swagger", "/swagger.json", "/swagger-ui/", "/api-docs", "/openapi.yaml"),
@@ -60,6 +65,30 @@ def test_a_probe_is_not_told_why_the_service_is_not_ready(service: Service) -> N
     alive = probed(service, "/healthz")  # does not ask the database: a restart would not bring that back
     assert (alive.status, alive.body, alive.events) == (200, b"ok", [])
     assert probed(service, "/readyz", method="HEAD").body == b""
+
+
+@protects(
+    "health-reveals-nothing",
+    unexpected=edit(
+        "edge/health.py",
+        "exc_info=error)\n        return _NOT_READY",
+        "exc_info=error)\n        return Reply(503, _TEXT, str(error).encode())",
+    ),
+)
+def test_a_probe_is_not_told_what_went_wrong_while_somebody_looked(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works(probed(service, "/readyz").text == "ready", "a probe is answered")
+
+    def fails(*_arguments: object) -> NoReturn:
+        raise RuntimeError("canary at db.internal:5432")
+
+    monkeypatch.setattr(service.module("database"), "_fault", fails)
+    service.travel(seconds=2)
+    answer = probed(service, "/readyz")
+    harm(answer.body != b"not ready", f"it says: {answer.text}")
+    assert answer.status == 503
+    assert [event["error"] for event in answer.events if event["event"] == "not_ready"] == ["RuntimeError"]
 
 
 @protects(

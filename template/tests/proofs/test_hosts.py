@@ -223,7 +223,7 @@ def test_no_host_that_chance_puts_together_is_taken_for_ours(service: Service) -
     tried: list[str] = []
     wrong: list[tuple[str, int]] = []
 
-    @settings(max_examples=200, derandomize=True, database=None, deadline=None, phases=[Phase.explicit, Phase.generate])
+    @settings(max_examples=100, derandomize=True, database=None, deadline=None, phases=[Phase.explicit, Phase.generate])
     @example("App.Example:443")
     @given(
         st.lists(st.sampled_from(PIECES), max_size=5).map("".join)
@@ -237,7 +237,7 @@ def test_no_host_that_chance_puts_together_is_taken_for_ours(service: Service) -
 
     send()
     harm(wrong, f"a Host was judged wrongly: {wrong[:3]}")
-    assert len(tried) >= 150
+    assert len(tried) >= 75
     assert len(seen) == sum(host.lower() in ours for host in tried) >= 1
 
 

@@ -29,7 +29,7 @@ LOOKALIKES = ("al\u0131ce@example.com", "al\u200dice@example.com", "alice@exam\u
 INVISIBLE = "\u200b\u200d\u2060\u202e\ufeff\u00ad\x00\x07"
 NFKC = 'unicodedata.normalize("NFKC", identifier[: 4 * LONGEST_IDENTIFIER])'
 ENQUEUES_RESET = "mail.enqueue(connection, links.RESET, email, trusted=trusted)"
-many = settings(max_examples=300, deadline=None, database=None, derandomize=True)
+many = settings(max_examples=100, deadline=None, database=None, derandomize=True)
 
 
 @protects(

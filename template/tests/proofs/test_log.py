@@ -10,6 +10,7 @@ import logging
 import re
 import secrets
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -278,7 +279,7 @@ def test_no_text_however_long_is_more_work_than_64_kib(service: Service, monkeyp
     say.warning("order", note="three apples")
     works(len("three apples") in seen, "the patterns look at a value")
     seen.clear()
-    for text in ("-eyJ" * 500_000, "apples and " * 200_000):
+    for text in ("-eyJ" * 50_000, "apples and " * 20_000):  # three times the bound
         say.warning(text, note=text, deep=[{text: text.encode()}])
         logging.getLogger("team").warning("%s", text)
         try_to_log(ValueError(text))
@@ -313,6 +314,22 @@ def test_no_secret_is_cut_in_half_and_kept(service: Service, monkeypatch: pytest
                 harm(shared(kept, part) > 7, f"{shared(kept, part)} characters of {what} are left at the cut")
 
 
+def test_what_is_kept_of_a_long_text_is_as_it_was(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    log: Any = service.module("log")
+    monkeypatch.setattr(log, "LONGEST_READ", 64)
+    whole, rest = "two  words " + "x" * 53, "the  cause of it".ljust(40)
+    assert log._beginning(whole) == log._end(whole) == whole
+    assert log._beginning(f"{whole}y") == f"two  words {log.REDACTED}"
+    assert log._beginning("x" * 65) == log.REDACTED
+    for cut, kept in {
+        "x" * 80: "",
+        "Bearer ".rjust(80) + "canary": "",  # the cut goes through the word before it
+        "Bearer".rjust(80) + " " * 12: "",
+        "-----BEGIN KEY-----\ncanary canary\n-----END KEY-----": "-----END KEY----- ",
+    }.items():
+        assert log._end(f"{cut} {rest}") == f"{log.REDACTED} {kept}{rest}", cut
+
+
 def test_a_key_whose_beginning_was_cut_away_is_not_in_a_stack(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,6 +345,34 @@ def test_a_key_whose_beginning_was_cut_away_is_not_in_a_stack(
         assert "canary" not in kept
     endless = log._end("-----BEGIN PRIVATE KEY-----\n" + line * 3_000)
     assert "canary" not in log._without_patterns(endless)
+
+
+def test_no_error_that_is_behind_another_keeps_its_variables(service: Service) -> None:
+    """Whoever collects errors takes them along, with the keys and passwords that stand in them."""
+
+    def failed(name: str) -> KeyError:
+        with pytest.raises(KeyError) as caught:
+            fail_by(KeyError(name))
+        return caught.value
+
+    def variables(error: BaseException) -> list[str]:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        return [name for frame in frames if frame.f_code.co_name == "fail_by" for name in frame.f_locals]
+
+    first, second, third = failed("a"), failed("b"), failed("c")
+    group = ExceptionGroup("several", [failed("d"), failed("e")])
+    second.__cause__, third.__context__, third.__cause__ = first, second, group
+    first.__context__ = third  # a circle
+    every = [first, second, third, *group.exceptions]
+    assert [variables(one) for one in every] == [["error"]] * 5
+    service.module("log").forget_locals(third)
+    assert [variables(one) for one in every] == [[]] * 5
+    assert third.__traceback__ is not None
+
+
+def fail_by(error: BaseException) -> NoReturn:
+    """With a variable in its frame."""
+    raise error
 
 
 # --- one line of JSON, to one place ----------------------------------------------------------------------------
@@ -361,6 +406,7 @@ def test_nothing_that_was_sent_forges_an_entry_or_commands_a_terminal(service: S
     harm([line for line in service.recorder.lines if CONTROL.search(line)], "a line commands its reader's terminal")
     assert len(service.recorder.lines) == len(service.log) == entries
     assert FORGED in [event["event"] for event in service.log]  # whole, once it is parsed
+    assert [event["note"] for event in service.log if "note" in event] == [FORGED] * 2  # with all that belongs to it
     client = service.client(service.user())
     for name in ("User-Agent", "X-Request-ID", "Referer"):
         client.get("/\x1b[2J%0a{%22event%22:%20%22login.success%22}", headers={name: FORGED.replace("\u2028", "")[:40]})
@@ -529,8 +575,9 @@ def sign_in(client: BaseClient) -> int:
 
 
 @protects("anonymous-cost-bounded", log=edit("log.py", "    made.addFilter(Flood())\n", ""))
-def test_to_be_refused_fills_no_log_and_hides_nothing_else(service: Service) -> None:
-    most = service.module("log").MOST_A_MINUTE
+def test_to_be_refused_fills_no_log_and_hides_nothing_else(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = service.module("log")
+    most = log.MOST_A_MINUTE
     client = service.client()
 
     def lines(reason: str) -> int:
@@ -546,8 +593,42 @@ def test_to_be_refused_fills_no_log_and_hides_nothing_else(service: Service) -> 
     assert (statuses, lines("host-header-trusted"), most) == ({400}, most, 600)
     client.send("TRACE", "/")
     assert lines("methods-closed") == 1  # what is rare is not lost among it
-    service.travel(seconds=61)
+    for seconds in (20, 20):
+        service.travel(seconds=seconds)
+        asks()
+        assert lines("host-header-trusted") == most  # it is the same minute
+    service.travel(seconds=21)
     asks()
     told = [event for event in service.log if event["event"] == "entries_left_out"]
-    assert [(event["kind"], event["count"]) for event in told] == [("bastion refused host-header-trusted", 53)]
+    assert [(event["kind"], event["count"]) for event in told] == [("bastion refused host-header-trusted", 55)]
     assert lines("host-header-trusted") == most + 1
+    monkeypatch.setattr(log, "MOST_A_MINUTE", 1)
+    asks()
+    assert lines("host-header-trusted") == most + 1
+    service.travel(minutes=-5)  # a clock that is set right keeps nothing out for as long
+    asks()
+    assert lines("host-header-trusted") == most + 2
+    told = [event for event in service.log if event["event"] == "entries_left_out"]
+    assert [event["count"] for event in told] == [55, 1]
+
+
+def test_what_is_new_each_time_is_counted_together(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody's program may log a text that is another one each time: that takes no memory without an end either."""
+    say, log = logger(service, "probe"), service.module("log")
+    for name, value in {"MOST_KINDS": 3, "MOST_A_MINUTE": 4}.items():
+        monkeypatch.setattr(log, name, value)
+    service.travel(minutes=2)
+    for number in range(3):
+        for _ in range(5):
+            say.warning(f"apple {number}")
+    for number in range(3, 9):
+        say.warning(f"apple {number}")
+    written = [str(event["event"]) for event in service.log]
+    assert written == [f"apple {number}" for number in (*[0] * 4, *[1] * 4, *[2] * 4, 3, 4, 5, 6)]
+    service.travel(minutes=2)
+    say.warning("apple 0")
+    told = {str(event["kind"]): event["count"] for event in service.log if event["event"] == "entries_left_out"}
+    assert told == {"probe apple 0": 1, "probe apple 1": 1, "probe apple 2": 1, "other": 2}
+    logging.getLogger("team").warning("pears %s", 1)
+    logging.getLogger("team").warning("pears %s", 2)  # another line
+    assert service.log[-1]["event"] == "pears 2"

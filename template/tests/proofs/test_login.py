@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .harness import edit, harm, protects, refused, works
-from .logins import PATH, SIGNED_IN, WRONG, HashSpy, attempt, causes, cheap_user, seen_by_client, sessions_of
+from .logins import PATH, SIGNED_IN, WRONG, HashSpy, attempt, causes, cheap_user, device_of, seen_by_client, sessions_of
 from .service import AUTH
 
 if TYPE_CHECKING:
@@ -167,3 +167,34 @@ def test_a_password_in_an_address_signs_nobody_in(service: Service) -> None:
     assert (shown.status, posted.status) == {"session": (200, 422), "jwt": (405, 400)}[AUTH]
     assert canary.split()[0] not in service.output
     assert canary.split()[0] not in shown.text + posted.text
+
+
+@protects(
+    "throttle-no-lockout-abuse",
+    others=edit(
+        "identity/devices.py", ".where(_d.user_id == user_id).order_by(_d", ".where(_d.user_id != user_id).order_by(_d"
+    ),
+)
+def test_an_account_knows_its_last_ten_devices_and_no_login_forgets_anothers(service: Service) -> None:
+    owner, other, stranger = (cheap_user(service) for _ in range(3))
+
+    def known(user: User) -> int:
+        table = service.module("identity.models").Device.__table__
+        with service.engine.connect() as connection:
+            return len(connection.execute(table.select().where(table.c.user_id == user.id)).all())
+
+    def signs_in(user: User, device: str | None = None) -> str:
+        answer = attempt(service.client(address="198.51.100.7"), user.email, user.password, device)
+        assert answer.status == SIGNED_IN
+        return device_of(answer)
+
+    devices = [signs_in(owner) for _ in range(10)]
+    for _ in range(10):
+        signs_in(other)
+    works((known(owner), known(other)) == (10, 10), "ten devices of each are known")
+    signs_in(stranger)
+    harm((known(owner), known(other)) != (10, 10), "a stranger's login makes devices of others unknown")
+    signs_in(owner)
+    assert (known(owner), known(other), known(stranger)) == (10, 10, 1)
+    assert signs_in(owner, devices[1]) == devices[1]
+    assert signs_in(owner, devices[0]) != devices[0]  # the one that was used longest ago is a new one again

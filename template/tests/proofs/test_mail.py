@@ -11,11 +11,14 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from . import mail_server, mails
 from .accounts import administrator
@@ -25,6 +28,7 @@ from .mail_server import NAME, Authority, MailServer, resolves_here
 from .running import PASSWORD, Service
 from .service import AUTH, PACKAGE
 from .snapshot import everything
+from .stub_backend import stubbed
 from .test_settings import command
 from .wire import HOST, ORIGIN
 
@@ -473,6 +477,30 @@ def test_a_patient_stranger_gets_ten_mails_a_day_into_a_mailbox(service: Service
     assert len(mails.sent(service, "victim@example.com")) == 11
 
 
+TRUSTED = "TRUSTED: Final = (Allowance(1, timedelta(minutes=1)), Allowance(10, timedelta(days=1)))"
+
+
+@protects(
+    "mail-budget-per-recipient",
+    trusted=edit("mail/budget.py", TRUSTED, TRUSTED.replace(", Allowance(10, timedelta(days=1)))", ",)")),
+)
+def test_nor_does_an_administrator_or_a_known_device_get_more_into_a_mailbox(service: Service) -> None:
+    budget = service.module("mail.budget")
+
+    def allowed(purpose: str = "invite") -> bool:
+        with service.app.app_context():
+            return bool(budget.allows(purpose, "victim@example.com", trusted=True))
+
+    for _ in range(10):
+        works(allowed(), "one a minute is sent")
+        assert not allowed()
+        service.travel(minutes=1, seconds=1)
+    harm(allowed(), "an eleventh mail within a day")
+    assert allowed("reset")
+    service.travel(hours=24)
+    assert allowed()
+
+
 @protects(
     "mail-budget-per-recipient",
     service=edit("mail/budget.py", 'if _take("mail", f"every', 'if True or _take("mail", f"every'),
@@ -626,6 +654,45 @@ def test_of_two_senders_one_sends_a_mail(service: Service) -> None:
 
 @protects(
     "mail-outbox-at-least-once",
+    away=edit(
+        "mail/outbox.py", "        except Exception as error:  # the database", "        except KeyError as error:  #"
+    ),
+)
+def test_a_database_that_was_away_ends_no_worker_that_sends(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Twice:
+        """A pause after whose second end the worker stops."""
+
+        waited = 0
+
+        def wait(self, _seconds: float) -> bool:
+            self.waited += 1
+            return self.waited > 2
+
+    outbox: Any = service.module("mail.outbox")
+    drain, away = outbox.drain, [True]
+
+    def drained() -> int:
+        if away:
+            away.pop()
+            raise OperationalError("SELECT", {}, Exception("away"))
+        return int(drain())
+
+    with relay(service) as server:
+        register(service, "a@example.com")
+        works(send(service) == 1, "a mail is sent")
+        register(service, "b@example.com", 1)
+        monkeypatch.setattr(outbox, "drain", drained)
+        monkeypatch.setattr(outbox, "threading", SimpleNamespace(Event=Twice))
+        with ThreadPoolExecutor() as pool:  # as in its own thread: what ends it is seen by nobody
+            pool.submit(outbox._keep_draining, service.app)
+        harm(waiting(service), "nothing is sent any more since the database was away for a moment")
+        assert server.recipients == ["a@example.com", "b@example.com"]
+        [told] = [event for event in service.log if event["event"] == "outbox_unreachable"]
+        assert told["error"] == "OperationalError"
+
+
+@protects(
+    "mail-outbox-at-least-once",
     crash=edit("mail/outbox.py", "due_at=now() + CLAIMED)", "due_at=now() + 10_000 * CLAIMED)"),
 )
 def test_a_mail_survives_the_process_that_was_sending_it(service: Service) -> None:
@@ -683,6 +750,38 @@ def test_what_is_cancelled_while_its_mail_is_being_sent_gets_no_link(service: Se
         harm([one for one in found if one and is_good(service, one[1], "reset")], "a cancelled link opens the account")
         assert [mail["Subject"] for mail in server.mails[1:]] == ["Your password was changed"]
         assert waiting(service) == 0
+
+
+@protects(
+    "secret-rotation-picked-up",
+    mail=edit("mail/transport.py", "if not secrets.refresh(PASSWORD, password):", "if True:"),
+    stubborn=edit(
+        "mail/transport.py", "if not secrets.refresh(PASSWORD, password):", "if secrets.refresh(PASSWORD) and False:"
+    ),
+)
+def test_no_mail_waits_because_the_password_of_the_mail_server_was_exchanged(service: Service, tmp_path: Path) -> None:
+    authority, host = Authority(tmp_path), "127.0.0.1"
+    with mail_server.running(context=authority.context(host), password="the-first-of-them-9ab3") as server:
+        service.setting("BASTION_REGISTRATION", "open")
+        service.setting("BASTION_SMTP_URL", server.url("accounts", host))
+        service.setting("BASTION_SMTP_CA", authority.file)
+        service.setting("SMTP_PASSWORD", server.password)
+        with stubbed(service) as stub:
+            stub.values["SMTP_PASSWORD"] = server.password
+            register(service, "first@example.com")
+            works(send(service) == 1, "the service signs in with the first password")
+            for number, wait in enumerate((1, 301), 1):  # right after a question, and when the value is old by itself
+                server.password = stub.values["SMTP_PASSWORD"] = f"another-one-{wait}-9ab3"
+                service.travel(seconds=wait)
+                register(service, f"{wait}@example.com", number)
+                harm(send(service) == 0, f"{wait} s after the exchange a mail waits for minutes")
+            server.password, before = "one-that-the-backend-has-not-9ab3", len(server.logins)
+            service.travel(seconds=11)
+            register(service, "last@example.com", 3)
+            assert send(service) == 0
+            harm(len(server.logins) > before + 1, "a password that was refused is shown again at once")
+            assert waiting(service) == 1
+    assert "9ab3" not in service.output
 
 
 @protects(

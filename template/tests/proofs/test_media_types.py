@@ -103,6 +103,23 @@ def test_no_answer_leaves_a_browser_to_guess_what_it_is(service: Service) -> Non
         assert (answer.header("Content-Security-Policy") or "").endswith("; sandbox")
 
 
+def test_a_file_is_the_same_on_every_machine(service: Service) -> None:
+    """The table of a system may lack any of these, or have another type for it."""
+    assert service.module("edge.media_types").SUFFIXES == {
+        ".avif": "image/avif",
+        ".css": "text/css",
+        ".ico": "image/vnd.microsoft.icon",
+        ".js": "text/javascript",
+        ".json": "application/json",
+        ".mjs": "text/javascript",
+        ".svg": "image/svg+xml",
+        ".txt": "text/plain",
+        ".webmanifest": "application/manifest+json",
+        ".webp": "image/webp",
+        ".woff2": "font/woff2",
+    }
+
+
 @protects(ROW)
 def test_every_answer_is_what_it_says(service: Service) -> None:
     client = visitor(service)

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from math import log10
 from typing import TYPE_CHECKING, Any
 
 from .accounts import Hashing, account, created, lives, signs_in
 from .harness import at_once, edit, harm, protects, refused, works
-from .logins import SIGNED_IN, WRONG, HashSpy, attempt, cheap_user, sessions_of, store, stored
+from .logins import SIGNED_IN, WRONG, HashSpy, attempt, cheap_hash, cheap_user, sessions_of, store, stored
 from .mails import token_for, waiting
 from .running import PASSWORD
 from .service import AUTH
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from .running import Service
+    from .running import Service, User
     from .service import Client
     from .wire import Response
 
@@ -144,6 +145,9 @@ class Semaphore:
         return taken
 
 
+FLOOD = 20  # more than twice as many as a worker has threads
+
+
 @protects(
     "password-hash-concurrency",
     slots=edit("identity/passwords.py", "with self._hash_slot():\n            try:", "if True:\n            try:"),
@@ -152,7 +156,7 @@ class Semaphore:
     ),
 )
 def test_a_flood_of_logins_takes_neither_the_memory_nor_the_threads_of_a_worker(service: Service) -> None:
-    """One round: every comparison is held until 47 of 50 are answered, so nothing depends on who is faster."""
+    """One round: every comparison is held until all but three are answered, so nothing depends on who is faster."""
     page = service.adds_route("/probe", mark="public")
     users = [cheap_user(service) for _ in range(2)]
     flood = Flood(service)
@@ -162,16 +166,16 @@ def test_a_flood_of_logins_takes_neither_the_memory_nor_the_threads_of_a_worker(
         flood.end()
         works([one.result().status for one in both] == [SIGNED_IN, SIGNED_IN], "two people sign in at once")
         works(service.client().get("/probe").status == 200, "a page is answered")
-        attackers = [ready(service.client(address=f"198.51.100.{number}")) for number in range(50)]
+        attackers = [ready(service.client(address=f"198.51.100.{number}")) for number in range(FLOOD)]
         page.clear()
         flood.begin()
         attempts = [
             worker.submit(flood.attempt, attacker, f"nobody-{number}@example.com", WRONG)
             for number, attacker in enumerate(attackers)
         ]
-        flood.until(lambda: flood.answered == 47 or flood.most_computing > 1 or flood.most_waiting > 2)
+        flood.until(lambda: flood.answered == FLOOD - 3 or flood.most_computing > 1 or flood.most_waiting > 2)
         meanwhile = worker.submit(service.client(address="203.0.113.9").get, "/probe")
-        if flood.answered == 47:
+        if flood.answered == FLOOD - 3:
             meanwhile.result(Flood.PATIENCE)  # a thread is free, although the first hash is still being computed
         flood.end()
         answers = [one.result(Flood.PATIENCE) for one in attempts]
@@ -179,7 +183,7 @@ def test_a_flood_of_logins_takes_neither_the_memory_nor_the_threads_of_a_worker(
     harm(flood.most_waiting > 2, "more than a quarter of the threads stood still for logins")
     assert page == ["GET"]
     assert flood.waits == [1.0, 1.0]
-    assert Counter(answer.status for answer in answers) == {503: 47, 401: 3}
+    assert Counter(answer.status for answer in answers) == {503: FLOOD - 3, 401: 3}
     for answer in answers:
         if answer.status == 503:
             refused(answer, 503, "password-hash-concurrency")
@@ -218,12 +222,19 @@ def by_activation(service: Service, email: str, password: str) -> Response:
     return client.activate(token_for(service, email, "activate"), password)
 
 
+def somebody(service: Service, email: str) -> User:
+    """Whose password takes no time to compare, whatever it is compared with."""
+    user = cheap_user(service, email)
+    store(service, user, cheap_hash(PASSWORD))
+    return user
+
+
 def by_change(service: Service, email: str, password: str) -> Response:
-    return service.client(cheap_user(service, email)).login().change_password(PASSWORD, password)
+    return service.client(somebody(service, email)).login().change_password(PASSWORD, password)
 
 
 def by_reset(service: Service, email: str, password: str) -> Response:
-    cheap_user(service, email)
+    somebody(service, email)
     client = service.client(address="192.0.2.82")
     client.forgot(email)
     return client.reset(token_for(service, email, "reset"), password)
@@ -331,6 +342,35 @@ def test_six_unknown_characters_beside_a_common_password_are_too_few(service: Se
     service.app  # noqa: B018
     works(faults("passwordhK3v9Xq2") == [], "a common password and eight unknown characters are taken")
     harm(faults("password password hK3v9X") == [], "one with six is taken as well")
+
+
+NOTHING_KNOWN = {"kvwm": 4.0, "xy": 2.0, "-=q": 3.0, "q1a2": 4.0, "qsc": 3.0, "csq": 3.0, "vk": 2.0}
+"""Ten tries a character; the keys at the end of one row and the start of another are no walk."""
+WALKS = ("wsx", "xsw", "okm", "zse", "qwe", "0-=", "QWE", "!@#", "lmnopqrst", "tsrqponml", "asdfghjkl;'")
+CHEAP = {
+    **dict.fromkeys(WALKS, 1.5),
+    **{"mmmm": 1.6, "jvwjvw": 3.3, "jvwqjvwqjvwq": 4.6, "kvwm kvwm": 4.3},  # a unit, and 0.3 each time that it returns
+    **{"1900": 2.0, "2099": 2.0, "kvqm1987kvqm": 10.0, "quenby": 0.5, "QUENBY 1999": 2.5},
+    **{"123456": log10(2), "password": log10(3), "P@ssw0rd": log10(3), "monkey": log10(16)},  # one more than the rank
+}
+"""What is found sooner, in powers of ten."""
+
+
+@protects("password-blocklist", years=edit(GUESSING, "        if word in YEARS:\n", "        if word in ():\n"))
+def test_no_part_of_a_password_counts_for_more_than_it_takes_to_guess(service: Service) -> None:
+    def tries(text: str) -> float:
+        found: float = service.module("identity.guessing").tries(text, ("Quenby", "vk"))
+        return round(found, 6)
+
+    service.app  # noqa: B018
+    works({text: tries(text) for text in NOTHING_KNOWN} == NOTHING_KNOWN, "what nobody knows counts in full")
+    harm([text for text, most in CHEAP.items() if tries(text) > round(most, 6)], "what is tried early counts for more")
+    assert {text: tries(text) for text in CHEAP} == {text: round(power, 6) for text, power in CHEAP.items()}
+    with service.app.app_context():
+        context = service.module("identity.passwords").context_of("ada@mill.example", "Ada Byron")
+        name: str = service.module("state").state().service_name
+    words = {"ada", "mill", "byron", "app", *(word for word in name.split("-") if len(word) > 2)}
+    assert words - {*context} == set()  # of the account, the service's host and its name
 
 
 @protects(

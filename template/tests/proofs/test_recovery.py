@@ -150,7 +150,8 @@ def test_of_two_who_use_a_link_at_once_one_sets_the_password(service: Service, m
         refused(lost, 410, SINGLE_USE)
 
 
-ROUNDS = 20
+ROUNDS = 5
+"""The gate makes both meet in each of them; only what happens behind it is left to chance."""
 
 
 class Gate:
@@ -223,7 +224,8 @@ def test_a_new_password_ends_what_was_asked_for_before_it(service: Service) -> N
     hash=edit(
         LINKS,
         "from .sessions import TOKEN_BYTES, digest\n",
-        "from .sessions import TOKEN_BYTES\n\ndigest = str.encode\n",
+        # as much of it as MySQL's column holds
+        "from .sessions import TOKEN_BYTES\n\n\ndef digest(token: str) -> bytes:\n    return token.encode()[:32]\n",
     ),
 )
 def test_what_the_database_holds_of_a_link_sets_no_password(service: Service) -> None:

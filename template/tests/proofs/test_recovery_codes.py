@@ -66,6 +66,9 @@ def test_nobody_gets_in_by_the_code_of_another_or_without_a_password(service: Se
         with_app(service, one)
     his, hers = with_codes(service, mallory), with_codes(service, alice)
     works(waits(service, alice, 1).send_code(hers[0]).status == DONE["send_code"], "one's own code is taken")
+    with service.app.app_context():
+        left = [service.module("identity.factors").held(one.id).recovery_codes for one in (alice, mallory)]
+    assert left == [9, 10]  # nobody is told of the codes of another
     thief = waits(service, alice, 2)
     answer = thief.send_code(his[0])
     harm(lives(thief), "a code of another account opened this one")

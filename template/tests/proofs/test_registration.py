@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64encode
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +29,7 @@ from .logins import UNKNOWN, attempt, cheap_user, seen_by_client
 from .mails import link, sent, text, token_for, tokens_for, waiting
 from .service import AUTH
 from .test_throttle import WIDE
+from .wire import ORIGIN
 
 if TYPE_CHECKING:
     from .running import Service
@@ -349,7 +351,8 @@ def test_a_link_for_something_else_makes_no_account(service: Service) -> None:
     hash=edit(
         GOOD,
         "from .sessions import TOKEN_BYTES, digest\n",
-        "from .sessions import TOKEN_BYTES\n\ndigest = str.encode\n",
+        # as much of it as MySQL's column holds
+        "from .sessions import TOKEN_BYTES\n\n\ndef digest(token: str) -> bytes:\n    return token.encode()[:32]\n",
     ),
 )
 def test_nobody_is_let_in_by_what_the_database_holds_before_the_mail_is_read(service: Service) -> None:
@@ -497,6 +500,34 @@ def test_an_invitation_that_has_ended_makes_no_account(service: Service, monkeyp
         refused(answer, 410, SINGLE_USE)
 
 
+@protects(
+    MODE,
+    inviter_off=edit(
+        GOOD,
+        "        or_(_l.inviter_id.is_(None), exists().where(_inviter.id == _l.inviter_id, _inviter.active)),\n",
+        "",
+    ),
+)
+def test_an_invitation_is_worth_nothing_while_the_account_that_gave_it_is_off(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inviter, other = administrator(service, monkeypatch), administrator(service, monkeypatch)
+    assert other.user is not None
+    inviter.invite("guest@example.com")
+    other.invite("orphan@example.com")
+    guests, orphan = (
+        token_for(service, "guest@example.com", "invite"),
+        token_for(service, "orphan@example.com", "invite"),
+    )
+    with service.engine.begin() as connection:  # nobody has ended what it had asked for
+        table = service.module("identity.models").User.__table__
+        connection.execute(table.update().where(table.c.id == other.user.id).values(active=False))
+    works(service.client().activate(guests, CHOSEN).status == DONE["activate"], "an invitation makes an account")
+    answer = service.client().activate(orphan, OTHER)
+    harm(account(service, "orphan@example.com"), "somebody who is switched off still lets people in")
+    refused(answer, 410, SINGLE_USE)
+
+
 PERMITTED = (
     "    if link.inviter_id is not None and not _may_invite(link.inviter_id):\n        links.gone(link.purpose)\n"
 )
@@ -579,3 +610,16 @@ def test_an_invitation_ends_with_the_password_of_whoever_invited(
     harm(account(service, "thief@example.com"), "the thief is still an administrator, under another name")
     refused(answer, 410, SINGLE_USE)
     harm(sent(service, "waits@example.com"), "one that waited went out afterwards")
+
+
+@pytest.mark.parametrize("mode", ["open", "invitation", "closed"])
+def test_whoever_asks_for_it_nobody_is_invited_where_nobody_may_be(service: Service, mode: str) -> None:
+    """Below the pages as well: a team may call it from one of its own."""
+    service.setting("BASTION_REGISTRATION", mode)
+    by = service.user()
+    with service.app.test_request_context("/", ORIGIN), ExitStack() as stack:
+        if mode == "closed":
+            stack.enter_context(pytest.raises(service.module("errors").Refused))
+        service.module("identity.registration").invite("new@example.com", (), by=by.id)
+    waiting = service.rows("SELECT email FROM mail_outbox")
+    assert [tuple(row) for row in waiting] == ([] if mode == "closed" else [("new@example.com",)])

@@ -35,18 +35,52 @@ CANARY = "canary-of-a-secret"
 OPTIONAL = ("BASTION_SECRET_KEY_FALLBACKS", "DATA_KEY_FALLBACKS", "SMTP_PASSWORD")
 SHOWN = "def {} -> str:\n        return self.__value"
 UNREAD = "if file is None or _fault(folder, file) is not None:\n            "
-WHERE = {"env": "the environment (env)", "files": "files:"}
+ABSENT = 'in ((404, "NOT_FOUND"), (400, "FAILED_PRECONDITION")):\n            '
+NO_VERSION = "if not answer:  # there is none, or its newest version was deleted\n            "
+NOT_THERE = "if _code(error) in ABSENT:\n                    "
+WHERE = {
+    "env": "the environment (env)",
+    "files": "files:",
+    "vault": "Vault (vault:",
+    "aws": "AWS Secrets Manager (aws:",
+    "gcp": "Google Secret Manager (gcp:",
+    "azure": "Azure Key Vault (azure:",
+}
 ELSEWHERE: dict[str, tuple[Edit, ...]] = {
     "env": (
         edit(
             "secrets/env.py",
             "return taken.get(name)",
-            "return taken.get(name) or Path(os.environ['CREDENTIALS_DIRECTORY'], name).read_text()",
+            "return taken.get(name) or Found(Secret(Path(os.environ['CREDENTIALS_DIRECTORY'], name).read_text()))",
         ),
     ),
     "files": (
-        edit("secrets/files.py", f"{UNREAD}return None", f"{UNREAD}return os.environ.get(name)"),
+        edit("secrets/files.py", f"{UNREAD}return None", f"{UNREAD}return Found(Secret(os.environ.get(name, '')))"),
         edit("secrets/files.py", "        if name in os.environ:", "        if False:"),
+    ),
+    "vault": (
+        edit(
+            "secrets/vault_client.py",
+            f"{NO_VERSION}return None",
+            f"{NO_VERSION}return Found(Secret(__import__('os').environ.get(name, '')))",
+        ),
+        edit("secrets/remote.py", "            if given in os.environ and", "            if False and"),
+    ),
+    "aws": (
+        edit("secrets/aws.py", f"{NOT_THERE}return None", f"{NOT_THERE}return Found(Secret(os.environ.get(name, '')))"),
+        edit("secrets/remote.py", "            if given in os.environ and", "            if False and"),
+    ),
+    "gcp": (
+        edit("secrets/gcp.py", f"{ABSENT}return None", f"{ABSENT}return Found(Secret(os.environ.get(name, '')))"),
+        edit("secrets/remote.py", "            if given in os.environ and", "            if False and"),
+    ),
+    "azure": (
+        edit(
+            "secrets/azure.py",
+            "return None if secret is None else _found(secret, wanted)",
+            "return _found(secret, wanted) if secret else Found(Secret(os.environ.get(name, '')))",
+        ),
+        edit("secrets/remote.py", "            if given in os.environ and", "            if False and"),
     ),
 }
 MISPLACED = {
@@ -55,17 +89,36 @@ MISPLACED = {
         "{0} is an environment variable, which is not read: the secrets of this service are files in "
         "BASTION_SECRETS_DIR. Move it there."
     ),
+    "vault": (
+        "{0} is an environment variable, which is not read: the secrets of this service are in Vault. Move it there."
+    ),
+    "aws": (
+        "{0} is an environment variable, which is not read: the secrets of this service are in AWS Secrets Manager. "
+        "Move it there."
+    ),
+    "gcp": (
+        "{0} is an environment variable, which is not read: the secrets of this service are in Google Secret Manager. "
+        "Move it there."
+    ),
+    "azure": (
+        "{0} is an environment variable, which is not read: the secrets of this service are in Azure Key Vault. "
+        "Move it there."
+    ),
 }
 # As random as a key, but the same in each run: the search below misses one real key of fifty, which says little of it.
 _BYTES = hashlib.sha256(b"a new key").digest()
 NEW_KEY = base64.urlsafe_b64encode(_BYTES).rstrip(b"=").decode()
 IS_FILE = "if file.is_file()"
+BUILT_IN = "Found(Secret(__import__('hashlib').sha256(name.encode()).hexdigest()))"
+"""What everybody knows who reads the source; as random as a key, so that no other check refuses it."""
 
 
 @protects(
     "secret-missing-named-error",
     missing=edit(
-        "secrets/__init__.py", 'raise SecretMissing(name, self.where if why is None else f"', 'return Secret(f"'
+        "secrets/kept.py",
+        'raise SecretMissing(name, self.where if why is None else f"{self.where}, where it {why}")',
+        f"return {BUILT_IN}",
     ),
 )
 def test_no_required_secret_can_be_absent_and_none_of_the_others_is_shown(service: Service) -> None:
@@ -82,7 +135,11 @@ def test_no_required_secret_can_be_absent_and_none_of_the_others_is_shown(servic
 
 @protects(
     "secret-missing-named-error",
-    blank=edit("secrets/__init__.py", "        if value is None or not value.strip():", "        if value is None:"),
+    blank=edit(
+        "secrets/kept.py",
+        "return answer if answer is not None and answer.value.reveal().strip() else None",
+        f"return answer and (answer if answer.value.reveal().strip() else {BUILT_IN})",
+    ),
 )
 def test_no_required_secret_can_be_empty_or_white_space(service: Service) -> None:
     names = required(service)
@@ -104,13 +161,13 @@ def test_a_secret_in_the_place_of_another_backend_is_not_used(service: Service, 
     service.environment.settings["CREDENTIALS_DIRECTORY"] = str(tmp_path)  # where systemd puts them
     works(service.start().app is not None, "all secrets are where they belong; the other place changes nothing")
     for name in names:
-        if SECRETS == "files":
+        if SECRETS != "env":
             service.environment.settings[name] = good[name]
         tried = service.start(**{name: None})
         service.environment.settings.pop(name, None)
         harm(tried.app is not None, f"{name} was taken from another place")
         assert tried.reasons[0].startswith(f"SECRET {name!r} not found in {WHERE[SECRETS]}")
-        assert tried.reasons[1:] == ([MISPLACED["files"].format(name)] if SECRETS == "files" else [])
+        assert tried.reasons[1:] == ([] if SECRETS == "env" else [MISPLACED[SECRETS].format(name)])
 
 
 @protects(
@@ -130,16 +187,27 @@ def test_a_secret_that_somebody_gave_and_nobody_reads_stops_the_start(service: S
         assert NEW_KEY not in tried.text
 
 
+@protects("secrets-never-shown", ring=edit("secrets/ring.py", "text: str = field(repr=False)", "text: str"))
+def test_a_ring_shows_none_of_its_keys(service: Service) -> None:
+    ring = service.module("secrets.ring")
+    active, former = (base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=") for _ in range(2))
+    made = ring.parse("SECRET_KEY", active, [former])
+    works([key.text for key in made.keys] == [active, former], "a ring holds its keys")
+    shown = f"{made!r} {made} {[*made.keys]!r} {made.keys[0]}"
+    harm([key for key in (active, former) if key in shown], "whatever prints a ring prints its keys")
+    assert "SECRET_KEY" in shown
+
+
 @protects(
     "secrets-never-shown",
-    repr=edit("secrets/__init__.py", "return f\"Secret('{MASK}')\"", 'return f"Secret({self.__value!r})"'),
-    text=edit("secrets/__init__.py", "def __str__(self) -> str:\n        return MASK", SHOWN.format("__str__(self)")),
+    repr=edit("secrets/secret.py", "return f\"Secret('{MASK}')\"", 'return f"Secret({self.__value!r})"'),
+    text=edit("secrets/secret.py", "def __str__(self) -> str:\n        return MASK", SHOWN.format("__str__(self)")),
     format=edit(
-        "secrets/__init__.py",
+        "secrets/secret.py",
         "def __format__(self, _spec: str) -> str:\n        return MASK",
         SHOWN.format("__format__(self, _spec: str)"),
     ),
-    pickle=edit("secrets/__init__.py", "def __reduce__(self)", "def _not_reduced(self)"),
+    pickle=edit("secrets/secret.py", "def __reduce__(self)", "def _not_reduced(self)"),
 )
 def test_a_secret_shows_itself_in_no_text_that_is_made_of_it(service: Service) -> None:
     import pytest
@@ -201,8 +269,9 @@ def test_no_command_prints_a_secret(service: Service, monkeypatch: pytest.Monkey
         assert code == 0, text
         assert shown(service, text) == []
     _, text = command(service, monkeypatch, "secrets", "list")
-    assert f"BASTION_SECRET_KEY_FALLBACKS: present ({WHERE[SECRETS]}" in text
-    assert "SMTP_PASSWORD: absent" in text
+    assert f"From {WHERE[SECRETS]}" in text
+    assert re.search(r"^BASTION_SECRET_KEY_FALLBACKS +present ", text, re.MULTILINE)
+    assert re.search(r"^SMTP_PASSWORD +absent ", text, re.MULTILINE)
 
 
 def test_a_secret_at_run_time_is_missing_by_name_and_place(service: Service) -> None:
@@ -263,7 +332,6 @@ if SECRETS == "files":
             self.mounts = tmp_path / "mountinfo"
             monkeypatch.setattr(self.module, "MOUNTS", self.mounts)
             self.mounted("ext4")
-            self.opened = self.module.open_secrets(self.module.Settings(BASTION_SECRETS_DIR=str(self.path)))
 
         def mounted(self, kind: str) -> None:
             device = self.path.stat().st_dev
@@ -275,6 +343,11 @@ if SECRETS == "files":
             file.write_text(text, "utf-8")
             file.chmod(mode)
             return file
+
+        @property
+        def opened(self) -> Any:
+            """As at a start: nothing is kept of what was read before."""
+            return self.module.open_secrets(self.module.Settings(BASTION_SECRETS_DIR=str(self.path)))
 
         def read(self, name: str) -> str | None:
             found = self.opened.find(name)
@@ -429,7 +502,8 @@ def test_the_repository_holds_no_secret(service: Service, tmp_path: Path, monkey
     harm([name for name in files if name in CANARIES], "a secret, or a copy of the data, would be committed")
     texts = {name: (folder / name).read_text("utf-8", "replace") for name in files if not name.endswith(".lock")}
     published = service.module("jwt.keys").PUBLISHED if AUTH == "jwt" else ()  # by standards; a start with them stops
-    found = {name: keys for name, text in texts.items() if (keys := {*keys_in(text)} - {*published})}
+    public = {*published, service.module("chosen").COMMIT}
+    found = {name: keys for name, text in texts.items() if (keys := {*keys_in(text)} - public)}
     harm(found, f"a key is in the repository: {sorted(found)}")
     assert [name for name in files if Path(name).name in (".env", ".flaskenv")] == []
     development = service.module("development")
@@ -452,3 +526,29 @@ def required(service: Service) -> list[str]:
 def shown(service: Service, text: str) -> list[str]:
     """The secrets whose value is in the text."""
     return [name for name, value in service.environment.secrets.items() if value in text]
+
+
+def test_a_length_of_time_is_told_in_its_largest_unit(service: Service) -> None:
+    told = {0: "0 s", -5: "0 s", 59: "59 s", 60: "1 min", 3_599: "59 min", 3_600: "1 h", 86_399: "23 h", 86_400: "1 d"}
+    assert {length: service.module("secrets.overview")._span(length) for length in told} == told
+
+
+def test_a_key_is_the_same_32_bytes_in_hex_and_in_base64(service: Service) -> None:
+    ring = service.module("secrets.ring")
+    spellings = (
+        "00ff" * 16,
+        "AP8A_wD_AP8A_wD_AP8A_wD_AP8A_wD_AP8A_wD_AP8",
+        "AP8A_wD_AP8A_wD_AP8A_wD_AP8A_wD_AP8A_wD_AP8=",
+    )
+    assert {ring.bytes_of(f" {text}\n") for text in spellings} == {bytes((0, 255)) * 16}
+
+
+def test_a_ring_says_when_its_active_key_is_everywhere_and_which_are_over(service: Service) -> None:
+    ring: Any = service.module("secrets.ring")
+    purpose, now = ring.PURPOSES["DATA_KEY"], int(service.now().timestamp())
+    ago = {"active": 100, "retired": purpose.life - 60, "over": purpose.life + 60}
+    keys = [ring.Key(name, name, name.replace("over", "retired"), now - int(since)) for name, since in ago.items()]
+    made = ring.Ring(purpose, (*keys, ring.Key("a fallback", "of old", "retired")), ("active",), ())
+    assert ring.SPREAD - 110 <= made.spreads_for() <= ring.SPREAD - 99
+    assert [key.name for key in made.overdue()] == ["over"]
+    assert ring.Ring(purpose, (ring.Key("plain", "text", "active"),), ("text",), ()).spreads_for() == 0

@@ -10,6 +10,7 @@ import json
 import socket
 from contextlib import ExitStack
 from functools import partial
+from importlib import import_module
 from select import select
 from time import sleep
 from typing import TYPE_CHECKING
@@ -98,6 +99,8 @@ GATHERED = "(gone or too_long or unreader.is_gathered(received))"
     chunk=edit(WORKER, "return self._has_all_chunks(body)", 'return b"\\r\\n0\\r\\n" in body'),
     expect=edit(WORKER, "len(body) >= int(length[1])\n", 'len(body) >= int(length[1]) or b"expect:" in head.lower()\n'),
     close=edit(WORKER, "        if not kept:\n", "        if False:\n"),
+    form=edit(WORKER, "GATHERED_BYTES: Final = 65_536", "GATHERED_BYTES: Final = 16_384"),
+    endless=edit(WORKER, "            unreader.deadline = 0.0  #", "            pass  #"),
 )
 def test_clients_that_do_not_go_on_hold_nobody_up(service: Service) -> None:
     """They may take a minute for a request: whatever held a thread meanwhile would hold it for that long."""
@@ -110,6 +113,9 @@ def test_clients_that_do_not_go_on_hold_nobody_up(service: Service) -> None:
     half = b"GET /hea", b"", PROBE[:-2], HEAD + TYPE + b"Content-Length: 1000\r\n\r\n{"
     held_up = partial(holds_up, service, server)
     harm(held_up(*half), "half a request holds a thread")
+    form = HEAD + TYPE + b"Content-Length: 30000\r\n\r\n" + b"x" * 20_000
+    harm(held_up(form), "half of a long form holds a thread")
+    harm(held_up(PROBE[:-2] + b"X-Long: " + b"x" * 70_000), "headers without an end hold a thread")
     harm(
         held_up(CHUNKED, CHUNKED + b"5\r\nabc", CHUNKED + b"0\r\n"),
         "who announces chunks and sends none holds a thread",
@@ -181,7 +187,7 @@ def test_clients_that_do_not_read_their_answers_hold_nobody_up(service: Service)
             received = 0
             while part := slow.recv(65_536):
                 received += len(part)
-                sleep(len(part) / (4 * 2**20))  # 4 MiB a second
+                sleep(len(part) / (6 * 2**20))  # 6 MiB a second
         works(received > LARGE, f"who reads {path!r} slowly, for longer than a second in all, gets everything")
     with ExitStack() as stack:
         for _ in range(SLOW):
@@ -201,6 +207,74 @@ def test_clients_that_do_not_read_their_answers_hold_nobody_up(service: Service)
 
 def asks_for(path: bytes) -> bytes:
     return HEAD.replace(b"POST " + PATH.encode(), b"GET " + path) + b"Connection: close\r\n\r\n"
+
+
+LINE, FIELDS, FIELD = "limit_request_line = 4094", "limit_request_fields = 100", "limit_request_field_size = 8190"
+SERVER = "gunicorn.py"
+
+
+@protects(
+    ROW,
+    line=edit(SERVER, LINE, LINE.replace("4094", "0")),
+    fields=edit(SERVER, FIELDS, FIELDS.replace("100", "32_768")),
+    field=edit(SERVER, FIELD, FIELD.replace("8190", "65_536")),
+)
+def test_nobody_sends_a_long_line_or_many_or_large_headers(service: Service) -> None:
+    """Each byte of them is read and kept before anything of ours may refuse it."""
+    server = service.real_server()
+
+    def status(*fields: bytes, line: int = 0) -> bytes:
+        query = b"?" + b"x" * line if line else b""
+        head = PROBE.replace(b"/healthz", b"/healthz" + query)
+        return service.raw(server, head[:-2] + b"".join(one + b"\r\n" for one in fields) + b"\r\n")[9:12]
+
+    def many(number: int) -> list[bytes]:
+        return [b"X-%d: x" % one for one in range(number)]
+
+    works(status(line=4000) == b"200", "a line of four thousand bytes is read")
+    works(status(*many(95)) == b"200", "so are nearly a hundred fields")
+    works(status(b"X-Long: " + b"x" * 8000) == b"200", "and one of eight thousand bytes")
+    long, several, large = status(line=4100), status(*many(100)), status(b"X-Long: " + b"x" * 8200)
+    harm(long == b"200", "a longer line was read")
+    harm(several == b"200", "more fields were read")
+    harm(large == b"200", "a larger field was read")
+    assert (long, several, large) == (b"414", b"431", b"431")
+    assert "Traceback" not in server.output
+
+
+BOUNDS = {
+    "timeout": (20, 60),  # more than a request may take to come, and a person waits for
+    "graceful_timeout": (15, 29),  # for what runs; Kubernetes ends it after thirty
+    "keepalive": (1, 10),
+    "max_requests": (2_000, 50_000),
+    "max_requests_jitter": (100, 50_000),
+}
+"""Setting of gunicorn to the least and the most of it: seconds, and requests of one worker process."""
+
+
+@protects(
+    ROW,
+    hang=edit(SERVER, "timeout = 30  #", "timeout = 0  #"),
+    idle=edit(SERVER, "keepalive = 5  #", "keepalive = 3_600  #"),
+    leak=edit(SERVER, "max_requests = 10_000  #", "max_requests = 0  #"),
+    control=edit(SERVER, "control_socket_disable = True", "control_socket_disable = False"),
+)
+def test_the_server_is_told_to_wait_for_nothing_without_an_end(service: Service) -> None:
+    """Asked of gunicorn's own reading of the settings: to wait for each of them would take minutes."""
+    made, ours = import_module("gunicorn.config").Config(), vars(service.module("gunicorn"))
+    told = [name for name in made.settings if name in ours]
+    for name in told:
+        made.set(name, ours[name])
+    works({*BOUNDS, "bind", "worker_class"} <= {*told}, "the server reads the settings")
+    beyond = {name: made.settings[name].get() for name in BOUNDS}
+    harm(
+        {name: value for name, value in beyond.items() if not BOUNDS[name][0] <= value <= BOUNDS[name][1]},
+        "the server waits for something for ever, or not long enough",
+    )
+    harm(not made.control_socket_disable, "the server takes commands through a socket in the home folder")
+    tolerant = ("permit_obsolete_folding", "strip_header_spaces", "casefold_http_method")
+    assert not [name for name in tolerant if made.settings[name].get()]
+    assert made.settings["header_map"].get() == "drop"
 
 
 def test_clients_that_are_odd_or_patient_are_answered(service: Service) -> None:

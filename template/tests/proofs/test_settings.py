@@ -34,9 +34,12 @@ def test_a_service_that_nobody_told_its_mode_does_not_start_with_the_debugger_on
     works(service.client().get("/healthz").status == 200, "the complete environment starts")
     asked = service.start(BASTION_ENV="development", FLASK_DEBUG="1")
     works(asked.app is not None, "development that was asked for may debug")
-    tried = service.start(FLASK_DEBUG="1")
-    harm(tried.app is not None, "it started with FLASK_DEBUG though nobody asked for development")
-    assert tried.reasons == [DEBUG_ON]
+    for off in ("", "0", "false", "False", "no"):
+        works(service.start(FLASK_DEBUG=off).app is not None, "who says that it is off is no danger")
+    for on in ("1", "true", "yes", "off"):  # Flask takes whatever else is there for yes
+        tried = service.start(FLASK_DEBUG=on)
+        harm(tried.app is not None, "it started with FLASK_DEBUG though nobody asked for development")
+        assert tried.reasons == [DEBUG_ON]
 
 
 @protects(
@@ -238,18 +241,20 @@ def write_files(folder: Path) -> None:
     (folder / "settings.toml").write_text('BASTION_ENV = "development"\n', "utf-8")
 
 
-def command(service: Service, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[object, str]:
-    """Run the service's own command in this process: its exit code, and everything it printed."""
+def command(
+    service: Service, monkeypatch: pytest.MonkeyPatch, *arguments: str, errors: io.StringIO | None = None
+) -> tuple[object, str]:
+    """Run the service's own command in this process: its exit code and all that it printed, or a part with `errors`."""
     cli = service.module("cli")
     made = cli._create
 
-    def create() -> object:
-        app = made()
+    def create(**how: bool) -> object:
+        app = made(**how)
         service._started.append(app)  # its connections are closed with the service
         return app
 
     printed = io.StringIO()
-    with monkeypatch.context() as patch, redirect_stdout(printed), redirect_stderr(printed):
+    with monkeypatch.context() as patch, redirect_stdout(printed), redirect_stderr(errors or printed):
         patch.setattr(cli, "_create", create)
         patch.setattr(sys, "argv", [PACKAGE, *arguments])
         for name, value in service.env.items():  # what an app of this process has taken out is there again
@@ -257,3 +262,45 @@ def command(service: Service, monkeypatch: pytest.MonkeyPatch, *arguments: str) 
         with pytest.raises(SystemExit) as ended:
             cli.main()
     return ended.value.code, printed.getvalue()
+
+
+LIMITS = {  # recommended, least, most: as the rows of the catalogue give them
+    "session_idle_minutes": (30, 5, 60),
+    "session_absolute_hours": (12, 1, 24),
+    "sessions_per_account": (5, 1, 20),
+    "fresh_login_seconds": (300, 60, 900),
+    "activation_hours": (24, 1, 48),
+    "reset_minutes": (10, 5, 60),
+    "invitation_days": (7, 1, 14),
+    "login_failures": (5, 3, 10),
+    "login_wait_minutes": (15, 5, 60),
+    "login_failures_per_minute_and_network": (10, 5, 60),
+    "login_failures_per_hour_and_network": (50, 10, 300),
+    "csrf_token_minutes": (60, 10, 720),
+    "body_bytes": (1_048_576, 16_384, 16_777_216),
+    "json_values_per_body": (2_000, 100, 20_000),
+    "requests_per_minute_and_address": (600, 60, 6_000),
+    "requests_per_minute_and_session": (120, 30, 1_200),
+    "access_token_seconds": (600, 60, 900),
+    "refresh_idle_minutes": (60, 5, 720),
+    "refresh_absolute_hours": (24, 1, 168),
+}
+NUMBERS = {  # of the environment: least and most
+    "BASTION_PROXY_HOPS": (0, 3),
+    "WEB_CONCURRENCY": (1, 64),
+    "BASTION_THREADS": (2, 64),
+    "BASTION_HASH_CONCURRENCY": (1, 8),
+    "BASTION_MAILS_PER_HOUR": (10, 100_000),
+}
+
+
+def test_no_bound_of_a_limit_or_setting_has_moved(service: Service) -> None:
+    """They are security policy: whoever moves one changes it here too, and is asked why."""
+    settings = service.module("settings")
+    assert dict(settings.LIMIT_BOUNDS) == LIMITS
+    found = {}
+    for info in settings.BastionSettings.model_fields.values():
+        bounds = {name: getattr(one, name) for one in info.metadata for name in ("ge", "le") if hasattr(one, name)}
+        if bounds:
+            found[info.validation_alias.choices[0]] = (bounds["ge"], bounds["le"])
+    assert found == NUMBERS

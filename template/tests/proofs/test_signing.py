@@ -74,8 +74,8 @@ def test_no_value_is_taken_after_its_time(service: Service) -> None:
     ROW,
     keys=edit(
         "signing.py",
-        '(*reversed(guards.fallbacks(secrets)), secrets.get("SECRET_KEY"))',
-        '(secrets.get("SECRET_KEY"), *guards.fallbacks(secrets))',
+        "_Signer(keys[::-1], ",
+        "_Signer(keys, ",
     ),
 )
 def test_a_former_key_signs_nothing_any_more(service: Service) -> None:

@@ -17,6 +17,8 @@ from .service import AUTH
 from .wire import HOST
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .running import Service
     from .service import Client
     from .wire import Response
@@ -50,6 +52,10 @@ class Endless(io.RawIOBase):
         self.taken += given
         return given
 
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """No line ends in it. RawIOBase would look for one byte by byte, which no server does."""
+        return self.read(-1 if size is None else size) or b""
+
 
 def limit(service: Service) -> int:
     """The service's limit: 1 MiB, or what exceptions.toml declares."""
@@ -72,13 +78,19 @@ def adds_reader(service: Service) -> list[int]:
 
 
 def sends(
-    client: Client, stream: Endless, *, declared: int | None, content_type: str = JSON, ended: bool = True
+    client: Client,
+    stream: Endless,
+    *,
+    declared: int | None,
+    content_type: str = JSON,
+    ended: bool = True,
+    path: str = "/probe",
 ) -> Response:
     """Send the stream; `declared` is its Content-Length, `ended` says that the server marks its end (chunked)."""
     chunked = {} if declared is not None else {"HTTP_TRANSFER_ENCODING": "chunked"}
     length = None if declared is None else str(declared)
     environ = {"wsgi.input": stream, "CONTENT_LENGTH": length, "wsgi.input_terminated": ended, **chunked}
-    return client.post("/probe", body=b"", content_type=content_type, environ=environ)
+    return client.post(path, body=b"", content_type=content_type, environ=environ)
 
 
 @protects(
@@ -153,6 +165,52 @@ def test_no_byte_beyond_the_announced_length_is_read(service: Service) -> None:
     harm([number for number in arrived if number > 10], "a view got more than was announced")
     assert answer.json == {"read": 10}
     assert (lying.taken, unmarked.taken) == (10, 0)
+
+
+@protects(
+    "body-limit-1-mib",
+    stream=edit("edge/size.py", "if size is None or size < 0 or size >", "if size is None or not self._left or size >"),
+)
+def test_no_view_that_reads_the_stream_itself_gets_more_than_the_limit(service: Service) -> None:
+    readers: dict[str, Callable[[Any], Any]] = {
+        "read": lambda stream: [stream.read()],
+        "read-all": lambda stream: [stream.read(-1)],
+        "read-none": lambda stream: [stream.read(None)],
+        "read-more": lambda stream: [stream.read(2 * most)],
+        "line": lambda stream: [stream.readline()],
+        "lines": lambda stream: stream.readlines(),
+        "each-line": list,
+    }
+    arrived: list[int] = []
+
+    def view(reader: str) -> Any:
+        from flask import request
+
+        arrived.append(sum(len(piece) for piece in readers[reader](request.environ["wsgi.input"])))
+        return {"read": arrived[-1]}
+
+    service.adds_route("/raw/<reader>", methods=("POST",), view=view)
+    client, most = service.client(service.user()).login(), limit(service)
+
+    def asks(reader: str, stream: Endless, declared: int | None) -> Response:
+        return sends(client, stream, declared=declared, path=f"/raw/{reader}")
+
+    whole = [asks(reader, Endless(10), declared) for reader in readers for declared in (10, None)]
+    works([answer.json for answer in whole] == [{"read": 10}] * len(whole), "every reader gets a whole body")
+    arrived.clear()
+
+    lying = {reader: Endless(4 * most) for reader in readers}
+    answers = [asks(reader, stream, 10) for reader, stream in lying.items()]
+    harm([number for number in arrived if number > 10], "a view read what follows its body")
+    assert [answer.json for answer in answers] == [{"read": 10}] * len(readers)
+    assert [stream.taken for stream in lying.values()] == [10] * len(readers)
+    arrived.clear()
+    endless = {reader: Endless(4 * most) for reader in readers}
+    answers = [asks(reader, stream, None) for reader, stream in endless.items()]
+    harm(arrived, "a view got more than the limit")
+    for answer in answers:
+        refused(answer, 413, ROW)
+    assert [stream.taken for stream in endless.values()] == [most + 1] * len(readers)
 
 
 @protects("body-limit-1-mib", short=edit("edge/size.py", "if size and not data and self._declared:", "if False:"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 import threading
+from datetime import timedelta
 from functools import partial
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
@@ -44,6 +46,7 @@ NETWORK = "login-throttle-ip"
 BOOK = '    booking = throttle.book(*counter, "login-throttle-account")\n'
 RATE = '    rate = throttle.spend(f"{counter[0]}-rate", subject, "login-throttle-account", RATE)\n'
 ATTEMPT = "    attempt = _Attempt(network, rate, booking)\n"
+ROUNDS = 5  # of a race in which all meet each time
 MATCHES = "        matched = _matches(password, row, attempt)\n"
 COMPARED = "        matched = state().passwords.verify(password, row.password_hash if row is not None else None)\n"
 
@@ -146,6 +149,38 @@ def test_whoever_waits_and_guesses_on_waits_twice_as_long_each_time(service: Ser
         waits.append(round(int(refusal.header("Retry-After") or 0) / 60))
     assert waits == [min(minutes * 2**number, 24 * 60) for number in range(2, 10)]
     assert waits[-1] == 24 * 60
+    service.rows("UPDATE throttle_counter SET rounds = 500")  # after years of it
+    service.travel(hours=24, seconds=1)
+    statuses = [one.status for one in guess(service, victim.email, most(service) + 1)]
+    assert statuses == [401] * most(service) + [429]
+
+
+@protects(
+    ROW,
+    day=edit("throttle.py", "FORGET: Final = timedelta(hours=24)", "FORGET: Final = timedelta(hours=12)"),
+    kept=edit("throttle.py", "KEPT: Final = timedelta(hours=48)", "KEPT: Final = timedelta(hours=1)"),
+)
+def test_no_wait_is_forgotten_before_a_quiet_day_is_over(service: Service) -> None:
+    HashSpy(service, quick=True)
+    forgetful, victim = cheap_user(service), cheap_user(service)
+    minutes = service.limits.login_wait_minutes
+
+    def next_wait(email: str) -> int:
+        """In minutes, after all guesses of one more round."""
+        return round(int(guess(service, email, most(service) + 1)[-1].header("Retry-After") or 0) / 60)
+
+    works([next_wait(user.email) for user in (forgetful, victim)] == [minutes] * 2, "the first wait is short")
+    service.travel(minutes=minutes, seconds=1)
+    works([next_wait(user.email) for user in (forgetful, victim)] == [2 * minutes] * 2, "the second twice as long")
+    service.travel(hours=4)
+    works(next_wait(victim.email) == 4 * minutes, "the third again")
+    service.travel(hours=22)
+    with service.app.app_context():
+        service.module("throttle").purge()
+    waits = next_wait(forgetful.email), next_wait(victim.email)
+    works(waits[0] == minutes, "after a quiet day it is short again")
+    harm(waits[1] < 8 * minutes, "less than a day after a wait the guesses begin anew")
+    assert waits[1] == 8 * minutes
 
 
 @protects(
@@ -170,7 +205,7 @@ def test_guesses_around_the_end_of_a_window_are_counted_together(service: Servic
     refused(answer, 429, ROW)
 
 
-@protects(ROW, throttle_key=edit("throttle.py", 'secrets.get("THROTTLE_KEY")', 'secrets.get("SECRET_KEY")'))
+@protects(ROW, throttle_key=edit("throttle.py", 'rings.get("THROTTLE_KEY")', 'rings.get("SECRET_KEY")'))
 def test_a_rotation_of_the_secret_key_frees_no_account(service: Service) -> None:
     user, victim = cheap_user(service), cheap_user(service)
     guess(service, victim.email, most(service))
@@ -179,11 +214,14 @@ def test_a_rotation_of_the_secret_key_frees_no_account(service: Service) -> None
     answer = attempt(service.client(), victim.email, victim.password)
     harm(sessions_of(service, victim), "the counter was forgotten with the key")
     refused(answer, 429, ROW)
-    kept = [bytes(key) for (key,) in service.rows("SELECT key FROM throttle_counter")]
+    kept = [bytes(key) for (key,) in service.rows("SELECT counter.key FROM throttle_counter counter")]
     assert {len(key) for key in kept} == {32}  # an HMAC: nobody learns an address from the store
 
 
-@protects(ROW, race=edit("throttle.py", "columns.key == key, columns.version == row.version)", "columns.key == key)"))
+@protects(
+    ROW,
+    race=edit("throttle.py", "and_(columns.key == row.key, columns.version == row.version)", "columns.key == row.key"),
+)
 def test_guesses_at_the_same_moment_are_counted_one_by_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """In each round four have read the counter before one of them writes it: a write that gets lost is seen at once."""
     victim, spy = cheap_user(service), HashSpy(service)
@@ -201,7 +239,7 @@ def test_guesses_at_the_same_moment_are_counted_one_by_one(service: Service, mon
         rival.honest("POST", {}, None, None, None)  # the login page is open
     monkeypatch.setattr(throttle, "_counted", read_together)
     rounds = []
-    for _ in range(20):
+    for _ in range(ROUNDS):
         service.rows(
             "UPDATE throttle_counter SET failures = :failures, rounds = 0, blocked_until = NULL",
             failures=most(service) - 1,
@@ -211,7 +249,7 @@ def test_guesses_at_the_same_moment_are_counted_one_by_one(service: Service, mon
         answers = at_once([partial(attempt, rival, victim.email, WRONG) for rival in rivals])
         rounds.append((len(spy.compared), sorted(answer.status for answer in answers)))
     harm([compared for compared, _ in rounds if compared > 1], "more than one guess passed as the fifth")
-    assert rounds == [(1, [401, 429, 429, 429])] * 20
+    assert rounds == [(1, [401, 429, 429, 429])] * ROUNDS
 
 
 @protects(
@@ -340,6 +378,107 @@ def test_several_who_are_told_to_come_back_at_once_may_all_come_back(
     assert [answer.status for answers in rounds for answer in answers] == [503] * 8
 
 
+@protects(
+    ROW,
+    told=edit("throttle.py", "retry_after=int((row.blocked_until - moment).total_seconds()) + 1)", "retry_after=1)"),
+)
+def test_who_comes_back_when_he_is_told_to_is_served_and_not_a_second_sooner(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    throttle: Any = service.module("throttle")
+    twice = throttle.Allowance(2, timedelta(minutes=1))
+    ways = {
+        "book": lambda: throttle.book("probe", "somebody", ROW),
+        "spend": lambda: throttle.spend("probe", "somebody", ROW, twice),
+        "network": lambda: throttle.spend_for_network("probe-network", ROW, twice),
+    }
+    service.adds_route("/uses/<how>", mark="public", view=lambda how: {"more": bool(ways[how]())})
+    seven = [service.client(address=f"2001:db8:7:{number:x}::1") for number in range(7)]
+    times = {"book": most(service), "spend": 2, "network": 10}
+    waits = {"book": service.limits.login_wait_minutes * 60, "spend": 60, "network": 60}
+    service.app  # noqa: B018
+    moment = [service.now()]
+    monkeypatch.setattr(service.module("clock"), "_source", lambda: moment[0])
+    for how, seconds in waits.items():
+        statuses = [seven[number // 2].get(f"/uses/{how}").status for number in range(times[how])]
+        works(statuses == [200] * times[how], "so many are served")
+        moment[0] += timedelta(seconds=0.5)
+        told = int(seven[5].get(f"/uses/{how}").header("Retry-After") or 0)
+        moment[0] += timedelta(seconds=told - 1)
+        early = seven[5].get(f"/uses/{how}")
+        moment[0] += timedelta(seconds=1)
+        harm(seven[6].get(f"/uses/{how}").status != 200, "who obeys is refused again")
+        refused(early, 429, ROW)
+        assert (told, early.header("Retry-After")) == (seconds, "1")
+    monkeypatch.setattr(throttle, "_write", lambda *_: False)  # somebody else was counted in between, each time
+    lost = [seven[5].get(f"/uses/{how}") for how in ("book", "spend")]
+    assert [(one.status, one.header("Retry-After")) for one in lost] == [(429, "1"), (429, "2")]
+
+
+@protects(
+    ROW,
+    given=edit("throttle.py", "        rounds=_c.rounds - case((_c.blocked_until.is_(None), 0), else_=1),\n", ""),
+)
+def test_what_is_given_back_among_others_is_one_attempt_and_the_wait_that_it_began(service: Service) -> None:
+    throttle: Any = service.module("throttle")
+
+    def counted() -> tuple[Any, ...]:
+        [row] = service.rows("SELECT failures, rounds, blocked_until IS NOT NULL FROM throttle_counter")
+        return tuple(row)
+
+    with service.app.app_context():
+        bookings = [throttle.book("probe", "somebody", ROW) for _ in range(most(service))]
+        works(counted() == (most(service), 1, 1), "the last one begins a wait")
+        throttle.give_back(bookings[0])
+        harm(counted()[1], "the next wait is twice as long, as if there had been one too many")
+        assert counted() == (most(service) - 1, 0, 0)
+        for booking in bookings[1:]:
+            throttle.give_back(booking)
+        assert counted() == (0, 0, 0)
+        throttle.give_back(bookings[0])  # no more than there was
+        assert counted() == (0, 0, 0)
+        throttle.give_back(throttle.book("probe", "somebody", ROW))
+        assert counted() == (0, 0, 0)
+
+
+@protects(
+    ROW,
+    uses=edit(
+        "throttle.py", '"last_at": moment, "version": row.version + 1}', '"last_at": moment, "version": row.version}'
+    ),
+)
+def test_uses_at_the_same_moment_are_counted_one_by_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has read the counter before another one wrote it reads it again."""
+    throttle: Any = service.module("throttle")
+    twice, write = throttle.Allowance(2, timedelta(minutes=1)), throttle._write
+    rivals: list[Any] = []
+
+    def take() -> Any:
+        return throttle.take("probe", "somebody", twice)[0]
+
+    def overtaken(*arguments: Any) -> Any:
+        if meanwhile:
+            rivals.append(meanwhile.pop()())
+        return write(*arguments)
+
+    def uses() -> int:
+        [(kept,)] = service.rows("SELECT uses FROM throttle_use")
+        return len(json.loads(kept) if isinstance(kept, str) else kept)
+
+    meanwhile: list[Any] = []
+    monkeypatch.setattr(throttle, "_write", overtaken)
+    with service.app.app_context():
+        first = take()
+        works(first is not None, "there is room for two")
+        meanwhile.append(take)
+        late = take()
+        harm(late, "three have passed where two may")
+        assert uses() == 2
+        meanwhile.append(lambda: throttle.refund(first))
+        throttle.refund(rivals[0])
+        assert uses() == 0
+
+
 # --- login-throttle-ip ----------------------------------------------------------------------------------------------
 
 PER_MINUTE = "        throttle.Allowance(limits.login_failures_per_minute_and_network, timedelta(minutes=1)),\n"
@@ -360,6 +499,15 @@ def spray(service: Service, times: int, address: str = SPRAYER) -> list[Response
     number = secrets.token_hex(3)
     client = service.client(address=address)
     return [attempt(client, f"user-{number}-{one}@example.com", WRONG) for one in range(times)]
+
+
+def has_tried(service: Service, address: str, times: int) -> None:
+    """So many failures around this address, as the service's own counter keeps them: of the /48 of an IPv6 address."""
+    throttle, client = service.module("throttle"), service.module("edge.address").parse(address)
+    room = throttle.Allowance(1_000, timedelta(hours=1))  # it refuses none of them, and forgets none of the hour
+    with service.app.app_context():
+        for _ in range(times):
+            throttle.take(service.module("identity.login").NETWORK, client.wide or client.network, room)
 
 
 @protects(
@@ -406,11 +554,13 @@ def test_a_network_that_takes_its_time_has_fifty_failures_an_hour(service: Servi
     works(answer.status == SIGNED_IN, "after nine failures the right password signs in")
     statuses = []
     for first in range(0, hour, minute):
-        statuses += [answer.status for answer in spray(service, min(minute, hour - first))]
+        some = min(minute, hour - first)
+        has_tried(service, SPRAYER, some - min(some, 2))
+        statuses += [answer.status for answer in spray(service, min(some, 2))]
         service.travel(seconds=61)
     answer = attempt(service.client(address=SPRAYER), victim.email, victim.password)
     harm(sessions_of(service, victim), "the fifty-first password within an hour was looked at")
-    assert statuses == [401] * hour
+    assert {*statuses} == {401}
     refused(answer, 429, NETWORK)
     service.travel(minutes=60)
     assert attempt(service.client(address=SPRAYER), victim.email, victim.password).status == SIGNED_IN
@@ -485,21 +635,46 @@ def test_a_hosters_customer_gains_little_by_changing_his_ipv6_network(service: S
     in_all = 5 * service.limits.login_failures_per_minute_and_network
     answer = attempt(service.client(address="2001:db8:2:ffff::1"), user.email, user.password)
     works(answer.status == SIGNED_IN, "the right password signs in")
-    statuses = [spray(service, 1, f"2001:db8:2:{number % 40:x}::1")[0].status for number in range(in_all)]
+    has_tried(service, "2001:db8:2::", in_all - 10)
+    statuses = [spray(service, 1, f"2001:db8:2:{number:x}::1")[0].status for number in range(10)]
     answers = [
         attempt(service.client(address=address), victim.email, victim.password)
         for address in ("2001:db8:2:0::1", "2001:db8:2:28::1")  # a /64 that has guessed little, and a new one
     ]
     harm(sessions_of(service, victim), "each /64 of a /48 had guesses of its own")
-    assert statuses == [401] * in_all
+    assert statuses == [401] * 10
     for answer in answers:
         refused(answer, 429, NETWORK)
     assert attempt(service.client(address="2001:db8:3::1"), victim.email, victim.password).status == SIGNED_IN
     service.travel(seconds=61)
-    for number in range(in_all + 1):  # right ones are given back, in the wide network too
+    has_tried(service, "2001:db8:2::", in_all - 3)
+    for number in range(5):  # right ones are given back, in the wide network too
         address = f"2001:db8:2:{number:x}::2"
-        one = victim if number % 15 == 0 else cheap_user(service)
+        one = victim if number == 0 else cheap_user(service)
         assert attempt(service.client(address=address), one.email, one.password).status == SIGNED_IN
+
+
+@protects(
+    NETWORK,
+    refund=edit("throttle.py", "        refund(spent)\n        refuse(429, ", "        refuse(429, "),
+)
+def test_what_the_wider_network_was_refused_is_not_held_against_the_own_one(service: Service) -> None:
+    HashSpy(service, quick=True)
+    user, minute = cheap_user(service), service.limits.login_failures_per_minute_and_network
+    own = service.client(address="2001:db8:2:ffff::1")
+    works(attempt(own, user.email, user.password).status == SIGNED_IN, "the right password signs in")
+    has_tried(service, "2001:db8:2::", 5 * minute - 5)
+    for number in range(5):
+        spray(service, 1, f"2001:db8:2:{number:x}::1")
+    service.travel(seconds=30)
+    answers = spray(service, minute, own.address)
+    before = sessions_of(service, user)
+    service.travel(seconds=31)
+    last = attempt(own, user.email, user.password)
+    harm(sessions_of(service, user) == before, "what strangers had used up kept a network out for longer than them")
+    assert last.status == SIGNED_IN
+    for answer in answers:
+        refused(answer, 429, NETWORK)
 
 
 @protects(NETWORK, clock=edit("throttle.py", "if use > since]", "if since < use <= at]"))
@@ -519,8 +694,6 @@ def test_a_process_whose_clock_is_behind_forgets_nothing(service: Service) -> No
 
 
 def test_what_a_process_with_a_slower_clock_has_counted_on_is_given_back_all_the_same(service: Service) -> None:
-    from datetime import timedelta
-
     with service.app.app_context():
         throttle = service.module("throttle")
         two = throttle.Allowance(2, timedelta(minutes=1))
@@ -651,7 +824,7 @@ def test_while_failures_cannot_be_counted_no_password_is_looked_at(service: Serv
     outage = Outage(service, "throttle_", error=PoolTimeout("waited too long") if failure == "is too slow" else None)
     works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
     signed_in, before = service.client(user).login(), sessions_of(service, user)
-    for client in (visitors := [service.client(address=f"198.51.100.{number}") for number in range(20)]):
+    for client in (visitors := [service.client(address=f"198.51.100.{number}") for number in range(most(service) + 1)]):
         client.honest("POST", {}, None, None, None)  # the login page is open
     signed_in.honest("POST", {}, None, None, None)
     spy.compared.clear()
@@ -756,8 +929,8 @@ def test_thirty_thousand_addresses_fill_no_memory_and_free_nobody(service: Servi
     "throttle-shared-between-workers",
     memory=edit(
         "throttle.py",
-        '    secret = state().secrets.get("THROTTLE_KEY").reveal()\n',
-        '    import os\n\n    secret = state().secrets.get("THROTTLE_KEY").reveal() + str(os.getpid())\n',
+        "hmac.new(key.encode(), what, ",
+        "hmac.new(str((key, __import__('os').getpid())).encode(), what, ",
     ),
 )
 def test_two_processes_count_together_and_a_new_one_counts_on(service: Service) -> None:
@@ -801,6 +974,7 @@ def through(service: Service, server: RealServer, identifier: str, password: str
 
 COST = "anonymous-cost-bounded"
 LOOKS = {"session": [303, 200, 404, 200, 400], "jwt": [404, 200, 404, 405, 400]}[AUTH]
+TIMES = 3
 COUNTERS = "SELECT (SELECT count(*) FROM throttle_counter) + (SELECT count(*) FROM throttle_use)"
 
 
@@ -810,10 +984,10 @@ def counters(service: Service) -> int:
 
 
 def smaller(service: Service, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module with its bounds at a thousandth or so: what is counted, and how, is as it was."""
+    """The module with its bounds at a thousandth or less: what is counted, and how, is as it was."""
     throttle: Any = service.module("throttle")
     assert (throttle.MOST, throttle.BUCKETS, throttle.EVERY) == (200_000, 4_096, 1_000)
-    for name, value in {"MOST": 100, "BUCKETS": 4, "EVERY": 20}.items():
+    for name, value in {"MOST": 30, "BUCKETS": 4, "EVERY": 6}.items():
         monkeypatch.setattr(throttle, name, value)
     return throttle
 
@@ -833,7 +1007,7 @@ def test_a_flood_of_names_makes_no_more_counters_and_frees_no_account(
     works(first.status == SIGNED_IN, "the right password signs in")
     guess(service, waiting.email, most(service))
     works(counters(service) < throttle.MOST, "there are few counters")
-    for number in range(200):
+    for number in range(2 * throttle.MOST):  # each of which would make two counters
         attempt(service.client(address=f"203.0.{number}.1"), f"nobody-{number}@example.com", WRONG)
     most_of_all = throttle.MOST + throttle.EVERY + 3 * throttle.BUCKETS  # of networks, attempts and failures
     harm(counters(service) > most_of_all, "a stranger fills the disk with counters")
@@ -866,6 +1040,54 @@ def test_counters_that_are_over_go_by_themselves(service: Service, monkeypatch: 
     refused(attempt(service.client(address="203.0.113.9"), user.email, user.password), 429, ROW)  # a live one is kept
 
 
+@protects(COST, live=edit("throttle.py", "_c.window_at < over, waits_no_more", "waits_no_more"))
+def test_no_counter_goes_that_still_counts(service: Service) -> None:
+    HashSpy(service, quick=True)
+    user, victim = cheap_user(service), cheap_user(service)
+    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
+    guess(service, victim.email, most(service) - 1)
+    with service.app.app_context():
+        service.module("throttle").purge()
+    guess(service, victim.email, 1)
+    answer = attempt(service.client(), victim.email, victim.password)
+    harm(sessions_of(service, victim), "the failures before a purge were forgotten")
+    refused(answer, 429, ROW)
+    spray(service, service.limits.login_failures_per_minute_and_network)
+    before = sessions_of(service, user)
+    with service.app.app_context():
+        service.module("throttle").purge()
+    answer = attempt(service.client(address=SPRAYER), user.email, user.password)
+    harm(sessions_of(service, user) > before, "what a network has tried was forgotten")
+    refused(answer, 429, NETWORK)
+
+
+KINDS = (
+    *("device", "device-rate", "password", "password-rate", "factor", "factor-day", "factor-device"),
+    *("factor-device-day", "factor-again", "factor-again-day", "factor-change", "export", "mail-notice"),
+    "mail-trusted",
+)
+"""Counters that only an account, or a device of it, has."""
+
+
+@protects(COST, own=edit("throttle.py", "kind not in BOUNDED and _fill().full", "_fill().full"))
+def test_no_account_shares_a_counter_of_its_own_with_strangers(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    throttle: Any = service.module("throttle")
+    monkeypatch.setattr(throttle, "BUCKETS", 1)
+    with service.app.app_context():
+        throttle._fill().full = True  # after a flood of names
+        once = throttle.Allowance(1, timedelta(hours=1))
+
+        def is_shared(kind: str) -> bool:
+            throttle.take(kind, "a stranger", once)
+            return throttle.take(kind, "the owner", once)[0] is None
+
+        works(is_shared("login"), "names that anybody may type share one")
+        shared = [kind for kind in KINDS if is_shared(kind)]
+    harm(shared, "what a stranger has used up is held against an account")
+
+
 @protects(COST, audit=edit("audit.py", "    if not has_request_context() or not (row", "    if True or not (row"))
 def test_to_be_refused_is_one_row_a_minute_and_to_look_around_is_none(service: Service) -> None:
     service.adds_route("/probe", methods=("POST",))
@@ -875,7 +1097,7 @@ def test_to_be_refused_is_one_row_a_minute_and_to_look_around_is_none(service: S
     networks = [f"203.0.{number}.1" for number in range(5)]
     service.travel(seconds=61 - service.now().second)  # a minute begins
     before = everything(service)
-    for number in range(8):
+    for number in range(TIMES):
         for visitor in (service.client(address=network) for network in networks):
             attempt(visitor, f"nobody-{number}@example.com", WRONG)
             visitor.post("/probe", headers=foreign)
@@ -886,6 +1108,6 @@ def test_to_be_refused_is_one_row_a_minute_and_to_look_around_is_none(service: S
     events = service.rows("SELECT kind, address, times FROM audit_event WHERE outcome = 'failure'")
     harm(len(events) > 2 * len(networks), "each refusal of a stranger is a row that is kept for a year")
     kinds = ("cross_site.refused", "login.failure")
-    assert sorted(map(tuple, events)) == sorted((kind, network, 8) for kind in kinds for network in networks)
+    assert sorted(map(tuple, events)) == sorted((kind, network, TIMES) for kind in kinds for network in networks)
     assert {*changed(before, after)} == {"audit_event", "throttle_counter", "throttle_use"}
     assert len(after["audit_event"]) == len(before["audit_event"]) + len(events)

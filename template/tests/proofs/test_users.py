@@ -85,7 +85,7 @@ def test_a_disabled_user_is_out_at_once_and_nothing_of_before_comes_back(
     active=edit("identity/sessions.py", f"{NOT_ENDED}        _u.active,\n", NOT_ENDED),
 )
 def test_the_column_alone_keeps_a_user_out(service: Service) -> None:
-    user = service.user()
+    user, _other = service.user(), service.user()  # that somebody else is active helps nobody
     client = service.client(user).login()
     works(lives(client), "an active user is in")
     service.client(address="192.0.2.13").forgot(user.email)

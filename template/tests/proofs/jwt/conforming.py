@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from ..wire import ORIGIN
 
@@ -36,6 +37,11 @@ TAKEN: Final = ("parameters", "requestBody", "security")
 EXAMPLES: Final = 2  # of each operation: so many that fit, and as many that don't
 Caller = Callable[[str], tuple["Client", Mapping[str, str]]]
 """Gives for a path an honest client, and the values of those of its variables that name something of his."""
+
+
+def is_openapi(document: Mapping[str, Any]) -> bool:
+    """Whether the schema of OpenAPI 3.1 itself has nothing to say against it."""
+    return OPENAPI_31_VALIDATOR.is_valid(document)
 
 
 class Compared:

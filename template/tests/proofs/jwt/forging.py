@@ -118,8 +118,8 @@ def ring_of(service: Service, jwks: Iterable[Content]) -> list[Key]:
 def three_keys(service: Service) -> list[Key]:
     """A ring of both algorithms whose active key is neither the first nor the last, so that no place is an accident."""
     generate = service.module("jwt.keys").generate
-    retired = {**generate("ES256", status="retired"), "retired_at": int(service.now().timestamp())}
-    return ring_of(service, [generate("ES256", status="next"), generate("EdDSA"), retired])
+    states = (("ES256", "next"), ("EdDSA", "active"), ("ES256", "retired"))
+    return ring_of(service, [generate(algorithm, status=status) for algorithm, status in states])
 
 
 class Target:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from ..accounts import administrator
 from ..harness import edit, harm, protects, refused, works
 from ..logins import cheap_user, sessions_of
-from ..routes import routes, stubbed
+from ..routes import routes, stubbed, walkers
+from .annotated import Kinds
 
 if TYPE_CHECKING:
-    import pytest
-
     from ..running import Service
 
 FILE = "jwt/api.py"
@@ -117,8 +118,9 @@ def test_no_route_at_all_takes_what_a_form_on_another_site_can_send(
         route.name for route in walked
     }
     permissions = {name for route in walked for name in route.access.permissions}
-    for number, route in enumerate(walked):
-        client = administrator(service, monkeypatch, f"198.51.100.{number + 1}", also=permissions)
+    user = administrator(service, monkeypatch, also=permissions).user
+    assert user is not None
+    for route, client in zip(walked, walkers(service, user, requests=1 + len(SIMPLE)), strict=False):
         with stubbed(service, route.endpoint) as ran:
             works(client.send(route.method, route.path, json={}).status == 200, f"{route} takes JSON")
             ran.clear()
@@ -126,3 +128,51 @@ def test_no_route_at_all_takes_what_a_form_on_another_site_can_send(
                 answer = client.send(route.method, route.path, body=b"{}", headers={"Content-Type": kind})
                 harm(ran, f"{route} ran for a body that was sent as {what}")
                 refused(answer, 415, ROW)
+
+
+# --- what an operation may be -----------------------------------------------------------------------------------------
+
+
+@protects(
+    "input-validated-typed",
+    declared=edit(
+        FILE, "if found is not None and not (isinstance(found, type) and issubclass(found, base)):", "if False:"
+    ),
+)
+def test_no_operation_takes_what_is_not_checked(service: Service) -> None:
+    kinds = Kinds(service)
+    for good in ({}, {"body": kinds.sent}, {"query": kinds.query}, {"body": kinds.sent, "query": kinds.query}):
+        works(kinds.is_made({**good, "return": None}), f"an operation with {[*good]} is made")
+    bodies = (dict, dict[str, str], str, bytes, Any, kinds.foreign, kinds.query, kinds.one, kinds.sent | kinds.other)
+    queries = (dict, str, kinds.foreign, kinds.sent, list[kinds.query])  # type: ignore[name-defined]
+    unchecked: list[tuple[str, Any]] = [("body", one) for one in bodies] + [("query", one) for one in queries]
+    taken = [one for one in unchecked if kinds.is_made({one[0]: one[1], "return": None})]
+    harm(taken, f"an operation takes whatever is sent: {taken}")
+    with pytest.raises(TypeError, match="annotate body with a subclass of Schema"):
+        kinds.made({"body": dict, "return": None})
+    with pytest.raises(TypeError, match="annotate query with a subclass of Query"):
+        kinds.made({"query": dict, "return": None})
+
+
+@protects(
+    "response-fields-allow-list",
+    declared=edit(
+        FILE,
+        "not all(isinstance(one, type) and issubclass(one, Answer) for one in (answer, *others)):",
+        "not answer:",
+    ),
+)
+def test_no_operation_answers_what_no_schema_names(service: Service) -> None:
+    kinds = Kinds(service)
+    one, other = kinds.one, kinds.other
+    works(kinds.is_made({"return": one}) and kinds.is_made({"return": None}), "an Answer, or nothing, is answered")
+    works(kinds.is_made({"return": one | other}, also={202: other}), "and one of two, each with a status")
+    unnamed: list[Any] = [dict, str, bytes, kinds.foreign, kinds.sent, one | dict, dict | one, one | None]
+    unnamed.append(list[one])  # type: ignore[valid-type]
+    given = [answer for answer in unnamed if kinds.is_made({"return": answer})]
+    harm(given, f"an operation may answer all that it has: {given}")
+    with pytest.raises(TypeError, match="annotate what it returns with a subclass of Answer, or None"):
+        kinds.made({})
+    for answer, also in ((one | other, {}), (one, {202: other}), (one | other, {202: one}), (one, {202: one})):
+        with pytest.raises(TypeError, match="`also` names the status of each answer but the first"):
+            kinds.made({"return": answer}, also=also)

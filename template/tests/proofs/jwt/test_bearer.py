@@ -380,7 +380,7 @@ def test_nothing_is_decoded_of_a_token_that_is_longer_than_any(
 
     monkeypatch.setattr(tokens, "urlsafe_b64decode", spy)
     claims = claims_of(client.token)
-    longest = tokens.LONGEST - len(logins.key.token({**claims, "x": ""}))
+    longest = 4096 - len(logins.key.token({**claims, "x": ""}))
     works(logins.sign(client, x="x" * (longest * 3 // 4 - 3)).get("/probe").status == 200, "a long one is good")
     works(len(decoded) >= 3, "and was decoded part by part")
     logins.seen.clear()
@@ -423,7 +423,7 @@ def test_no_text_that_anybody_can_think_of_is_answered_in_another_way(service: S
     found: list[str] = []
     tried: list[int] = []
 
-    @settings(max_examples=200, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
+    @settings(max_examples=100, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
     @given(headers)
     def shows(header: str) -> None:
         tried.append(1)
@@ -436,5 +436,5 @@ def test_no_text_that_anybody_can_think_of_is_answered_in_another_way(service: S
     shows()
     harm(logins.seen, "the view ran for a token that this service did not make")
     harm(found, f"another answer: {found[:3]}")
-    assert len(tried) >= 150
+    assert len(tried) >= 75
     logins.alive(client)

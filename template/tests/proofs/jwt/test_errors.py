@@ -5,9 +5,11 @@ They stop an attacker from reading in a member that somebody added what happened
 
 from __future__ import annotations
 
+import json
 import uuid
 
 from ..harness import edit, harm, protects, works
+from ..logins import WRONG, attempt, cheap_user
 from ..running import Service
 from ..test_errors import STATUSES, add_failures
 
@@ -79,3 +81,40 @@ def test_nothing_of_the_request_is_echoed_as_it_is(service: Service) -> None:
     ]
     assert [answer.status for answer in answers] == [404, 404, 400, 400, 400, 422]
     assert [answer.text for answer in answers if "<" in answer.text] == []
+
+
+def test_a_refusal_that_no_request_has_a_number_for_is_a_problem_too(service: Service) -> None:
+    for unknown in ("", "-", "no number"):
+        kind, body = service.module("jwt.problem").error_body(400, "Bad request", "a text", unknown)
+        assert kind == "application/problem+json"
+        assert json.loads(body) == {
+            "type": "about:blank",
+            "title": "Bad request",
+            "status": 400,
+            "instance": "urn:uuid:00000000-0000-0000-0000-000000000000",
+        }
+
+
+@protects("errors-one-format", scheme=edit("jwt/__init__.py", "if response.status_code == 401 and", "if False and"))
+def test_every_401_says_how_to_sign_in_and_no_other_answer_does(service: Service) -> None:
+    """Libraries of clients ask for a token where they are told to, and nowhere else (RFC 9110, 15.5.2)."""
+    user = cheap_user(service)
+    client, stranger = service.client(user).login(), service.client()
+    works(client.get("/auth/me").status == 200, "whoever is signed in is answered")
+    wrong = attempt(stranger, user.email, WRONG)
+    harm(wrong.header("WWW-Authenticate") is None, "a client is not told how to sign in")
+    assert (wrong.status, wrong.header("WWW-Authenticate")) == (401, "Bearer")
+    assert stranger.get("/auth/me").headers_named("WWW-Authenticate") == ["Bearer"]
+    assert [client.get(path).header("WWW-Authenticate") for path in ("/auth/me", "/nowhere", "/auth/users")] == [
+        None
+    ] * 3
+
+
+def test_what_is_refused_points_to_the_field_that_was_sent(service: Service) -> None:
+    user = service.user()
+    client = service.client(user).login()
+    weak = client.change_password(user.password, "password password")
+    assert (weak.status, {*weak.json["errors"][0]}) == (422, {"pointer", "detail"})
+    assert weak.json["errors"][0]["pointer"] == "#/new_password"
+    named = client.rename("x" * 101)
+    assert [one["pointer"] for one in named.json["errors"]] == ["#/display_name"]

@@ -7,26 +7,33 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 from uuid import UUID
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ..harness import edit, harm, protects, works
+from ..harness import edit, harm, protects, refused, works
+from ..jwt_client import private_key
+from ..rings import rotate
+from ..stub_backend import stubbed
 from .forging import LEFT_OUT, Key, Target, changed, claims_of, data, forged, ring_of, text, three_keys
 
 if TYPE_CHECKING:
     import pytest
 
     from ..running import Service
+    from .forging import Content
 
 TOKENS, KEYS, MEMORY = "jwt/tokens.py", "jwt/keys.py", "verified.py"
+ROTATION = "jwt-key-rotation-jwks"
 SOURCE, SAFE, SIGNATURE = "jwt-key-source-pinned", "jwt-verified-cache-safe", "jwt-signature-verified"
 _SPKI = PublicFormat.SubjectPublicKeyInfo
 
@@ -251,9 +258,9 @@ def test_a_token_that_was_verified_ends_with_its_login(service: Service, monkeyp
     ring=(
         edit(
             KEYS,
-            "                self._ring, self._text = parse(text), text\n",
+            "                ring = parse(text)\n",
             "                from dataclasses import replace\n\n"
-            "                self._ring, self._text = replace(parse(text), verified=self._ring.verified), text\n",
+            "                ring = replace(parse(text), verified=ring.verified)\n",
         ),
         edit(
             TOKENS,
@@ -268,7 +275,9 @@ def test_what_a_key_verified_goes_with_the_key(service: Service, monkeypatch: py
     [_, active, _] = service_ring(service)
     without = json.dumps({"keys": [keys.generate()]})
     held = service.app.extensions[keys.EXTENSION]
-    monkeypatch.setattr(held, "_read", lambda: without)  # the key was stolen: the operator puts in another ring
+    secrets = service.module("secrets")
+    stub = SimpleNamespace(get=lambda _name: secrets.Secret(without), refresh=lambda _name: False)
+    monkeypatch.setattr(held, "_secrets", stub)  # the key was stolen: the operator puts in another ring
     service.travel(seconds=11)
     assert active["kid"] == json.loads(data(memory.token.partition(".")[0]))["kid"]
     memory.target.attack("a key that left the ring", memory.token, SOURCE)
@@ -286,7 +295,11 @@ def service_ring(service: Service) -> list[dict[str, Any]]:
 @protects(SAFE, bound=edit(MEMORY, "            if len(self._found) >= self._most:", "            if self._most < 0:"))
 def test_what_is_remembered_has_a_bound(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = Memory(service, monkeypatch)
-    most = service.module("verified").MOST
+    most = 32  # with a bound that is met soon: what is remembered, and how, is as it was
+    with service.app.app_context():
+        verified = service.module("jwt.keys").ring().verified
+    assert verified._most == service.module("verified").MOST == 4096
+    monkeypatch.setattr(verified, "_most", most)
     verify, key, claims = service.module("jwt.tokens").verify_access_token, memory.target.keys[1], memory.target.claims
     with service.app.app_context():
         for number in range(most + 50):
@@ -297,7 +310,7 @@ def test_what_is_remembered_has_a_bound(service: Service, monkeypatch: pytest.Mo
     works(memory.target.owner.get("/probe").status == 200, "the oldest is out, and is verified once more")
     assert len(memory.verified) == before + 1
     memory.target.seen.clear()
-    for number in range(200):
+    for number in range(most + 1):
         memory.target.attack("no signature", f"{key.token({**claims, 'jti': f'x{number}'})[:-86]}", SIGNATURE)
     assert memory.size() == most
 
@@ -327,3 +340,410 @@ def test_no_request_changes_what_the_next_one_sees(service: Service) -> None:
     after = owner.get("/auth/me").json
     harm(after["email"] != owner.user.email, "one request made the next one another user's")
     assert tried.status == 500
+
+
+# --- jwt-key-rotation-jwks ----------------------------------------------------------------------------------------
+
+JWKS = "/.well-known/jwks.json"
+SPREAD = 600  # seconds until all processes have what a command wrote: see secrets/ring.py
+PUBLIC = {"kty", "crv", "x", "kid", "use", "alg"}
+
+
+@protects(ROTATION, jwks=edit(KEYS, 'MappingProxyType({**parts, "kid"', 'MappingProxyType({**jwk, "kid"'))
+def test_what_everybody_may_have_of_a_key_signs_nothing(service: Service) -> None:
+    from jwt import PyJWK, decode
+
+    keys = three_keys(service)
+    client = service.client(service.user()).login()
+    answer = service.client().get(JWKS)
+    listed = {jwk["kid"]: jwk for jwk in answer.json["keys"]}
+    works(listed.keys() == {key.kid for key in keys}, "each key is there for whoever verifies, the next one as well")
+    verified = decode(client.token or "", PyJWK(listed[keys[1].kid]).key, ["EdDSA"], {"verify_aud": False})
+    works(verified["sub"] == str(client.user and client.user.id), "a token is verified by it")
+    harm([jwk for jwk in listed.values() if jwk.keys() & {"d", "p", "q", "k"}], "everybody signs tokens")
+    assert [jwk.keys() - {"y"} for jwk in listed.values()] == [PUBLIC] * 3
+    assert {jwk["use"] for jwk in listed.values()} == {"sig"}
+    assert (answer.header("Cache-Control"), answer.header("Content-Type")) == (
+        "public, max-age=300",
+        "application/jwk-set+json",
+    )
+
+
+RETIRED = "    if not ring.keys[claims.key_id].verifies_at(moment, state().limits.access_token_seconds + LEEWAY):\n"
+
+
+@protects(ROTATION, retired=edit(TOKENS, RETIRED, "    if False:\n"))
+def test_a_retired_key_is_worth_nothing_to_a_thief_once_its_tokens_have_ended(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    last = service.limits.access_token_seconds + 30 + SPREAD
+    claims = target.claims
+
+    def now(key: Key) -> str:
+        """A token as whoever has stolen this key makes it at this moment, for a login that lives."""
+        moment = int(service.now().timestamp())
+        return key.token({**claims, "iat": moment, "nbf": moment, "exp": moment + 600})
+
+    for seconds in (0, last - 10):
+        service.travel(seconds=seconds)
+        works(target.show(now(target.keys[2])).status == 200, "what a retired key has signed counts while it may live")
+    service.travel(seconds=11)
+    target.seen.clear()
+    target.attack("a key that was retired", now(target.keys[2]), ROTATION)
+    target.attack("a key that was retired, once more", now(target.keys[2]), ROTATION)
+    assert [target.show(now(key)).status for key in target.keys[:2]] == [200, 200]
+
+
+_LOADS = """    private = _private(algorithm, jwk["d"])
+"""
+_OTHER = """    private = _private(algorithm, jwk["d"])
+    if jwk["crv"] == "secp256k1":
+        private = ec.derive_private_key(int.from_bytes(urlsafe_b64decode(jwk["d"] + "=")), ec.SECP256K1())
+"""
+
+
+@protects(
+    ROTATION,
+    curve=(
+        edit(KEYS, "    if algorithm is None:\n", "    algorithm = algorithm or 'ES256'\n    if False:\n"),
+        edit(KEYS, _LOADS, _OTHER),
+    ),
+)
+def test_no_key_of_another_kind_signs_tokens(service: Service) -> None:
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+    generate, thumbprint = service.module("jwt.keys").generate, service.module("jwt.keys").thumbprint
+    for algorithm in ("EdDSA", "ES256"):
+        ring = json.dumps({"keys": [generate(algorithm)]})
+        works(service.start(JWT_KEYS=ring).app is not None, f"a key for {algorithm} starts")
+
+    def curved(name: str, curve: ec.EllipticCurve) -> dict[str, Any]:
+        numbers = ec.generate_private_key(curve).private_numbers()
+        size = (curve.key_size + 7) // 8
+        x, y = (text(number.to_bytes(size)) for number in (numbers.public_numbers.x, numbers.public_numbers.y))
+        parts = {"kty": "EC", "crv": "P-256" if size == 32 else name, "x": x, "y": y}
+        named = {
+            **generate("ES256"),
+            **parts,
+            "kid": thumbprint(parts),
+            "d": text(numbers.private_value.to_bytes(size)),
+        }
+        return {**named, "crv": name}
+
+    wrong = [curved("secp256k1", ec.SECP256K1()), curved("P-192", ec.SECP192R1()), curved("P-384", ec.SECP384R1())]
+    for jwk in wrong:
+        tried = service.start(JWT_KEYS=json.dumps({"keys": [jwk]}))
+        harm(tried.app is not None, f"it signs with a key of {jwk['crv']}")
+        assert tried.reasons == [
+            "JWT_KEYS: key 1 is neither OKP with Ed25519 nor EC with P-256. "
+            "Put back the ring that was used, or make one with `keys new jwt`."
+        ]
+        assert jwk["d"] not in tried.text
+    small = rsa.generate_private_key(65537, 1024).private_numbers()  # noqa: S505  (it has to be refused)
+    number = text(small.d.to_bytes(128))
+    tried = service.start(JWT_KEYS=json.dumps({"keys": [{**generate(), "kty": "RSA", "n": number, "d": number}]}))
+    assert [reason.partition(". ")[0] for reason in tried.reasons] == [
+        "JWT_KEYS: key 1 is neither OKP with Ed25519 nor EC with P-256"
+    ]
+
+
+PUT_BACK = "Put back the ring that was used, or make one with `keys new jwt`."
+NOT_PRIVATE = "is no private JWK with kty, crv, d and kid"
+NO_STATE = "needs a status (active, next or retired) and since in seconds"
+KEYS_OF_STANDARDS = {
+    "RFC 8037, A": ("EdDSA", "nWGxne_9WmC6hEr0kuwsx ERJxWl7MmkZcDusAxyuf2A"),
+    "RFC 8032, 7.1, test 2": ("EdDSA", "TM0Imyj_ltqdtsNG7BFOD 1uKMZ81q6Yk2oz27U-4pvs"),
+    "RFC 8032, 7.1, test 3": ("EdDSA", "xaqN9D-fg3vtt0QvMdy3s WbThTUHbwlLhc46LgtEWPc"),
+    "RFC 7517, A": ("ES256", "870MB6gfuTJ4HtUnUvYMy Jpr5eUZNP4Bk43bVdj3eAE"),
+    "RFC 7515, A.3": ("ES256", "jpsQnnGQmL-YBIffH1136 cspYG6-0iY7X1fCE9-E9LI"),
+    "RFC 6979, A.2.5": ("ES256", "ya-p2EW6dRZrXCFXZ7HWk 05Qw9s26JsSe4piKxIPZyE"),
+}
+"""The private keys that everybody can read there, with their algorithm; in two halves, or whatever looks for keys in a
+repository would find them."""
+
+
+def jwk_of(service: Service, algorithm: str, d: str) -> dict[str, Any]:
+    """The private JWK of these bytes, right in every other part."""
+    keys, d = service.module("jwt.keys"), d.replace(" ", "")
+    parts = keys._public_parts(keys._private(algorithm, d))
+    return {**keys.generate(algorithm), **parts, "kid": keys.thumbprint(parts), "d": d}
+
+
+def shown(value: Any) -> str:
+    return "left out" if value is LEFT_OUT else repr(value)
+
+
+class Guard:
+    """What stands before a start, asked for a ring by itself: a start takes a hundred times as long."""
+
+    def __init__(self, service: Service) -> None:
+        self._state = service.module("state").state_of(service.app)
+        self._check, self._secret = service.module("jwt").check, service.module("secrets").Secret
+
+    def reasons(self, ring: str) -> list[str]:
+        """Why a service with this secret would not start; none if it would."""
+        secrets = SimpleNamespace(find=lambda _name: self._secret(ring))
+        return [*self._check(self._state.settings, self._state.style, secrets)]
+
+
+def no_keys(service: Service) -> Iterator[tuple[str, Content, str]]:
+    """Each way in which a JWK is no key to sign with, and what is said of it."""
+    generate = service.module("jwt.keys").generate
+    good, curved = generate(), generate("ES256")
+    for name in ("kty", "crv", "d", "kid"):
+        for value in (LEFT_OUT, None, 1, [good[name]]):
+            yield f"the {name} {shown(value)}", changed(good, **{name: value}), NOT_PRIVATE
+    for jwk, other in ((good, "ES256"), (curved, "EdDSA")):
+        for value in (LEFT_OUT, None, other, "none"):
+            fault = f"has not the alg of its kind, {jwk['alg']}"
+            yield f"the alg {shown(value)}", changed(jwk, alg=value), fault
+    yield "the curve of the other kind", {**good, "crv": "P-256"}, "is neither OKP with Ed25519 nor EC with P-256"
+    for value in (LEFT_OUT, None, "", "revoked", "Active", 1):
+        yield f"the status {shown(value)}", changed(good, status=value), NO_STATE
+    for value in (LEFT_OUT, None, True, "1767225600", 1767225600.0, 1767225600000, 0, -1):
+        yield f"since {shown(value)}", changed(good, since=value), NO_STATE
+    yield "a d that repeats itself", jwk_of(service, "EdDSA", "A" * 43), "repeats itself"
+    for jwk, d in ((good, good["d"] + good["d"][:9][::-1]), (curved, text(b"\xff" * 8 + data(curved["d"])[8:]))):
+        yield "a d that is no private key", {**jwk, "d": d}, "has a d that is no private key of its kind"
+    for jwk, name in ((good, "x"), (curved, "x"), (curved, "y")):
+        for value in (LEFT_OUT, generate(jwk["alg"])["x"]):
+            fault = "has a public part that does not belong to its private part"
+            yield f"the {name} of another key", changed(jwk, **{name: value}), fault
+    for standard, (algorithm, d) in KEYS_OF_STANDARDS.items():
+        yield f"the key of {standard}", jwk_of(service, algorithm, d), "is printed in a standard, with its private part"
+    for value in ("", "1", good["kid"][:-1], generate()["kid"]):
+        yield f"the kid {value!r}", {**good, "kid": value}, "has a kid that is not its thumbprint (RFC 7638)"
+
+
+@protects(
+    ROTATION,
+    algorithm=edit(KEYS, '    if jwk.get("alg") != algorithm:\n', "    if False:\n"),
+    since=edit(KEYS, "type(since) is not int or since not in SINCE:", "type(since) is not int:"),
+    guessed=edit(KEYS, '    if fault := weakness(jwk["d"]):\n', "    if fault := False:\n"),
+    parts=edit(KEYS, '    if any(jwk.get(name) != parts.get(name) for name in ("x", "y")):\n', "    if False:\n"),
+    printed=edit(KEYS, '    if parts["x"] in PUBLISHED:\n', "    if False:\n"),
+    named=edit(KEYS, '    if jwk["kid"] != thumbprint(parts):\n', "    if False:\n"),
+)
+def test_no_start_takes_a_key_that_is_not_what_it_says_or_that_others_know(service: Service) -> None:
+    for algorithm in ("EdDSA", "ES256"):
+        ring = json.dumps({"keys": [service.module("jwt.keys").generate(algorithm)]})
+        works(service.start(JWT_KEYS=ring).app is not None, f"a key for {algorithm} starts")
+    guard, told = Guard(service), set[str]()
+    for what, jwk, fault in no_keys(service):
+        ring = json.dumps({"keys": [jwk]})
+        reasons = guard.reasons(ring)
+        harm(not reasons, f"it signs with a key with {what}")
+        assert reasons == [f"JWT_KEYS: key 1 {fault}. {PUT_BACK}"], what
+        if fault not in told:  # a whole start, once for each
+            tried = service.start(JWT_KEYS=ring)
+            assert (tried.app, tried.reasons) == (None, reasons)
+            assert str(jwk.get("d", "no d")) not in tried.text
+        told.add(fault)
+    assert len(told) == 10
+
+
+@protects(
+    ROTATION,
+    one=edit(KEYS, "    if not faults and len(active) != 1:\n", "    if not faults and not active:\n"),
+    twice=edit(KEYS, "        if key.kid in keys:\n", "        if False:\n"),
+    most=edit(KEYS, "1 <= len(listed) <= 10:", "1 <= len(listed):"),
+)
+def test_no_start_takes_a_ring_of_which_nobody_knows_what_signs(service: Service) -> None:
+    generate = service.module("jwt.keys").generate
+    one, other, *more = [generate(status="active"), *(generate(status="next") for _ in range(10))]
+    for keys in ([one], [one, other], [other, one], [*more, one]):
+        works(service.start(JWT_KEYS=json.dumps({"keys": keys})).app is not None, f"a ring of {len(keys)} starts")
+    second, broken = {**other, "status": "active"}, {**other, "kid": "x"}
+    named = "has a kid that is not its thumbprint (RFC 7638)"
+    rings: dict[str, tuple[Any, list[str]]] = {
+        "two active keys": ([one, second], ["has 2 active keys; one key signs"]),
+        "no active key": ([other, more[0]], ["has no active key; one key signs"]),
+        "one key twice": ([{**one, "status": "next"}, one], ["key 2 is there twice"]),
+        "eleven keys": ([one, other, *more], ["is no JWK Set with 1 to 10 keys"]),
+        "no key": ([], ["is no JWK Set with 1 to 10 keys"]),
+        "no list": (one, ["is no JWK Set with 1 to 10 keys"]),
+        "what are no keys": ([None, "x"], [f"key {number} {NOT_PRIVATE}" for number in (1, 2)]),
+        "faults in two of three keys": ([broken, other, broken], [f"key {number} {named}" for number in (1, 3)]),
+    }
+    for what, (keys, faults) in rings.items():
+        tried = service.start(JWT_KEYS=json.dumps({"keys": keys}))
+        harm(tried.app is not None, f"it starts with {what}")
+        assert tried.reasons == [f"JWT_KEYS: {fault}. {PUT_BACK}" for fault in faults], what
+    whole = json.dumps({"keys": [one]})
+    for ring in ("x" * 43, whole[:-1], f"[{whole}]", f'{{"keys": [], {whole[1:]}'):
+        tried = service.start(JWT_KEYS=ring)
+        harm(tried.app is not None, "it starts with what is no ring")
+        assert tried.reasons == [f"JWT_KEYS: is no JWK Set in JSON. {PUT_BACK}"]
+        assert one["d"] not in tried.text
+
+
+@protects(ROTATION, reread=edit(KEYS, "        self._secrets.refresh(SECRET)\n", ""))
+def test_a_token_of_a_key_that_another_process_knows_is_looked_up_once_more(service: Service) -> None:
+    seen = service.adds_route("/probe")
+    with stubbed(service) as stub:
+        one, keys = service.app, service.module("jwt.keys")
+        client = service.client(service.user()).login()
+        works(client.get("/probe").status == 200, "a token opens the view")
+        service.travel(seconds=11)
+        stub.values["JWT_KEYS"] = keys.new_ring()  # exchanged by hand, in a hurry
+        service.app = service._make()
+        client.login()
+        works(client.get("/probe").status == 200, "the other process signs with the new key")
+        service.app = one
+        seen.clear()
+        client.get("/probe")
+        harm(not seen, "what one process has signed is refused by another for five minutes")
+        questions, mine = len(stub.asked), Key.new("EdDSA", "x")
+        assert client.token is not None
+        for _ in range(20):
+            thief = client.copy()
+            thief.token = mine.token(claims_of(client.token))
+            refused(thief.get("/probe"), 401, SOURCE)
+        assert stub.asked[questions:] == []
+
+
+@protects(
+    ROTATION,
+    kept=edit(
+        KEYS,
+        "            except InvalidKeys as error:\n                _log.error(",
+        "            except KeyError as error:\n                _log.error(",
+    ),
+)
+def test_a_slip_of_whoever_exchanges_the_ring_changes_nothing_in_a_process_that_runs(service: Service) -> None:
+    with stubbed(service) as stub:
+        client = service.client(service.user()).login()
+        works(client.get("/auth/me").status == 200, "a token is verified by the ring")
+        ring = stub.values["JWT_KEYS"]
+        stub.values["JWT_KEYS"] = json.dumps({"keys": [{**private_key(), "kid": "x"}] * 2})
+        service.travel(seconds=361)
+        first, again = client.get("/auth/me"), client.get("/auth/me")
+        harm(first.status != 200, "half a ring puts everybody out")
+        assert again.status == 200
+        faults = [event for event in service.log if event["event"] == "key_ring_not_changed"]
+        named = "; ".join(f"key {number} has a kid that is not its thumbprint (RFC 7638)" for number in (1, 2))
+        assert [(event["name"], event["fault"]) for event in faults] == [("JWT_KEYS", named)]
+        stub.values["JWT_KEYS"] = ring
+        service.travel(seconds=361)
+        assert client.login().get("/auth/me").status == 200
+
+
+@protects(ROTATION, age=edit("secrets/ring.py", "    if moment < known_at:\n", "    if False:\n"))
+def test_a_ring_is_turned_by_a_command_and_nobody_notices(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = service.adds_route("/probe")
+    with stubbed(service) as stub:
+        one = service.app
+        client = service.client(service.user()).login()
+        thief = client.copy()
+        thief.token = Key.new("EdDSA", "a" * 43).token(claims_of(client.token))
+        refused(thief.get("/probe"), 401, SOURCE)  # after which nothing is looked up for ten seconds
+        code, published = rotate(service, monkeypatch, "jwt")
+        works((code, states(published)) == (0, ["active", "next"]), "the first step adds a next key")
+        stub.values["JWT_KEYS"] = published
+        code, activated = rotate(service, monkeypatch, "jwt")
+        if code == 0:  # somebody took the second step at once
+            stub.values["JWT_KEYS"] = activated
+            service.app = service._make()
+            client.login()
+            service.app = one
+        works(one is service.app, "the process that began is still there")
+        client.get("/probe")
+        harm(not seen, "what one process signs is refused by another, and by who has kept the public keys")
+        assert (code, activated.partition(" in ")[0]) == (
+            1,
+            "Error: Not every process knows the next key yet. Run this again",
+        )
+        former = json.loads(published)["keys"][0]["kid"]
+        service.travel(seconds=300)
+        before = client.copy()
+        service.travel(seconds=355)
+        assert rotate(service, monkeypatch, "jwt")[0] == 1  # others may keep the public keys for five minutes more
+        service.travel(seconds=6)
+        assert client.post("/auth/refresh", {"refresh_token": client.refresh_token}).status == 200
+        client.login()
+        code, activated = rotate(service, monkeypatch, "jwt")
+        assert (code, states(activated)) == (0, ["retired", "active"])
+        stub.values["JWT_KEYS"] = activated
+        service.travel(seconds=301)
+        assert client.get("/probe").status == 200  # by the key that is retired now
+        assert kid_of(client.token) == former
+        client.login()
+        assert kid_of(client.token) == json.loads(activated)["keys"][1]["kid"] != former
+        assert client.get("/probe").status == 200
+        assert before.get("/probe").status == 401  # it has ended
+        assert {jwk["kid"] for jwk in client.get(JWKS).json["keys"]} == {
+            jwk["kid"] for jwk in json.loads(activated)["keys"]
+        }
+
+
+RETIRING = ("active", "retired")
+
+
+def states(ring: str) -> list[str]:
+    return [jwk["status"] for jwk in json.loads(ring)["keys"]]
+
+
+def kid_of(token: str | None) -> str:
+    return str(json.loads(data((token or "").partition(".")[0]))["kid"])
+
+
+def halves(text: str) -> str:
+    return f"{text[:21]} {text[21:]}"
+
+
+def test_a_key_has_the_name_and_the_parts_that_standards_print(service: Service) -> None:
+    """Another verifier computes them by itself (RFC 7638)."""
+    edwards, curve = (jwk_of(service, *KEYS_OF_STANDARDS[name]) for name in ("RFC 8037, A", "RFC 7515, A.3"))
+    assert halves(edwards["kid"]) == "kPrK_qmxVWaYVA9wwBF6I uo3vVzz7TxHCTwXBygrS4k"  # RFC 8037, A.3
+    assert halves(curve["x"]) == "f83OJ3D2xF1Bg8vub9tLe 1gHMzV76e8Tus9uPHvRVEU"
+    assert halves(curve["y"]) == "x_FEzRu9m36HLN_tue659 LNpXW6pCyStikYjKIWI5a0"
+    assert halves(curve["kid"]) == "oKIywvGUpTVTyxMQ3bwII eQUudfr_CkLMjCE19ECD-U"
+    for jwk in (edwards, curve):
+        assert jwk.keys() - {"y"} == {*PUBLIC, "d", "status", "since"}
+        assert jwk["use"] == "sig"
+
+
+def test_a_retired_key_leaves_the_ring_once_nothing_can_need_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where exceptions.toml lets tokens live for a quarter of an hour."""
+    service.secret("JWT_KEYS", json.dumps({"keys": [service.module("jwt.keys").generate(status=s) for s in RETIRING]}))
+    service.travel(seconds=1520)
+    assert states(rotate(service, monkeypatch, "jwt")[1]) == ["active", "retired", "next"]
+    service.travel(seconds=11)
+    assert states(rotate(service, monkeypatch, "jwt")[1]) == ["active", "next"]
+
+
+def test_an_operator_sees_how_long_the_keys_of_tokens_wait(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ..test_settings import command
+
+    three_keys(service)
+    service.travel(seconds=1)
+    code, text = command(service, monkeypatch, "secrets", "list")
+    told = text.partition("\nJWT_KEYS ")[2].splitlines()
+    assert (code, [re.sub(r"for \d s", "for now", line.strip()) for line in told[2:5]]) == (
+        0,
+        [
+            "key 1: next for now, can become active in 10 min",  # 660 s
+            "key 2: active for now",
+            "key 3: retired for now, needed for 25 min",  # 1530 s
+        ],
+    )
+
+
+def test_a_ring_that_the_command_writes_is_a_new_one_that_the_service_takes(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ..test_settings import command
+
+    seen = service.adds_route("/probe")
+    written = set[str]()
+    for algorithm, option in {"EdDSA": (), "ES256": ("--algorithm", "ES256")}.items():
+        code, text = command(service, monkeypatch, "keys", "new", "jwt", *option)
+        assert code == 0
+        [jwk] = json.loads(text)["keys"]
+        assert (jwk["alg"], jwk["status"]) == (algorithm, "active")
+        service.restart(JWT_KEYS=text.strip())
+        assert service.client(service.user()).login().get("/probe").status == 200
+        written.add(jwk["kid"])
+    assert len(written) == len(seen) == 2
+    assert command(service, monkeypatch, "keys", "new", "jwt", "--algorithm", "HS256")[0] == 2

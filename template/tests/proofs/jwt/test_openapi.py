@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..accounts import CHOSEN, OTHER
 from ..authenticator import App
@@ -16,11 +16,11 @@ from ..logins import attempt, stored
 from ..routes import ANY_ID, stubbed
 from ..running import Service
 from ..wire import HOST
-from .conforming import Compared
+from .conforming import Compared, is_openapi
 from .forging import claims_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ..jwt_client import Client
     from ..wire import Response
@@ -71,6 +71,40 @@ def test_no_other_word_opens_the_description(service: Service) -> None:
         tried = service.start(BASTION_OPENAPI=value)
         assert tried.app is None
         assert tried.reasons == ["BASTION_OPENAPI: Input should be 'off', 'signed-in' or 'public'. Correct it."]
+
+
+@protects(
+    DESCRIBED,
+    valid=edit(
+        "jwt/openapi.py", '"in": "path", "required": True, "schema": schema}', '"in": "path", "schema": schema}'
+    ),
+    closed=edit("jwt/openapi.py", '[] if access.public else [{"bearer": sorted(access.permissions)}]', "[]"),
+)
+def test_a_client_can_be_made_from_the_description_and_knows_where_it_needs_a_token(service: Service) -> None:
+    """Otherwise it does not send one, and its user is told to sign in again and again."""
+    service.adds_probe()
+    state = service.module("state").state_of(service.app)
+    client, stranger = service.client(service.user()).login(), service.client()
+    document = client.get("/openapi.json").json
+    operations = [*operations_of(document["paths"])]
+    works(len(operations) >= 40, "every operation is in it")
+    harm(not is_openapi(document), "the description is none of OpenAPI 3.1")
+    open_to_all = [(path, method) for path, method, one in operations if not one["security"]]
+    works(("/auth/login", "post") in open_to_all, "whoever is not signed in may sign in")
+    shut = [one for one in operations if reached(service, stranger, one[1], one[0]).status == 401]
+    harm([f"{method} {path}" for path, method, one in shut if not one["security"]], "a token is needed unsaid")
+    assert len(shut) + len(open_to_all) == len(operations)
+    for path, method, one in operations:
+        if one["security"]:
+            access = state.rules[endpoint_of(service, path, method)]
+            assert one["security"] == [{"bearer": sorted(access.permissions)}]
+    schemes = document["components"]["securitySchemes"]
+    assert schemes == {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    assert document["info"] == {"title": state.service_name, "version": "1"}
+    assert [*document["paths"]] == sorted(document["paths"], key=lambda path: path.replace("{", "<"))
+    names = [one["operationId"] for _, _, one in operations]
+    assert len({*names}) == len(names)
+    assert {"bastion.login", "bastion_account.me", "probe.index"} <= {*names}
 
 
 # --- what it says ---------------------------------------------------------------------------------------------
@@ -155,12 +189,26 @@ def refused_as_stale(service: Service, client: Client, method: str, path: str) -
     return 'error="insufficient_user_authentication"' in (answer.header("WWW-Authenticate") or "")
 
 
+def operations_of(paths: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Path, method and description of each operation."""
+    return ((path, method, one) for path, ones in paths.items() for method, one in ones.items())
+
+
+def endpoint_of(service: Service, path: str, method: str) -> str:
+    """The endpoint of an operation."""
+    found: str = service.app.url_map.bind(HOST).match(filled(path), method.upper())[0]
+    return found
+
+
+def filled(path: str) -> str:
+    """An address of this path."""
+    return re.sub(r"\{\w+\}", "x", re.sub(r"\{\w+_id\}", ANY_ID, path))
+
+
 def reached(service: Service, client: Client, method: str, path: str) -> Response:
     """What the layers before this operation say; what it would do itself is left out."""
-    path = re.sub(r"\{\w+\}", "x", re.sub(r"\{\w+_id\}", ANY_ID, path))
-    rule = service.app.url_map.bind(HOST).match(path, method.upper())[0]
-    with stubbed(service, rule):
-        return client.send(method, path)
+    with stubbed(service, endpoint_of(service, path, method)):
+        return client.send(method, filled(path))
 
 
 @protects(
@@ -202,3 +250,171 @@ def test_the_description_says_what_a_login_without_its_second_factor_is_answered
     harm(silent, "the description does not say that a second factor may be missing")
     assert {("get", "/auth/me"), ("get", "/probe"), ("get", "/auth/users")} <= {*shut}
     assert not {("get", "/auth/factors"), ("post", "/auth/totp"), ("post", "/auth/logout")} & {*shut}
+
+
+# --- what layers refuse, and what reaches a view --------------------------------------------------------------------
+
+ALWAYS, SUCCESSES = {"400", "429", "500", "503"}, {200, 201, 202, 204}
+
+
+@protects(
+    DESCRIBED,
+    layers=edit("jwt/openapi.py", "{400, 429, 500, 503, *declared.refuses}", "{500, *declared.refuses}"),
+    body=edit("jwt/openapi.py", "    statuses |= {413, 415} if declared.body else set()\n", ""),
+    part=edit("jwt/openapi.py", "    statuses |= {404, 405} if rule.arguments else set()\n", ""),
+    success=(
+        edit(
+            "jwt/account.py", "@operation(status=202)\ndef request_reset", "@operation(status=102)\ndef request_reset"
+        ),
+        edit("jwt/administration.py", "@operation(status=202)", "@operation(status=102)"),
+        edit("jwt/endpoints.py", "also={202: WaitingAnswer}", "also={102: WaitingAnswer}"),
+    ),
+)
+def test_the_description_knows_what_the_layers_before_a_view_refuse(service: Service) -> None:
+    """A client that was made from it takes what it does not know for a fault of its own."""
+    probe = service.adds_probe()
+    client, declaration_of = service.client(service.user()).login(), service.module("jwt.api").declaration_of
+    paths = client.get("/openapi.json").json["paths"]
+    works(probe.create(client).status == 201, "an honest client writes")
+    ceiling, busy = service.app.wsgi_app._ceiling, "198.51.100.77"  # type: ignore[attr-defined]
+    for _ in range(service.limits.requests_per_minute_and_address):
+        ceiling.hit(busy)
+    answers = [
+        ("/probe", "get", client.get("/probe", query={"page": ["1", "2"]})),
+        ("/probe", "get", client.get("/probe", query={"page": "0"})),
+        ("/probe", "get", service.client().get("/probe")),
+        ("/probe", "get", service.client(address=busy).get("/probe")),
+        ("/probe", "post", client.post("/probe", {"title": 1})),
+        ("/probe", "post", client.post("/probe", body=b"{}", content_type="text/plain")),
+        ("/probe", "post", client.post("/probe", headers={"Content-Length": "99999999"})),
+        ("/probe/{item_id}", "get", client.get("/probe/x")),
+        ("/auth/users/{user_id}", "get", client.patch(f"/auth/users/{ANY_ID}", {})),
+        ("/auth/users", "get", client.users()),
+    ]
+    service.take_database_away()
+    answers.append(("/probe", "get", client.get("/probe")))
+    unknown = [
+        f"{one.status} of {path}"
+        for path, method, one in answers
+        if str(one.status) not in paths[path][method]["responses"]
+    ]
+    harm(unknown, f"the description denies an answer of a layer: {unknown}")
+    assert [one.status for _, _, one in answers] == [400, 422, 401, 429, 422, 415, 413, 404, 405, 403, 503]
+
+    rules, views = service.module("state").state_of(service.app).rules, service.app.view_functions
+    endpoints = {(path, method): endpoint_of(service, path, method) for path, method, _ in operations_of(paths)}
+    declared = {name: declaration_of(views[endpoint]) for name, endpoint in endpoints.items()}
+    unheard = {name: strange for name, one in declared.items() if (strange := {one.status, *one.also} - SUCCESSES)}
+    harm(unheard, "an operation succeeds by what is no success to any client")
+    for path, method, operation in operations_of(paths):
+        one, access = declared[path, method], rules[endpoints[path, method]]
+        places = {part["in"] for part in operation["parameters"]}
+        expected = ALWAYS | {str(status) for status in (one.status, *one.also, *one.refuses)}
+        expected |= {"413", "415", "422"} if one.body else set()
+        expected |= {"422"} if "query" in places else set()
+        expected |= {"404", "405"} if "path" in places else set()
+        expected |= {"401"} if operation["security"] else set()
+        expected |= set() if access.public or access.without_factor else {"403"}
+        assert operation["responses"].keys() == expected, path
+        assert operation.get("requestBody", {}).get("required", False) == bool(one.body)
+        busy_answer = operation["responses"]["429"]
+        assert busy_answer["description"] == "Too many requests"
+        assert busy_answer["content"]["application/problem+json"]["schema"] == {"$ref": "#/components/schemas/Problem"}
+        text = operation.get("description", "")
+        assert ("RFC 9470" in text, "without one" in text) == (access.fresh, access.without_factor)
+
+
+KINDS = ("int", "path", "uuid", "text")
+
+
+def adds_parts(service: Service) -> list[Any]:
+    """A team's operations whose addresses have each kind of part, and one with a query: what reached them."""
+    arrived: list[Any] = []
+
+    def add(app: Any) -> None:
+        schema, api, bastion = service.module("jwt.schema"), service.module("jwt.api"), service.module()
+
+        class Wanted(schema.Query):  # type: ignore[misc, name-defined]
+            wanted: int
+            sort: str = ""
+
+        class Seen(schema.Answer):  # type: ignore[misc, name-defined]
+            """What arrived.
+
+            It is shown.
+            """
+
+            text: str
+
+        def take(value: object) -> Any:
+            """Take a part.
+
+            It is kept.
+            """
+            arrived.append(value)
+            return Seen(text=str(value))
+
+        def ask(query: Any) -> None:
+            arrived.append(query.wanted)
+
+        def choose() -> None:
+            """One of two."""
+
+        take.__annotations__, ask.__annotations__ = {"return": Seen}, {"query": Wanted, "return": None}
+        choose.__annotations__ = {"return": type("Other", (schema.Answer,), {}) | Seen}
+        mark = bastion.login_required
+        for kind, part in zip(KINDS, ("<int:value>", "<path:value>", "<uuid:value>", "<value>"), strict=True):
+            rule, methods = f"/of-{kind}/{part}", ["GET", "DELETE"] if kind == "text" else ["GET"]
+            app.add_url_rule(rule, f"of_{kind}", mark(api.operation(take)), methods=methods)
+        app.add_url_rule("/of-query", "of_query", mark(api.operation(ask)), methods=["GET"])
+        app.add_url_rule("/of-two", "of_two", mark(api.operation(also={202: Seen})(choose)), methods=["GET"])
+
+    service.adds(add)
+    return arrived
+
+
+@protects(
+    DESCRIBED,
+    longest=edit("jwt/openapi.py", '"maxLength": LONGEST, "pattern"', '"maxLength": LONGEST_PATH, "pattern"'),
+    query=edit("jwt/openapi.py", '"required": name in schema.get("required", [])', '"required": False'),
+)
+def test_the_description_of_an_address_is_that_of_what_reaches_the_view(service: Service) -> None:
+    arrived = adds_parts(service)
+    client = service.client(service.user()).login()
+    paths = client.get("/openapi.json").json["paths"]
+    works(client.get("/of-int/1").json == {"text": "1"}, "an address that is there is answered")
+    parts = {kind: paths[f"/of-{kind}/{{value}}"]["get"]["parameters"][0] for kind in KINDS}
+    said: dict[str, Any] = {kind: part.pop("schema") for kind, part in parts.items()}
+    number, text, path = said["int"], said["text"], said["path"]
+    allowed = [("int", number["minimum"]), ("int", number["maximum"]), ("uuid", ANY_ID), ("path", "a/b")]
+    allowed += [(kind, "x" * said[kind][name]) for kind in ("text", "path") for name in ("minLength", "maxLength")]
+    missing = [(kind, value) for kind, value in allowed if client.get(f"/of-{kind}/{value}").status != 200]
+    harm(missing, "the description allows an address that is not there")
+    optional = {one["name"]: "1" for one in paths["/of-query"]["get"]["parameters"] if one["required"]}
+    harm(client.get("/of-query", query=optional).status != 204, "the description allows to leave out what is needed")
+    assert len(arrived) == len(allowed) + 2
+
+    beyond = [("int", number["maximum"] + 1), ("int", number["minimum"] - 1), ("uuid", "x"), ("text", "a/b")]
+    beyond += [("text", "x" * (text["maxLength"] + 1)), ("path", "x" * (path["maxLength"] + 1)), ("text", "")]
+    assert {client.get(f"/of-{kind}/{value}").status for kind, value in beyond} == {404}
+    assert re.search(text.pop("pattern"), "a/b") is None
+    assert said == {
+        "int": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+        "path": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "uuid": {"type": "string", "format": "uuid"},
+        "text": {"type": "string", "minLength": 1, "maxLength": 255},
+    }
+    assert [*parts.values()] == [{"name": "value", "in": "path", "required": True}] * len(KINDS)
+    both = paths["/of-text/{value}"]
+    assert {method: one["operationId"] for method, one in both.items()} == {
+        "get": "of_text.get",
+        "delete": "of_text.delete",
+    }
+    assert [one["summary"] for one in both.values()] == ["Take a part."] * 2
+    asked = {one["name"]: one for one in paths["/of-query"]["get"]["parameters"]}
+    assert [(one["in"], one["required"], one["schema"]["type"]) for one in asked.values()] == [
+        ("query", True, "integer"),
+        ("query", False, "string"),
+    ]
+    two = paths["/of-two"]["get"]["responses"]
+    assert [two[status]["description"] for status in ("200", "202")] == ["Done", "What arrived."]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..harness import edit, harm, protects, works
-from ..routes import routes
+from ..routes import routes, walkers
+from ..wire import SAFE
 
 if TYPE_CHECKING:
     from ..running import Service
@@ -46,9 +47,11 @@ def test_no_answer_of_any_route_leads_to_another_address(service: Service) -> No
     answers = {"the login": service.client().post("/auth/login", credentials)}
     works(answers["the login"].status == 200, "the login answers with tokens")
     query = dict.fromkeys(NAMES, EVIL)
+    reader = walkers(service, user, requests=1)
     for number, route in enumerate(walked):
         stranger = service.client(address=f"192.0.2.{number % 250 + 1}")
-        known = service.client(user, f"198.51.100.{number % 250 + 1}").login()
+        fresh = service.client(user, f"203.0.113.{number % 250 + 1}")  # for what may end his session
+        known = next(reader) if route.method in SAFE else fresh.login()
         for who, client in (("a stranger", stranger), ("a user", known)):
             answers[f"{route} for {who}"] = client.send(route.method, route.path, query=query, headers=HOSTILE)
     for path in ("//evil.example", "//evil.example/%2e%2e", "/deep//page", "//deep/page", "/folder?//evil.example"):
@@ -67,3 +70,21 @@ def test_a_login_answers_with_tokens_whatever_address_it_is_given(service: Servi
     harm(leads_away(given), f"the login leads to {given.location}")
     assert given.status == 400  # a parameter that nothing declares
     assert EVIL not in given.text
+
+
+@protects(
+    ROW,
+    slashes=edit(
+        "jwt/api.py",
+        "    app.url_map.merge_slashes = app.url_map.strict_slashes = False",
+        "    app.url_map.merge_slashes = app.url_map.strict_slashes = True",
+    ),
+)
+def test_an_address_with_a_slash_more_or_less_is_not_redirected(service: Service) -> None:
+    service.adds_route("/deep/page")
+    service.adds_route("/folder/")
+    client = service.client(service.user()).login()
+    works(client.get("/deep/page").status == 200, "the address itself answers")
+    answers = [client.get(path, headers=HOSTILE) for path in ("//deep/page", "/deep//page", "/deep/page/", "/folder")]
+    harm([answer for answer in answers if leads_away(answer)], "Flask leads to the address that it takes for meant")
+    assert {answer.status for answer in answers} == {200, 404}

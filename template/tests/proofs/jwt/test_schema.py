@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ROW = "input-validated-typed"
 ODD = ("a\u202eb", "a\u2066b", "a\x1bb", "a\x7fb", "a\x85b", "\u202aa", "a\u2028b")
 NUMBERS = ("0", "-1", "2147483648", "9223372036854775808", "9" * 400, "1.0", "1e3", "+1", " 1", "1 ", "1_0", "0x1")
+LINES = ("a\nb", "a\r\nb", "a\tb")  # more than the one line that a plain text is
 NO_NUMBERS = ("", "one", "\u0661", "\uff11", "NaN", "[1]", "null", "true")
 INSIDE = ("a number", "text", "too long", "too many", "odd")  # of a field in a field; each session has a ceiling
 TEXT = 1_000  # characters of a text that declares no maximum: the base of every schema gives it one
@@ -113,11 +114,58 @@ class Described:
                 inside = {case: value for case, value in self.hostile(one) if case in INSIDE}
                 yield from ((f"{name} {case}", {**fitting, name: value}) for case, value in inside.items())
 
+    def schema(self, name: str) -> Shape:
+        """The shape of this name."""
+        found: Shape = self._document["components"]["schemas"][name]
+        return found
+
+    def leaves(self, shape: Shape, name: str = "") -> Iterator[tuple[str, Shape]]:
+        """The texts and lists in it, with their names."""
+        shape = self.whole(shape)
+        if shape.get("type") in ("string", "array"):
+            yield name, shape
+        for inner, one in shape.get("properties", {}).items():
+            yield from self.leaves(one, f"{name}.{inner}" if name else inner)
+        if "items" in shape:
+            yield from self.leaves(shape["items"], f"{name}[]")
+
+    @staticmethod
+    def bounds(shape: Shape) -> tuple[int, int]:
+        """The fewest and the most characters of a text, or items of a list."""
+        kind = "Items" if shape["type"] == "array" else "Length"
+        return shape.get(f"min{kind}", 0), shape[f"max{kind}"]
+
     def unbounded(self, shape: Shape) -> bool:
         """Whether it declares no end: a number without a maximum, a list without a number of items."""
         shape = self.whole(shape)
         kind = shape.get("type")
         return (kind == "integer" and "maximum" not in shape) or (kind == "array" and "maxItems" not in shape)
+
+
+LENGTHS: Shape = {
+    **dict.fromkeys(("email", "identifier"), (1, 254)),
+    **dict.fromkeys(("password", "current_password"), (1, 1024)),  # as typed; normalised it has 256 at the most
+    **dict.fromkeys(("new password", "new_password"), (15, 1024)),
+    **dict.fromkeys(("token", "mfa_token", "name"), (1, 100)),
+    **dict.fromkeys(("device_token",), (0, 4096)),
+    **{"refresh_token": (1, 4096), "code": (1, 64), "step-up code": (0, 64), "display_name": (0, 100)},
+    **{"state": (1, 1000), "roles": (0, 20), "roles[]": (0, 50)},
+    **{f"credential.{name}": (1, 8192) for name in ("id", "rawId")},
+    **{
+        f"credential.response.{name}": (1, 8192)
+        for name in ("attestationObject", "authenticatorData", "clientDataJSON")
+    },
+    **{"credential.response.signature": (1, 8192), "credential.response.userHandle": (0, 8192)},
+    **{"credential.type": (1, 50), "credential.response.transports": (0, 10)},
+    "credential.response.transports[]": (0, 50),
+}
+"""The shortest and the longest of each text, and the fewest and most of each list, that an operation of ours takes."""
+CALLED = {
+    ("POST", "/auth/activate", "password"): "new password",
+    ("POST", "/auth/reset/complete", "password"): "new password",
+    ("POST", "/auth/reauthenticate", "code"): "step-up code",
+}
+"""Where a name means something else than elsewhere."""
 
 
 def pointers(answer: "Response") -> set[str]:
@@ -234,9 +282,34 @@ def adds_operation(service: "Service") -> list[Any]:
 
 @protects(
     "input-validated-typed",
+    bounds=(
+        edit("jwt/factors.py", "LONGEST_PART: Final = 8_192", "LONGEST_PART: Final = 819_200"),
+        edit("jwt/account.py", "Field(min_length=1, max_length=100)", "Field(min_length=1, max_length=100_000)"),
+        edit("jwt/administration.py", "MOST_ROLES: Final = 20", "MOST_ROLES: Final = 20_000"),
+        edit("jwt/endpoints.py", "Field(max_length=LONGEST_TOKEN)]\n\n\nclass", "Field(max_length=10**6)]\n\n\nclass"),
+    ),
+)
+def test_no_field_of_ours_takes_more_than_what_it_is_for(service: "Service") -> None:
+    """What it says of itself is what it takes, as the proof above has seen; here it is measured by what is meant."""
+    described = Described(service)
+    found: dict[str, set[tuple[int, int]]] = {}
+    for path, method, operation in described.operations():
+        for name, shape in described.leaves(described.body(operation) or {}) if path.startswith("/auth/") else ():
+            found.setdefault(CALLED.get((method, path, name), name), set()).add(described.bounds(shape))
+    works(found["identifier"] == {LENGTHS["identifier"]}, "a login takes the longest address that there can be")
+    longer = {name: bounds for name, bounds in found.items() if max(most for _, most in bounds) > LENGTHS[name][1]}
+    harm(longer, f"a field takes what nobody means by it: {longer}")
+    assert found == {name: {bounds} for name, bounds in LENGTHS.items()}
+    browsers = described.schema("KnownCredential"), described.schema("Asserted"), described.schema("Attested")
+    assert [one["additionalProperties"] for one in browsers] == [True] * 3  # they add members, which are dropped
+
+
+@protects(
+    "input-validated-typed",
     strict=edit(
         "jwt/schema.py", "    model_config = ConfigDict(strict=True)\n", "    model_config = ConfigDict(strict=False)\n"
     ),
+    lines=edit("jwt/schema.py", "lines = field is not None and any(", "lines = field is not None or any("),
 )
 def test_no_value_is_taken_for_one_of_another_type(service: "Service") -> None:
     arrived = adds_operation(service)
@@ -246,11 +319,12 @@ def test_no_value_is_taken_for_one_of_another_type(service: "Service") -> None:
             client.post("/typed", {"number": number, "switch": True, "text": "Zoë"}).status == 204, f"{number} is taken"
         )
     works(arrived == [(1, True, "Zoë"), (17, True, "Zoë"), (2**31 - 1, True, "Zoë")], "as it was sent")
+    works(client.post("/typed", {"number": 1, "text": "x" * TEXT}).status == 204, "so is a text of any usual length")
     arrived.clear()
 
     cases: list[tuple[str, Any]] = [("number", value) for value in ("1", True, 1.5, "1.0", [1], None, 0, -1, 2**31)]
     cases += [("switch", value) for value in ("true", 1, 0, "on", None)]
-    cases += [("text", value) for value in (1, True, ["a"], {"a": 1}, None, "x" * (TEXT + 1))]
+    cases += [("text", value) for value in (1, True, ["a"], {"a": 1}, None, "x" * (TEXT + 1), *LINES)]
     answers = [(name, client.post("/typed", {"number": 1, name: value})) for name, value in cases]
     harm(arrived, "a value of one type was taken for one of another")
     for name, answer in answers:
@@ -305,7 +379,7 @@ def test_no_input_comes_back_in_an_error(service: "Service") -> None:
     ]
     harm([answer.text for answer in answers if "canary" in answer.text], "what a stranger sent was sent back")
     assert [answer.status for answer in answers] == [422, 422, 422, 422, 400]
-    assert len(client.post("/typed", {f"field{number}": 1 for number in range(1500)}).json["errors"]) <= 20
+    assert len(client.post("/typed", {f"field{number}": 1 for number in range(1500)}).json["errors"]) == 20
     assert arrived == []
 
 
@@ -355,6 +429,79 @@ def test_no_operation_checks_more_fields_than_a_document_may_have(
     answer = client.post("/typed", {f"field{number}": 1 for number in range(most + 1)})
     harm(checked, "one with more was checked field by field")
     refused(answer, 400, "json-strict")
+
+
+# --- what is inside ---------------------------------------------------------------------------------------------
+
+
+def adds_containers(service: "Service") -> list[Any]:
+    """An operation that takes a text inside of each thing that can hold one: what reached it."""
+    arrived: list[Any] = []
+
+    def add(app: Any) -> None:
+        schema, api, bastion = service.module("jwt.schema"), service.module("jwt.api"), service.module()
+
+        class Inner(schema.Schema):  # type: ignore[misc, name-defined]
+            text: str
+
+        class Body(schema.Schema):  # type: ignore[misc, name-defined]
+            listed: list[str] = []  # noqa: RUF012
+            paired: tuple[str, ...] = ()
+            chosen: set[str] = set()  # noqa: RUF012
+            fixed: frozenset[str] = frozenset()
+            named: dict[str, str] = {}  # noqa: RUF012
+            inner: list[Inner] = []  # noqa: RUF012
+
+        def take(body: Body) -> None:
+            arrived.append(body)
+
+        app.add_url_rule("/held", "held", bastion.login_required(api.operation(take)), methods=["POST"])
+
+    service.adds(add)
+    return arrived
+
+
+@protects(
+    "input-validated-typed",
+    inside=edit(
+        "jwt/schema.py", "    elif isinstance(value, (list, tuple, set, frozenset)):", "    elif value is None:"
+    ),
+)
+def test_no_text_is_too_deep_inside_to_be_looked_at(service: "Service") -> None:
+    arrived = adds_containers(service)
+    client = service.client(service.user()).login()
+    fields = ("listed", "paired", "chosen", "fixed")
+    good = {**{name: ["Zoë", "a"] for name in fields}, "named": {"Zoë": "a"}, "inner": [{"text": "a"}]}
+    works(client.post("/held", good).status == 204, "ordinary texts are taken, whatever holds them")
+    arrived.clear()
+
+    cases: list[tuple[str, dict[str, Any]]] = [(name, {name: ["a", text]}) for name in fields for text in ODD]
+    cases += [("named", {"named": held}) for text in ODD for held in ({text: "a"}, {"a": text})]
+    answers = [(name, client.post("/held", body)) for name, body in cases]
+    harm(arrived, "a text that can't be shown safely was taken, since something else held it")
+    for name, answer in answers:
+        refused(answer, 422, ROW)
+        assert pointers(answer) == {f"#/{name}"}
+    undeclared = client.post("/held", {"inner": [{"text": "a"}, {"text": "a", "a/b~c": 1}], "x": 1})
+    refused(undeclared, 422, ROW)
+    assert sorted(pointers(undeclared)) == ["#", "#/inner/1"]
+    assert pointers(client.post("/held", {"named": {"a/b~c": 1}})) == {"#/named/a~1b~0c"}
+
+
+@protects(
+    "secrets-never-shown",
+    input=edit("jwt/schema.py", "frozen=True, hide_input_in_errors=True", "frozen=True, hide_input_in_errors=False"),
+)
+def test_an_error_that_is_logged_holds_nothing_of_what_was_sent(service: "Service") -> None:
+    from pydantic import ValidationError
+
+    login = service.module("jwt.endpoints").LoginBody
+    good = {"identifier": "a@example.com", "password": "a quiet password"}
+    works(login.model_validate(good).identifier == good["identifier"], "a login is read")
+    with pytest.raises(ValidationError) as caught:
+        login.model_validate({**good, "identifier": 1, "passwort": "canary"})
+    harm("canary" in str(caught.value), "a password in the wrong field stands in the text of the error")
+    assert "passwort" in str(caught.value)
 
 
 # --- no HTML ----------------------------------------------------------------------------------------------------

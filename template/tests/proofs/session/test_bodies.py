@@ -241,9 +241,7 @@ def test_no_view_gets_a_field_twice_or_in_query_and_form(service: Service) -> No
 
 @protects(
     TWICE,
-    cookies=edit(
-        "session/cookie.py", "if serializer is None or len(cookies) != 1:", "if serializer is None or not cookies:"
-    ),
+    cookies=edit("session/cookie.py", "if len(cookies) != 1:", "if not cookies:"),
 )
 def test_who_sends_two_session_cookies_is_nobody(service: Service) -> None:
     seen = service.adds_route("/probe")

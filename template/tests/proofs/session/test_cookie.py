@@ -26,7 +26,7 @@ PHASES = (Phase.explicit, Phase.generate)  # without shrinking: what was found i
 HASH = edit(
     "identity/sessions.py",
     'return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()',
-    'return token.encode("utf-8", "surrogatepass")',
+    'return token.encode("utf-8", "surrogatepass")[:32]',  # as much of it as MySQL's column holds
 )
 
 
@@ -171,13 +171,13 @@ def test_nothing_that_a_view_puts_into_the_session_reaches_the_browser(service: 
         '    audit.record("form.shown")\n    return render_template("bastion/login.html", form=LoginForm())\n',
     ),
 )
-def test_a_hundred_visitors_who_are_not_signed_in_leave_no_row(service: Service) -> None:
+def test_visitors_who_are_not_signed_in_leave_no_row(service: Service) -> None:
     user = service.user()
     before = number_of_rows(service)
     service.client(user).login()
     works(number_of_rows(service) == before + 1, "a login is a row")
     before += 1
-    for number in range(100):
+    for number in range(10):
         visitor = service.client(address=f"198.51.100.{number}")
         assert visitor.get("/login", query={"next": "/account"}).status == 200
         assert visitor.content().keys() == {FIELD, "next"}
@@ -192,18 +192,21 @@ def test_a_hundred_visitors_who_are_not_signed_in_leave_no_row(service: Service)
     "session-id-random-hashed",
     random=edit("identity/sessions.py", "secrets.token_urlsafe(TOKEN_BYTES)", 'f"{now().timestamp():043.6f}"'),
 )
-def test_a_thousand_tokens_tell_nothing_about_the_next(service: Service) -> None:
-    user = service.user()
+def test_hundreds_of_tokens_tell_nothing_about_the_next(service: Service) -> None:
+    """Of a source of 15 bits, as the number of a process has, 500 tokens are not all different in 98 of 100 runs."""
+    users = [service.user() for _ in range(100)]  # of whom none has a session too many, which would be audited
     sessions, database = service.module("identity.sessions"), service.module("database")
     with service.app.app_context(), database.transaction() as connection:
         opened = [
-            sessions.open_session(user.id, lifetime=timedelta(hours=1), connection=connection) for _ in range(1000)
+            sessions.open_session(user.id, lifetime=timedelta(hours=1), connection=connection)
+            for user in users
+            for _ in range(5)
         ]
     tokens = [one.token for one in opened]
     works({len(token) for token in tokens} == {43}, "each login has a token as long as 256 bits in base64url")
-    harm(len(set(tokens)) < 1000, "two logins have the same token")
-    for place in (0, 12, 24):  # 72 bits each: no two of a thousand random ones are alike
-        harm(len({token[place : place + 12] for token in tokens}) < 1000, "tokens have a part in common")
+    harm(len(set(tokens)) < 500, "two logins have the same token")
+    for place in (0, 12, 24):  # 72 bits each: no two of hundreds of random ones are alike
+        harm(len({token[place : place + 12] for token in tokens}) < 500, "tokens have a part in common")
 
 
 @protects(
@@ -625,14 +628,13 @@ def test_no_bytes_in_the_place_of_the_cookie_sign_in_or_are_an_error(service: Se
     letters = strategies.characters(max_codepoint=255, exclude_characters=";")
     cut = strategies.tuples(strategies.integers(0, len(good) - 2), strategies.text(letters, max_size=4))
     altered = cut.map(lambda pair: good[: pair[0]] + pair[1] + good[pair[0] + 1 :])
-    tokens = (
-        strategies.text(max_size=50) | strategies.none() | strategies.integers() | strategies.lists(strategies.text())
-    )
+    short = strategies.text(max_size=50)
+    tokens = short | strategies.none() | strategies.integers() | strategies.lists(short, max_size=3)
     failed: list[str] = []
 
     @settings(max_examples=60, derandomize=True, database=None, deadline=None, phases=PHASES)
     @example(None, stored)
-    @given(strategies.text(letters, max_size=200) | altered | strategies.none(), tokens)
+    @given(strategies.text(letters, max_size=100) | altered | strategies.none(), tokens)
     def opens_nothing(value: str | None, token: Any) -> None:
         visitor = service.client()
         if value is None:
@@ -646,3 +648,21 @@ def test_no_bytes_in_the_place_of_the_cookie_sign_in_or_are_an_error(service: Se
 
     opens_nothing()
     assert failed == []
+
+
+def test_what_a_team_can_not_change_of_the_cookie_and_of_forms_is_named(service: Service) -> None:
+    """The start compares these with what is in force (test_guards.py): what is left out here could be loosened."""
+    assert {
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "SESSION_COOKIE_DOMAIN": None,
+        "SESSION_COOKIE_PATH": "/",
+        "WTF_CSRF_ENABLED": True,
+        "WTF_CSRF_CHECK_DEFAULT": False,
+        "WTF_CSRF_METHODS": {"POST", "PUT", "PATCH", "DELETE"},
+        "WTF_CSRF_FIELD_NAME": "csrf_token",
+        "WTF_CSRF_HEADERS": ["X-CSRFToken"],
+        "WTF_CSRF_SSL_STRICT": False,
+        "LOGIN_DISABLED": False,
+        "SESSION_PROTECTION": None,
+    } == service.module("session").LOCKED

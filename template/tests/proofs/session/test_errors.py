@@ -24,7 +24,7 @@ def fail() -> NoReturn:
 
 @protects(
     "errors-fail-closed",
-    csrf=edit("session/csrf.py", CAUGHT, f"    except RuntimeError:\n        return\n{CAUGHT}"),
+    csrf=edit("session/csrf.py", CAUGHT, f"    except RuntimeError:\n        return True\n{CAUGHT}"),
 )
 def test_a_check_of_form_tokens_that_fails_lets_nobody_in(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = service.adds_route("/probe", methods=("POST",))

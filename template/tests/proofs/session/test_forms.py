@@ -5,6 +5,7 @@ The forms are found on the pages themselves, so that those which the team adds l
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ import pytest
 
 from ..harness import edit, harm, protects, refused, works
 from ..snapshot import changed, everything
+from ..test_passkeys import DONE, without_counter
+from ..test_passkeys import LOGIN as PASSKEY_LOGIN
 from .pages import TEXTS, Control, Form, Page, pages
 
 if TYPE_CHECKING:
@@ -240,3 +243,26 @@ def test_no_pattern_is_applied_to_a_text_of_thousands_of_characters(
     harm([one.seen for one in counted.values() if max(one.seen) > 1000], "a pattern was applied to a long text")
     for answer in answers:
         refused(answer, 422, ROW)
+
+
+# --- what passkey.js fills in -----------------------------------------------------------------------------------------
+
+
+@protects(
+    "json-strict",
+    passkeys=(
+        edit("session/factors.py", "strict_json.loads((self", '__import__("json").loads((self'),
+        edit("session/factors.py", "except strict_json.InvalidJSON:", "except ZeroDivisionError:"),
+    ),
+)
+def test_no_answer_of_a_passkey_is_read_that_others_read_differently(service: Service) -> None:
+    holder = without_counter(service)
+    works(holder.uses(PASSKEY_LOGIN).status == DONE[PASSKEY_LOGIN], "the answer of a device signs in")
+    before, asked = holder.sessions(), holder.asks(PASSKEY_LOGIN)
+    answer = json.dumps(holder.device.get(asked.options))
+    texts = [f'{{"id": "x", {answer[1:]}', answer[:-1], f"{answer}x", f"[{answer}]", '"x"', "x", "NaN"]
+    answers = [asked.client.post("/login/passkey", {"state": asked.state, "credential": text}) for text in texts]
+    harm(holder.sessions() - before, "a document in which a name stands twice signed in")
+    for one in answers:
+        refused(one, 400, "json-strict")
+    assert asked.gets(json.loads(answer)).status == DONE[PASSKEY_LOGIN]  # its challenge was not spent

@@ -40,7 +40,7 @@ def test_the_check_of_form_tokens_is_not_weakened(service: Service) -> None:
     changes: list[tuple[str, Callable[[Flask], Any]]] = [
         ("WTF_CSRF_TIME_LIMIT", lambda app: app.config.update(WTF_CSRF_TIME_LIMIT=None)),
         ("WTF_CSRF_SECRET_KEY", lambda app: app.config.update(WTF_CSRF_SECRET_KEY="dev-canary")),
-        ("WTF_CSRF_SECRET_KEY", lambda app: app.config["WTF_CSRF_SECRET_KEY"].append("dev-canary")),
+        ("WTF_CSRF_SECRET_KEY", lambda app: app.config.update(WTF_CSRF_SECRET_KEY=["dev-canary"])),
         ("WTF_CSRF_METHODS", lambda app: app.config["WTF_CSRF_METHODS"].clear()),
         ("WTF_CSRF_ENABLED", lambda app: app.config.update(WTF_CSRF_ENABLED=False)),
     ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import mails, snapshot
+from ..accounts import with_app
 from ..harness import edit, harm, protects, refused, works
-from ..logins import SIGNED_IN, HashSpy, asks_for_reset, attempt, causes, cheap_user, registers, stored
+from ..logins import SIGNED_IN, HashSpy, asks_for_reset, attempt, causes, cheap_user, registers, step_up, stored
 
 if TYPE_CHECKING:
     from ..running import Service
@@ -36,6 +37,25 @@ def test_no_cookie_of_a_failed_login_tells_whether_there_is_an_account(service: 
     assert len(names) == 5
     for answer in answers.values():
         refused(answer, 401, "login-uniform-failure")
+
+
+def test_who_has_a_second_factor_is_led_to_it_and_then_where_he_wanted_to_go(service: Service) -> None:
+    user, other = cheap_user(service), cheap_user(service)
+    app, client, plain = with_app(service, user), service.client(), service.client()
+    for one in (client, plain):
+        asked = one.get("/account/name")
+        assert (asked.status, asked.location) == (303, "/login?next=/account/name")
+        one.get(asked.location or "")
+    answer = attempt(client, user.email, user.password)
+    assert (answer.status, answer.location) == (303, "/login/factor")
+    answer = client.send_code(app.next_code())
+    assert (answer.status, answer.location) == (303, "/account/name")
+    answer = attempt(plain, other.email, other.password)
+    assert (answer.status, answer.location) == (303, "/account/name")
+    for path in ("/", "/login/factor"):
+        assert client.get(path).status == 303
+    plain.get("/reauth", query={"next": "/account/email"})
+    assert step_up(plain, other.password).location == "/account/email"
 
 
 # --- login-credentials-in-body-only ---------------------------------------------------------------------------------

@@ -203,6 +203,9 @@ def test_login_disabled_stops_the_start(service: Service) -> None:
     harm(started.app is not None, "the service starts with LOGIN_DISABLED, under which Flask-Login lets everybody in")
     assert len(started.reasons) == 1
     assert "LOGIN_DISABLED" in started.reasons[0]
+    service.adds(lambda app: app.config.update(LOGIN_DISABLED=False, SESSION_PROTECTION="strong"))
+    [reason] = service.start().reasons  # it would clear a cookie that is not its own
+    assert "SESSION_PROTECTION" in reason
 
 
 @protects(

@@ -1,0 +1,41 @@
+"""AWS Secrets Manager, for the proofs: the stand-in that `dev` uses, with a prefix for each service.
+
+It stops proofs from putting a secret where this service does not look for it. Nothing is asked of AWS.
+"""
+
+from __future__ import annotations
+
+import secrets as random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import place
+from .databases import NoServer
+
+ROTATES = True
+
+
+class Backend:
+    """Where the secrets of the proofs' services lie."""
+
+    def __init__(self) -> None:
+        self.local: Any = place.loaded("secrets/local_aws.py")
+        try:
+            self.standin: Any = self.local.start()
+        except (OSError, RuntimeError) as error:
+            raise NoServer(f"no stand-in for AWS Secrets Manager: {error}") from None
+
+    def write(self, _folder: Path, secrets: Mapping[str, str]) -> dict[str, str]:
+        """Make these the secrets of a service, and give the environment variables that lead it to them."""
+        variables: dict[str, str] = self.standin.variables(f"proofs/{random.token_hex(8)}")
+        self.change(variables, secrets)
+        return variables
+
+    def change(self, variables: Mapping[str, str], changes: Mapping[str, str | None]) -> None:
+        """Add new versions, or delete (None), below the prefix that these variables name."""
+        self.local.put(variables, changes)
+
+    def close(self) -> None:
+        """End the stand-in."""
+        self.standin.stop()
