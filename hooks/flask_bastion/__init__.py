@@ -1,1 +1,1 @@
-"""What runs around a render: the checks that a service's repository calls, standard library only."""
+"""What looks after services made by this template: it reads their repositories, and runs nothing of them."""

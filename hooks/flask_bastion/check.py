@@ -1,76 +1,164 @@
-#!/usr/bin/env python3
-"""Nothing that an update left half done is committed.
+"""Whether a service really has what its recorded version promises, said so that a person and a pipeline can act on it.
 
-Copier exits 0 on a conflict; a marker inside a protection, or a .rej file beside it, is a fix that never arrived.
-The repository is hostile input: no command runs in it, no link is followed, and reading is bounded.
+`copier update` exits 0 when a fix met a deleted, moved or overridden file, and `_commit` says the new version then. So
+each advisory is held against the code, and each file of the template against what the trusted template renders.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from typing import Final, Literal
 
-MARKERS = (b"<<<<<<< before updating", b">>>>>>> after updating")
-"""What Copier writes around both sides of a conflict."""
+from . import exemptions, probe, trust, waivers
+from .advisory import Advisory, Affected
+from .exemptions import Exemption
+from .finding import Finding
+from .leftovers import leftovers
+from .program import Program
+from .repository import Repository
+from .template import Template
+from .trust import Source
+from .waivers import Waiver
 
-SKIPPED = frozenset(
-    {".git", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
-)
-LARGEST_FILE_BYTES = 4 * 1024 * 1024
-"""Beyond it a file is data, which no update of the template merges."""
-
-MOST_FILES = 100_000
-
-
-def files_of(service: Path) -> Iterator[Path]:
-    """Give the regular files of a repository, at most MOST_FILES, without links and without what tools keep there."""
-    count = 0
-    for folder, folders, names in os.walk(service, followlinks=False):
-        folders[:] = sorted(name for name in folders if name not in SKIPPED)
-        for name in sorted(names):
-            count += 1
-            if count > MOST_FILES:
-                return
-            path = Path(folder, name)
-            if not path.is_symlink() and path.is_file():
-                yield path
+Status = Literal[
+    "not affected", "fixed", "fixed, patched by hand", "fixed, unverified", "AFFECTED", "AFFECTED, fix lost"
+]
+STATUSES: Final[tuple[Status, ...]] = (
+    "not affected", "fixed", "fixed, patched by hand", "fixed, unverified", "AFFECTED", "AFFECTED, fix lost",
+)  # fmt: skip
+"""From good to bad. An advisory that affects a service in two ways has the worse of the two."""
 
 
-def leftovers(service: Path) -> list[str]:
-    """Say what an update left in a repository: one line for each file, with the cure; [] when there is nothing."""
-    found = []
-    for path in files_of(service):
-        name = path.relative_to(service).as_posix()
-        if path.suffix == ".rej":
-            found.append(f"{name}: a rejected change. Merge what it holds into {path.stem}, then delete it.")
-        elif path.stat().st_size <= LARGEST_FILE_BYTES:
-            lines = path.read_bytes().splitlines()
-            number = next((at for at, line in enumerate(lines, start=1) if line.rstrip() in MARKERS), None)
-            if number is not None:
-                found.append(f"{name}:{number}: a conflict. Keep what is right of both sides, then delete the markers.")
-    return found
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one advisory means for a service: its status, what was seen, what to do, and who lets it wait until when."""
+
+    advisory: Advisory
+    status: Status
+    seen: tuple[probe.Outcome, ...] = ()
+    action: str = ""
+    waiver: Waiver | None = None
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `run` reads."""
-    parser.add_argument("service", nargs="?", default=".", type=Path, help="the service's folder; default: this one")
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything about one service. `compared` says whether its files were compared with the template's."""
+
+    name: str
+    version: str  # "" if none is recorded
+    source: str  # the template's address, redacted
+    answers: dict[str, str]
+    is_service: bool
+    compared: bool
+    verdicts: tuple[Verdict, ...]
+    exceptions: tuple[Exemption, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def status(self) -> int:
+        """The exit status: 1 if there is an error or a warning, otherwise 0."""
+        return int(any(finding.level != "note" for finding in self.findings))
 
 
-def run(options: argparse.Namespace) -> int:
-    """Print what an update left in a service's folder; 1 if there is anything, 2 if the folder is no service."""
-    service: Path = options.service
-    if not (service / ".copier-answers.yml").is_file():
-        print(f"{service} holds no .copier-answers.yml, so it is no rendered service.", file=sys.stderr)
-        return 2
-    found = leftovers(service)
-    print(*found, sep="\n", end="\n" if found else "")
-    return 1 if found else 0
+def check(
+    path: Path,
+    advisories: Iterable[Advisory],
+    template: Template | None = None,
+    sources: tuple[Source, ...] | None = None,
+    *,
+    today: date,
+    clock: Callable[[], float] = time.monotonic,
+) -> Report:
+    """Look at the service in a folder; nothing in it is run or written. Its files are compared if there is a template.
+
+    `sources` are trusted for updates in place of those that the service lists (see trust.py).
+    Whatever is wrong with the folder is a finding. Raises TemplateError only where git itself fails.
+    """
+    return check_repository(Repository.open(path, clock=clock), advisories, template, sources, today=today)
 
 
-if __name__ == "__main__":  # as a hook of pre-commit, which installs nothing
-    as_hook = argparse.ArgumentParser(description="Says what an update left half done.")
-    add_arguments(as_hook)
-    sys.exit(run(as_hook.parse_args()))
+def check_repository(
+    repository: Repository,
+    advisories: Iterable[Advisory],
+    template: Template | None = None,
+    sources: tuple[Source, ...] | None = None,
+    *,
+    today: date,
+) -> Report:
+    """The same for a repository that was opened before."""
+    known = list(advisories)
+    waived, findings = waivers.read(repository, frozenset(one.id for one in known), today)
+    program = Program(repository, repository.package)
+    verdicts = tuple(_verdict(repository, program, one, waived.get(one.id)) for one in known)
+    findings += [finding for verdict in verdicts for finding in _told(verdict)]
+    exceptions, ended = exemptions.read(repository, repository.package, today)
+    findings += ended
+    findings += repository.contradictions()
+    findings += leftovers(repository.tree)
+    findings += trust.told(repository, sources)
+    if template is not None and repository.is_service:
+        from .drift import drift  # with Jinja behind it, which costs more than all the rest
+
+        findings += trust.moved(repository, template)
+        findings += drift(repository, template)
+    return Report(
+        name=repository.name,
+        version=repository.version.text if repository.version else "",
+        source=repository.source,
+        answers=repository.answers,
+        is_service=repository.is_service,
+        compared=template is not None,
+        verdicts=verdicts,
+        exceptions=tuple(exceptions),
+        findings=(*repository.findings, *findings),  # last, when everything was read
+    )
+
+
+def _verdict(repository: Repository, program: Program, advisory: Advisory, waiver: Waiver | None) -> Verdict:
+    worst = Verdict(advisory, "not affected", waiver=waiver)
+    for affected in advisory.affected:
+        if repository.may_be(affected.when):
+            found = _look(repository, program, advisory, affected, waiver)
+            worst = max(worst, found, key=lambda verdict: STATUSES.index(verdict.status))
+    return worst
+
+
+def _look(
+    repository: Repository, program: Program, advisory: Advisory, affected: Affected, waiver: Waiver | None
+) -> Verdict:
+    says = affected.claims(repository.version) if repository.version else "unknown"
+    if says == "before" and repository.claims:
+        return Verdict(advisory, "not affected", waiver=waiver)
+    seen = tuple(probe.look(affected.probe, program))
+    holds = probe.holds(seen)
+    status: Status
+    if says == "affected":
+        status = "fixed, patched by hand" if holds else "AFFECTED"
+    elif says == "fixed":
+        status = "fixed" if holds else "fixed, unverified" if holds is None else "AFFECTED, fix lost"
+    else:
+        status = "AFFECTED" if holds is False else "fixed, unverified"
+    return Verdict(advisory, status, seen, affected.action, waiver)
+
+
+def _told(verdict: Verdict) -> Iterator[Finding]:
+    """What a verdict adds to the findings: nothing where the fix is."""
+    advisory, waiver = verdict.advisory, verdict.waiver
+    first = next((one for one in verdict.seen if one.holds is False), None) or next(iter(verdict.seen), probe.HOLDS)
+    what = f"{advisory.id} ({advisory.severity.lower()}): {advisory.summary} {first.why}".strip()
+    bad = verdict.status.startswith("AFFECTED")
+    if bad and waiver:
+        text = f"{what} Waived until {waiver.until} by {waiver.owner}: {waiver.reason}"
+        yield Finding("waived", "note", text, verdict.action, first.file, first.line, advisory.id)
+    elif bad:
+        kind = "fix-lost" if verdict.status == "AFFECTED, fix lost" else "affected"
+        yield Finding(kind, "error", what, verdict.action, first.file, first.line, advisory.id)
+    elif verdict.status == "fixed, unverified":
+        yield Finding("fix-unverified", "warning", what, verdict.action, first.file, first.line, advisory.id)
+    if waiver and not bad:
+        text = f"The waiver of {advisory.id} is needed no more: {verdict.status}."
+        yield Finding("waiver-needless", "note", text, "Take it out.", waivers.FILE, advisory=advisory.id)

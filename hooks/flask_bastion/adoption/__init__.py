@@ -1,0 +1,8 @@
+"""What `flask-bastion adopt` finds out about an application, and how it puts the template's files in."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ASIDE: Final = "bastion-adopt"
+"""The folder for what has to be merged by a person. It is his to delete afterwards."""

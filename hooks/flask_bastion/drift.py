@@ -1,0 +1,159 @@
+"""Every file of the template is what the recorded version renders, or it is named with its difference.
+
+An update replays only what changed between two versions: a file that was edited, moved or lost stays so for ever, and a
+version that somebody wrote into the answers file by hand brought nothing at all. Here the trusted template is rendered
+again, and compared.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator
+from typing import Any, Final
+
+from .finding import Finding
+from .repository import ANSWERS, Repository
+from .template import Template, TemplateError
+
+SHARED: Final = frozenset({"pyproject.toml"})
+"""What the template and the team write into together: what the template says there has to be said there still."""
+_TEAMS: Final = frozenset({"project.version", "project.requires-python", "project.description"})
+"""Values in such a file that the template only begins with."""
+_RESTORE: Final = (
+    "Restore it with `flask-bastion update --restore`, which keeps your edit as a patch, or move what is yours to a"
+    " file of your own."
+)
+_CONTEXT: Final = 2
+_LONGEST_DIFF: Final = 300
+"""Lines that are compared line by line: beyond it, somebody else's text could take minutes to compare."""
+_SHOWN: Final = 40
+
+
+def drift(repository: Repository, template: Template) -> list[Finding]:
+    """Where the service's files of the template are not those of the recorded version. Nothing is written."""
+    recorded = repository.version
+    if recorded is None:
+        return []  # told already
+    try:
+        release = template.release(recorded)
+        given = {name: value for name, value in repository.recorded.items() if not name.startswith("_")}
+        expected = release.render(given)
+    except TemplateError as error:
+        cure = "Check _commit and the answers in the file, or give a clone of the template that has this version."
+        return [Finding("drift-unknown", "error", str(error), cure, ANSWERS)]
+    found = [finding for name, data in sorted(expected.items()) for finding in _compare(repository, name, data)]
+    for name in repository.names():
+        if name not in expected and release.is_ours(name):
+            text = "The recorded version has no such file."
+            cure = "Remove it, or move it out of the template's folder."
+            found.append(Finding("drift-extra", "warning", text, cure, name))
+    return found
+
+
+def _compare(repository: Repository, name: str, expected: bytes) -> Iterator[Finding]:
+    data = repository.read(name)
+    if data is None:
+        if name not in repository.tree.sizes:
+            yield Finding("drift-missing", "warning", "This file of the template is not there.", _RESTORE, name)
+        return  # otherwise it is among what can't be read
+    if same(data, expected):
+        return
+    if name in SHARED:
+        for key in unsaid(_toml(expected), _toml(data), ""):
+            text = f"What the template says under {key} is not said here any more."
+            yield Finding("drift-changed", "warning", text, _RESTORE, name)
+        return
+    diff = difference(expected, data)
+    yield Finding(
+        "drift-changed", "warning", "This file of the template was edited.", _RESTORE, name, _first(diff), diff=diff
+    )
+
+
+def difference(template: bytes, service: bytes) -> tuple[str, ...]:
+    """How a file differs from the template's, as a unified diff of bounded length: `-` is the template's line.
+
+    A line of the service's in which a secret seems to stand is not shown: reports are kept where more people read them.
+    """
+    from .adoption.hardcoded import masked  # nobody pays for it where nothing differs
+
+    lines = _difference(_text(template), _text(service))
+    return tuple(f"+{masked(line[1:])}" if line.startswith("+") else line for line in lines)
+
+
+def same(one: bytes, other: bytes) -> bool:
+    """Whether two files say the same: a checkout on Windows may have other line ends."""
+    return one == other or _lines(one) == _lines(other)
+
+
+def _lines(data: bytes) -> list[bytes]:
+    return data.replace(b"\r\n", b"\n").split(b"\n")
+
+
+def _text(data: bytes) -> list[str]:
+    return [line.decode(errors="replace") for line in _lines(data)]
+
+
+def _toml(data: bytes) -> Any:
+    try:
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError):
+        return None
+
+
+def unsaid(expected: Any, value: Any, at: str) -> Iterator[str]:
+    """Each place at which a value is said by the template and not by the service; more may be said."""
+    if at in _TEAMS and type(value) is type(expected):
+        return
+    if isinstance(expected, dict) and isinstance(value, dict):
+        for key, inner in expected.items():
+            yield from unsaid(inner, value.get(key), f"{at}.{key}".lstrip("."))
+    elif isinstance(expected, list) and isinstance(value, list):
+        if any(one not in value for one in expected):
+            yield at
+    elif type(value) is not type(expected) or value != expected:
+        yield at or "the whole file"
+
+
+def _difference(before: list[str], after: list[str]) -> Iterator[str]:
+    """A unified diff, bounded: what is equal at both ends is cut off before anything is compared line by line."""
+    start = next((at for at, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), None)
+    start = min(len(before), len(after)) if start is None else start
+    end = 0
+    while end < min(len(before), len(after)) - start and before[-1 - end] == after[-1 - end]:
+        end += 1
+    low = max(0, start - _CONTEXT)
+    old, new = before[low : len(before) - max(0, end - _CONTEXT)], after[low : len(after) - max(0, end - _CONTEXT)]
+    if max(len(old), len(new)) > _LONGEST_DIFF:
+        yield f"@@ -{low + 1},{len(old)} +{low + 1},{len(new)} @@"
+        yield f"-{len(old)} lines of the template"
+        yield f"+{len(new)} other lines"
+        return
+    lines = list(difflib.unified_diff(old, new, n=_CONTEXT, lineterm=""))[2:]
+    for line in lines[:_SHOWN]:
+        yield _moved(line, low)
+    if len(lines) > _SHOWN:
+        yield f"@@ {len(lines) - _SHOWN} more lines @@"
+
+
+def _moved(line: str, by: int) -> str:
+    """The head of a part of the diff, with line numbers of the whole file."""
+    if not line.startswith("@@ "):
+        return line
+    places = (place[0] + ",".join(_sum(place[1:].split(","), by)) for place in line.split()[1:3])
+    return f"@@ {' '.join(places)} @@"
+
+
+def _sum(numbers: list[str], by: int) -> list[str]:
+    return [str(int(numbers[0]) + by), *numbers[1:]]
+
+
+def _first(diff: tuple[str, ...]) -> int:
+    """The line of the service's file at which the first difference begins."""
+    head = diff[0].split("+", 1)[1].split(" ")[0].split(",")[0] if diff and "+" in diff[0] else "0"
+    number = int(head) if head.isdecimal() else 0
+    for line in diff[1:]:
+        if line[:1] != " ":
+            break
+        number += 1
+    return max(1, number)

@@ -1,0 +1,112 @@
+"""git as a program of ours: nothing that a repository's configuration names is run by it, and it ends in time.
+
+A repository's configuration may name programs for `git status` alone (core.fsmonitor, hooks), an address may name one
+(ext::), and a variable of the environment may name another repository than the one that was meant.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from . import escape
+
+SECONDS: Final = 60.0
+"""For one command on this machine."""
+_OPTIONS: Final = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.alternateRefsCommand=",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "submodule.recurse=false",
+    "protocol.ext.allow=never",
+)
+_KEPT: Final = frozenset(
+    {
+        "GIT_ASKPASS", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_SYSTEM", "GIT_EXEC_PATH", "GIT_SSH",
+        "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_TRACE",
+    }
+)  # fmt: skip
+"""How the person who runs the command reaches his own servers; every other GIT_ variable is left out."""
+
+
+class GitError(Exception):
+    """git did not do what was asked. The text is what it said last, without what may be a secret in an address."""
+
+
+def git(
+    *arguments: str,
+    at: Sequence[str],
+    data: bytes = b"",
+    protocols: str = "none",
+    environment: Mapping[str, str] | None = None,
+    goes_on: bool = False,
+    seconds: float = SECONDS,
+) -> bytes:
+    """What git prints. `at` says where: ("-C", folder) or ("--git-dir", folder).
+
+    It may talk over `protocols` alone (separated by colons), asks nobody anything, and is ended after `seconds`, or
+    when this process is interrupted, unless it `goes_on`. Raises GitError.
+    """
+    options = [part for option in _OPTIONS for part in ("-c", option)]
+    try:
+        process = subprocess.Popen(  # noqa: S603 - a fixed program, and arguments that were checked
+            ["git", "--no-pager", *options, *at, *arguments],  # noqa: S607 - the caller's git, as he installed it
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(protocols) | dict(environment or {}),
+            start_new_session=True,  # Ctrl-C is for us
+        )
+    except OSError as error:
+        raise GitError(f"git did not run ({error.strerror}). Install git.") from None
+    try:
+        out, said = process.communicate(data, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        _end(process)
+        raise GitError(f"git {_verb(arguments)} took longer than {seconds:.0f} seconds.") from None
+    except BaseException:
+        if not goes_on:
+            _end(process)
+        raise
+    if process.returncode:
+        lines = said.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+        raise GitError(f"git {_verb(arguments)}: {escape.address(_reason(lines))}")
+    return out
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End it with what it has started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def _verb(arguments: Sequence[str]) -> str:
+    """What git is asked to do: the first argument that is neither -c nor what follows it."""
+    return next(one for before, one in zip(("", *arguments), arguments, strict=False) if "-c" not in (before, one))
+
+
+def _environment(protocols: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in _KEPT}
+    return kept | {
+        "GIT_ALLOW_PROTOCOL": protocols,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_NO_LAZY_FETCH": "1",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+ALONE: Final = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+"""An environment in which no configuration of a person or machine counts, for what has to be the same everywhere."""
+
+
+def _reason(lines: Sequence[str]) -> str:
+    """The line that says why: the last that git marks as an error, or the last of all."""
+    marked = [line for line in lines if line.startswith(("fatal: ", "error: "))]
+    return (marked or lines)[-1]
