@@ -2,7 +2,8 @@
 
     uv run python scripts/mutate.py --share 5%                    (a quick look)
     uv run python scripts/mutate.py --only identity/sessions.py   (one module)
-    uv run python scripts/mutate.py                               (everything, as in .ci/nightly)
+    uv run python scripts/mutate.py --share 25% --seed 2026-12-01 (as .ci/nightly did on that day)
+    uv run python scripts/mutate.py                               (everything: many hours)
 
 What was found is kept in .mutation/, so a run that was stopped goes on where it was. The code is in tests/mutation/.
 """

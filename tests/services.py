@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from support import ROOT, Combination, copier, done, git, run, uv
 
-SECONDS = 900
-"""How long the slowest command may take: every sabotage of a service, two services at a time, on two cores."""
+SECONDS = 1800
+"""How long the slowest command may take: every sabotage of a service, with another one and other tests beside it."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ class Service:
     def has(self, name: str) -> bool:
         return (self.path / name).exists()
 
+    def files(self, pattern: str) -> list[str]:
+        """Give what the pattern finds, from here. Raises AssertionError when it is nothing."""
+        found = sorted(str(path.relative_to(self.path)) for path in self.path.glob(pattern))
+        assert found, f"{self.path.name} has no {pattern}"
+        return found
+
     def changed(self) -> list[str]:
         return git(self.path, "status", "--porcelain").splitlines()
 
@@ -86,16 +93,22 @@ class Verdict:
     service: Service
     tests: subprocess.CompletedProcess[str]
     tests_seconds: float
-    sabotage: subprocess.CompletedProcess[str]
+    sabotage: subprocess.CompletedProcess[str] | None
     sabotage_seconds: float
 
 
-def judge(template: Path, folder: Path, combination: Combination) -> Verdict:
-    """Render and install a service, run its tests, then its sabotage; the outcome is for the caller to judge."""
+def judge(template: Path, folder: Path, combination: Combination, sabotaged: Sequence[str] | None) -> Verdict:
+    """Render and install a service, run its tests, then its sabotage; the outcome is for the caller to judge.
+
+    `sabotaged` are patterns of the files whose proofs are sabotaged; empty means all proofs, None none.
+    Raises AssertionError when a pattern finds no file.
+    """
     service = Service.start(template, folder / combination.name, **combination.data)
     service.install(combination)
     started = time.monotonic()
     tests = service.pytest()
     between = time.monotonic()
-    sabotage = service.pytest("--sabotage", "--proof-report=proofs.html", "--proof-report=proofs.json")
+    reports = ("--proof-report=proofs.html", "--proof-report=proofs.json")
+    proofs = [found for pattern in sabotaged or () for found in service.files(pattern)]
+    sabotage = None if sabotaged is None else service.pytest("--sabotage", *reports, *proofs)
     return Verdict(service, tests, between - started, sabotage, time.monotonic() - between)

@@ -19,8 +19,8 @@ IN_PLACE = TEMPLATE / "src" / "{{package_name}}"
 """The package of a service before it has a name."""
 
 AUTHS = ("session", "jwt")
-DATABASES = ("sqlite", "postgresql")
-SECRETS = ("env", "files")
+DATABASES = ("sqlite", "postgresql", "mysql")
+SECRETS = ("env", "files", "vault", "aws", "gcp", "azure")
 CIS = ("github", "none")
 
 IDENTITY = {
@@ -31,6 +31,8 @@ IDENTITY = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_SYSTEM": os.devnull,
 }
+LEFT_OUT = frozenset({"VIRTUAL_ENV", "PYTHONPATH", "UV_PYTHON", "PYTHONDONTWRITEBYTECODE"})
+"""Variables that lead a command elsewhere, or make each of hundreds compile every library anew (some images set it)."""
 JUNK = ("__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".venv")
 
 
@@ -56,11 +58,26 @@ class Combination:
 
 
 COMBINATIONS = tuple(itertools.starmap(Combination, itertools.product(AUTHS, DATABASES, SECRETS)))
-PROVEN = tuple(
-    Combination.parse(name)
-    for name in ("session-sqlite-env", "session-postgresql-files", "jwt-sqlite-files", "jwt-postgresql-env")
+PAIRS = tuple(
+    Combination(AUTHS[(DATABASES.index(database) + SECRETS.index(secrets)) % 2], database, secrets)
+    for database, secrets in itertools.product(DATABASES, SECRETS)
 )
-"""The smallest set of services in which every pair of answers meets."""
+"""The smallest set of services in which every pair of answers meets: there their own tests and proofs are run."""
+EVERYTHING: tuple[str, ...] = ()
+"""No files named: then it is an error, too, if a clause of the catalogue has no proof."""
+SABOTAGED: dict[Combination, tuple[str, ...]] = {
+    Combination.parse(name): proofs
+    for name, proofs in {
+        "session-sqlite-env": EVERYTHING,
+        "jwt-postgresql-vault": EVERYTHING,
+        "jwt-mysql-files": ("tests/proofs/test_secrets.py", "tests/proofs/test_database*.py"),
+        "session-postgresql-aws": ("tests/proofs/test_backend_aws.py",),
+        "session-mysql-gcp": ("tests/proofs/test_backend_gcp.py",),
+        "jwt-sqlite-azure": ("tests/proofs/test_backend_azure.py",),
+    }.items()
+}
+"""Of these, those in which protections are taken away as well, and by which proofs: whole in one service of each style,
+and what a database or a secrets backend alone has, where it is."""
 
 
 def run(
@@ -70,9 +87,7 @@ def run(
 
     Raises subprocess.TimeoutExpired after `seconds`. The exit status is for the caller to judge.
     """
-    clean = {
-        name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "PYTHONPATH", "UV_PYTHON"}
-    }
+    clean = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
     return subprocess.run(
         [str(part) for part in command],
         cwd=cwd,

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from flask_bastion.check import leftovers
+from flask_bastion.leftovers import leftovers
+from flask_bastion.tree import Tree
 from services import Service
 from support import COMBINATIONS, IN_PLACE, Combination, Repository, answers_of, copier, done, git, uv
 
@@ -143,7 +144,7 @@ def test_a_real_conflict_is_seen_by_git_and_by_the_check(service: Service) -> No
     service.commit("A patch at the same place")
     done(service.update("v1.1.0"))
     assert f"{BASTION}/clock.py" in service.conflicts()
-    assert leftovers(service.path)[0].startswith(f"{BASTION}/clock.py:")
+    assert leftovers(Tree(service.path))[0].file == f"{BASTION}/clock.py"
 
 
 @pytest.mark.parametrize(

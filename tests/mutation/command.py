@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -28,11 +29,12 @@ from typing import Any, Final
 from services import Service
 from support import ROOT, Combination, Repository, done, uv
 
-from .operators import Mutant, modules, mutants
+from .operators import Mutant, identities, modules, mutants
 from .relevance import Relevance
 
 HERE: Final = Path(__file__).resolve().parent
 FOLDER: Final = ROOT / ".mutation"
+PROOFS: Final = "tests/proofs"
 SERVICES: Final = ("session-sqlite-env", "jwt-postgresql-env")  # SQLite has no locks of rows to be taken away
 LEAST_KILLED: Final = 0.90
 SECONDS: Final = 10.0
@@ -57,10 +59,26 @@ class Target:
         return FOLDER / f"{self.name}.results.jsonl"
 
     def digest(self, *folders: str) -> str:
+        """Of all modules below these folders."""
+        return self._digest(file for folder in folders for file in sorted((self.path / folder).rglob("*.py")))
+
+    def tests(self) -> dict[str, str]:
+        """Each file of proofs, with its digest."""
+        return {str(file.relative_to(self.path)): self._digest([file]) for file in self._modules(tests=True)}
+
+    def without_tests(self) -> str:
+        """The digest of the service, and of what its proofs share."""
+        return self._digest(self._modules(tests=False))
+
+    def _modules(self, *, tests: bool) -> list[Path]:
+        """Without chosen.py, which names the template's commit: that is another one at each rendering."""
+        found = [*(self.path / "src").rglob("*.py"), *(self.path / PROOFS).rglob("*.py")]
+        return sorted(one for one in found if one.name.startswith("test_") == tests and one.name != "chosen.py")
+
+    def _digest(self, files: Iterable[Path]) -> str:
         total = hashlib.sha256()
-        for folder in folders:
-            for file in sorted((self.path / folder).rglob("*.py")):
-                total.update(str(file.relative_to(self.path)).encode() + b"\0" + file.read_bytes() + b"\0")
+        for file in files:
+            total.update(str(file.relative_to(self.path)).encode() + b"\0" + file.read_bytes() + b"\0")
         return total.hexdigest()[:16]
 
 
@@ -120,7 +138,7 @@ def in_service(target: Target, work: dict[str, Any], results: Path) -> None:
             *(
                 f"--work={file.name}",
                 f"--results={results.resolve()}",
-                "tests/proofs",
+                PROOFS,
             ),  # "=": a path alone sets the root
         ]
         env = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
@@ -138,7 +156,7 @@ def in_service(target: Target, work: dict[str, Any], results: Path) -> None:
 
 
 def relevance(target: Target, workers: int, paths: set[str], *, quick: bool) -> Relevance:
-    """The map of lines and proofs: made once for a state of the service, since it costs a whole run of the proofs."""
+    """The map of lines and proofs: kept, since it costs a whole run of them; of files that changed it is made anew."""
     proofs = FOLDER / f"{target.name}.proofs.jsonl"
     proofs.unlink(missing_ok=True)
     if quick:
@@ -149,22 +167,29 @@ def relevance(target: Target, workers: int, paths: set[str], *, quick: bool) -> 
         in_service(target, {"intact": sorted(wanted), "workers": workers}, proofs)
         return Relevance.read(target.bastion, _green(target, _lines(proofs)), [])
     kept = FOLDER / f"{target.name}.map.json"
-    digest = target.digest("src", "tests/proofs")
+    digest, files = target.without_tests(), target.tests()
     known = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-    if known.get("digest") != digest:
-        print(f"{target.name}: which proof runs which line ...", flush=True)
+    if known.get("digest") != digest:  # without a service's own modules, and what all proofs use, no map is true
+        known = {"digest": digest, "files": {}, "proofs": [], "maps": []}
+    changed = {name for name in files.keys() | known["files"].keys() if files.get(name) != known["files"].get(name)}
+    if changed:
+        print(f"{target.name}: which proof runs which line ({len(changed)} files) ...", flush=True)
         with_coverage(target)
-        in_service(target, {"map": str(kept), "workers": workers}, proofs)
+        work = {"map": str(kept), "workers": workers, "files": sorted(changed & files.keys())}
+        in_service(target, work, proofs)
         parts = [kept.with_suffix(f".{number}") for number in range(workers)]
-        known = {
-            "digest": digest,
-            "proofs": [*_lines(proofs)],
-            "maps": [json.loads(part.read_text(encoding="utf-8")) for part in parts],
-        }
+        known["files"] = files
+        known["proofs"] = [one for one in known["proofs"] if _file(one["proof"]) not in changed] + [*_lines(proofs)]
+        # What a changed proof ran before stays in the old maps: it may be run once in vain.
+        known["maps"] += [json.loads(part.read_text(encoding="utf-8")) for part in parts]
         for file in (*parts, proofs):
             file.unlink()
         kept.write_text(json.dumps(known), encoding="utf-8")
     return Relevance.read(target.bastion, _green(target, known["proofs"]), known["maps"])
+
+
+def _file(proof: str) -> str:
+    return proof.partition("::")[0]
 
 
 def _green(target: Target, proofs: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -179,13 +204,19 @@ def _green(target: Target, proofs: Iterable[dict[str, Any]]) -> Iterator[dict[st
 # --- one service ----------------------------------------------------------------------------------------------
 
 
-def chosen(target: Target, only: Sequence[str], share: float, seed: str) -> list[Mutant]:
-    """The mutants of the asked modules; of these a share that is the same for the same seed, whatever else is asked."""
+def chosen(target: Target, only: Sequence[str], share: float, seed: str, least: int = 0) -> list[Mutant]:
+    """The mutants of the asked modules; of these a share that is the same for the same seed, whatever else is asked.
+
+    Of a small module the share is larger, so that it has `least` (one or two fewer if some of them are no mutants).
+    """
     paths = [path for path in modules(target.bastion) if not only or any(Path(path).match(one) for one in only)]
     made: list[Mutant] = []
     for path in paths:
         text = (target.bastion / path).read_text(encoding="utf-8")
-        made += mutants(path, text, lambda identity: _drawn(seed, identity) < share)
+        draws = {identity: _drawn(seed, identity) for identity in identities(path, text)}
+        wanted = {identity for identity, draw in draws.items() if draw < share}
+        wanted |= {*sorted(draws, key=draws.__getitem__)[:least]}
+        made += mutants(path, text, wanted.__contains__)
     return made
 
 
@@ -197,7 +228,7 @@ def attack(target: Target, wanted: Sequence[Mutant], results: dict[str, Result],
     """Bring `results` up to date for these mutants; those that are known to be noticed are not run again."""
     for mutant in wanted:
         results.setdefault(mutant.id, Result(mutant))
-    proofs = target.digest("tests/proofs") + ("-quick" if args.quick else "")
+    proofs = target.digest(PROOFS) + ("-quick" if args.quick else "")
     for known in _lines(target.results):
         if known["id"] in results and _still_true(known, proofs) and not args.again:
             _take(results[known["id"]], known)
@@ -317,8 +348,17 @@ def told(results: Sequence[Result], stale: Sequence[dict[str, Any]], share: floa
     left = sum(not result.noticed and not result.explained for result in results)
     seconds = sum(result.seconds for result in results)
     lines += ["", f"{seconds / max(1, len(results)):.1f} s of processor time for a mutant, on average"]
-    lines += [f"{noticed} of {len(results)} noticed, {noticed / max(1, len(results)):.1%}; {left} not explained"]
+    low, high = interval(noticed, len(results))
+    of_all = "" if share == 1 else f" (of all mutants, with 95 % certainty, between {low:.1%} and {high:.1%})"
+    lines += [f"{noticed} of {len(results)} noticed, {noticed / len(results):.1%}{of_all}; {left} not explained"]
     return "\n".join(lines)
+
+
+def interval(noticed: int, tried: int) -> tuple[float, float]:
+    """Between which shares the one of all mutants is, with 95 % certainty, seen from a sample (Wilson, 1927)."""
+    z = 1.96
+    middle, width = noticed + z * z / 2, z * math.sqrt(noticed * (tried - noticed) / tried + z * z / 4)
+    return (middle - width) / (tried + z * z), (middle + width) / (tried + z * z)
 
 
 def _explained(some: Iterable[Result], verdict: str) -> int:
@@ -336,6 +376,9 @@ def main() -> int:
     )
     parser.add_argument("--share", type=percentage, default=1.0, help="a sample, as 5%% or 0.05 (default: all)")
     parser.add_argument("--seed", default="1", help="another seed is another sample")
+    parser.add_argument(
+        "--least", type=int, default=0, metavar="N", help="of each module at least so many, beyond the share"
+    )
     parser.add_argument("--services", default=",".join(SERVICES), help="combinations of answers (default: %(default)s)")
     parser.add_argument("--service", type=Path, action="append", help="an existing service with its .venv, instead")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 2, help="mutants at a time")
@@ -351,7 +394,7 @@ def main() -> int:
     targets = [Target(path.name, path.resolve()) for path in args.service or []] + [rendered(name) for name in names]
     results: dict[str, Result] = {}
     for target in targets:
-        attack(target, chosen(target, args.only, args.share, args.seed), results, args)
+        attack(target, chosen(target, args.only, args.share, args.seed, args.least), results, args)
     found = sorted(results.values(), key=lambda one: (one.mutant.path, one.mutant.line, one.mutant.column))
     if not found:
         raise SystemExit("There is no such mutant: --only takes modules relative to bastion/, as identity/login.py.")

@@ -6,8 +6,8 @@ a forked child. It runs in the service's environment, so it imports nothing of t
     PYTHONPATH=tests/mutation .venv/bin/pytest -p in_service --sabotage --work work.json --results results.jsonl
 
 `work.json` holds "workers" and one of four: "list"; "intact", proofs to run against the service as it is; "map", the
-FILE to write; "mutants", each with its "id", "path" and "text", the "proofs" to run in this order, their "durations",
-its "seconds" of processor time, and a "stamp" for its result.
+FILE to write, with the "files" of proofs to look at; "mutants", each with its "id", "path" and "text", the "proofs" to
+run in this order, their "durations", its "seconds" of processor time, and a "stamp" for its result.
 """
 
 from __future__ import annotations
@@ -64,36 +64,40 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
         listed = (json.dumps(_described(item, 0.0, processes=False, error=None)) + "\n" for item in _collected)
         session.config.getoption("--results").write_text("".join(listed), encoding="utf-8")
         return True
-    with databases.opened() as store, session.config.getoption("--results").open("a", encoding="utf-8") as results:
-        databases.prepared, libraries = running.prepare_in_a_fork(store)
-        sabotage.warm(libraries)
-        remembered.know_sources(place.root / "src")
+    with databases.opened() as (store, backend):
+        databases.prepared, libraries = running.prepare_in_a_fork(store, backend)
+        with (
+            contextlib.closing(databases.prepared.servers),
+            session.config.getoption("--results").open("a", encoding="utf-8") as results,
+        ):
+            sabotage.warm(libraries)
+            remembered.know_sources(place.root / "src")
 
-        stamps = {mutant["id"]: mutant["stamp"] for mutant in work.get("mutants", ())}
+            stamps = {mutant["id"]: mutant["stamp"] for mutant in work.get("mutants", ())}
 
-        def tell(result: dict[str, Any]) -> None:
-            result |= stamps.get(result.get("id"), {})
-            results.write(json.dumps(result) + "\n")
-            results.flush()
+            def tell(result: dict[str, Any]) -> None:
+                result |= stamps.get(result.get("id"), {})
+                results.write(json.dumps(result) + "\n")
+                results.flush()
 
-        if "map" in work:
-            importlib.import_module("coverage")
-            parts = [[*items.values()][number :: work["workers"]] for number in range(work["workers"])]
-            target = Path(work["map"])
-            jobs = [Job(_mapping(part, target.with_suffix(f".{number}")), 300.0) for number, part in enumerate(parts)]
-        elif "intact" in work:
-            jobs = [Job(_intact([items[name] for name in work["intact"]]), 300.0)]
-        else:
-            jobs = [
-                Job(
-                    _attacking(mutant, [items[name] for name in mutant["proofs"] if name in items]),
-                    PATIENCE_SECONDS,
-                    mutant["id"],
-                )
-                for mutant in work["mutants"]
-            ]
-        _run(session.config, jobs, work["workers"], tell)
+            _run(session.config, [*_jobs(work, items)], work["workers"], tell)
     return True
+
+
+def _jobs(work: dict[str, Any], items: dict[str, pytest.Item]) -> Iterator[Job]:
+    if "map" in work:
+        importlib.import_module("coverage")
+        target = Path(work["map"])
+        wanted = [item for name, item in items.items() if name.partition("::")[0] in work["files"]]
+        for number in range(work["workers"]):
+            part = wanted[number :: work["workers"]]
+            yield Job(_mapping(part, target.with_suffix(f".{number}")), 300.0)
+    elif "intact" in work:
+        yield Job(_intact([items[name] for name in work["intact"]]), 300.0)
+    else:
+        for mutant in work["mutants"]:
+            some = [items[name] for name in mutant["proofs"] if name in items]
+            yield Job(_attacking(mutant, some), PATIENCE_SECONDS, mutant["id"])
 
 
 def _proofs(*names: str) -> list[Any]:
@@ -178,8 +182,9 @@ def _receive(child: _Child, data: bytes, tell: Callable[[dict[str, Any]], None])
             child.deadline = time.monotonic() + message["patience"]
             child.begun, child.number = message["begins"], message["number"]
         else:
-            child.done = child.done or "id" in message
-            tell(message)
+            child.done = child.done or "id" in message or "whole" in message
+            if "whole" not in message:
+                tell(message)
 
 
 def _reap(child: _Child, tell: Callable[[dict[str, Any]], None], verdict: str) -> None:
@@ -190,6 +195,8 @@ def _reap(child: _Child, tell: Callable[[dict[str, Any]], None], verdict: str) -
     sabotage._end(child)
     if child.job.id and not child.done:
         tell({"id": child.job.id, "verdict": verdict, "by": child.begun, "why": last, "tried": child.number})
+    elif not child.done:  # of the intact service: without these proofs every mutant would survive
+        raise RuntimeError(f"{verdict} of a child that runs the proofs, at {child.begun or 'the start'}: {last}")
 
 
 # --- the children ---------------------------------------------------------------------------------------------
@@ -215,6 +222,7 @@ def _be_a_child(config: pytest.Config, job: Job, write: int, scratch: Path) -> N
         spy = sabotage._Spy()
         config.pluginmanager.register(spy)
         job.work(tell, spy, scratch)
+        tell({"whole": True})
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -250,7 +258,8 @@ def _mapping(items: Sequence[pytest.Item], target: Path) -> Callable[..., None]:
         measured = coverage.Coverage(data_file=None, include=[f"{bastion}/*"], config_file=False)
         measured.start()
         importlib.import_module(f"{service.PACKAGE}.app")  # what runs at the import belongs to no proof
-        for item, following in _pairs(items):
+        for number, (item, following) in enumerate(_pairs(items), 1):
+            tell({"begins": item.nodeid, "number": number, "patience": 300.0})
             measured.switch_context(item.nodeid)
             processes.clear()
             begun = time.monotonic()
@@ -277,7 +286,8 @@ def _intact(items: Sequence[pytest.Item]) -> Callable[..., None]:
 
     def work(tell: Callable[[dict[str, Any]], None], spy: Any, _scratch: Path) -> None:
         [sabotage] = _proofs("sabotage")
-        for item, following in _pairs(items):
+        for number, (item, following) in enumerate(_pairs(items), 1):
+            tell({"begins": item.nodeid, "number": number, "patience": 300.0})
             begun = time.monotonic()
             error = sabotage._protocol(item, following, spy)
             tell(_described(item, round(time.monotonic() - begun, 3), processes=False, error=error))
@@ -287,9 +297,18 @@ def _intact(items: Sequence[pytest.Item]) -> Callable[..., None]:
 
 def _described(item: pytest.Item, seconds: float, *, processes: bool, error: BaseException | None) -> dict[str, Any]:
     [sabotage] = _proofs("sabotage")
-    edits = {edit.path for _, clauses in sabotage.marks(item) for edits in clauses.values() for edit in edits}
-    told = {"proof": item.nodeid, "seconds": seconds, "processes": processes, "edits": sorted(edits)}
+    edits = [edit for _, clauses in sabotage.marks(item) for edits in clauses.values() for edit in edits]
+    told = {"proof": item.nodeid, "seconds": seconds, "processes": processes}
+    told |= {"edits": sorted({edit.path for edit in edits}), "lines": [*map(_lines_of, edits)]}
     return told | {"error": None if error is None else f"{type(error).__name__}: {error}"[:400]}
+
+
+def _lines_of(edit: Any) -> tuple[str, int, int]:
+    """The module of a sabotage, and the first and the last line of what it changes there."""
+    place, service = _proofs("place", "service")
+    before = edit.file(place.root, service.PACKAGE).read_text(encoding="utf-8").partition(edit.old)[0]
+    first = before.count("\n") + len(edit.old) - len(edit.old.lstrip("\n")) + 1
+    return edit.path, first, first + edit.old.strip("\n").count("\n")
 
 
 @dataclass(frozen=True, slots=True)

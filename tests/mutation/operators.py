@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,8 @@ COSMIC_RAY: Final = (
 
 NOT_MUTATED: Final = {
     "chosen.py": "what was answered, and no protection",
-    "database/migrations/": "run before a proof begins, and held equal to the models by a test",
+    "database/migrations/": "run before a proof begins, and held equal to the models by test_models.py",
+    "database/local_mysql.py": "development alone",
     "database/local_postgresql.py": "development alone",
     "development.py": "development alone",
 }
@@ -48,8 +50,15 @@ NOT_MUTATED: Final = {
 
 INERT_DECORATORS: Final = frozenset({"dataclass", "functools.wraps", "overload", "override", "cache", "lru_cache"})
 """They say something of types, names or speed; neither they nor their arguments are mutated."""
-TEXT_CALLS: Final = frozenset({"_log.info", "_log.warning", "_log.error", "_log.exception", "click.echo", "print"})
+TEXT_CALLS: Final = frozenset(
+    {"_log.info", "_log.warning", "_log.error", "_log.exception", "click.echo", "flash", "print"}
+)
 """Words for people. What the service logs of a refusal (log.refused, audit.record) is mutated."""
+MOMENT: Final = re.compile(
+    r"""\b(?:now\(\)|seconds\(\)|monotonic\(\)|moment\b|\w+_at\b|bindparam\("(?:moment|\w+_since)"\))"""
+)
+AT_ITS_END: Final = frozenset(f"ReplaceComparisonOperator_{one}" for one in ("Lt_LtE", "LtE_Lt", "Gt_GtE", "GtE_Gt"))
+"""Of two moments, which have microseconds, the equal ones belong to one side or the other: no attack hits just them."""
 CONDITIONS: Final = frozenset({"where", "and_", "or_"})
 """Calls of which each argument is a condition of its own."""
 
@@ -192,33 +201,48 @@ def mutants(path: str, text: str, wanted: Callable[[str], bool] = bool) -> Itera
 
     `wanted` is asked with each id, since making a mutant takes longer than finding it.
     """
-    tree = get_ast(text)
-    nodes = [*ast_nodes(tree)]
     lines = text.splitlines()
     known = {ast.dump(ast.parse(text))}
+    for unique, operator, occurrence, start in _places(path, text):
+        if not wanted(unique):
+            continue
+        mutated = mutate_code(text, operator, occurrence)
+        if mutated is None:
+            continue
+        try:
+            meaning = ast.dump(ast.parse(mutated))
+        except SyntaxError:
+            continue
+        if meaning in known:
+            continue
+        known.add(meaning)
+        source, becomes = lines[start[0] - 1].strip(), _changed(text, mutated)
+        yield Mutant(unique, path, start[0], start[1], _called(operator), source, becomes, mutated)
+
+
+def identities(path: str, text: str) -> list[str]:
+    """The ids that mutants() asks for. Of these a few are then no mutant: equal to another one, or no Python."""
+    return [unique for unique, *_ in _places(path, text)]
+
+
+def _places(path: str, text: str) -> Iterator[tuple[str, Operator, int, tuple[int, int]]]:
+    """Each place that an operator changes: its id, the operator, the number of the place there, and where it is."""
+    nodes = [*ast_nodes(get_ast(text))]
     digest = hashlib.sha256(text.encode()).hexdigest()
-    operators = {name: cosmic_ray.plugins.get_operator(f"core/{name}") for name in COSMIC_RAY}
-    for name, kind in {**operators, **{kind.__name__: kind for kind in OWN}}.items():
+    for kind in (*(cosmic_ray.plugins.get_operator(f"core/{name}") for name in COSMIC_RAY), *OWN):
         operator = kind()
+        name = _called(operator)
         occurrence = -1
         for node in nodes:
             for start, _ in operator.mutation_positions(node):
                 occurrence += 1
-                unique = hashlib.sha256("\0".join((path, name, str(occurrence), digest)).encode()).hexdigest()[:16]
-                if _skipped(name, node) or not wanted(unique):
-                    continue
-                mutated = mutate_code(text, operator, occurrence)
-                if mutated is None:
-                    continue
-                try:
-                    meaning = ast.dump(ast.parse(mutated))
-                except SyntaxError:
-                    continue
-                if meaning in known:
-                    continue
-                known.add(meaning)
-                source, becomes = lines[start[0] - 1].strip(), _changed(text, mutated)
-                yield Mutant(unique, path, start[0], start[1], name, source, becomes, mutated)
+                if not _skipped(name, node):
+                    unique = hashlib.sha256("\0".join((path, name, str(occurrence), digest)).encode()).hexdigest()[:16]
+                    yield unique, operator, occurrence, start
+
+
+def _called(operator: Operator) -> str:
+    return type(operator).__name__
 
 
 def _changed(before: str, after: str) -> str:
@@ -242,6 +266,8 @@ def _skipped(operator: str, node: Any) -> bool:
     if operator == "RemoveStatement" and _name(node) in TEXT_CALLS:
         return True
     if operator == "NumberReplacer" and _value(node) >= SMALL:
+        return True
+    if operator in AT_ITS_END and MOMENT.search(node.get_code(include_prefix=False)):
         return True
     if operator == "ExceptionReplacer" and any(child.type == "atom_expr" for child in _all_children(node)):
         return True  # Cosmic Ray can't replace a dotted name

@@ -1,7 +1,9 @@
 """Which proofs can notice a mutant: those that run its line, or run what uses the name that its line defines.
 
 A line outside of functions runs once, at the import, and so belongs to no proof; what it defines is followed to the
-functions that use it. Proofs whose sabotages edit the same module come first, and then the quick ones.
+functions that use it. Proofs whose sabotages edit the same line come first, then those that edit the same module, then
+the others of their files. Of equals those come first that run lines of the module which few others run, for the time
+that they take: whatever starts the service runs what a module does at the start, and looks at none of it.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ class Proof:
     """It starts a process, whose lines are not seen."""
     edits: frozenset[str]
     """The modules that its sabotages edit."""
+    lines: frozenset[Place] = frozenset()
+    """The very lines."""
 
 
 @dataclass
@@ -41,12 +45,17 @@ class Relevance:
     _used_for: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Name to the names of modules and classes that are made with it."""
     _of_module: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    _share: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By module: of each line, one is divided among the proofs that run it."""
 
     @classmethod
     def read(cls, bastion: Path, proofs: Iterable[dict[str, Any]], maps: Iterable[dict[str, Any]]) -> Relevance:
         made = cls(
             {
-                one["proof"]: Proof(one["proof"], one["seconds"], one["processes"], frozenset(one["edits"]))
+                one["proof"]: Proof(
+                    *(one["proof"], one["seconds"], one["processes"], frozenset(one["edits"])),
+                    frozenset((path, line) for path, *ends in one["lines"] for line in range(ends[0], ends[1] + 1)),
+                )
                 for one in proofs
                 if one["error"] is None
             },
@@ -80,28 +89,39 @@ class Relevance:
         Without a map it is those whose sabotages edit the module, or whose file has its name.
         """
         found = self._running(path, line)
-        own = {
-            name
-            for name, proof in self.proofs.items()
-            if (proof.processes or not self.lines) and self._is_own(proof, path)
-        }
-        unseen = bool(self.lines) and not any(place[0] == path for place in self.lines)  # only ever runs in processes
-        own |= {name for name, proof in self.proofs.items() if proof.processes and unseen}
+        own = {name for name, proof in self.proofs.items() if self._is_own(proof, path)}
+        statement = self._statement(path, line)
+        if self.lines and statement is not None and statement[3]:
+            # What was seen, and did not run this line of a function, can't notice it: the time is for others.
+            own = {name for name in own if name in found or self.proofs[name].processes}
+        if self.lines and not found:  # it runs in processes, or nowhere
+            own |= {name for name, proof in self.proofs.items() if proof.processes}
         known = [self.proofs[name] for name in found | own if name in self.proofs]
-        return [one.name for one in sorted(known, key=lambda one: self._rank(one, path))]
+        neighbours = {_file(proof) for proof in self.proofs.values() if path in proof.edits}
+        return [one.name for one in sorted(known, key=lambda one: self._rank(one, (path, line), neighbours))]
+
+    def _shares(self, path: str) -> dict[str, float]:
+        if path not in self._share:
+            shares = self._share[path] = defaultdict(float)
+            for (module, _), names in self.lines.items():
+                for name in names - {AT_IMPORT} if module == path else ():
+                    shares[name] += 1 / len(names)
+        return self._share[path]
+
+    def _statement(self, path: str, line: int) -> tuple[int, int, ast.stmt, bool] | None:
+        matching = [one for one in self._statements[path] if one[0] <= line <= one[1]]
+        return max(matching, key=lambda one: one[0], default=None)
 
     def _running(self, path: str, line: int) -> set[str]:
-        matching = [one for one in self._statements[path] if one[0] <= line <= one[1]]
-        if not matching:
+        innermost = self._statement(path, line)
+        if innermost is None:
             return set()
-        first, last, statement, in_function = max(matching, key=lambda one: one[0])
+        first, last, statement, in_function = innermost
         if in_function:
             contexts = {name for at in range(first, last + 1) for name in self.lines.get((path, at), ())}
             return contexts | self._of_module[path] if AT_IMPORT in contexts else contexts
-        if isinstance(statement, ast.FunctionDef):  # its decorators and defaults: whoever calls it
-            inside = range(statement.body[0].lineno, (statement.end_lineno or last) + 1)
-            ran = {name for at in inside for name in self.lines.get((path, at), ())} - {AT_IMPORT}
-            return ran or self._of_module[path]
+        if isinstance(statement, ast.FunctionDef):  # decorators: whoever calls it, or misses its route
+            return self._of_module[path]
         names, fresh = set[str](), set(_defined(statement))
         while fresh:
             names |= fresh
@@ -113,8 +133,17 @@ class Relevance:
         stem = Path(path).stem if Path(path).stem != "__init__" else Path(path).parent.name
         return path in proof.edits or f"/test_{stem}.py::" in proof.name
 
-    def _rank(self, proof: Proof, path: str) -> tuple[bool, bool, bool, float]:
-        return path not in proof.edits, not self._is_own(proof, path), proof.processes, proof.seconds
+    def _rank(self, proof: Proof, place: Place, neighbours: set[str]) -> tuple[bool | float, ...]:
+        path, _ = place
+        own, near = self._is_own(proof, path), _file(proof) in neighbours
+        # So much is any proof worth, or one that costs next to nothing would come too late.
+        worth = (self._shares(path).get(proof.name, 0.0) + 0.3) / (proof.seconds + 0.05)
+        edits = place not in proof.lines, path not in proof.edits
+        return *edits, not own, not near, proof.processes, -worth, proof.seconds
+
+
+def _file(proof: Proof) -> str:
+    return proof.name.partition("::")[0]
 
 
 def _statements(node: ast.AST, *, in_function: bool) -> Iterator[tuple[int, int, ast.stmt, bool]]:

@@ -75,6 +75,10 @@ def test_words_types_and_names_are_not_mutated() -> None:
         ("n = 3\n", "NumberReplacer", {"n = 4", "n = 2"}),
         ("x = a < b\n", "ReplaceComparisonOperator_Lt_LtE", {"x = a <= b"}),
         ("x = a < b\n", "ReplaceComparisonOperator_Lt_NotEq", set()),
+        ("x = row.used_at < now()\n", "ReplaceComparisonOperator_Lt_LtE", set()),
+        ("x = row.used_at < now()\n", "ReplaceComparisonOperator_Lt_GtE", {"x = row.used_at >= now()"}),
+        ("x = since < moment - DAY\n", "ReplaceComparisonOperator_Lt_LtE", set()),
+        ("x = moments < 3\n", "ReplaceComparisonOperator_Lt_LtE", {"x = moments <= 3"}),
         ("if a:\n    b()\n", "AddNot", {"if not a:"}),
         ("if a is None:\n    b()\n", "AddNot", set()),
         ("if not a:\n    b()\n", "AddNot", set()),
@@ -112,7 +116,7 @@ def test_no_protection_is_left_out() -> None:
 
 @pytest.fixture
 def relevance(tmp_path: Path) -> Relevance:
-    """A module whose proof `a` runs the first function, `b` the second; `c` starts a process."""
+    """A module whose proof `a` runs the first function, `b` the second; `c` starts a process, and `d` runs neither."""
     text = """\
     LIMIT = 10
     WINDOW = LIMIT * 6
@@ -128,11 +132,14 @@ def relevance(tmp_path: Path) -> Relevance:
     """
     (tmp_path / "rooms.py").write_text(textwrap.dedent(text), encoding="utf-8")
     (tmp_path / "other.py").write_text("def f():\n    return 1\n", encoding="utf-8")
-    common: dict[str, Any] = {"error": None, "processes": False, "edits": []}
+    common: dict[str, Any] = {"error": None, "processes": False, "edits": [], "lines": []}
     proofs = [
         common | {"proof": "tests/proofs/test_x.py::a", "seconds": 2},
         common | {"proof": "tests/proofs/test_x.py::b", "seconds": 1},
         common | {"proof": "tests/proofs/test_x.py::c", "seconds": 9, "processes": True, "edits": ["rooms.py"]},
+        common | {"proof": "tests/proofs/test_x.py::d", "seconds": 0, "edits": ["rooms.py"]},
+        common
+        | {"proof": "tests/proofs/test_x.py::e", "seconds": 9, "edits": ["rooms.py"], "lines": [["rooms.py", 3, 3]]},
         common | {"proof": "tests/proofs/test_x.py::red", "seconds": 1, "error": "AssertionError"},
     ]
     lines = {"6": [1, 4], "7": [4], "8": [1, 4], "11": [2], "1": [0], "2": [0], "3": [0], "5": [0], "10": [0]}
@@ -148,10 +155,14 @@ def relevance(tmp_path: Path) -> Relevance:
             6,
             "c a",
         ),  # what runs it, and what starts a process and has a sabotage there
-        ("rooms.py", 1, "c a"),  # by way of WINDOW
+        ("rooms.py", 1, "d e c a"),  # by way of WINDOW
         ("rooms.py", 7, "c"),
         ("rooms.py", 11, "c b"),
-        ("rooms.py", 3, "c b a"),  # nothing uses the name: whatever runs the module
+        (
+            "rooms.py",
+            3,
+            "e d c b a",
+        ),  # nothing uses the name: whatever runs the module; the sabotage of this line first
         ("other.py", 2, "c"),  # never seen to run, so it may be run by a process
     ],
 )

@@ -51,7 +51,7 @@ ATTACKS = {
     "an anchor": "&x abc",
     "an object to construct": "!!python/object:os.system",
 }
-QUESTIONS = ("project_name", "package_name", "description", "security_contact")
+QUESTIONS = ("project_name", "package_name", "description", "security_contact", "code_owners")
 LEGITIMATE = "O'Brien & Söhne – Payments 😀"
 
 

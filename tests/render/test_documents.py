@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 from support import ROOT, TEMPLATE
 
@@ -32,3 +34,14 @@ def test_every_table_is_up_to_date() -> None:
     """Ids, titles, modules, proofs and requirements are those of the catalogue and the proofs."""
     done = subprocess.run([sys.executable, "docs/tables.py", "--check"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "advisories").glob("*.md")]
+    links = [
+        (page.relative_to(ROOT).as_posix(), link)
+        for page in pages
+        for link in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    ]
+    assert len(links) >= 100
+    assert [(page, link) for page, link in links if not (ROOT / page).parent.joinpath(unquote(link)).exists()] == []

@@ -18,7 +18,7 @@ from support import AUTHS, CIS, DATABASES, ROOT, SECRETS, Repository, answers_of
 
 CONFIG: dict[str, Any] = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
 QUESTIONS = {name: question for name, question in CONFIG.items() if not name.startswith("_")}
-TEXTS = ("project_name", "package_name", "description", "security_contact")
+TEXTS = ("project_name", "package_name", "description", "security_contact", "code_owners")
 CHOICES = {"auth": AUTHS, "database": DATABASES, "secrets": SECRETS, "ci": CIS}
 DEFAULTS = {
     "project_name": "my-service",
@@ -28,12 +28,14 @@ DEFAULTS = {
     "secrets": "env",
     "security_contact": "",
     "ci": "github",
+    "code_owners": "",
 }
 
 
 def test_the_questions_come_in_the_order_of_their_sections() -> None:
     assert list(QUESTIONS) == [
         "project_name", "package_name", "description", "auth", "database", "secrets", "security_contact", "ci",
+        "code_owners",
     ]  # fmt: skip
 
 
@@ -111,15 +113,22 @@ def test_every_choice_is_accepted_and_recorded(
         ("project_name", "class", "class-service"),
         ("project_name", "con", "con-service"),
         ("project_name", "proofs", "proofs-service"),
+        ("project_name", "bastion", "bastion-service"),
+        ("project_name", "flask-bastion", "flask-bastion-service"),
         ("package_name", "other_name", "type project_name"),
         ("description", "", "one line"),
         ("description", "a" * 201, "at most 200"),
         ("security_contact", "somebody", "an address"),
         ("security_contact", "http://example.com/security", "an https URL"),
         ("security_contact", "-x@example.com", "an address"),
+        ("code_owners", "acme/security", "accounts or teams"),
+        ("code_owners", "@acme/security  @alice", "single spaces"),
+        ("code_owners", "@acme/security\n* @mallory", "single spaces"),
+        ("code_owners", "@acme/../x", "accounts or teams"),
+        ("code_owners", "@alice " * 40 + "@bob", "accounts or teams"),
         ("auth", "oauth", "Invalid choice"),
-        ("database", "mysql", "Invalid choice"),
-        ("secrets", "vault", "Invalid choice"),
+        ("database", "oracle", "Invalid choice"),
+        ("secrets", "keychain", "Invalid choice"),
         ("ci", "gitlab", "Invalid choice"),
     ],
 )
@@ -143,6 +152,7 @@ def test_a_refusal_says_what_to_type_instead(
         ("description", "a" * 200),
         ("security_contact", "security+flask@mail.example.com"),
         ("security_contact", "https://example.com:8443/.well-known/security"),
+        ("code_owners", "@acme/security @alice-b"),
     ],
 )
 def test_a_legitimate_answer_is_accepted(

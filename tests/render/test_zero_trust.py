@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from copier import run_copy
-from jinja2 import StrictUndefined
+from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
 from support import (
@@ -136,6 +136,7 @@ def test_an_address_is_recorded_without_its_token(given: str, recorded: str) -> 
 
 def environment() -> Any:
     return SandboxedEnvironment(
+        loader=FileSystemLoader(ROOT),
         extensions=["jinja2_ansible_filters.AnsibleCoreFiltersExtension"],
         undefined=StrictUndefined,
         trim_blocks=True,
