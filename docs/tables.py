@@ -96,7 +96,7 @@ def proofs() -> tuple[dict[str, set[Path]], dict[str, dict[str, None]]]:
                         modules[row.value].update(dict.fromkeys(_edits(_resolved(keyword.value, named), named)))
     for path in sorted((ROOT / "tests").rglob("test_*.py")):  # these name their row in the first lines
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        if found := re.search(r"catalogue row ([a-z0-9-]+)", docstring):
+        if found := re.search(r"catalogue row\s+([a-z0-9-]+)", docstring):
             files[found[1]].add(path)
     return files, modules
 
@@ -111,7 +111,9 @@ def table() -> str:
     lines = ["| protection | what holds | style | module | proof |", "|---|---|---|---|---|"]
     for style, row in sorted(rows(), key=lambda pair: (pair[1]["area"], pair[1]["id"])):
         where = ", ".join(_link(f"{BASTION}/{name}", name.removesuffix(".py")) for name in modules[row["id"]])
-        where = where or _link("copier.yml", "copier.yml")  # a row of the template itself
+        # A row of the template itself: of what looks after services, or of the questions.
+        own = "hooks/flask_bastion" if style == "template" and row["area"] != "render" else "copier.yml"
+        where = where or _link(own, Path(own).name)
         proof = ", ".join(
             _link(str(path.relative_to(ROOT)), path.stem.removeprefix("test_")) for path in sorted(files[row["id"]])
         )
