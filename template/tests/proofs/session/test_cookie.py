@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 from datetime import timedelta
 from io import BytesIO
@@ -37,6 +38,11 @@ def session_rows(service: Service, user: User) -> list[Any]:
         return list(
             connection.execute(table.select().where(table.c.user_id == user.id).order_by(table.c.created_at)).all()
         )
+
+
+def as_read(cookie: str) -> str:
+    """A cookie as the signer reads it: what is not of base64 is left out of a signature, and both alphabets count."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "", cookie.translate({ord("+"): "-", ord("/"): "_"}))
 
 
 def number_of_rows(service: Service) -> int:
@@ -639,7 +645,7 @@ def test_no_bytes_in_the_place_of_the_cookie_sign_in_or_are_an_error(service: Se
         visitor = service.client()
         if value is None:
             visitor.forge(token=token)  # rightly signed: the attacker has the key
-        elif value.strip(' "') != good:
+        elif as_read(value) != good:
             visitor.cookie = value
         answer = visitor.get("/probe")
         failed.extend([repr(value)] if answer.status >= 500 else [])
