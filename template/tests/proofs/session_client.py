@@ -88,7 +88,7 @@ class Client(BaseClient):
         """A token of this browser's own session, read from a page as a person's browser does."""
         kept = self._token
         if kept is None or kept[0] != self._held():
-            for path in ("/account", "/login") if self.user else ("/login", "/account"):
+            for path in ("/reauth", "/login") if self.user else ("/login", "/reauth"):
                 page = self.get(path)
                 if page.status == 200 and (found := _TOKEN.search(page.text)) and (value := _VALUE.search(found[0])):
                     kept = self._token = (self._held(), unescape(value[1]))
