@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import mimetypes
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .harness import Edit, edit, harm, protects, works
@@ -11,7 +13,10 @@ from .service import AUTH
 from .test_headers import kinds, visitor
 
 if TYPE_CHECKING:
+    import pytest
+
     from .running import Service
+    from .service import Client
     from .wire import Response
 
 ROW = "content-type-with-charset"
@@ -19,6 +24,15 @@ MARKUP = "<script>alert(1)</script>"
 PAGE = "text/html; charset=utf-8"
 JSON = "application/json"
 PLAIN = "text/plain; charset=utf-8"
+# What browsers want to be told of a file before they use it.
+FILES = {
+    "style.css": ["text/css; charset=utf-8"],
+    "script.js": ["text/javascript; charset=utf-8"],
+    "module.mjs": ["text/javascript; charset=utf-8"],
+    "image.svg": ["image/svg+xml; charset=utf-8"],
+    "font.woff2": ["font/woff2"],
+    "data.json": [JSON],
+}
 # A service without pages sends no HTML, whatever a view makes.
 TEXT: dict[str, Edit] = (
     {"page": edit("edge/media_types.py", "    if not pages and", "    if pages and")} if AUTH == "jwt" else {}
@@ -27,7 +41,7 @@ TEXT: dict[str, Edit] = (
 
 def adds_careless(service: Service) -> None:
     """Views and files that say nothing, or too little, about what they are."""
-    for name in ("note", "note.unheard-of", "style.css", "script.js", "image.svg", "data.json"):
+    for name in ("note", "note.unheard-of", "note.txt", *FILES):
         (service.folder / name).write_text(MARKUP)
 
     def file(name: str) -> Any:
@@ -60,6 +74,10 @@ def adds_careless(service: Service) -> None:
     service.adds_route("/careless/json", mark="public", view=lambda: {"name": MARKUP})
 
 
+def files(client: Client) -> dict[str, Response]:
+    return {name: client.get(f"/careless/file/{name}") for name in FILES}
+
+
 def vague(found: list[str]) -> bool:
     """Whether a browser would have to guess, or would show a page where there is none."""
     if len(found) != 1 or found[0] == "":
@@ -83,11 +101,7 @@ def test_no_answer_leaves_a_browser_to_guess_what_it_is(service: Service) -> Non
     adds_careless(service)
     client = service.client()
     works(client.get("/careless/json").json == {"name": MARKUP}, "JSON is parsed")
-    files = {
-        name: client.get(f"/careless/file/{name}") for name in ("style.css", "script.js", "image.svg", "data.json")
-    }
-    kinds_of_files = ["text/css; charset=utf-8", "text/javascript; charset=utf-8", "image/svg+xml; charset=utf-8", JSON]
-    works([one for [one] in types(files).values()] == kinds_of_files, "files are what their names say")
+    works(types(files(client)) == FILES, "files are what their names say")
 
     bare = client.get("/careless/bare")
     harm(bare.headers_named("Content-Type") != [PLAIN], "a text left without its charset")
@@ -103,21 +117,23 @@ def test_no_answer_leaves_a_browser_to_guess_what_it_is(service: Service) -> Non
         assert (answer.header("Content-Security-Policy") or "").endswith("; sandbox")
 
 
-def test_a_file_is_the_same_on_every_machine(service: Service) -> None:
-    """The table of a system may lack any of these, or have another type for it."""
-    assert service.module("edge.media_types").SUFFIXES == {
-        ".avif": "image/avif",
-        ".css": "text/css",
-        ".ico": "image/vnd.microsoft.icon",
-        ".js": "text/javascript",
-        ".json": "application/json",
-        ".mjs": "text/javascript",
-        ".svg": "image/svg+xml",
-        ".txt": "text/plain",
-        ".webmanifest": "application/manifest+json",
-        ".webp": "image/webp",
-        ".woff2": "font/woff2",
-    }
+@protects(
+    ROW,
+    table=edit(
+        "edge/media_types.py", "        mimetypes.add_type(kind, suffix)\n", "        mimetypes.guess_type(suffix)\n"
+    ),
+)
+def test_a_program_on_the_machine_does_not_decide_what_a_file_is(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor registers scripts as text for the whole system, and from then on no browser runs them."""
+    mimetypes.init()
+    for name in FILES:
+        monkeypatch.setitem(mimetypes.types_map, Path(name).suffix, "text/plain")
+    adds_careless(service)
+    client = service.client()
+    works(types({"": client.get("/careless/file/note.txt")}) == {"": [PLAIN]}, "a text is a text")
+    harm(types(files(client)) != FILES, "a file is what the machine's table says")
 
 
 @protects(ROW)
