@@ -190,6 +190,27 @@ def test_no_text_of_an_exception_carries_a_secret(service: Service) -> None:
     assert len(seen) == len(PATTERNS) + 1
 
 
+@protects("log-redaction", values=edit("secrets/kept.py", "        log.hide(answer.value.reveal().strip())\n", ""))
+def test_no_secret_that_the_service_has_read_is_in_the_log_whatever_it_looks_like(service: Service) -> None:
+    key = f"live/{secrets.token_hex(4)}+{secrets.token_hex(4)}"
+    service.environment.secrets.update(PARTNER_API=key, SHORT_SECRET="three")
+    service.restart()
+    say, plain = logger(service, "probe"), logging.getLogger("team")
+    with service.app.app_context():
+        read = [service.module("secrets").get(name).reveal() for name in ("PARTNER_API", "SHORT_SECRET")]
+    say.warning("order of three apples")
+    works((read, logged(service)["event"]) == ([key, "three"], "order of three apples"), "secrets are read, words kept")
+    say.warning(f"asking with {key}", note=[f"X: {key}"], deep={key: 1})
+    plain.warning("sent %s", {"headers": f"x-partner: {key}"})
+    try_to_log(ValueError(f"no answer to {key}"))
+    harm(key in service.output, "a key of a partner's is in the log")
+    assert [event["event"] for event in service.log[-3:-1]] == [
+        "asking with [redacted]",
+        "sent {'headers': 'x-partner: [redacted]'}",
+    ]
+    assert "no answer to [redacted]" in service.log[-1]["exception"]
+
+
 @protects("log-redaction", lost=edit("log.py", "    def handleError(self", "    def _ignored(self"))
 def test_an_entry_that_can_not_be_written_is_not_printed_as_it_is(service: Service) -> None:
     class Odd:

@@ -1,7 +1,8 @@
 """Each log entry is one line of JSON on standard output, and no secret is in it, at any level.
 
 A log is read by more people than the database: a password, token or key that reaches it is stolen without an attack.
-The filter looks at field names, positional arguments, exception texts and stacks, and at patterns in any text.
+The filter looks at field names, positional arguments, exception texts and stacks, and in any text at patterns and at
+the secrets that this service has read.
 """
 
 from __future__ import annotations
@@ -48,6 +49,10 @@ _PATTERNS: Final = (
     re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])"),  # 256 bits in base64url: session and refresh tokens
 )
 
+SHORTEST_HIDDEN: Final = 12  # characters; a shorter secret may be a word, and to leave it out everywhere would tell it
+MOST_HIDDEN: Final = 100  # a backend that makes new passwords all the time fills no memory with them
+_hidden: tuple[str, ...] = ()
+
 REQUEST_ID: Final[ContextVar[str]] = ContextVar("bastion_request_id", default="-")
 
 
@@ -55,7 +60,16 @@ def _is_sensitive(name: str) -> bool:
     return name not in _HARMLESS and any(word.lower().rstrip("s") in _SENSITIVE for word in _WORDS.findall(name))
 
 
+def hide(secret: str) -> None:
+    """From here on no entry holds this text: a partner's key has no pattern, and stands in an error as it was sent."""
+    global _hidden
+    if len(secret) >= SHORTEST_HIDDEN and secret not in _hidden:
+        _hidden = (secret, *_hidden)[:MOST_HIDDEN]
+
+
 def _without_patterns(text: str) -> str:
+    for secret in sorted(_hidden, key=len, reverse=True):  # one that is a part of another one comes after it
+        text = text.replace(secret, REDACTED)
     for pattern in _PATTERNS:
         text = pattern.sub(REDACTED, text)
     return text

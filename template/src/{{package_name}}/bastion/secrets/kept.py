@@ -179,6 +179,7 @@ class Secrets:
         kept = replace(kept, answer=answer, answered_at=moment, fault=None, asked_at=moment, pause=self._fresh)
         if answer is None:
             return kept
+        log.hide(answer.value.reveal().strip())
         if answer.ends_at is not None:  # a third of what is left of a lease is enough to find another one
             kept = replace(kept, pause=min(self._fresh, max((answer.ends_at - moment) / 3, LEAST)))
         return replace(kept, last=answer, last_at=moment, warned_at=float("-inf"))
