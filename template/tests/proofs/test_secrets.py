@@ -19,11 +19,13 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from math import log2
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from . import environment
 from .harness import Edit, edit, harm, protects, works
 from .running import Service
 from .service import AUTH, PACKAGE, SECRETS
@@ -131,6 +133,23 @@ def test_no_required_secret_can_be_absent_and_none_of_the_others_is_shown(servic
         assert tried.reasons[0].startswith(f"SECRET {name!r} not found in {WHERE[SECRETS]}")
         assert tried.reasons[0].endswith(". Set it there.")
         assert shown(service, tried.text) == []
+    (told,) = service.start(BASTION_ENV="development", **{names[0]: None}).reasons
+    assert told.endswith(f". Set it there, or write it to instance/secrets/{names[0]}.")
+
+
+def test_a_secret_that_the_team_names_is_there_in_every_proof(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team = import_module(f"{PACKAGE}.app").create_app.settings_class
+    monkeypatch.setattr(team, "secrets", {**team.secrets, "PARTNER_API": "opens the API of our partner"})
+    (told,) = service.start().reasons
+    assert told.endswith("It opens the API of our partner. Set it there.")
+    service.environment.secrets.update(environment.secrets_of_the_team())
+    with service.boot().app_context():
+        assert len(service.module("secrets").get("PARTNER_API").reveal()) == 64
+    service.secret("PARTNER_API", "of a test of the team's")
+    with service.app.app_context():
+        assert service.module("secrets").get("PARTNER_API").reveal() == "of a test of the team's"
 
 
 @protects(

@@ -15,6 +15,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from pydantic.fields import FieldInfo
 
 from .harness import edit, harm, protects, works
 from .running import Service
@@ -231,6 +232,19 @@ def test_a_setting_of_the_teams_that_can_not_be_read_is_named_without_its_value(
     assert len(more) == 1
     assert "colours" in more[0]
     assert "canary" not in "".join([*reasons, *more])
+
+
+def test_the_doctor_names_a_setting_that_no_field_of_the_teams_reads(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team = type(service.module("state").state_of(service.app).team)
+    fields = {**team.model_fields, "page_size": FieldInfo(annotation=int, default=20)}
+    monkeypatch.setattr(team, "__pydantic_fields__", fields)
+    findings, told = service.module("development").findings, "APP_PAGE_SIZES is no setting of settings.py."
+    monkeypatch.setenv("APP_PAGE_SIZE", "30")
+    assert "APP_" not in "".join(findings(service.app))
+    monkeypatch.setenv("APP_PAGE_SIZES", "30")
+    assert f"{told} Did you mean APP_PAGE_SIZE?" in [*findings(service.app)]
 
 
 def write_files(folder: Path) -> None:

@@ -256,7 +256,7 @@ def revision(message: str, empty: bool) -> None:
     for script in filter(None, written):
         if ruff := shutil.which("ruff"):
             subprocess.run([ruff, "format", "--quiet", script.path], check=False)  # noqa: S603
-        click.echo(f"Written: {script.path}. Read it, then run: {NAME} db upgrade")
+        click.echo(f"Written: {script.path}. Read it, then run: {NAME} dev db upgrade (a running `dev` does it itself)")
     if not any(written):
         click.echo("Nothing to write: the tables are as the models say.")
 

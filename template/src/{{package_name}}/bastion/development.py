@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from .database import alembic, connect
 from .exceptions import ended
 from .mail import outbox
 from .secrets import OF_EVERY_SERVICE
+from .settings import variables
 from .state import state_of
 
 FOLDER: Final = Path("instance")
@@ -132,5 +134,10 @@ def findings(app: Flask) -> Iterator[str]:
     for endpoint, rule in sorted(service.rules.items()):
         for permission in sorted(rule.permissions - granted):
             yield f"The route {endpoint!r} requires {permission!r}, which no role in settings.py has."
+    known = variables(type(service.team))
+    prefix = str(service.team.model_config.get("env_prefix", "")).upper()
+    for name in sorted(name for name in os.environ if prefix and name.startswith(prefix) and name not in known):
+        near = get_close_matches(name, sorted(known), n=1)
+        yield f"{name} is no setting of settings.py." + (f" Did you mean {near[0]}?" if near else "")
     if not service.security_contact:
         yield "No security contact: `uvx copier update --defaults --vcs-ref :current: -d security_contact=...`."

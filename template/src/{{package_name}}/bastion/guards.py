@@ -62,7 +62,8 @@ def check_secrets_present(start: Start) -> Iterator[str]:
         try:
             start.secrets.get(name)
         except SecretMissing as missing:
-            yield f"{missing}. It {does}. Set it there."
+            in_a_file = "" if start.settings.production else f", or write it to instance/secrets/{name}"
+            yield f"{missing}. It {does}. Set it there{in_a_file}."
     for name in OPTIONAL:
         if start.secrets.find(name) is None and (why := start.secrets.unusable(name)):
             yield f"{name} {why}."
