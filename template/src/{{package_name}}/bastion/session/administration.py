@@ -42,7 +42,8 @@ class InvitationForm(SubmittedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.roles.choices = [(role, role) for role in sorted(state().team.roles)]
+        names: list[Any] = sorted(state().team.roles)  # texts: of pairs WTForms 3.4 makes no choices
+        self.roles.choices = names
 
 
 @blueprint.get("/users")
