@@ -307,6 +307,15 @@ def test_a_secret_at_run_time_is_missing_by_name_and_place(service: Service) -> 
 
 if SECRETS == "env":
 
+    def test_the_line_break_that_ends_a_file_is_no_part_of_a_secret_in_development(
+        service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("os.environ", {})
+        for name, text in {"ONE": "one\n", "TWO": "two\n\n", "THREE": "three"}.items():
+            (tmp_path / name).write_text(text, "utf-8")
+        service.module("chosen").backend.use_folder(tmp_path)
+        assert os.environ == {"ONE": "one", "TWO": "two\n", "THREE": "three"}
+
     @protects("secret-env-scrubbed", scrub=edit("secrets/env.py", "os.environ.pop(name)", "os.environ[name]"))
     def test_no_program_that_this_one_starts_inherits_a_secret(service: Service) -> None:
         service.setting("BASTION_SECRET_KEY_FALLBACKS", NEW_KEY)

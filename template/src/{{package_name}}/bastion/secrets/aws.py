@@ -251,5 +251,7 @@ def use_folder(folder: Path) -> None:
     from . import local_aws  # for development alone
 
     variables = local_aws.start().variables(remote.SERVICE)
-    local_aws.put(variables, {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()})
+    local_aws.put(
+        variables, {file.name: file.read_text(encoding="utf-8").removesuffix("\n") for file in folder.iterdir()}
+    )
     os.environ.update(variables)

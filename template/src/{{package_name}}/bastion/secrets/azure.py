@@ -195,5 +195,7 @@ def use_folder(folder: Path) -> None:
     from . import local_azure  # for development alone
 
     standin = local_azure.start()
-    standin.put({named(OURS, file.name): {"value": file.read_text("utf-8")} for file in folder.iterdir()})
+    standin.put(
+        {named(OURS, file.name): {"value": file.read_text("utf-8").removesuffix("\n")} for file in folder.iterdir()}
+    )
     os.environ.update(standin.variables(OURS))

@@ -46,4 +46,4 @@ def misplaced(names: Iterable[str]) -> Iterator[str]:
 def use_folder(folder: Path) -> None:
     """For development: set the variables that are absent from the files of a folder."""
     for file in folder.iterdir():
-        os.environ.setdefault(file.name, file.read_text(encoding="utf-8"))
+        os.environ.setdefault(file.name, file.read_text(encoding="utf-8").removesuffix("\n"))

@@ -211,5 +211,7 @@ def use_folder(folder: Path) -> None:
     from . import local_gcp  # for development alone
 
     standin = local_gcp.start()
-    standin.put("development", {f"{OURS}{file.name}": file.read_bytes() for file in folder.iterdir()})
+    standin.put(
+        "development", {f"{OURS}{file.name}": file.read_bytes().removesuffix(b"\n") for file in folder.iterdir()}
+    )
     os.environ.update(standin.variables("development", OURS))

@@ -122,5 +122,7 @@ def use_folder(folder: Path) -> None:
     from . import local_vault
 
     server = local_vault.start()
-    server.write(remote.SERVICE, {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()})
+    server.write(
+        remote.SERVICE, {file.name: file.read_text(encoding="utf-8").removesuffix("\n") for file in folder.iterdir()}
+    )
     os.environ.update(server.sign_in({remote.SERVICE: local_vault.POLICY}))
