@@ -8,6 +8,8 @@ import shlex
 import shutil
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from typing import Any
 
 import pyotp
@@ -105,3 +107,31 @@ def test_a_forgotten_password_is_replaced_with_the_line_that_the_terminal_shows(
     assert curl(shown(api, r"^curl -s \S+/auth/reset/complete .*$").replace(PLACEHOLDER, f'"{other}"')) is None
     body = json.dumps({"identifier": "grace@example.com", "password": other})
     assert "access_token" in curl(f"curl -s {address}/login {kind} -d '{body}'")
+
+
+def test_a_typo_in_an_edit_ends_dev_no_more_than_a_good_one(api: Running) -> None:
+    entry = api.service.path / "src/my_service/app.py"
+    before = entry.read_text(encoding="utf-8")
+    assert answers(api, 200) == "ok"
+    entry.write_text(f"{before}\ndef (\n", encoding="utf-8")
+    assert "the terminal says where" in answers(api, 503)
+    assert shown(api, r"^SyntaxError: .*$")
+    entry.write_text(before, encoding="utf-8")
+    assert answers(api, 200) == "ok"
+
+
+def answers(api: Running, status: int) -> str:
+    """What the service says as soon as it answers with this status."""
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        try:
+            with urllib.request.urlopen(f"{api.origin}/healthz", timeout=SECONDS) as answer:  # noqa: S310  (its own address)
+                found, text = answer.status, answer.read().decode().strip()
+        except urllib.error.HTTPError as error:
+            found, text = error.code, error.read().decode().strip()
+        except OSError:  # between two processes nobody listens
+            found, text = 0, ""
+        if found == status:
+            return text
+        time.sleep(0.2)
+    raise AssertionError(f"no answer with {status}:\n{api.log.read_text()[-3000:]}")

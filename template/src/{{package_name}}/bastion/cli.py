@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -114,14 +115,15 @@ def dev(command: tuple[str, ...], port: int | None) -> None:
     used = development.prepare(PACKAGE, port)
     try:
         app = _create()
-    except ConfigError as error:
+        if command[:1] != ("db",):
+            with app.app_context():
+                alembic.upgrade()
+    except Exception as error:  # a typo in an edit ends nothing: the next edit is waited for
         if command or not development.reloaded():
             raise
-        click.echo(str(error), err=True)
-        return development.wait_for_an_edit(str(error), used)
-    if command[:1] != ("db",):
-        with app.app_context():
-            alembic.upgrade()
+        refused = isinstance(error, ConfigError)
+        click.echo(str(error) if refused else traceback.format_exc(), err=True)
+        return development.wait_for_an_edit(str(error) if refused else "It failed: the terminal says where.", used)
     if command:
         _run([*command])
     else:
