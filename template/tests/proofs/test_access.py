@@ -337,7 +337,7 @@ OTHERWISE = [
 @protects("deny-by-default", reviewed=tuple(OTHERWISE))
 def test_the_table_of_routes_in_the_docs_is_the_one_that_the_marks_make(service: Service) -> None:
     access = service.module("access")
-    command = f"uv run {service.module('state').state_of(service.app).service_name} access"
+    command = f"uv run {service.module('state').state_of(service.app).service_name} dev access"
     table = access.document(service.app)
     works("| public |" in table and "| login |" in table, "the table is made")
     file = service.root / access.TABLE_FILE
