@@ -1,14 +1,16 @@
 """Which proofs can notice a mutant: those that run its line, or run what uses the name that its line defines.
 
 A line outside of functions runs once, at the import, and so belongs to no proof; what it defines is followed to the
-functions that use it. Proofs whose sabotages edit the same line come first, then those that edit the same module, then
-the others of their files. Of equals those come first that run lines of the module which few others run, for the time
-that they take: whatever starts the service runs what a module does at the start, and looks at none of it.
+functions that use it, and to the proofs that read it. Proofs whose sabotages edit the same line come first, then those
+that name the function or what the line defines, then those that edit the same module, then the others of their files.
+Of equals those come first that run lines of the module which few others run, for the time that they take: whatever
+starts the service runs what a module does at the start, and looks at none of it.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -31,6 +33,8 @@ class Proof:
     """The modules that its sabotages edit."""
     lines: frozenset[Place] = frozenset()
     """The very lines."""
+    words: frozenset[str] = frozenset()
+    """Of its source, and of the functions of its file that it names."""
 
 
 @dataclass
@@ -42,6 +46,8 @@ class Relevance:
     _statements: dict[str, list[tuple[int, int, ast.stmt, bool]]] = field(default_factory=dict)
     """By module: first and last line of each statement (of a compound one: of its head), and if it is in a function."""
     _used_in: dict[str, set[Place]] = field(default_factory=lambda: defaultdict(set))
+    _functions: dict[str, list[tuple[int, int, str]]] = field(default_factory=dict)
+    """By module: first and last line of each function, and its name."""
     _used_for: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Name to the names of modules and classes that are made with it."""
     _of_module: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -50,11 +56,13 @@ class Relevance:
 
     @classmethod
     def read(cls, bastion: Path, proofs: Iterable[dict[str, Any]], maps: Iterable[dict[str, Any]]) -> Relevance:
+        words = _words(bastion.parent.parent.parent)
         made = cls(
             {
                 one["proof"]: Proof(
                     *(one["proof"], one["seconds"], one["processes"], frozenset(one["edits"])),
                     frozenset((path, line) for path, *ends in one["lines"] for line in range(ends[0], ends[1] + 1)),
+                    words.get(one["proof"].partition("[")[0], frozenset()),
                 )
                 for one in proofs
                 if one["error"] is None
@@ -70,6 +78,8 @@ class Relevance:
         return made
 
     def _read(self, path: str, tree: ast.Module) -> None:
+        functions = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+        self._functions[path] = [(one.lineno, one.end_lineno or one.lineno, one.name) for one in functions]
         found = self._statements[path] = [*_statements(tree, in_function=False)]
         for first, last, statement, in_function in found:
             head = _head(statement)
@@ -94,11 +104,21 @@ class Relevance:
         if self.lines and statement is not None and statement[3]:
             # What was seen, and did not run this line of a function, can't notice it: the time is for others.
             own = {name for name in own if name in found or self.proofs[name].processes}
+        else:  # what is defined outside of functions may be read by a proof that runs nothing of the module
+            read = {_stem(path), *self._called(path, line)}
+            own |= {name for name, proof in self.proofs.items() if len(read) > 1 and read <= proof.words}
         if self.lines and not found:  # it runs in processes, or nowhere
             own |= {name for name, proof in self.proofs.items() if proof.processes}
         known = [self.proofs[name] for name in found | own if name in self.proofs]
         neighbours = {_file(proof) for proof in self.proofs.values() if path in proof.edits}
-        return [one.name for one in sorted(known, key=lambda one: self._rank(one, (path, line), neighbours))]
+        called = self._called(path, line)
+        return [one.name for one in sorted(known, key=lambda one: self._rank(one, (path, line), neighbours, called))]
+
+    def _called(self, path: str, line: int) -> set[str]:
+        """By which names whoever runs this line may call for it."""
+        around = {name for first, last, name in self._functions[path] if first <= line <= last}
+        statement = self._statement(path, line)
+        return around or ({*_defined(statement[2])} if statement is not None else set())
 
     def _shares(self, path: str) -> dict[str, float]:
         if path not in self._share:
@@ -130,16 +150,35 @@ class Relevance:
         return ran - {AT_IMPORT} or self._of_module[path]
 
     def _is_own(self, proof: Proof, path: str) -> bool:
-        stem = Path(path).stem if Path(path).stem != "__init__" else Path(path).parent.name
-        return path in proof.edits or f"/test_{stem}.py::" in proof.name
+        return path in proof.edits or f"/test_{_stem(path)}.py::" in proof.name
 
-    def _rank(self, proof: Proof, place: Place, neighbours: set[str]) -> tuple[bool | float, ...]:
+    def _rank(self, proof: Proof, place: Place, neighbours: set[str], called: set[str]) -> tuple[bool | float, ...]:
         path, _ = place
         own, near = self._is_own(proof, path), _file(proof) in neighbours
         # So much is any proof worth, or one that costs next to nothing would come too late.
         worth = (self._shares(path).get(proof.name, 0.0) + 0.3) / (proof.seconds + 0.05)
-        edits = place not in proof.lines, path not in proof.edits
+        edits = place not in proof.lines, called.isdisjoint(proof.words), path not in proof.edits
         return *edits, not own, not near, proof.processes, -worth, proof.seconds
+
+
+def _stem(path: str) -> str:
+    return Path(path).stem if Path(path).stem != "__init__" else Path(path).parent.name
+
+
+def _words(root: Path) -> dict[str, frozenset[str]]:
+    """The words of each proof of a service, by its name."""
+    found: dict[str, frozenset[str]] = {}
+    for file in (root / "tests" / "proofs").rglob("test_*.py"):
+        text = file.read_text(encoding="utf-8")
+        functions = {
+            node.name: {*re.findall(r"\w+", ast.get_source_segment(text, node) or "")}
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.FunctionDef)
+        }
+        for name, words in functions.items():
+            helped = [functions[word] for word in words & functions.keys()]
+            found[f"{file.relative_to(root).as_posix()}::{name}"] = frozenset(words.union(*helped))
+    return found
 
 
 def _file(proof: Proof) -> str:

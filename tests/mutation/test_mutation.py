@@ -116,7 +116,10 @@ def test_no_protection_is_left_out() -> None:
 
 @pytest.fixture
 def relevance(tmp_path: Path) -> Relevance:
-    """A module whose proof `a` runs the first function, `b` the second; `c` starts a process, and `d` runs neither."""
+    """A module whose proof `a` runs the first function, `b` the second; `c` starts a process, and `d` runs neither.
+
+    `f` reads UNUSED, and `h` calls second() by a function of the file's.
+    """
     text = """\
     LIMIT = 10
     WINDOW = LIMIT * 6
@@ -130,8 +133,22 @@ def relevance(tmp_path: Path) -> Relevance:
     def second(x):
         return x
     """
-    (tmp_path / "rooms.py").write_text(textwrap.dedent(text), encoding="utf-8")
-    (tmp_path / "other.py").write_text("def f():\n    return 1\n", encoding="utf-8")
+    bastion, tests = tmp_path / "src" / "app" / "bastion", tmp_path / "tests" / "proofs"
+    bastion.mkdir(parents=True)
+    tests.mkdir(parents=True)
+    (bastion / "rooms.py").write_text(textwrap.dedent(text), encoding="utf-8")
+    (bastion / "other.py").write_text("def f():\n    return 1\n", encoding="utf-8")
+    source = """\
+    def f(service):
+        assert service.module("rooms").UNUSED == 3
+
+    def helps(service):
+        return service.module("rooms").second(1)
+
+    def h(service):
+        assert helps(service) == 1
+    """
+    (tests / "test_y.py").write_text(textwrap.dedent(source), encoding="utf-8")
     common: dict[str, Any] = {"error": None, "processes": False, "edits": [], "lines": []}
     proofs = [
         common | {"proof": "tests/proofs/test_x.py::a", "seconds": 2},
@@ -141,10 +158,16 @@ def relevance(tmp_path: Path) -> Relevance:
         common
         | {"proof": "tests/proofs/test_x.py::e", "seconds": 9, "edits": ["rooms.py"], "lines": [["rooms.py", 3, 3]]},
         common | {"proof": "tests/proofs/test_x.py::red", "seconds": 1, "error": "AssertionError"},
+        common | {"proof": "tests/proofs/test_y.py::f", "seconds": 1},
+        common | {"proof": "tests/proofs/test_y.py::h[one]", "seconds": 8},
     ]
-    lines = {"6": [1, 4], "7": [4], "8": [1, 4], "11": [2], "1": [0], "2": [0], "3": [0], "5": [0], "10": [0]}
-    names = ["", *(f"tests/proofs/test_x.py::{name}" for name in ("a", "b", "c", "red"))]
-    return Relevance.read(tmp_path, proofs, [{"names": names, "lines": {"rooms.py": lines}}])
+    lines = {"6": [1, 4], "7": [4], "8": [1, 4], "11": [2, 5], "1": [0], "2": [0], "3": [0], "5": [0], "10": [0]}
+    names = [
+        "",
+        *(f"tests/proofs/test_x.py::{name}" for name in ("a", "b", "c", "red")),
+        "tests/proofs/test_y.py::h[one]",
+    ]
+    return Relevance.read(bastion, proofs, [{"names": names, "lines": {"rooms.py": lines}}])
 
 
 @pytest.mark.parametrize(
@@ -157,12 +180,12 @@ def relevance(tmp_path: Path) -> Relevance:
         ),  # what runs it, and what starts a process and has a sabotage there
         ("rooms.py", 1, "d e c a"),  # by way of WINDOW
         ("rooms.py", 7, "c"),
-        ("rooms.py", 11, "c b"),
+        ("rooms.py", 11, "h[one] c b"),  # what names the function comes first
         (
             "rooms.py",
             3,
-            "e d c b a",
-        ),  # nothing uses the name: whatever runs the module; the sabotage of this line first
+            "e f d c b a h[one]",
+        ),  # no function uses the name: whatever runs the module; the sabotage of this line first, and what reads it
         ("other.py", 2, "c"),  # never seen to run, so it may be run by a process
     ],
 )
