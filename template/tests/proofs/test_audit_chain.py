@@ -501,6 +501,22 @@ def test_a_purge_is_in_nobodys_way_who_seals_or_purges_meanwhile(
     assert (purges(), kept(attacker), verdict(service)) == (0, [8], None)
 
 
+def test_a_verification_that_a_purge_came_in_between_looks_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = service.module("audit_chain")
+    attacker, looks = aged(service, monkeypatch), chain._faults
+
+    def late(*arguments: Any) -> Any:
+        monkeypatch.setattr(chain, "_faults", looks)
+        assert service.module("audit").purge() == 2
+        return looks(*arguments)
+
+    monkeypatch.setattr(chain, "_faults", late)
+    assert verify(service, monkeypatch)[1].startswith("OK: 3 events, 0 more not sealed yet. Head: 7:")
+    assert kept(attacker) == [5, 6, 7]
+
+
 def test_a_former_key_verifies_and_a_lost_one_is_named(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     record(service, "one.sent")
     seal(service)

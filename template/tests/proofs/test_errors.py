@@ -36,7 +36,7 @@ INSIDE = (
     ".py",
 )
 """What a client never reads, in small letters."""
-STATUSES = (400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503)
+STATUSES = (400, 401, 403, 404, 405, 409, 410, 413, 415, 422, 429, 500, 503)
 
 
 def fail(*_arguments: object, **_values: object) -> NoReturn:
@@ -249,6 +249,20 @@ def test_what_is_not_yours_looks_like_what_is_not_there(service: Service) -> Non
     harm(without_id(not_yours) != without_id(not_there), "an object of somebody else can be told from none")
     assert not_yours.status == not_there.status == no_route.status == 404
     assert without_id(not_yours) == without_id(no_route)
+
+
+def test_each_status_says_in_words_of_its_own_what_happened(service: Service) -> None:
+    add_failures(service)
+    client = service.client(service.user()).login()
+
+    def words(code: int) -> tuple[str, ...]:
+        answer = client.get(f"/abort/{code}")
+        assert answer.status == code
+        return (answer.json["title"],) if AUTH == "jwt" else told(answer)[0][1:]
+
+    found = [word for code in STATUSES for word in words(code)]
+    assert len(set(found)) == len(found) >= len(STATUSES)
+    assert (words(418), words(502)) == (words(400), words(500))  # that the client is at fault, or the service
 
 
 def test_the_reference_in_an_answer_is_the_requests_id_in_the_log(service: Service) -> None:
@@ -516,7 +530,7 @@ def foreign(answer: Response) -> bool:
     return not (answer.mimetype == "text/html" and '<p class="status">' in answer.text)
 
 
-def told(answer: Response) -> object:
+def told(answer: Response) -> Any:
     """What the answer tells: the members of the problem, or the words of the page that are not of its frame."""
     if AUTH == "jwt":
         return answer.json
