@@ -2,7 +2,8 @@
 
 A line outside of functions runs once, at the import, and so belongs to no proof; what it defines is followed to the
 functions that use it, and to the proofs that read it. Proofs whose sabotages edit the same line come first, then those
-that name the function or what the line defines, then those that edit the same module, then the others of their files.
+that name the function or what the line defines, or run what few others run of the functions that the line calls, then
+those that edit the same module, then the others of their files.
 Of equals those come first that run lines of the module which few others run, for the time that they take: whatever
 starts the service runs what a module does at the start, and looks at none of it.
 """
@@ -19,6 +20,8 @@ from typing import Any
 
 Place = tuple[str, int]
 AT_IMPORT = ""
+RARE = 0.3
+"""So much of a function's lines is a proof's own: one that it runs with two others at most, or several with more."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,23 @@ class Relevance:
             own |= {name for name, proof in self.proofs.items() if proof.processes}
         known = [self.proofs[name] for name in found | own if name in self.proofs]
         neighbours = {_file(proof) for proof in self.proofs.values() if path in proof.edits}
-        called = self._called(path, line)
-        return [one.name for one in sorted(known, key=lambda one: self._rank(one, (path, line), neighbours, called))]
+        called, below = self._called(path, line), self._below(path, line)
+        close = {one.name for one in known if below[one.name] > RARE or not called.isdisjoint(one.words)}
+        return [one.name for one in sorted(known, key=lambda one: self._rank(one, (path, line), neighbours, close))]
+
+    def _below(self, path: str, line: int) -> dict[str, float]:
+        """As _shares(), of the functions that this line calls, whichever module they are in."""
+        shares: dict[str, float] = defaultdict(float)
+        statement = self._statement(path, line)
+        heads = _head(statement[2]) if statement is not None else []
+        names = {name for head in heads for node in ast.walk(head) for name in _calls(node)}
+        for module, functions in self._functions.items():
+            for first, last in {one[:2] for one in functions if one[2] in names}:
+                for at in range(first, last + 1):
+                    ran = self.lines.get((module, at), set()) - {AT_IMPORT}
+                    for proof in ran:
+                        shares[proof] += 1 / len(ran)
+        return shares
 
     def _called(self, path: str, line: int) -> set[str]:
         """By which names whoever runs this line may call for it."""
@@ -152,12 +170,12 @@ class Relevance:
     def _is_own(self, proof: Proof, path: str) -> bool:
         return path in proof.edits or f"/test_{_stem(path)}.py::" in proof.name
 
-    def _rank(self, proof: Proof, place: Place, neighbours: set[str], called: set[str]) -> tuple[bool | float, ...]:
+    def _rank(self, proof: Proof, place: Place, neighbours: set[str], close: set[str]) -> tuple[bool | float, ...]:
         path, _ = place
         own, near = self._is_own(proof, path), _file(proof) in neighbours
         # So much is any proof worth, or one that costs next to nothing would come too late.
         worth = (self._shares(path).get(proof.name, 0.0) + 0.3) / (proof.seconds + 0.05)
-        edits = place not in proof.lines, called.isdisjoint(proof.words), path not in proof.edits
+        edits = place not in proof.lines, proof.name not in close, path not in proof.edits
         return *edits, not own, not near, proof.processes, -worth, proof.seconds
 
 
@@ -205,6 +223,13 @@ def _head(statement: ast.stmt) -> list[ast.AST]:
     """What a statement says without the statements in it."""
     inner = {id(child) for name in ("body", "orelse", "finalbody", "handlers") for child in _list(statement, name)}
     return [child for child in ast.iter_child_nodes(statement) if id(child) not in inner]
+
+
+def _calls(node: ast.AST) -> Iterator[str]:
+    """The name of what is called, without what it is taken from."""
+    if isinstance(node, ast.Call):
+        yield from [node.func.id] if isinstance(node.func, ast.Name) else []
+        yield from [node.func.attr] if isinstance(node.func, ast.Attribute) else []
 
 
 def _list(node: ast.AST, name: str) -> list[ast.AST]:
