@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -77,8 +78,13 @@ def test_a_view_that_has_written_records_with_its_work_and_waits_for_nobody(
         monkeypatch.setattr(service.module("database.sqlite"), "BUSY_SECONDS", 0.1)
 
     def view(outcome: str) -> Any:
+        audit, database = service.module("audit"), service.module("database")
+        with suppress(LookupError), database.transaction() as connection:
+            audit.record("report.undone", outcome="failure", connection=connection)
+            raise LookupError("this work is undone, and so is what was said of it")
         writes(service)
-        service.module("audit").record(f"report.{outcome}")
+        audit.record(f"report.{outcome}")
+        audit.record("report.refused", user_id=service.module().current_user.id, outcome="failure")
         if outcome == "broken":
             raise RuntimeError("after the event")
         service.module("database").db.session.commit()
@@ -91,6 +97,7 @@ def test_a_view_that_has_written_records_with_its_work_and_waits_for_nobody(
     assert statuses == [200, 500]
     kinds = ("report.exported", "report.sent", "report.broken")
     assert [recorded(service, kind) for kind in kinds] == [1, 1, 0]
+    assert (recorded(service, "report.refused"), recorded(service, "report.undone")) == (2, 0)
     logged = [event["event"] for event in service.log if event["event"] in kinds]
     assert logged == ["report.exported", "report.sent", "report.broken"]  # the log has them all
 
@@ -619,8 +626,13 @@ def test_repeats_are_one_row_a_minute_with_their_number(service: Service, monkey
     rows = left_by(service, lambda: other.post(PATH, {"csrf_token": "x"}, headers=FOREIGN))
     assert [(row["address"], row["times"]) for row in rows] == [("203.0.113.7", 1)]
     service.travel(seconds=60 - service.now().second)
-    customer = [service.client(address=f"2001:db8:7:{number:x}::1") for number in range(5)]
-    rows = left_by(service, lambda: [one.post(PATH, {"csrf_token": "x"}, headers=FOREIGN) for one in customer])
+
+    def customer() -> None:
+        for number in range(5):
+            service.client(address=f"2001:db8:7:{number:x}::1").post(PATH, {"csrf_token": "x"}, headers=FOREIGN)
+            service.travel(seconds=10)
+
+    rows = left_by(service, customer)
     harm(len(rows) > 1, "a hoster's customer, who has 65,536 networks, writes a row from each")
     assert [row["times"] for row in rows] == [5]
     assert [row["times"] for row in left_by(service, lambda: client.users())] == [1]
@@ -702,11 +714,15 @@ def test_the_document_names_each_kind_of_event_and_no_other(service: Service) ->
     recorded_here = set[str]().union(*(module.found for module in modules)) | refusals
     page = (service.root / "docs" / "bastion" / "audit.md").read_text("utf-8")
     documented = re.findall(r"^\| `([a-z_.]+)` \| (both|jwt|session) \|", page, re.MULTILINE)
+    counted = re.findall(r"^\| `([a-z_.]+)` \| \w+ \| [^|]*; counted \|", page, re.MULTILINE)
     elsewhere = {kind for kind, style in documented if style not in ("both", AUTH)}
     assert len(documented) == len(dict(documented)) >= 45
     assert recorded_here - elsewhere == {kind for kind, _ in documented} - elsewhere
     assert "login.failure" in recorded_here
     assert {*audit.FAILURES, *audit.COUNTED} <= recorded_here | elsewhere
+    assert {*counted} == audit.COUNTED
+    unwanted = ("failure", "wrong", "refused", "denied", "owned", "hit", "reuse", "suspected", "unavailable")
+    assert {kind for kind, _ in documented if kind.endswith(unwanted)} == audit.FAILURES
     columns = {column.name for column in service.module("identity.models").AuditEvent.__table__.columns}
     assert columns == {*re.findall(r"`([a-z_]+)`", page.partition("## Fields")[2].partition("**Counted**")[0])} - {
         "success",
@@ -754,6 +770,10 @@ def test_each_refusal_on_a_route_of_accounts_is_of_the_kind_that_is_documented(s
     statuses = (400, 401, 403, 404, 405, 409, 410, 413, 415, 422, 429, 500, 503)
     with service.app.test_request_context(PATH, ORIGIN, method="POST"):
         assert {one: kind for one in statuses if (kind := audit._kind_of(one, "a row"))} == expected
+        # What is wrong with a token is told by a 401 alone, and that it is over is no event.
+        tokens = ("jwt-alg-pinned", "refresh-hashed", *audit.ORDINARY)
+        found = [[audit._kind_of(status, row) for row in tokens] for status in (401, 403)]
+        assert found == [["token.refused"] * 2 + [None] * 3, [None] * 5]
     with service.app.test_request_context("/static/x", ORIGIN):
         found = {one: kind for one in statuses if (kind := audit._kind_of(one, "a row"))}
     assert found == {429: "throttle.hit", 410: "link.refused"}

@@ -37,7 +37,7 @@ WRONG: dict[str, str] = {
     "limits = 3\n": "write limits as [limits.<name>]",
     "[limits]\nbody_bytes = 16_384\n": "[limits.body_bytes] must be a table with value, reason, owner, until",
     ORIGIN.replace("[[image_origins]]", "[image_origins]"): "origins as [[image_origins]]",
-    ORIGIN.replace("https://", "http://"): "origin must be one https origin such as https://images.example",
+    ORIGIN.replace("https://", "http://"): "[[image_origins]] number 1: origin must be one https origin such as",
     ORIGIN.replace("images.example", "*"): "origin must be one https origin such as https://images.example",
     ORIGIN.replace("images.example", "images.example; script-src *"): "origin must be one https origin such as",
     '[settings]\nBASTION_ENV = "development"\n': "unknown section 'settings'",

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from .accounts import (
     CHOSEN,
+    OTHER,
     TAKES_ANYTHING,
     WHAT_WAS_SENT,
+    Transactions,
     administrator,
     lives,
     with_app,
@@ -231,6 +233,12 @@ def test_an_administrator_gets_nowhere_without_a_second_factor(
     app = App(service, bare.seed_of(bare.begin_totp()))
     assert bare.confirm_totp(app.code()).status == DONE["confirm_totp"]
     assert bare.users().status == DONE["users"]
+    reader = service.user(roles=("proof-reader",))
+    looking = service.client(reader, "198.51.100.4")
+    roles = type(service.module("state").state_of(service.app).team)
+    monkeypatch.setattr(roles, "roles", {**roles.roles, "proof-reader": frozenset({service.module("identity.users").READ})})
+    arrive(looking, reader.email, reader.password)
+    harm(looking.users().status == DONE["users"], "who may look at accounts and no more saw them by a password")
     other = administrator(service, monkeypatch, "192.0.2.91").user
     assert other is not None
     with_passkey = service.client(other, "198.51.100.3")
@@ -283,6 +291,41 @@ def test_whose_factors_were_removed_sets_up_a_new_one(service: Service, monkeypa
     anybody = service.client(free, "198.51.100.4")
     arrive(anybody, free.email, free.password)
     harm(lives(anybody), "somebody got in without a second factor where all must have one")
+
+
+def test_whatever_changes_what_opens_an_account_holds_its_row_before_it_looks(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that meet would decide by what the other one changes: the last factor goes while a login needs none yet."""
+    manager = administrator(service, monkeypatch)
+    user, device, done = service.user(), Authenticator(), Transactions(service)
+    client = service.client(user, "198.51.100.1").login()
+    app, tables = App(service, client.seed_of(client.begin_totp())), ("auth_user", "auth_totp", "auth_passkey")
+
+    def holds(answer: Response) -> None:
+        assert answer.status < 400
+        [statements, *more] = done.writing(*tables, "auth_recovery_code")
+        assert (done.held_by(statements[0]), more) == ([user.id], [])
+
+    done.writing()
+    holds(client.confirm_totp(app.code()))
+    holds(client.new_codes())
+    options, state = client.passkey_options()
+    holds(client.add_passkey(state, device.create(options)))
+    [passkey] = client.passkeys()
+    holds(client.remove_passkey(passkey["id"]))
+    holds(client.remove_totp())
+    holds(client.change_password(user.password, CHOSEN))
+    client.ask_email("other@example.com")
+    holds(client.confirm_email(token_for(service, "other@example.com", "email")))
+    client.forgot("other@example.com")
+    holds(client.reset(token_for(service, "other@example.com", "reset"), OTHER))
+    for change in (manager.reset_factors, manager.disable, manager.enable):
+        # With those of all administrators, or two who disable each other leave none.
+        done.writing()
+        assert change(user.id).status < 400
+        [statements] = done.writing(*tables)
+        assert sorted(done.held_by(statements[0])) == sorted([user.id, manager.user.id])  # type: ignore[union-attr]
 
 
 # --- reset-keeps-mfa -------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import re
 import signal
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -317,6 +318,30 @@ def test_text_and_html_hold_the_same_link_and_every_letter_intact(
         assert html.count(f'href="{link.replace("&", "&amp;")}"') == 2
         assert mail["Auto-Submitted"] == "auto-generated"
         assert mail["Message-ID"].endswith("@app.example>")
+
+
+def test_a_mail_without_a_link_of_its_own_tells_when_and_from_where_and_how_to_stop_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    theirs, moment = tmp_path / "mail.toml", service.now()
+    places = "$service, $time, $contact, $moment, $origin"
+    theirs.write_text(f'[letter]\nclosing = "{places}"\n', encoding="utf-8")
+    monkeypatch.setattr(service.module("mail.letters"), "THEIRS", str(theirs))
+    texts = tomllib.loads(Path(service.module("mail.letters").__file__).with_name("texts.toml").read_text("utf-8"))
+    letters, notices = service.module("mail.letters"), set[str]()
+    del texts["letter"], texts["units"]
+    with service.app.app_context():
+        for purpose, written in texts.items():
+            token = "t" * 43 if [line for line in written["lines"] if "$time" in line] else None
+            mail = letters.write(purpose, "a@b.example", token, happened_at=moment, origin="203.0.113.66")
+            for text in parts(mail):
+                assert (mail["Subject"], "$" in text) == (written["subject"], False)
+                assert ("https://" in text) == ("button" in written)
+                notices |= {purpose} if "address 203.0.113.66." in text else set()
+            assert f"{moment:%Y-%m-%d %H:%M} UTC" in text
+            assert [one for one in parts(mail) if (token or "") not in one] == []
+    assert {*texts} - notices == {*service.module("identity.links").GONE, letters.EXISTS}
+    assert len(notices) >= 14
 
 
 def test_a_text_that_no_mail_uses_stops_the_start(
@@ -761,7 +786,7 @@ def test_what_is_cancelled_while_its_mail_is_being_sent_gets_no_link(service: Se
 )
 def test_no_mail_waits_because_the_password_of_the_mail_server_was_exchanged(service: Service, tmp_path: Path) -> None:
     authority, host = Authority(tmp_path), "127.0.0.1"
-    with mail_server.running(context=authority.context(host), password="the-first-of-them-9ab3") as server:
+    with mail_server.running(context=authority.context(host), password="the-first-of-them-xyz") as server:
         service.setting("BASTION_REGISTRATION", "open")
         service.setting("BASTION_SMTP_URL", server.url("accounts", host))
         service.setting("BASTION_SMTP_CA", authority.file)
@@ -771,17 +796,17 @@ def test_no_mail_waits_because_the_password_of_the_mail_server_was_exchanged(ser
             register(service, "first@example.com")
             works(send(service) == 1, "the service signs in with the first password")
             for number, wait in enumerate((1, 301), 1):  # right after a question, and when the value is old by itself
-                server.password = stub.values["SMTP_PASSWORD"] = f"another-one-{wait}-9ab3"
+                server.password = stub.values["SMTP_PASSWORD"] = f"another-one-{wait}-xyz"
                 service.travel(seconds=wait)
                 register(service, f"{wait}@example.com", number)
                 harm(send(service) == 0, f"{wait} s after the exchange a mail waits for minutes")
-            server.password, before = "one-that-the-backend-has-not-9ab3", len(server.logins)
+            server.password, before = "one-that-the-backend-has-not-xyz", len(server.logins)
             service.travel(seconds=11)
             register(service, "last@example.com", 3)
             assert send(service) == 0
             harm(len(server.logins) > before + 1, "a password that was refused is shown again at once")
             assert waiting(service) == 1
-    assert "9ab3" not in service.output
+    assert "-xyz" not in service.output
 
 
 @protects(

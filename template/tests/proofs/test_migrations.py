@@ -83,16 +83,22 @@ def test_the_newest_migration_of_the_team_is_taken_back_and_none_of_the_template
     whole = {*schema(service)}
     told: list[tuple[int, str]] = []
 
-    def take_back(_alembic: object) -> None:
+    def take_back(_alembic: object, *options: str, typed: str = "") -> None:
         from flask import current_app
 
-        done = current_app.test_cli_runner().invoke(service.module("cli").downgrade, ["--yes"])
-        told.append((done.exit_code, done.output))
+        done = current_app.test_cli_runner().invoke(service.module("cli").downgrade, options, input=typed)
+        told.append((done.exit_code, done.output.splitlines()[-1]))
 
-    service.migrate(take_back)
+    service.migrate(partial(take_back, typed="n\n"))
+    assert told.pop() == (1, "Aborted!")  # whoever is asked what to lose may say no
+    assert whole == {*schema(service)}
+    service.migrate(partial(take_back, typed="y\n"))
     assert whole - {*schema(service)} == {"canary"}
-    service.migrate(take_back)
-    assert told == [(0, "Taken back.\n"), (1, "Error: No migration of the team's is applied.\n")]
+    service.migrate()
+    for _ in range(2):
+        service.migrate(lambda alembic: take_back(alembic, "--yes"))
+    taken, none = "Taken back.", "Error: No migration of the team's is applied."
+    assert told == [(0, taken), (0, taken), (1, none)]
     service.migrate()
     assert {*schema(service)} == whole
 

@@ -85,7 +85,8 @@ def test_nobody_gets_in_by_the_code_of_another_or_without_a_password(service: Se
     renewed=edit(FILE, "    remove(connection, user_id)\n    codes = [", "    codes = ["),
 )
 def test_a_new_set_makes_the_old_one_worthless(service: Service) -> None:
-    user = service.user()
+    user, plain = service.user(), service.client(service.user(), "203.0.113.4").login()
+    refused(plain.new_codes(), 404, ROW)  # where no second factor is asked for, none would be looked at
     app = with_app(service, user)
     old = with_codes(service, user)
     owner = waits(service, user, 1)

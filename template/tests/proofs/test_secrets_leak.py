@@ -17,7 +17,7 @@ import pytest
 from .collector import Collector, collecting
 from .harness import edit, harm, protects, works
 from .running import Service
-from .service import DATABASE
+from .service import DATABASE, PACKAGE
 
 if TYPE_CHECKING:
     from .wire import Response
@@ -78,6 +78,21 @@ if DATABASE != "sqlite":
         harm(known(service, collector.text), "the driver's variables hold the password")
         assert answer.status == 503
         assert known(service, service.output + answer.text) == []
+
+
+def test_nothing_that_is_made_to_hold_a_secret_shows_it(service: Service) -> None:
+    """An object of ours that ends in a log, or in the text of an error, tells what it is and not what it holds."""
+    from dataclasses import fields, is_dataclass
+
+    service.app  # noqa: B018  whatever it uses is imported
+    held = {"token", "device_token", "refresh_token", "seed", "secret", "codes", "data", "text"}
+    modules = [module for name, module in [*sys.modules.items()] if name.startswith(f"{PACKAGE}.bastion.")]
+    classes = {one for module in modules for one in vars(module).values() if isinstance(one, type) and is_dataclass(one)}
+    shown = {f"{one.__name__}.{field.name}" for one in classes for field in fields(one) if field.repr} & {
+        f"{one.__name__}.{name}" for one in classes for name in held
+    }
+    assert "Opened" in {one.__name__ for one in classes}
+    assert shown == set()
 
 
 def test_no_refused_start_shows_a_secret_to_whoever_collects_its_error(service: Service) -> None:

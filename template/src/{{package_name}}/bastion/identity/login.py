@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final, NoReturn, TypeVar
 from uuid import UUID
@@ -85,7 +85,7 @@ class Arrival:
     address: str = ""
     agent: str = ""
     replaces: UUID | None = None
-    device_token: str = ""
+    device_token: str = field(default="", repr=False)
 
 
 def with_password(identifier: str, password: str, arrival: Arrival) -> Opened | flows.Begun:
