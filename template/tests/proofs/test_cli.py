@@ -334,6 +334,26 @@ def test_a_command_that_can_not_go_on_says_why_and_nothing_that_is_secret(
         assert "canary" not in text
 
 
+def test_a_start_that_is_refused_keeps_nobody_from_the_help_and_waits_for_whoever_develops(
+    service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cli: Any = service.module("cli")
+    waited: list[tuple[object, ...]] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli.development, "wait_for_an_edit", lambda *told: waited.append(told))
+    monkeypatch.setattr(cli, "_create", Raising(service.module("guards").ConfigError(["one thing"])))
+    code, text = command(service, monkeypatch, "--help")
+    assert (code, " audit " in text, "one thing" in text) == (0, True, False)
+    reasons = "This service does not start:\n  - one thing"
+    for arguments in (("dev",), ("dev", "audit", "show")):
+        assert command(service, monkeypatch, *arguments) == (1, f"{reasons}\n")
+    monkeypatch.setenv("WERKZEUG_RUN_MAIN", "true")  # from here on it is the process that a reload replaces
+    assert command(service, monkeypatch, "dev", "audit", "show")[0] == 1
+    assert waited == []
+    assert command(service, monkeypatch, "dev", "--port", "8001") == (0, f"{reasons}\n")
+    assert waited == [(reasons, 8001)]
+
+
 class Raising:
     """Called, it fails."""
 

@@ -136,7 +136,9 @@ def test_another_site_can_link_to_a_page_but_not_load_it_into_its_own(service: S
     works(victim.get("/probe", headers=OLD).text == canary, "an old browser opens the page")
     own = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
     works(victim.get("/probe", headers=own).text == canary, "a script of this service reads it")
-    works(len(seen) == 6, "the view ran for each")
+    of_the_browser = {**own, "Sec-Fetch-Site": "none"}
+    works(victim.get("/probe", headers=of_the_browser).text == canary, "and what its user gave to his browser himself")
+    works(len(seen) == 7, "the view ran for each")
     seen.clear()
     for site in ("cross-site", "same-site"):
         for method, mode, destination in EMBEDDINGS:

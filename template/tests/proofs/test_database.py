@@ -536,6 +536,24 @@ if DATABASE == "sqlite":
                 "DATABASE_URL: the SQLite file lies in the package, beside what is served. Name a folder outside of it."
             ]
 
+    def test_an_address_of_no_file_is_refused_with_its_cure(service: Service, tmp_path: Path) -> None:
+        no_file = "DATABASE_URL must name a SQLite file, as in sqlite:////var/lib/my-service/data.sqlite."
+        no_path = "DATABASE_URL must name a SQLite file by its absolute path (four slashes) and nothing else."
+        no_folder = "the folder of the SQLite file does not exist. Make it, writable for the service alone."
+        addresses = {
+            "no address": no_file,
+            "postgresql://127.0.0.1/app": no_file,
+            "sqlite://": no_path,
+            "sqlite:///data.sqlite": no_path,
+            f"sqlite:///{tmp_path}/data.sqlite?mode=ro": no_path,
+            f"sqlite:///{tmp_path}/missing/data.sqlite": f"DATABASE_URL: {no_folder}",
+        }
+        assert {one: service.start(DATABASE_URL=one).reasons for one in addresses} == {
+            one: [reason] for one, reason in addresses.items()
+        }
+        tried = service.start(BASTION_MIGRATION_USER="owner")
+        assert tried.reasons == ["BASTION_MIGRATION_USER is set, and SQLite has no users. Remove it."]
+
     def test_the_package_is_where_the_code_lies(service: Service) -> None:
         code = service.module("database.sqlite").CODE
         assert place.source().resolve() == code
