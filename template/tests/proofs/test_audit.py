@@ -592,13 +592,15 @@ def test_whoever_asks_for_what_is_not_his_is_on_record(service: Service, monkeyp
     works(manager.users().status == 200, "whoever has the permission opens the route")
     works(probe.read(service.client(other).login(), item).ok, "and the owner his object")
     works([row for row in events(service) if row["outcome"] == "failure"] == [], "which is no refusal")
-    answers = client.users().status, probe.read(client, item).status
+    answers = client.users(), probe.read(client, item)
     rows = {row["kind"]: row for row in events(service) if row["actor_id"] == user.id}
     harm("access.denied" not in rows, "a user without the permission left no trace")
     harm("access.not_owned" not in rows, "a user who asked for an object of somebody else left no trace")
     about = rows["access.not_owned"]["details"]
     harm((about.get("object"), about.get("id")) != ("ProbeItem", str(item)), "nobody knows which object it was")
-    assert answers == (403, 404)
+    assert [answer.status for answer in answers] == [403, 404]
+    ids = [rows[kind]["request_id"] for kind in ("access.denied", "access.not_owned")]
+    assert ids == [answer.request_id for answer in answers]
     denied = rows["access.denied"]["details"]
     assert (denied["permission"], denied["method"]) == (service.module("identity.users").READ, "GET")
     assert denied["route"] == {"session": "/users", "jwt": "/auth/users"}[AUTH]
@@ -770,6 +772,7 @@ def test_each_refusal_on_a_route_of_accounts_is_of_the_kind_that_is_documented(s
     statuses = (400, 401, 403, 404, 405, 409, 410, 413, 415, 422, 429, 500, 503)
     with service.app.test_request_context(PATH, ORIGIN, method="POST"):
         assert {one: kind for one in statuses if (kind := audit._kind_of(one, "a row"))} == expected
+        assert audit._kind_of(403, "deny-by-default") == "access.denied"
         # What is wrong with a token is told by a 401 alone, and that it is over is no event.
         tokens = ("jwt-alg-pinned", "refresh-hashed", *audit.ORDINARY)
         found = [[audit._kind_of(status, row) for row in tokens] for status in (401, 403)]

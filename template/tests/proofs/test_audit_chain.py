@@ -11,16 +11,24 @@ import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from .harness import at_once, edit, harm, protects, works
 from .test_settings import command
 
 if TYPE_CHECKING:
-    import pytest
-
     from .running import Service
 
 ROW = "audit-tamper-evident"
 FILE = "audit_chain.py"
+
+
+@pytest.fixture(autouse=True)
+def pages_of_two(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are verified, and signed anew, two at a time: what is done between two pages is looked at as well."""
+    chain = service.module("audit_chain")
+    assert (chain.PAGE, chain.BATCH) == (1_000, 200)
+    monkeypatch.setattr(chain, "PAGE", 2)
 
 
 def record(service: Service, *kinds: str, **more: Any) -> None:
@@ -558,6 +566,24 @@ def test_many_write_and_seal_at_once_and_all_is_in_order(service: Service) -> No
     assert sum(sealed) == 20
     assert verdict(service) is None
     assert [row.number for row in service.rows("SELECT number FROM audit_event ORDER BY number")] == [*range(1, 21)]
+
+
+def test_all_that_waits_is_sealed_however_much_it_is(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.module("audit_chain"), "BATCH", 2)
+    record(service, *(f"report.sent_{number}" for number in range(4)))
+    assert (seal(service), seal(service)) == (4, 0)
+    record(service, *(f"report.sent_{number}" for number in range(4, 9)))
+    assert (seal(service), verdict(service)) == (5, None)
+    kinds = [row.kind for row in service.rows("SELECT kind FROM audit_event ORDER BY number")]
+    assert kinds == [f"report.sent_{number}" for number in range(9)]  # in the order in which they happened
+
+
+def test_nobody_finds_the_key_of_the_chain_by_trying(service: Service) -> None:
+    chain = service.module("audit_chain")
+    keys = {chain._derived(key) for key in (b"a" * 32, b"b" * 32)}
+    assert (len(keys), min(map(len, keys)) >= 32) == (2, True)
+    with service.app.app_context():
+        assert len(chain.Ring().sign(chain.ROW, "x")) == chain.KEY_BYTES + 32
 
 
 def test_what_is_counted_is_sealed_when_its_minute_is_over(service: Service) -> None:
