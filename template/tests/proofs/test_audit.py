@@ -775,8 +775,8 @@ def test_each_refusal_on_a_route_of_accounts_is_of_the_kind_that_is_documented(s
         assert audit._kind_of(403, "deny-by-default") == "access.denied"
         # What is wrong with a token is told by a 401 alone, and that it is over is no event.
         tokens = ("jwt-alg-pinned", "refresh-hashed", *audit.ORDINARY)
-        found = [[audit._kind_of(status, row) for row in tokens] for status in (401, 403)]
-        assert found == [["token.refused"] * 2 + [None] * 3, [None] * 5]
+        kinds = [[audit._kind_of(status, row) for row in tokens] for status in (401, 403)]
+        assert kinds == [["token.refused"] * 2 + [None] * 3, [None] * 5]
     with service.app.test_request_context("/static/x", ORIGIN):
         found = {one: kind for one in statuses if (kind := audit._kind_of(one, "a row"))}
     assert found == {429: "throttle.hit", 410: "link.refused"}

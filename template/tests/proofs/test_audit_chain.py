@@ -541,7 +541,8 @@ def test_a_former_key_verifies_and_a_lost_one_is_named(service: Service, monkeyp
     assert "put it into DATA_KEY_FALLBACKS" in str(verdict(service))
     code, text = command(service, monkeypatch, "audit", "restart", "--yes")
     assert (code, text.partition("The former head was ")[2].partition(":")[0]) == (0, "3")
-    assert service.rows("SELECT kind FROM audit_event WHERE number IS NULL") == [("audit.restarted",)]  # not even a moment
+    waiting = service.rows("SELECT kind FROM audit_event WHERE number IS NULL")
+    assert [tuple(row) for row in waiting] == [("audit.restarted",)]  # the others have their place at once
     code, text = verify(service, monkeypatch)
     assert (code, text.partition(", ")[0]) == (0, "OK: 4 events")
     [(kind,)] = service.rows("SELECT kind FROM audit_event WHERE number = 4")

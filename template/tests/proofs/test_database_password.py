@@ -80,7 +80,7 @@ if DATABASE != "sqlite":
             assert stub.values[NAME] not in service.output
 
 
-# --- tests, no proofs of a row: for whichever database, since these lines are the same for all -------------------------
+# --- tests, no proofs of a row: for whichever database, since these lines are the same for all ----------------------
 
 
 class Server:

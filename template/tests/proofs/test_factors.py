@@ -236,7 +236,8 @@ def test_an_administrator_gets_nowhere_without_a_second_factor(
     reader = service.user(roles=("proof-reader",))
     looking = service.client(reader, "198.51.100.4")
     roles = type(service.module("state").state_of(service.app).team)
-    monkeypatch.setattr(roles, "roles", {**roles.roles, "proof-reader": frozenset({service.module("identity.users").READ})})
+    permissions = frozenset({service.module("identity.users").READ})
+    monkeypatch.setattr(roles, "roles", {**roles.roles, "proof-reader": permissions})
     arrive(looking, reader.email, reader.password)
     harm(looking.users().status == DONE["users"], "who may look at accounts and no more saw them by a password")
     other = administrator(service, monkeypatch, "192.0.2.91").user

@@ -327,8 +327,8 @@ def test_a_mail_without_a_link_of_its_own_tells_when_and_from_where_and_how_to_s
     places = "$service, $time, $contact, $moment, $origin"
     theirs.write_text(f'[letter]\nclosing = "{places}"\n', encoding="utf-8")
     monkeypatch.setattr(service.module("mail.letters"), "THEIRS", str(theirs))
-    texts = tomllib.loads(Path(service.module("mail.letters").__file__).with_name("texts.toml").read_text("utf-8"))
     letters, notices = service.module("mail.letters"), set[str]()
+    texts: Any = tomllib.loads((service.bastion / "mail" / "texts.toml").read_text("utf-8"))
     del texts["letter"], texts["units"]
     with service.app.app_context():
         for purpose, written in texts.items():
