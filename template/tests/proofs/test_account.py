@@ -761,6 +761,7 @@ def test_a_user_sees_and_ends_the_own_sessions_and_no_others(service: Service) -
     client.step_up(user.password)
     assert client.end_session(ids[second.address].id).status == DONE["end_session"]
     assert second.account().status == ENDED
+    refused(client.end_session(ids[second.address].id), 404, "ownership-404")  # it has ended already
     third = service.client(user, "192.0.2.164").login()
     assert client.end_others().status == DONE["end_others"]
     assert third.account().status == ENDED

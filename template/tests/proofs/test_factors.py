@@ -294,6 +294,51 @@ def test_whose_factors_were_removed_sets_up_a_new_one(service: Service, monkeypa
     harm(lives(anybody), "somebody got in without a second factor where all must have one")
 
 
+def test_whoever_was_overtaken_changes_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look and the change somebody else used the flow, or ended the session."""
+    user = service.user()
+    client = service.client(user, "198.51.100.1").login()
+    app = App(service, client.seed_of(client.begin_totp()))
+
+    def before(what: str, comes: object) -> tuple[int, int]:
+        with monkeypatch.context() as meanwhile:
+            module, _, name = what.rpartition(".")
+            meanwhile.setattr(service.module(module), name, lambda *_, **_more: comes)
+            return client.confirm_totp(app.code()).status, apps_of(service, user)
+
+    assert before("identity.flows.spend", False) == (410, 0)
+    assert before("identity.flows.count", False) == (410, 0)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(service.module("identity.sessions"), "renew", lambda *_, **_more: None)
+        assert client.change_password(user.password, CHOSEN).status == 401
+    assert (lives(client), client.confirm_totp(app.code()).status) == (True, DONE["confirm_totp"])
+    assert not arrived(service, user, "198.51.100.2", CHOSEN).waiting
+
+
+def test_a_change_of_factors_and_other_links_leave_the_way_to_another_password(service: Service) -> None:
+    """A thief in a session would keep the owner from it for ever."""
+    user = service.user()
+    client, owner = service.client(user, "198.51.100.1").login(), service.client(address="198.51.100.2")
+    client.ask_email("other@example.com")
+    asked = token_for(service, "other@example.com", "email")
+    owner.forgot(user.email)
+    token = token_for(service, user.email, "reset")
+
+    def good() -> list[bool]:
+        with service.app.app_context():
+            look = service.module("identity.links").look
+            return [look(asked, "email") is not None, look(token, "reset") is not None]
+
+    assert good() == [True, True]  # a mail ends the links of its own kind that went before it, and no others
+    owner.forgot(user.email)
+    app = App(service, client.seed_of(client.begin_totp()))
+    assert client.confirm_totp(app.code()).status == DONE["confirm_totp"]
+    purposes = [row.purpose for row in service.rows("SELECT purpose FROM mail_outbox")]
+    assert "reset" in purposes
+    assert good() == [False, True]
+    assert owner.reset(token, CHOSEN).status == DONE["reset"]
+
+
 def test_whatever_changes_what_opens_an_account_holds_its_row_before_it_looks(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 import secrets
+import string
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -71,6 +72,12 @@ def test_a_key_that_can_be_guessed_signs_nothing(service: Service) -> None:
         harm(tried.app is not None, f"it started with a SECRET_KEY that {fault}")
         assert tried.reasons == [f"SECRET_KEY {fault}{MAKE_KEY}"]
         assert key not in tried.text
+
+
+def test_no_random_key_is_taken_for_a_phrase(service: Service) -> None:
+    weakness, chance = service.module("secrets.guessable").weakness, random.Random(7)  # noqa: S311  (the same each time)
+    keys = ["".join(chance.choices(f"{string.ascii_letters}{string.digits}-_", k=43)) for _ in range(1_000)]
+    assert [key for key in keys if weakness(key)] == []
 
 
 LONG = (

@@ -6,6 +6,7 @@ They stop whoever may read the log, and that are many, from signing in as somebo
 from __future__ import annotations
 
 import io
+import json
 import logging
 import re
 import secrets
@@ -653,3 +654,11 @@ def test_what_is_new_each_time_is_counted_together(service: Service, monkeypatch
     logging.getLogger("team").warning("pears %s", 1)
     logging.getLogger("team").warning("pears %s", 2)  # another line
     assert service.log[-1]["event"] == "pears 2"
+
+
+def test_what_a_library_or_the_server_logs_is_json_as_well(service: Service) -> None:
+    made = service.module("log").handler()
+    record = logging.LogRecord("gunicorn.error", logging.INFO, __file__, 1, "Booting worker with pid: %s", (7,), None)
+    assert made.filter(record)
+    told = json.loads(made.format(record))
+    assert (told["event"], told["logger"], told["level"]) == ("Booting worker with pid: 7", "gunicorn.error", "info")

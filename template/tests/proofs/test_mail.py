@@ -298,7 +298,8 @@ def test_text_and_html_hold_the_same_link_and_every_letter_intact(
     theirs.write_text(
         '[letter]\nlanguage = "de"\ngreeting = "Grüß Gott,"\n[activate]\n'
         'subject = "Bestätigen Sie Ihre Adresse: $service"\n'
-        'lines = ["Für „$service“ wählen Sie ein Passwort & los.", "Gültig: $time"]\n',
+        'lines = ["Für „$service“ wählen Sie ein Passwort & los.", "Gültig: $time"]\n'
+        '[units]\nhours = "$number Stunden"\n',
         encoding="utf-8",
     )
     monkeypatch.setattr(service.module("mail.letters"), "THEIRS", str(theirs))
@@ -312,7 +313,8 @@ def test_text_and_html_hold_the_same_link_and_every_letter_intact(
         assert "Grüß Gott," in html
         assert "wählen Sie ein Passwort & los." in text
         assert "wählen Sie ein Passwort &amp; los." in html
-        assert "Gültig: 24 hours" in text  # what theirs leaves out is ours
+        assert "Gültig: 24 Stunden" in text
+        assert "Create my account:" in text  # what theirs leaves out is ours
         assert '<html lang="de">' in html
         [link] = re.findall(r"https://\S+", text)
         assert html.count(f'href="{link.replace("&", "&amp;")}"') == 2
@@ -524,6 +526,9 @@ def test_nor_does_an_administrator_or_a_known_device_get_more_into_a_mailbox(ser
     assert allowed("reset")
     service.travel(hours=24)
     assert allowed()
+    for _ in range(2):
+        assert [allowed("password-changed") for _ in range(11)] == [True] * 10 + [False]  # of each notice, in an hour
+        service.travel(hours=1, seconds=1)
 
 
 @protects(

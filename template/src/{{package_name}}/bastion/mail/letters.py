@@ -171,7 +171,7 @@ def _filled(text: str, values: dict[str, str]) -> str:
 
 def _in_words(time: timedelta, units: dict[str, str]) -> str:
     minutes = int(time.total_seconds()) // 60
-    for unit, size in (("days", 1440), ("hours", 60), ("minutes", 1)):
+    for unit, size in (("days", 1440), ("hours", 60)):
         if minutes % size == 0 and minutes >= 2 * size:
             return _filled(units[unit], {"number": str(minutes // size)})
     return _filled(units["minutes"], {"number": str(minutes)})
