@@ -343,7 +343,7 @@ def test_a_mail_without_a_link_of_its_own_tells_when_and_from_where_and_how_to_s
             assert f"{moment:%Y-%m-%d %H:%M} UTC" in text
             assert [one for one in parts(mail) if (token or "") not in one] == []
     assert {*texts} - notices == {*service.module("identity.links").GONE, letters.EXISTS}
-    assert len(notices) >= 14
+    assert notices == service.module("mail").NOTICES
 
 
 def test_a_text_that_no_mail_uses_stops_the_start(

@@ -106,7 +106,7 @@ def test_the_newest_migration_of_the_team_is_taken_back_and_none_of_the_template
 def test_a_migration_is_written_for_what_the_team_changed_and_for_nothing_else(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sqlalchemy import Column, ForeignKey, Integer, Table
+    from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table
 
     database: Any = service.module("database")
     told: list[str] = []
@@ -149,6 +149,10 @@ def test_a_migration_is_written_for_what_the_team_changed_and_for_nothing_else(
     assert 'branch_labels = ("team",)' in first
     assert nothing == []
     assert "op." not in empty
+    theirs_is = database._is_the_teams
+    forgotten, ours = (Table(name, MetaData()) for name in ("forgotten", "auth_user"))  # as they are found there
+    assert theirs_is(forgotten, "forgotten", "table", True, None)
+    assert not theirs_is(ours, "auth_user", "table", True, None)
     wrote = [("Written: " in text, "Nothing to write: " in text) for text in told]
     assert wrote == [(True, False), (False, True), (True, False)]
 
