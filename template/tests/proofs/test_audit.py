@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 import uuid
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -571,6 +571,31 @@ def test_a_store_that_is_away_keeps_nobody_from_being_refused(service: Service) 
     answer = client.post(PATH, {"csrf_token": token}, headers=FOREIGN)
     assert (answer.status, outage.met) == (403, 1)
     assert [event["kind"] for event in service.log if event["event"] == "audit_row_lost"] == ["cross_site.refused"]
+
+
+def test_of_two_that_are_the_first_in_a_minute_the_slower_one_is_counted_as_well(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqlalchemy.exc import IntegrityError
+
+    audit = service.module("audit")
+    client, really, faster = service.client(address="198.51.100.7"), audit.transaction, [0]
+
+    @contextmanager
+    def overtaken() -> Any:
+        with really() as connection:
+            yield connection
+            if faster[0]:
+                faster[0] -= 1
+                raise IntegrityError("INSERT", {}, Exception("there is one already"))
+
+    monkeypatch.setattr(audit, "transaction", overtaken)
+    for times, lost in ((1, 0), (2, 1)):
+        faster[0] = times
+        service.travel(minutes=1)
+        rows = left_by(service, lambda: client.post(PATH, {"csrf_token": "x"}, headers=FOREIGN))
+        assert [row["times"] for row in rows] == [1] * (1 - lost)
+        assert len([event for event in service.log if event["event"] == "audit_row_lost"]) == lost
 
 
 # --- audit-access-decisions ------------------------------------------------------------------------------------------
