@@ -108,14 +108,14 @@ class Relevance:
             # What was seen, and did not run this line of a function, can't notice it: the time is for others.
             own = {name for name in own if name in found or self.proofs[name].processes}
         else:  # what is defined outside of functions may be read by a proof that runs nothing of the module
-            read = {_stem(path), *self._called(path, line)}
-            own |= {name for name, proof in self.proofs.items() if len(read) > 1 and read <= proof.words}
+            read = self._called(path, line)
+            own |= {name for name, proof in self.proofs.items() if self._names(proof, path, read)}
         if self.lines and not found:  # it runs in processes, or nowhere
             own |= {name for name, proof in self.proofs.items() if proof.processes}
         known = [self.proofs[name] for name in found | own if name in self.proofs]
         neighbours = {_file(proof) for proof in self.proofs.values() if path in proof.edits}
         called, below = self._called(path, line), self._below(path, line)
-        close = {one.name for one in known if below[one.name] > RARE or not called.isdisjoint(one.words)}
+        close = {one.name for one in known if below[one.name] > RARE or self._names(one, path, called)}
         return [one.name for one in sorted(known, key=lambda one: self._rank(one, (path, line), neighbours, close))]
 
     def _below(self, path: str, line: int) -> dict[str, float]:
@@ -131,6 +131,11 @@ class Relevance:
                     for proof in ran:
                         shares[proof] += 1 / len(ran)
         return shares
+
+    @staticmethod
+    def _names(proof: Proof, path: str, called: set[str]) -> bool:
+        """Whether a proof has the name of the module and one of these: alone, many are words of everyday."""
+        return _stem(path) in proof.words and not called.isdisjoint(proof.words)
 
     def _called(self, path: str, line: int) -> set[str]:
         """By which names whoever runs this line may call for it."""
