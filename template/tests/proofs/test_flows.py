@@ -372,9 +372,9 @@ def reset(service: Service, user: User, password: str) -> None:
 
 @protects(CANCELLED, login=LIVES_ON)
 def test_a_login_that_waits_ends_with_the_password(service: Service) -> None:
-    user = service.user()
-    app = protected(service, user)
-    held = waits(service, user)
+    user, other = service.user(), service.user()
+    app, others = protected(service, user), protected(service, other)
+    held, unharmed = waits(service, user), waits(service, other)
     works(held.send_code(app.next_code()).status == DONE["send_code"], "without a reset it is completed")
     thief = waits(service, user)
     works(is_asked(thief), "the thief waits for a look at the code")
@@ -393,6 +393,7 @@ def test_a_login_that_waits_ends_with_the_password(service: Service) -> None:
             service.module("identity.users").set_active(user.id, active)
     disabled.send_code(app.next_code())
     harm(lives(disabled), "a login that waited was completed after its account had been disabled and enabled")
+    assert unharmed.send_code(others.next_code()).status == DONE["send_code"]  # and nobody else's ended with it
 
 
 @protects(
