@@ -33,6 +33,12 @@ STATUSES: Final[tuple[Status, ...]] = (
 """From good to bad. An advisory that affects a service in two ways has the worse of the two."""
 
 
+_LOST_OF_OURS: Final = (
+    "Restore the file with `flask-bastion update --restore`, which keeps your edit as a patch; no other update does it."
+)
+_LOST: Final = "Put that right: no update does it."
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What one advisory means for a service: its status, what was seen, what to do, and who lets it wait until when."""
@@ -94,7 +100,7 @@ def check_repository(
     waived, findings = waivers.read(repository, frozenset(one.id for one in known), today)
     program = Program(repository, repository.package)
     verdicts = tuple(_verdict(repository, program, one, waived.get(one.id)) for one in known)
-    findings += [finding for verdict in verdicts for finding in _told(verdict)]
+    findings += [finding for verdict in verdicts for finding in _told(verdict, repository)]
     exceptions, ended = exemptions.read(repository, repository.package, today)
     findings += ended
     findings += repository.contradictions()
@@ -145,7 +151,7 @@ def _look(
     return Verdict(advisory, status, seen, affected.action, waiver)
 
 
-def _told(verdict: Verdict) -> Iterator[Finding]:
+def _told(verdict: Verdict, repository: Repository) -> Iterator[Finding]:
     """What a verdict adds to the findings: nothing where the fix is."""
     advisory, waiver = verdict.advisory, verdict.waiver
     first = next((one for one in verdict.seen if one.holds is False), None) or next(iter(verdict.seen), probe.HOLDS)
@@ -155,8 +161,12 @@ def _told(verdict: Verdict) -> Iterator[Finding]:
         text = f"{what} Waived until {waiver.until} by {waiver.owner}: {waiver.reason}"
         yield Finding("waived", "note", text, verdict.action, first.file, first.line, advisory.id)
     elif bad:
-        kind = "fix-lost" if verdict.status == "AFFECTED, fix lost" else "affected"
-        yield Finding(kind, "error", what, verdict.action, first.file, first.line, advisory.id)
+        lost = verdict.status == "AFFECTED, fix lost"
+        cure = verdict.action
+        if lost and repository.claims:  # an update to the version that it has would do nothing
+            is_ours = first.file.startswith(f"src/{repository.package}/bastion/")
+            cure = _LOST_OF_OURS if is_ours else _LOST
+        yield Finding("fix-lost" if lost else "affected", "error", what, cure, first.file, first.line, advisory.id)
     elif verdict.status == "fixed, unverified":
         yield Finding("fix-unverified", "warning", what, verdict.action, first.file, first.line, advisory.id)
     if waiver and not bad:

@@ -163,11 +163,12 @@ def _update(
     scratch: Path,
 ) -> Outcome:
     merged, files = _merged(checkout, repository, fetched, begin, request)
-    if not merged.changes and not merged.conflicts:
-        return _outcome(repository, source, fetched, begin, files)
     known = advisory.together(advisory.shipped(), advisory.of_template(fetched.template))
     today = datetime.now(UTC).date()
     before = check_repository(repository, known, None, request.sources, today=today)
+    if not merged.changes and not merged.conflicts:  # of a version whose fix was lost since, no update is to come
+        lost = tuple(finding for finding in before.findings if finding.kind == "fix-lost")
+        return _outcome(repository, source, fetched, begin, files, blocking=lost)
     copy = checkout.copy(scratch / "service")
     copy.write(merged.changes)
     changes = list(merged.changes)

@@ -77,9 +77,8 @@ def as_text(outcome: Outcome) -> Iterator[str]:
         yield terminal(f"{outcome.service} has {wanted} of {outcome.source} already. Nothing was changed.")
         return
     signed = f"signed on {outcome.wanted.at:%Y-%m-%d}"
-    yield terminal(
-        f"{outcome.service} {outcome.recorded.text} -> {wanted} ({outcome.plan.lane}) from {outcome.source}, {signed}"
-    )
+    way = f"{outcome.recorded.text} -> {wanted} ({outcome.plan.lane})" if outcome.recorded.text != wanted else wanted
+    yield terminal(f"{outcome.service} {way} from {outcome.source}, {signed}")
     yield from (terminal(f"  {one}") for one in outcome.corrections)
     for one in outcome.fixed:
         yield terminal(f"  fixes {one.id} ({one.severity.lower()}): {one.summary}")

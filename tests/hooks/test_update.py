@@ -371,6 +371,27 @@ def test_a_fix_that_would_not_be_there_afterwards_stops_the_update(
     del publisher
 
 
+def test_a_fix_that_was_lost_after_its_version_arrived_is_told_by_every_further_update(
+    service: Path, update: Callable[..., Said]
+) -> None:
+    """A merge that was resolved as "ours": the number is the newest, and `check` says to update."""
+    old = (service / FILE).read_bytes()
+    assert update(service, "--to", "v1.0.1").status == 0
+    commit(service, "Update")
+    (service / FILE).write_bytes(old)
+    commit(service, "Ours")
+    before = everything(service)
+    said = update(service, "--to", "v1.0.1")
+    assert (said.status, everything(service)) == (1, before)
+    assert "already" not in said.out
+    assert f"{FILE}" in said.out
+    assert "BASTION-2026-0001 (high)" in said.out
+    assert "flask-bastion update --restore" in said.out
+    assert json.loads(update(service, "--to", "v1.0.1", "--json").out)["blocking"][0]["kind"] == "fix-lost"
+    assert update(service, "--to", "v1.0.1", "--restore").status == 0
+    assert HEADER in (service / FILE).read_text(encoding="utf-8")
+
+
 def test_a_link_in_place_of_a_file_is_not_written_through(
     service: Path, tmp_path: Path, update: Callable[..., Said]
 ) -> None:
@@ -616,8 +637,8 @@ def test_a_version_that_was_only_written_down_is_no_base_to_update_from(
     commit(service, "Update")
     assert "already" in update(service).out, "now the two agree"
     git(service, "reset", "--quiet", "--hard", "HEAD~1")
-    for arguments in ((), ("--restore",)):
-        assert command(BELIEVED)("update", service, *arguments).returncode == 0
+    for arguments in ((), ("--restore",)):  # the first is stopped by another fix, which has an advisory
+        assert command(BELIEVED)("update", service, *arguments).returncode == int(not arguments)
         assert OLD_FLOOR in (service / "pyproject.toml").read_text(encoding="utf-8"), "left out, without a word"
         git(service, "reset", "--quiet", "--hard")
 
