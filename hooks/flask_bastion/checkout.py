@@ -167,6 +167,8 @@ class Checkout:
         fresh = journal.with_suffix(".new")
         try:
             git("unpack-objects", "-q", at=self._at, data=copy.packed())
+            with suppress(GitError):  # of a clone that was copied or restored, git knows the times of the files no more
+                git("update-index", "-q", "--refresh", at=self._at, seconds=_SECONDS)
             git("read-tree", "--dry-run", "-m", "-u", self.head, tree, at=self._at, seconds=_SECONDS)
             fresh.write_text(f"{self.head} {tree}\n", encoding="ascii")
             fresh.replace(journal)

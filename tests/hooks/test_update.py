@@ -531,6 +531,18 @@ def test_a_repository_whose_own_records_make_no_sense_says_so(
     assert not journal.exists()
 
 
+def test_a_clone_that_was_copied_is_as_clean_as_it_was(
+    service: Path, tmp_path: Path, update: Callable[..., Said]
+) -> None:
+    """A cache of a CI job, or a backup: every byte is as it was, and git's times of the files are of others."""
+    copied = tmp_path / "copied"
+    shutil.copytree(service, copied, symlinks=True, copy_function=shutil.copyfile)
+    said = update(copied, "--to", "v1.0.1")
+    assert said.status == 0, said.err
+    assert f"M  {FILE}" in staged(copied)
+    assert HEADER in (copied / FILE).read_text(encoding="utf-8")
+
+
 def test_what_git_ignores_is_not_overwritten(service: Path, update: Callable[..., Said]) -> None:
     (service / ".git/info").mkdir(exist_ok=True)
     (service / ".git/info/exclude").write_text("arrives.py\n", encoding="utf-8")
@@ -649,7 +661,6 @@ def test_what_comes_out_is_what_comes_of_an_answers_file_that_is_right(
     teams_work(service)
     twin = tmp_path / "twin"
     shutil.copytree(service, twin, symlinks=True)
-    git(twin, "status")  # git knows its files by their times
     answers(service, _commit="v1.0.1", secrets="files")
     assert update(service).status == 0
     assert update(twin).status == 0
