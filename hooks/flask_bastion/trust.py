@@ -213,8 +213,8 @@ def told(repository: Repository, sources: tuple[Source, ...] | None = None) -> l
 
 
 def moved(repository: Repository, template: Template) -> list[Finding]:
-    """Whether the tag of the recorded version names another commit today than it did when it was rendered."""
-    recorded, commit = repository.version, commit_of(repository)
+    """Whether the tag of the version that rendered the code names another commit today than it did then."""
+    recorded, commit = version.parse(repository.rendered.get("VERSION")) or repository.version, commit_of(repository)
     if recorded is None or not commit:
         return []
     try:

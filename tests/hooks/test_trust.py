@@ -240,6 +240,19 @@ def test_a_tag_that_names_another_commit_than_it_did_is_an_error(tmp_path: Path,
     assert before in moved.text
 
 
+def test_a_version_that_was_only_written_down_is_no_moved_tag(history: History, tmp_path: Path) -> None:
+    """Whoever is told to take no update from there would stay without the fixes; a moved tag is told all the same."""
+    service = history.service(tmp_path / "service", "v1.0.1")
+    record(service, recorded(service) | {"_commit": "v1.2.1"})
+    kinds = {finding.kind for finding in check(service, (), history.template, today=TODAY).findings}
+    assert "answers-contradict" in kinds
+    assert "tag-moved" not in kinds
+    moved = History.make(tmp_path / "flask-bastion")
+    git(moved.repository.path, "tag", "--force", "v1.0.1", "v1.2.1")
+    kinds = {finding.kind for finding in check(service, (), Template(moved.repository.path), today=TODAY).findings}
+    assert "tag-moved" in kinds
+
+
 # --- signatures ------------------------------------------------------------------------------------------------------
 
 
