@@ -291,10 +291,14 @@ def _requires(library: str, floor: str, files: Files, _: Program) -> Outcome:
         line
         for path in (("project", "optional-dependencies", "bastion", "*"), ("dependency-groups", "bastion-dev", "*"))
         for line in _values(project, path)
-        if isinstance(line, str) and _normal(re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]) == _normal(library)
+        if _library(line) == _normal(library)
     ]
     if not found or not all(_floor(line) and at_least(_floor(line), floor) for line in found):
         return Outcome(False, f"The floor of {library} is not at least {floor} here.", "pyproject.toml")
+    for line in _values(project, ("tool", "uv", "override-dependencies", "*")):  # what uv installs, whatever is asked
+        if _library(line) == _normal(library) and not (_floor(line) and at_least(_floor(line), floor)):
+            why = f"tool.uv.override-dependencies lets {library} be older than {floor} here."
+            return Outcome(False, why, "pyproject.toml")
     return HOLDS
 
 
@@ -302,8 +306,12 @@ def floors(pyproject: bytes) -> dict[str, str]:
     """The lowest version of each library that a pyproject.toml of the template allows."""
     project = _document("pyproject.toml", pyproject)
     lines = _values(project, ("project", "optional-dependencies", "bastion", "*"))
-    named = ((re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0], _floor(line)) for line in lines)
-    return {_normal(name): floor for name, floor in named if floor}
+    return {_library(line): floor for line in lines if (floor := _floor(line))}
+
+
+def _library(requirement: object) -> str:
+    """Which library a requirement names; "" if it is no text."""
+    return _normal(re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]) if isinstance(requirement, str) else ""
 
 
 def _floor(requirement: str) -> str:

@@ -360,6 +360,7 @@ def test_python_prints_nothing_of_a_strangers_source(capfd: pytest.CaptureFixtur
 
 
 EXTRA = "[project.optional-dependencies]\nbastion = "
+OVER = f'{EXTRA}["flask>=3.1"]\n[tool.uv]\noverride-dependencies = '
 
 
 @pytest.mark.parametrize(
@@ -385,6 +386,10 @@ EXTRA = "[project.optional-dependencies]\nbastion = "
         ({"lock": "pyjwt", "at_least": "2.12.1"}, ("uv.lock", "[["), None),
         ({"requires": "flask", "at_least": "3.1"}, ("pyproject.toml", f'{EXTRA}["flask>=3.1.3,<4"]'), True),
         ({"requires": "flask", "at_least": "3.1"}, ("pyproject.toml", f'{EXTRA}["flask<4"]'), False),
+        ({"requires": "flask", "at_least": "3.1"}, ("pyproject.toml", f'{OVER}["Flask==3.0"]'), False),
+        ({"requires": "flask", "at_least": "3.1"}, ("pyproject.toml", f'{OVER}["flask<4"]'), False),
+        ({"requires": "flask", "at_least": "3.1"}, ("pyproject.toml", f'{OVER}["flask==3.2"]'), True),
+        ({"requires": "flask", "at_least": "3.1"}, ("pyproject.toml", f'{OVER}["jinja2==3"]'), True),
         ({"requires": "flask", "at_least": "3.1"}, ("pyproject.toml", '[project]\ndependencies=["flask>=3.1"]'), False),
     ],
 )  # fmt: skip
