@@ -60,9 +60,12 @@ def listed(file: Path) -> Iterator[Path]:
         raise PlaceError(f"{file} can't be read ({error.strerror}).") from None
     if len(data) > LARGEST_LIST_BYTES or b"\0" in data:
         raise PlaceError(f"{file} is no list of paths.")
-    for line in os.fsdecode(data).splitlines():
-        if (text := line.strip()) and not text.startswith("#"):
-            yield file.parent / Path(text).expanduser()
+    lines = [line.strip() for line in os.fsdecode(data).splitlines()]
+    named = [line for line in lines if line and not line.startswith("#")]
+    if not named:  # of a script that found none: nobody may take that for a fleet in which all is well
+        raise PlaceError(f"{file} names no service. Write a path in each line.")
+    for line in named:
+        yield file.parent / Path(line).expanduser()
 
 
 class _Room:

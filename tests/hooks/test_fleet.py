@@ -167,12 +167,14 @@ def test_what_was_not_compared_is_not_called_well_without_a_word(command: Callab
     [
         (("--template", "nowhere"), "git failed in"),
         (("--html", "nowhere/page.html"), "can't be written"),
+        (("empty",), "empty names no service. Write a path in each line."),
         (("--resume", "nowhere/state"), "can't be written"),
     ],
 )
 def test_what_was_asked_wrongly_exits_2_and_says_so(
     command: Callable[..., Run], clones: Path, tmp_path: Path, wrong: tuple[str, str], says: str
 ) -> None:
+    (tmp_path / "empty").write_text("# none was found\n", encoding="utf-8")
     result = command()("fleet", clones / "good", *wrong, cwd=tmp_path)
     assert result.returncode == 2
     assert says in result.stderr
