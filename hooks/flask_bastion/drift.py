@@ -8,6 +8,7 @@ again, and compared.
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from collections.abc import Iterator
 from typing import Any, Final
@@ -24,6 +25,10 @@ _RESTORE: Final = (
     "Restore it with `flask-bastion update --restore`, which keeps your edit as a patch, or move what is yours to a"
     " file of your own."
 )
+_BY_HAND: Final = (
+    "Put back by hand what is shown: updates merge what both write into, and --restore leaves it to the team."
+)
+_NO_TOML: Final = "Take the file from the last commit in which it was right."
 _CONTEXT: Final = 2
 _LONGEST_DIFF: Final = 300
 """Lines that are compared line by line: beyond it, somebody else's text could take minutes to compare."""
@@ -60,9 +65,15 @@ def _compare(repository: Repository, name: str, expected: bytes) -> Iterator[Fin
     if same(data, expected):
         return
     if name in SHARED:
-        for key in unsaid(_toml(expected), _toml(data), ""):
+        said = _toml(data)
+        if said is None:
+            text = "This is no TOML, so nothing that the template says is said here any more."
+            yield Finding("drift-changed", "warning", text, _NO_TOML, name)
+            return
+        for key, lost in unsaid(_toml(expected), said, ""):
             text = f"What the template says under {key} is not said here any more."
-            yield Finding("drift-changed", "warning", text, _RESTORE, name)
+            lines = tuple(f"-{line}" for line in lost[:_SHOWN])
+            yield Finding("drift-changed", "warning", text, _BY_HAND, name, diff=lines)
         return
     diff = difference(expected, data)
     yield Finding(
@@ -101,18 +112,20 @@ def _toml(data: bytes) -> Any:
         return None
 
 
-def unsaid(expected: Any, value: Any, at: str) -> Iterator[str]:
-    """Each place at which a value is said by the template and not by the service; more may be said."""
+def unsaid(expected: Any, value: Any, at: str) -> Iterator[tuple[str, list[str]]]:
+    """Each place at which a value is said by the template and not by the service, with what is missing there, as it is
+    written in TOML; more may be said."""
     if at in _TEAMS and type(value) is type(expected):
         return
     if isinstance(expected, dict) and isinstance(value, dict):
         for key, inner in expected.items():
             yield from unsaid(inner, value.get(key), f"{at}.{key}".lstrip("."))
     elif isinstance(expected, list) and isinstance(value, list):
-        if any(one not in value for one in expected):
-            yield at
+        if lost := [f"{json.dumps(one)}," for one in expected if one not in value]:
+            yield at, lost
     elif type(value) is not type(expected) or value != expected:
-        yield at or "the whole file"
+        name = at.rpartition(".")[2]
+        yield at, [f"[{at}]"] if isinstance(expected, dict) else [f"{name} = {json.dumps(expected)}"]
 
 
 def _difference(before: list[str], after: list[str]) -> Iterator[str]:

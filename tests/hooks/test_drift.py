@@ -128,13 +128,23 @@ def test_what_is_shared_must_still_say_what_the_template_says(history: History, 
     assert drifted(history, service) == []
     replace_once(project, '    "werkzeug>=3.1.9,<4",\n', '    "werkzeug",\n')
     replace_once(project, "strict = true\nfiles", "strict = false\nfiles")
-    found = [finding.text for finding in drifted(history, service)]
+    found = [(finding.text, finding.diff) for finding in drifted(history, service)]
     assert found == [
-        "What the template says under project.optional-dependencies.bastion is not said here any more.",
-        "What the template says under tool.mypy.strict is not said here any more.",
+        (
+            "What the template says under project.optional-dependencies.bastion is not said here any more.",
+            ('-"werkzeug>=3.1.9,<4",',),
+        ),
+        ("What the template says under tool.mypy.strict is not said here any more.", ("-strict = true",)),
     ]
+    assert {finding.cure.partition(":")[0] for finding in drifted(history, service)} == {
+        "Put back by hand what is shown"
+    }, "--restore does not: the file is the team's too"
+    replace_once(project, "[tool.ruff.lint.per-file-ignores]\n", "[tool.ours.ignores]\n")
+    assert ("-[tool.ruff.lint.per-file-ignores]",) in [finding.diff for finding in drifted(history, service)]
     project.write_text("[[", encoding="utf-8")
-    assert places(history, service) == [("drift-changed", "pyproject.toml")]
+    (finding,) = drifted(history, service)
+    assert (finding.kind, finding.file) == ("drift-changed", "pyproject.toml")
+    assert "no TOML" in finding.text
 
 
 def test_a_version_that_was_written_by_hand_brought_nothing(history: History, service: Path) -> None:
