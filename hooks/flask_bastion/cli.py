@@ -53,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(terminal(line), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # whatever could be half done has taken itself back by now, or the next run completes it
+        print("Stopped.", file=sys.stderr)
+        return fleet.STOPPED
     return status
 
 

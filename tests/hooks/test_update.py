@@ -458,6 +458,30 @@ exec {git} "$@"
 """
 
 
+def test_whoever_ends_an_update_is_told_so_and_has_the_service_as_it_was(
+    service: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools, started = tmp_path / "tools", tmp_path / "started"
+    tools.mkdir()
+    program = tools / "git"
+    real = done(run("sh", "-c", "command -v git")).strip()
+    program.write_text(SLOW.format(started=started, git=real).replace("read-tree -m -u", "fetch"), encoding="utf-8")
+    program.chmod(0o755)
+    before = everything(service)
+    monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("flask-bastion"), "update", service],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not started.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "Stopped.\n")
+    assert everything(service) == before
+
+
 def test_an_update_whose_process_is_killed_is_complete_all_the_same(
     service: Path, tmp_path: Path, update: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
