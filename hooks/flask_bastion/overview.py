@@ -116,6 +116,16 @@ class Fleet:
         path = self.place(service.path)
         return path if service.name in ("", os.path.basename(path)) else f"{path} ({service.name})"
 
+    def drift(self, service: Service) -> int | None:
+        """How many of its files are not the template's; None if they were not compared."""
+        known = self.compared and service.version and not service.fault and "drift-unknown" not in service.counts
+        return service.drift if known else None
+
+    def worst(self, service: Service) -> list[str]:
+        """The advisories that affect a service, the most severe first."""
+        order = {one.id: -SEVERITIES.index(one.severity) for one in self.advisories}
+        return sorted((one.id for one in service.hits), key=lambda name: (order.get(name, 0), name))
+
     @property
     def status(self) -> int:
         """The exit status: 1 unless every service is good."""
@@ -161,19 +171,21 @@ def _counts(fleet: Fleet) -> Iterator[str]:
         yield f"{_counted(len(fleet.others), 'repository', 'repositories')} without a service of this template."
     if not fleet.compared:
         yield "Without --template no file was compared."
+    if not fleet.advisories:
+        yield "No advisory was looked at: none came with this program, --template or --advisories."
     yield sentence(fleet)
 
 
 def _cells(fleet: Fleet, service: Service) -> list[str]:
     if service.fault:
         return [fleet.label(service), "?", service.state, *("?" for _ in _HEADS[3:])]
-    hits = [one.id for one in service.hits]
+    hits, drift = fleet.worst(service), fleet.drift(service)
     return [
         fleet.label(service),
         service.version or "-",
         service.state,
         f"{hits[0]} +{len(hits) - 1}" if len(hits) > 1 else next(iter(hits), "-"),
-        str(service.drift or "-") if fleet.compared else "?",
+        "?" if drift is None else str(drift or "-"),
         _until([one.waived_until for one in service.waivers], service.counts.get("waiver-ended", 0)),
         _until([one.until for one in service.exceptions if not one.ended], service.counts.get("exception-ended", 0)),
     ]
@@ -254,7 +266,7 @@ def as_csv(fleet: Fleet) -> str:
                 *(one.answers.get(question, "") for question in QUESTIONS),
                 one.state,
                 *(_standing(standings.get(name)) for name in ids),
-                str(one.drift) if fleet.compared and not one.fault else "",
+                "" if (drift := fleet.drift(one)) is None else str(drift),
                 str(len(one.waivers)),
                 str(len(one.exceptions)),
                 str(one.ended),

@@ -23,6 +23,7 @@ import time
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -34,7 +35,7 @@ from flask_bastion import fleet, overview, places, workers
 from flask_bastion.check import check
 from flask_bastion.overview import Fleet
 from flask_bastion.page import page
-from flask_bastion.row import Service
+from flask_bastion.row import Service, Standing
 from flask_bastion.scan import Question
 from histories import History, record, recorded
 from support import ROOT, Combination, Repository
@@ -156,10 +157,31 @@ def test_services_that_copier_rendered_are_well(
     assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "2 services: 2 good."), result.stdout
 
 
-def test_what_was_not_compared_is_not_called_well_without_a_word(command: Callable[..., Run], clones: Path) -> None:
+def test_what_was_not_compared_is_not_called_well_without_a_word(
+    command: Callable[..., Run], clones: Path, arguments: tuple[str | Path, ...], tmp_path: Path
+) -> None:
     result = command()("fleet", clones / "good", "--json")
     assert json.loads(result.stdout)["compared"] is False
-    assert "Without --template no file was compared." in command()("fleet", clones / "good").stdout
+    told = command()("fleet", clones / "good", "--html", tmp_path / "page.html").stdout
+    assert "Without --template no file was compared." in told
+    assert "No advisory was looked at" in told
+    assert "No advisory was looked at" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    for name, answers in (("unknown", {"_commit": "v9.0.0"}), ("none", {"_commit": "x"})):
+        shutil.copytree(clones / "good", tmp_path / "odd" / name)
+        record(tmp_path / "odd" / name, recorded(clones / "good") | answers)
+    told = command()("fleet", tmp_path / "odd", *arguments[2:], "--html", tmp_path / "page.html").stdout
+    assert "No advisory was looked at" not in told
+    assert [line.split()[-3] for line in told.splitlines()[1:3]] == ["?", "?"], told
+    drift = re.findall(r'data-label="drift"[^>]*><span[^>]*>([^<]*)', (tmp_path / "page.html").read_text("utf-8"))
+    assert drift == ["?", "?"]
+
+
+def test_the_most_severe_of_several_advisories_is_the_one_that_is_named(history: History) -> None:
+    first, second = sorted(history.advisories.values(), key=lambda advisory: advisory.id)[:2]
+    one, other = replace(first, severity="MODERATE"), replace(second, severity="CRITICAL")
+    hits = tuple(Standing(name, "AFFECTED", "", "", "") for name in (one.id, other.id))
+    told = Fleet(datetime.now(UTC), (one, other), (Service("/x/a", version="v1.0.0", advisories=hits),), (), False, "")
+    assert f"{other.id} +1" in "\n".join(overview.as_text(told))
 
 
 @pytest.mark.parametrize(
