@@ -124,13 +124,14 @@ def answers(api: Running, status: int) -> str:
     """What the service says as soon as it answers with this status."""
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
+        found, text = 0, ""  # between two processes nobody listens
         try:
             with urllib.request.urlopen(f"{api.origin}/healthz", timeout=SECONDS) as answer:  # noqa: S310  (its own address)
-                found, text = answer.status, answer.read().decode().strip()
+                found, text = answer.status, str(answer.read(), "utf-8").strip()
         except urllib.error.HTTPError as error:
-            found, text = error.code, error.read().decode().strip()
-        except OSError:  # between two processes nobody listens
-            found, text = 0, ""
+            found, text = error.code, str(error.read(), "utf-8").strip()
+        except OSError:
+            pass
         if found == status:
             return text
         time.sleep(0.2)
