@@ -637,6 +637,7 @@ def test_to_be_refused_fills_no_log_and_hides_nothing_else(service: Service, mon
 def test_what_is_new_each_time_is_counted_together(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody's program may log a text that is another one each time: that takes no memory without an end either."""
     say, log = logger(service, "probe"), service.module("log")
+    assert (log.MOST_KINDS, log.LONGEST_READ, log.LONGEST_VALUE, log.LONGEST_STACK) == (1_000, 65_536, 2_048, 16_384)
     for name, value in {"MOST_KINDS": 3, "MOST_A_MINUTE": 4}.items():
         monkeypatch.setattr(log, name, value)
     service.travel(minutes=2)

@@ -180,6 +180,8 @@ PATIENT = "            self.settimeout(max(self.patience, 0.001))\n"
 @protects(ROW, trickle=edit(WORKER, PATIENT, "            self.settimeout(ANSWER_SECONDS)\n"))
 def test_clients_that_do_not_read_their_answers_hold_nobody_up(service: Service) -> None:
     """One second instead of ten for each MiB, and public answers of eight: none of a new service is as large."""
+    worker = service.module("worker")
+    assert (worker.ANSWER_SECONDS, worker.PIECE_BYTES, worker.READ_SECONDS) == (10.0, 2**20, 10.0)
     server = service.real_server(first=ADDS_LARGE)
     for path in (b"/large", b"/long"):
         with connect(server, room=65_536) as slow:

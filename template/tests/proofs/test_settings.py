@@ -299,12 +299,12 @@ LIMITS = {  # recommended, least, most: as the rows of the catalogue give them
     "refresh_idle_minutes": (60, 5, 720),
     "refresh_absolute_hours": (24, 1, 168),
 }
-NUMBERS = {  # of the environment: least and most
-    "BASTION_PROXY_HOPS": (0, 3),
-    "WEB_CONCURRENCY": (1, 64),
-    "BASTION_THREADS": (2, 64),
-    "BASTION_HASH_CONCURRENCY": (1, 8),
-    "BASTION_MAILS_PER_HOUR": (10, 100_000),
+NUMBERS = {  # of the environment: without it, least and most
+    "BASTION_PROXY_HOPS": (None, 0, 3),
+    "WEB_CONCURRENCY": (1, 1, 64),
+    "BASTION_THREADS": (8, 2, 64),
+    "BASTION_HASH_CONCURRENCY": (1, 1, 8),
+    "BASTION_MAILS_PER_HOUR": (300, 10, 100_000),
 }
 
 
@@ -316,5 +316,5 @@ def test_no_bound_of_a_limit_or_setting_has_moved(service: Service) -> None:
     for info in settings.BastionSettings.model_fields.values():
         bounds = {name: getattr(one, name) for one in info.metadata for name in ("ge", "le") if hasattr(one, name)}
         if bounds:
-            found[info.validation_alias.choices[0]] = (bounds["ge"], bounds["le"])
+            found[info.validation_alias.choices[0]] = (info.default, bounds["ge"], bounds["le"])
     assert found == NUMBERS
