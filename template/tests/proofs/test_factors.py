@@ -202,6 +202,34 @@ def open_to(service: Service, client: Client) -> set[str]:
     return ran
 
 
+LEFT_OPEN = {
+    "session": {
+        *("change_name", "change_password", "confirm_email", "confirm_totp", "logout", "reauthenticate"),
+        "reauthenticate_with_passkey",
+    },
+    "jwt": {
+        *("change_password", "confirm_email_change", "confirm_totp", "logout", "reauthenticate", "step_up_options"),
+        *("step_up_with_passkey", "update_profile"),
+    },
+}[AUTH]
+"""What an administrator's session can change that was left open: what asks for the password or a link by itself."""
+
+
+def test_a_session_that_was_left_open_changes_nothing_that_matters(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager, ran = administrator(service, monkeypatch), set[str]()
+    unsafe = [one for one in routes(service) if not one.access.public and one.method not in ("GET", "HEAD", "OPTIONS")]
+    service.travel(seconds=service.limits.fresh_login_seconds + 1)
+    for number, route in enumerate(one for one in unsafe if one.endpoint.startswith("bastion")):
+        manager.address = f"192.0.2.{number % 250 + 1}"
+        with stubbed(service, route.endpoint) as runs:
+            manager.send(route.method, route.path)
+        ran |= {route.endpoint.partition(".")[2]} if runs else set()
+    assert ran == LEFT_OPEN
+    assert len(unsafe) > 3 * len(LEFT_OPEN)
+
+
 def to_set_one_up(service: Service) -> set[str]:
     """The endpoints that say that they are there for whoever has yet to set up a second factor."""
     return {route.endpoint for route in routes(service) if route.access.without_factor}
