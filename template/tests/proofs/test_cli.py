@@ -5,6 +5,7 @@ They stop a password from standing in a process list, a shell's history or a log
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
 from typing import TYPE_CHECKING, Any
@@ -39,11 +40,11 @@ UNCHECKED = CREATES.replace("checked_password(password, email)", "state().passwo
 
 
 def at_a_terminal(monkeypatch: pytest.MonkeyPatch, *typed: str) -> list[bool]:
-    """Somebody types this when he is asked; for each time, whether it was hidden."""
+    """Somebody types this when he is asked; for each time, whether it was hidden, and asked for twice."""
     waiting, hidden = [*typed], list[bool]()
 
-    def prompt(_text: str, *, hide_input: bool = False, **_more: Any) -> str:
-        hidden.append(hide_input)
+    def prompt(_text: str, *, hide_input: bool = False, confirmation_prompt: bool = False) -> str:
+        hidden.append(hide_input and confirmation_prompt)
         return waiting.pop(0)
 
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
@@ -354,6 +355,25 @@ def test_a_start_that_is_refused_keeps_nobody_from_the_help_and_waits_for_whoeve
     assert waited == [(reasons, 8001)]
 
 
+def test_no_command_but_those_of_the_database_starts_as_whoever_owns_the_tables(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = importlib.import_module(f"{PACKAGE}.app")
+    really, asked = app.create_app, list[bool]()
+
+    def create_app(*, migrates: bool = False) -> Any:
+        asked.append(migrates)
+        return really(migrates=migrates)
+
+    monkeypatch.setattr(app, "create_app", create_app)
+    monkeypatch.setattr("os.execv", lambda *_: None)
+    monkeypatch.setattr(service.module("development"), "pending", lambda _app: False)
+    for arguments in (("db", "upgrade"), ("audit", "show"), ("audit", "verify"), ("doctor",), ("serve",)):
+        command(service, monkeypatch, *arguments)
+        assert {*asked} == {arguments[0] == "db"}, arguments
+        asked.clear()
+
+
 class Raising:
     """Called, it fails."""
 
@@ -375,6 +395,12 @@ def test_serve_becomes_gunicorn_with_our_settings_once_the_tables_are_there(
     assert (code, became) == (1, [])
     assert f"Error: The database has pending migrations. Run: {service.module('cli').NAME} db upgrade" in text
     monkeypatch.setattr(development, "pending", lambda _app: False)
+    with monkeypatch.context() as patch:
+        patch.setattr(development, "asked_for", lambda: True)
+        patch.setattr(development, "prepare", lambda *_: 8000)
+        code, text = command(service, monkeypatch, "serve")
+    assert (code, became) == (1, [])
+    assert "Unset BASTION_ENV for production." in text
     assert command(service, monkeypatch, "serve")[0] == 0
     ours = "-m", "gunicorn", "-c", f"python:{PACKAGE}.bastion.gunicorn", f"{PACKAGE}.app:create_app()"
     assert became == [[sys.executable, sys.executable, *ours]]
