@@ -31,7 +31,7 @@ PEER = "proxy-peer-trusted"
 CANONICAL = "client-address-canonical"
 PROXY = "10.0.0.7"
 CLIENT = "203.0.113.9"
-PROXIED = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-prefix", "x-forwarded-port"}
+PROXIED = {f"x-forwarded-{name}" for name in ("for", "proto", "host", "prefix", "port", "ssl", "scheme")}
 OTHERS = (
     "X-Real-IP",
     "X-Client-IP",
@@ -104,6 +104,7 @@ def test_what_a_client_writes_before_the_proxys_entry_counts_for_nothing(service
         harm(one["address"] != CLIENT, f"{name} was believed")
         assert one["told"] == []
     hosted = who(proxy, CLIENT, X_Forwarded_Host="other.example", X_Forwarded_Prefix="/evil", X_Forwarded_Port="1")
+    assert who(proxy, CLIENT, X_Forwarded_Ssl="on", X_Forwarded_Scheme="https")["told"] == []  # nothing believes them
     harm(hosted["host"] != HOST, "X-Forwarded-Host was believed")
     assert (hosted["root"], hosted["told"]) == ("", [])
 
