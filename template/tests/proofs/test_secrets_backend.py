@@ -282,6 +282,19 @@ def test_nobody_but_one_waits_for_a_backend_that_hangs(service: Service) -> None
         assert other.result().reveal() == FIRST
 
 
+def test_a_name_that_is_refused_at_once_silences_no_other(service: Service) -> None:
+    with stubbed(service) as stub:
+        started(service, stub)
+        stub.values["PARTNER"] = FIRST
+        kept = service.module("state").state_of(service.app).secrets
+        assert kept.get("PARTNER").reveal() == FIRST
+        stub.goes_down("refuses", only="PARTNER")
+        stub.meanwhile = lambda: setattr(stub, "clock", stub.clock + 0.1)
+        stub.values[NAME] = SECOND
+        service.travel(seconds=301)
+        assert (kept.get("PARTNER").reveal(), kept.get(NAME).reveal()) == (FIRST, SECOND)
+
+
 def test_the_thread_of_the_mails_asks_so_that_no_request_has_to(service: Service) -> None:
     with stubbed(service) as stub:
         started(service, stub)

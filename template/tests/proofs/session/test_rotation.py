@@ -42,6 +42,8 @@ def test_a_form_a_link_and_a_login_outlive_two_rotations_and_no_key_that_is_gone
         browser.post("/bare", {FIELD: token})
         harm("POST" not in seen, "each form that was open during a rotation is an error")
         assert forgetful.shown("/reset")
+    told = service.app.secret_key, service.app.config["SECRET_KEY_FALLBACKS"]
+    assert told == (third, [first, second])  # code of others looks there
     newest = service.client(service.user()).login()
     service.restart(SECRET_KEY=third, BASTION_SECRET_KEY_FALLBACKS=None)
     seen.clear()
