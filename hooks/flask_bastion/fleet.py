@@ -26,6 +26,8 @@ from .template import Template
 
 STOPPED: Final = 130
 """The exit status of a run that a person ended."""
+_BEGINS: Final = '{"key": '
+"""Each line of a file of --resume."""
 _BAR: Final = 30
 _EVERY: Final = 0.1  # seconds between two pictures of the progress
 
@@ -158,14 +160,24 @@ def _line(key: str, row: Service) -> str:
 
 
 def _kept(file: Path) -> dict[str, tuple[str, Service]]:
-    """The key and the row of each path; a line that was half written when a run ended is left out."""
-    found = {}
-    with contextlib.suppress(FileNotFoundError):
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                about = json.loads(line)
-                row = Service.from_json(about["service"])
-                found[row.path] = (str(about["key"]), row)
+    """The key and the row of each path; a line that was half written when a run ended is left out.
+
+    Raises FleetError for a file of something else, which would be lost.
+    """
+    found: dict[str, tuple[str, Service]] = {}
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
+        return found
+    except OSError as error:
+        raise FleetError(f"{file} can't be read ({error.strerror}). Name a file for --resume.") from None
+    if any(line and not line.startswith(_BEGINS[: len(line)]) for line in lines):
+        raise FleetError(f"{file} is no file of an earlier --resume, and was left as it is. Name a new one.")
+    for line in lines:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            about = json.loads(line)
+            row = Service.from_json(about["service"])
+            found[row.path] = (str(about["key"]), row)
     return found
 
 

@@ -189,6 +189,8 @@ def test_the_most_severe_of_several_advisories_is_the_one_that_is_named(history:
     [
         (("--template", "nowhere"), "git failed in"),
         (("--html", "nowhere/page.html"), "can't be written"),
+        (("--resume", "."), ". can't be read (Is a directory)"),
+        (("--resume", "services"), "services is no file of an earlier --resume"),
         (("empty",), "empty names no service. Write a path in each line."),
         (("--resume", "nowhere/state"), "can't be written"),
     ],
@@ -197,8 +199,10 @@ def test_what_was_asked_wrongly_exits_2_and_says_so(
     command: Callable[..., Run], clones: Path, tmp_path: Path, wrong: tuple[str, str], says: str
 ) -> None:
     (tmp_path / "empty").write_text("# none was found\n", encoding="utf-8")
+    (tmp_path / "services").write_text(f"{clones}/good\n", encoding="utf-8")
     result = command()("fleet", clones / "good", *wrong, cwd=tmp_path)
     assert result.returncode == 2
+    assert (tmp_path / "services").read_text(encoding="utf-8") == f"{clones}/good\n", "it was not written over"
     assert says in result.stderr
     assert "Traceback" not in result.stderr
 
