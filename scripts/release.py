@@ -210,6 +210,8 @@ class Candidate:
         try:
             if not key:
                 raise TemplateError("git's user.signingkey is not set. Give --key FILE")
+            if self._key and not Path(self._key).is_file():  # git's last line would be about something else
+                raise TemplateError(f"{self._key} is no file. Give --key FILE")
             self._clone.git(*settings, "-c", f"user.signingkey={key}", *tag, "--sign", data=text.encode())
         except TemplateError as error:
             yield f"The tag is not signed: {error}."

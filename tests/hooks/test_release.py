@@ -300,7 +300,7 @@ def test_a_version_is_signed_with_a_key_that_services_know(
             other,
             [f"{unknown} Sign with one that they know, or make it a major version.", f"{foreign} Add its public key."],
         ),
-        (Key(tmp_path / "absent"), ["The tag is not signed: "]),
+        (Key(tmp_path / "absent"), [f"The tag is not signed: {tmp_path / 'absent'} is no file. Give --key FILE."]),
     ):
         status, errors, _ = released(small, "v1.0.1", key=signer)
         assert status == 1
