@@ -132,6 +132,16 @@ def test_an_application_is_told_what_collides_and_what_to_do_and_nothing_is_writ
         assert part in steps
 
 
+def test_whoever_names_a_clone_on_his_machine_alone_is_told_to_name_its_address(application: Path, ask: Run) -> None:
+    """The service would be called good by `check`, and no update would ever come."""
+    told = json.loads(ask(application, "--format", "json").stdout)
+    assert "a folder that is on this machine alone. Name the template's address: --source" in told["steps"][0]
+    named = json.loads(ask(application, "--format", "json", "--source", "https://git.example/platform/t.git").stdout)
+    assert "machine" not in " ".join(named["steps"])
+    assert ask(application, "--write").returncode == 0
+    assert "until then no update is taken" in (application / "bastion-adopt/STEPS.txt").read_text(encoding="utf-8")
+
+
 def test_an_application_of_one_file_is_told_what_its_pins_and_answers_mean(tmp_path: Path, ask: Run) -> None:
     folder = legacy.committed(tmp_path / "hello-there", ONE_FILE)
     found = json.loads(ask(folder, "--format", "json").stdout)

@@ -70,9 +70,14 @@ def plain(address: str) -> str:
 
 def named(address: str) -> str:
     """An address that somebody names, if it is one from which an update can come. Raises TemplateError."""
-    if not _REMOTE.match(address) and not _SHORT.match(address) and not Path(address).is_dir():
+    if not is_reached_by_others(address) and not Path(address).is_dir():
         raise TemplateError("--source is no address: write https://..., ssh://..., user@host:path or a folder.")
     return plain(address)
+
+
+def is_reached_by_others(address: str) -> bool:
+    """Whether an address means the same on every machine, which a folder does not."""
+    return bool(_REMOTE.match(address) or _SHORT.match(address))
 
 
 def _came_from(template: Template) -> str:

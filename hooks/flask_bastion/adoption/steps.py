@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from . import ASIDE
 from .fitting import DEFAULT
+from .origin import is_reached_by_others
 from .successors import SIGNING_IN
 from .survey import Survey, decisive, seams
 
@@ -19,6 +20,7 @@ def steps(found: Survey, *, written: bool) -> list[str]:
         return [*found.hindrances, "Then ask again: what follows depends on it."]
     return [
         *_beginning(found),
+        *_source(found, written=written),
         *(() if written else ("The same command with --write puts in what is missing, and overwrites nothing.",)),
         *_files(found),
         *_libraries(found),
@@ -32,6 +34,19 @@ def steps(found: Survey, *, written: bool) -> list[str]:
 def _beginning(found: Survey) -> Iterator[str]:
     if not found.found.made_in and not found.routes:
         yield "No Flask application was seen here. A new service begins with `copier copy`, and needs no adoption."
+
+
+def _source(found: Survey, *, written: bool) -> Iterator[str]:
+    if is_reached_by_others(found.source):
+        return
+    what = f"Updates would come from {found.source}, a folder that is on this machine alone."
+    if written:
+        yield (
+            f"{what} Write the template's address into _src_path of .copier-answers.yml, and with the keys that sign "
+            "its tags into .bastion-trust.toml; until then no update is taken."
+        )
+    else:
+        yield f"{what} Name the template's address: --source ADDRESS."
 
 
 def _files(found: Survey) -> Iterator[str]:
