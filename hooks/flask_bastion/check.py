@@ -111,13 +111,14 @@ def check_repository(
 
         findings += trust.moved(repository, template)
         findings += drift(repository, template)
+    compared = template is not None and repository.version is not None
     return Report(
         name=repository.name,
         version=repository.version.text if repository.version else "",
         source=repository.source,
         answers=repository.answers,
         is_service=repository.is_service,
-        compared=template is not None,
+        compared=compared and all(finding.kind != "drift-unknown" for finding in findings),
         verdicts=verdicts,
         exceptions=tuple(exceptions),
         findings=(*repository.findings, *findings),  # last, when everything was read
@@ -155,20 +156,21 @@ def _told(verdict: Verdict, repository: Repository) -> Iterator[Finding]:
     """What a verdict adds to the findings: nothing where the fix is."""
     advisory, waiver = verdict.advisory, verdict.waiver
     first = next((one for one in verdict.seen if one.holds is False), None) or next(iter(verdict.seen), probe.HOLDS)
+    place = first.file.replace("src//", "src/*/", 1)  # where the answers don't say what the package is called
     what = f"{advisory.id} ({advisory.severity.lower()}): {advisory.summary} {first.why}".strip()
     bad = verdict.status.startswith("AFFECTED")
     if bad and waiver:
         text = f"{what} Waived until {waiver.until} by {waiver.owner}: {waiver.reason}"
-        yield Finding("waived", "note", text, verdict.action, first.file, first.line, advisory.id)
+        yield Finding("waived", "note", text, verdict.action, place, first.line, advisory.id)
     elif bad:
         lost = verdict.status == "AFFECTED, fix lost"
         cure = verdict.action
         if lost and repository.claims:  # an update to the version that it has would do nothing
             is_ours = first.file.startswith(f"src/{repository.package}/bastion/")
             cure = _LOST_OF_OURS if is_ours else _LOST
-        yield Finding("fix-lost" if lost else "affected", "error", what, cure, first.file, first.line, advisory.id)
+        yield Finding("fix-lost" if lost else "affected", "error", what, cure, place, first.line, advisory.id)
     elif verdict.status == "fixed, unverified":
-        yield Finding("fix-unverified", "warning", what, verdict.action, first.file, first.line, advisory.id)
+        yield Finding("fix-unverified", "warning", what, verdict.action, place, first.line, advisory.id)
     if waiver and not bad:
         text = f"The waiver of {advisory.id} is needed no more: {verdict.status}."
         yield Finding("waiver-needless", "note", text, "Take it out.", waivers.FILE, advisory=advisory.id)

@@ -15,6 +15,7 @@ from .leftovers import line
 from .repository import ANSWERS
 
 FORMATS: Final = ("text", "json", "sarif")
+_UNKNOWN: Final = ("drift-unknown", "version-unknown", "answers-invalid")
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
@@ -43,7 +44,9 @@ def as_text(report: Report) -> Iterator[str]:
     found = f"{counted} to look at" if counted else "Nothing found"
     advisories = "1 advisory" if len(report.verdicts) == 1 else f"{len(report.verdicts)} advisories"
     looked = advisories + (", and every file of the template" if report.compared else "")
-    without = "" if report.compared else "; without --template no file was compared"
+    unknown = any(one.kind in _UNKNOWN for one in report.findings)
+    why = "the version or the answers are not known, so" if unknown else "without --template"
+    without = "" if report.compared else f"; {why} no file was compared"
     yield f"{found} ({looked} looked at{without})."
 
 

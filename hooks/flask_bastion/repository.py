@@ -187,7 +187,7 @@ class Repository:
         return None if self.version and rendered and rendered != self.version.text else self.version
 
 
-_RESTORE: Final = "Take the file from the last commit in which it was right, then update with Copier."
+_RESTORE: Final = "Take the file from the last commit in which it was right, then update."
 _CONTRADICTED: Final = (
     "Update with `flask-bastion update`, which starts from the code, or take the file from the last commit in which it"
     " was right; Copier would leave out what lies between."

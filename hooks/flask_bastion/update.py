@@ -94,6 +94,9 @@ def update(path: Path, request: Request) -> Outcome:
     repository = Repository.open(checkout.folder)
     if not repository.is_service:
         raise CheckoutError(f"{path} holds no {ANSWERS}, so it is no rendered service.")
+    if not repository.recorded:  # it says why
+        fault = repository.findings[0]
+        raise CheckoutError(f"{ANSWERS}: {fault.text} {fault.cure}")
     checkout.must_be_clean()
     source = trust.trusted(repository, trust.own(repository) if request.sources is None else request.sources)
     with tempfile.TemporaryDirectory(prefix="flask-bastion-") as scratch:

@@ -282,6 +282,21 @@ def test_answers_that_are_not_those_of_the_code_are_named(
     assert any(finding.text.startswith(said) for finding in report.findings)
 
 
+@pytest.mark.parametrize("text", ["a: [b", "", "- a", "_commit: v9.9.9\nproject_name: my-service\n"])
+def test_a_service_that_can_not_be_compared_is_not_called_looked_at(
+    history: History, tmp_path: Path, text: str
+) -> None:
+    service = history.service(tmp_path, "v1.0.1")
+    (service / ".copier-answers.yml").write_text(text, encoding="utf-8")
+    report = look(history, service, template=True)
+    said = "\n".join(as_text(report))
+    assert "every file of the template" not in said
+    assert "no file was compared" in said
+    assert not as_json(report)["compared"]
+    assert "src//" not in said, "where it is not known what the package is called"
+    assert status(report).startswith("AFFECTED")
+
+
 def test_neither_a_lower_version_nor_another_answer_hides_a_fault(history: History, tmp_path: Path) -> None:
     service = history.service(tmp_path, "v1.0.3", auth="jwt")
     for change in ({"_commit": "v1.0.0"}, {"auth": "session"}, {"_commit": "v1.0.4"}, {"_commit": "none"}):

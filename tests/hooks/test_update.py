@@ -1040,6 +1040,18 @@ def test_a_recorded_version_that_is_none_is_refused_before_anything_is_fetched(
     assert not canary.exists()
 
 
+def test_an_answers_file_that_can_not_be_read_is_told_as_that(
+    service: Path, server: Server, update: Callable[..., Said]
+) -> None:
+    (service / ".copier-answers.yml").write_text("<<<<<<< ours\n_commit: v1.0.0\n", encoding="utf-8")
+    commit(service, "A conflict")
+    said = update(service)
+    assert said.status == 2
+    assert ".copier-answers.yml: This is not what Copier writes" in said.err
+    assert "in which it was right" in said.err
+    assert server.asked == []
+
+
 def test_an_older_version_brings_no_hole_back(
     publisher: Publisher,
     server: Server,
