@@ -92,8 +92,19 @@ def _below(folder: Path, depth: int, room: _Room) -> list[tuple[Path, bool]]:
             below = _below(folder / name, depth + 1, inner)
             found += below if inner.left > 0 or depth > 0 else [(folder / name, True)]
     if ".git" in kinds and not any(is_service for _, is_service in found):
-        found.append((folder, False))
+        found.append((folder, len(kinds) == 1 and _has_branches(folder / ".git")))
     return found
+
+
+def _has_branches(git: Path) -> bool:
+    """Whether a repository has commits: one that was cloned, and of which nothing was checked out, may be a service."""
+    if os.path.lexists(git / "packed-refs"):
+        return True
+    try:
+        with os.scandir(git / "refs" / "heads") as entries:
+            return any(entries)
+    except OSError:
+        return False
 
 
 def _holds_bastion(src: Path) -> bool:

@@ -38,7 +38,7 @@ from flask_bastion.page import page
 from flask_bastion.row import Service, Standing
 from flask_bastion.scan import Question
 from histories import History, record, recorded
-from support import ROOT, Combination, Repository
+from support import ROOT, Combination, Repository, git
 
 TODAY = date(2026, 11, 26)
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -236,6 +236,27 @@ def test_a_service_without_its_answers_file_is_not_left_out(clones: Path, tmp_pa
     shutil.rmtree(tmp_path / "clones" / "old" / "src" / "old" / "bastion")
     (tmp_path / "clones" / "old" / "src" / "old" / "bastion").symlink_to("/etc")
     assert [path.name for path in places.find([tmp_path / "clones"]).services] == ["old"]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_clone_of_which_nothing_was_checked_out_is_not_left_out(
+    clones: Path, tmp_path: Path, question: Question, packed: bool
+) -> None:
+    """The disk was full: what git would have written may be any service. A repository without a commit is none."""
+    original = tmp_path / "original"
+    shutil.copytree(clones / "old", original)
+    git(original, "init", "--quiet", "--initial-branch", "main")
+    git(original, "add", "--all")
+    git(original, "commit", "--quiet", "--message", "x")
+    git(tmp_path, "clone", "--quiet", "--no-checkout", str(original), "clones/old")
+    if not packed:
+        (tmp_path / "clones/old/.git/packed-refs").unlink(missing_ok=True)
+    git(tmp_path, "init", "--quiet", "clones/nothing")
+    found = places.find([tmp_path / "clones"])
+    assert [path.name for path in found.services] == ["old"]
+    assert [path.name for path in found.others] == ["nothing"]
+    (row,) = fleet.scan(found.services, question, 1)
+    assert (row.state, row.fault) == ("not read", "There are no files here: nothing was checked out.")
 
 
 def test_no_link_leads_the_search_away_and_none_is_endless(
