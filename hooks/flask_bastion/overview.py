@@ -171,8 +171,8 @@ def _counts(fleet: Fleet) -> Iterator[str]:
         yield f"{_counted(len(fleet.others), 'repository', 'repositories')} without a service of this template."
     if not fleet.compared:
         yield "Without --template no file was compared."
-    if not fleet.advisories:
-        yield "No advisory was looked at: none came with this program, --template or --advisories."
+        if not fleet.advisories:
+            yield "No advisory was looked at: none came with this program or by --advisories."
     yield sentence(fleet)
 
 
