@@ -38,6 +38,8 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder: Final = folder.resolve()
+        if not self.folder.is_dir():
+            raise CheckoutError(f"{folder} is no folder. Name the folder of a service.")
         try:
             self._at: tuple[str, str] = ("-C", str(self.folder))
             top, git_dir, objects, form = self._lines(

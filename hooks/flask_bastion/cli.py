@@ -79,6 +79,9 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     service: Path = options.service
+    if not service.is_dir():
+        print(terminal(f"{service} is no folder. Name the folder of a service."), file=sys.stderr)
+        return 2
     template = Template(options.template) if options.template else None
     report = check(
         service,

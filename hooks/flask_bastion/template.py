@@ -58,7 +58,9 @@ class Template:
             raise TemplateError(f"git did not run: {type(error).__name__}. Install git.") from None
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-            raise TemplateError(f"git failed in {self.path}: {said[-1]}")
+            is_none = "not a git repository" in said[-1] or "cannot change to" in said[-1]
+            cure = ". Name the folder of a clone of the template." if is_none else ""
+            raise TemplateError(f"git failed in {self.path}: {said[-1]}{cure}")
         return done.stdout
 
     def tags(self) -> list[version.Version]:

@@ -338,6 +338,17 @@ def test_a_folder_that_is_no_service_is_refused(tmp_path: Path, capsys: pytest.C
     assert "holds no .copier-answers.yml" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["gone", "file"])
+@pytest.mark.parametrize("asked", ["check", "update"])
+def test_what_is_no_folder_is_called_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: str, name: str
+) -> None:
+    """Whoever mistypes a path is not told to run `git init`."""
+    (tmp_path / "file").touch()
+    assert cli.main([asked, str(tmp_path / name)]) == 2
+    assert capsys.readouterr().err == f"{tmp_path / name} is no folder. Name the folder of a service.\n"
+
+
 def test_a_template_that_is_none_is_refused(service: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(service), "--template", str(tmp_path)]) == 2
     assert cli.main(["check", str(service), "--advisories", str(tmp_path / "typo")]) == 2

@@ -187,7 +187,8 @@ def test_the_most_severe_of_several_advisories_is_the_one_that_is_named(history:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (("--template", "nowhere"), "git failed in"),
+        (("--template", "nowhere"), "Name the folder of a clone of the template."),
+        (("--template", "."), "Name the folder of a clone of the template."),
         (("--html", "nowhere/page.html"), "can't be written"),
         (("--resume", "."), ". can't be read (Is a directory)"),
         (("--resume", "services"), "services is no file of an earlier --resume"),
