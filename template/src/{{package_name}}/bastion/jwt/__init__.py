@@ -41,7 +41,7 @@ __all__ = [
 
 PAGE_POLICY: Final = False
 """This style has no HTML, and sets no cookie."""
-SECRETS: Final[Mapping[str, str]] = {keys.SECRET: "signs access tokens"}
+SECRETS: Final[Mapping[str, str]] = {keys.SECRET: "signs access tokens, and is made by `keys new jwt`"}
 DEVELOPMENT_SECRETS: Final[dict[str, Callable[[], str]]] = {keys.SECRET: keys.new_ring}
 """How `dev` makes what is missing."""
 RINGS: Final[Mapping[str, tuple[float, float]]] = {keys.SECRET: (keys.NEXT_WAITS, keys.RETIRED_COUNTS)}
