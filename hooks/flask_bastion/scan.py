@@ -105,8 +105,6 @@ def look(
             return Answer(None, now)
         report = check_repository(repository, known, template, today=question.today)
         service = Service.of(str(path), report, question.today)
-        if service.fault and not repository.tree.sizes:
-            service = Service(str(path), fault="There are no files here: nothing was checked out.")
     except TemplateError as error:
         return Answer(Service(str(path), fault=str(error)), "")
     except Exception as error:  # of this repository's making, and none of the others' business
