@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 import uuid
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -79,7 +79,7 @@ def test_a_view_that_has_written_records_with_its_work_and_waits_for_nobody(
 
     def view(outcome: str) -> Any:
         audit, database = service.module("audit"), service.module("database")
-        with suppress(LookupError), database.transaction() as connection:
+        with pytest.raises(LookupError), database.transaction() as connection:
             audit.record("report.undone", outcome="failure", connection=connection)
             raise LookupError("this work is undone, and so is what was said of it")
         writes(service)
