@@ -572,6 +572,7 @@ def test_nothing_of_a_deleted_account_is_left_and_nothing_of_it_opens_anything(s
     client.ask_email(NEW)
     change = token_for(service, NEW, "email")
     client.forgot(user.email)  # one more mail that waits
+    unharmed.forgot(other.email)  # and one of somebody else
     stale(service, client)
     refused_late(client.delete_account(), client)
     assert account(service, user.email)
@@ -585,6 +586,7 @@ def test_nothing_of_a_deleted_account_is_left_and_nothing_of_it_opens_anything(s
     harm([one for one in (kept, second) if lives(one)], "a session outlived its account")
     assert told == [user.id]
     assert subjects(service, user.email)[-1] == "Your account was deleted"
+    assert subjects(service, other.email) == ["Choose a new password"]
     assert probe.row(items[0]) is None
     assert probe.row(items[1]) == ("theirs", "")
     assert lives(unharmed)

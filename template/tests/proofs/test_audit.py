@@ -77,11 +77,15 @@ def test_a_view_that_has_written_records_with_its_work_and_waits_for_nobody(
     if DATABASE == "sqlite":  # whoever waits for a lock waits less long than in earnest
         monkeypatch.setattr(service.module("database.sqlite"), "BUSY_SECONDS", 0.1)
 
-    def view(outcome: str) -> Any:
-        audit, database = service.module("audit"), service.module("database")
-        with pytest.raises(LookupError), database.transaction() as connection:
-            audit.record("report.undone", outcome="failure", connection=connection)
+    def undone() -> None:
+        with service.module("database").transaction() as connection:
+            service.module("audit").record("report.undone", outcome="failure", connection=connection)
             raise LookupError("this work is undone, and so is what was said of it")
+
+    def view(outcome: str) -> Any:
+        audit = service.module("audit")
+        with pytest.raises(LookupError):
+            undone()
         writes(service)
         audit.record(f"report.{outcome}")
         audit.record("report.refused", user_id=service.module().current_user.id, outcome="failure")
@@ -140,6 +144,10 @@ def test_a_write_that_the_database_refused_keeps_nobody_from_recording(service: 
         writes(service)
         with pytest.raises(IntegrityError):
             session.execute(text("INSERT INTO proof_probe_item SELECT * FROM proof_probe_item"))
+        if after == "flushed":
+            session.add(model(service)(title="of nobody"))
+            with pytest.raises(IntegrityError):
+                session.flush()
         if after == "rolled back":
             session.rollback()
         service.module("audit").record("report.failed")
@@ -149,7 +157,7 @@ def test_a_write_that_the_database_refused_keeps_nobody_from_recording(service: 
     client = service.client(service.user()).login()
     assert client.get("/report/rolled%20back").text == "rolled back"
     assert recorded(service, "report.failed") == 1
-    assert client.get("/report/left").text == "left"
+    assert [client.get(f"/report/{after}").text for after in ("left", "flushed")] == ["left", "flushed"]
 
 
 def test_purge_deletes_what_is_over_and_keeps_what_still_counts(service: Service) -> None:

@@ -507,6 +507,18 @@ def test_a_purge_is_in_nobodys_way_who_seals_or_purges_meanwhile(
     meanwhile = [purges]
     monkeypatch.setattr(chain, "_oldest", late)
     assert (purges(), kept(attacker), verdict(service)) == (0, [8], None)
+    record(service, "nine.sent")
+    service.travel(days=400)
+    assert seal(service) == 1
+    really = chain.transaction
+
+    def overtaken() -> Any:
+        monkeypatch.setattr(chain, "transaction", really)
+        assert purges() == 2
+        return really()
+
+    monkeypatch.setattr(chain, "transaction", overtaken)
+    assert (purges(), kept(attacker), verdict(service)) == (0, [], None)
 
 
 def test_a_verification_that_a_purge_came_in_between_looks_again(

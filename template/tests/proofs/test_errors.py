@@ -287,6 +287,7 @@ def add_statuses(service: Service) -> dict[str, tuple[int, dict[str, str]]]:
         "/asks": lambda: abort(401, www_authenticate=WWWAuthenticate("newauth", {"realm": "probe"})),
         "/moved": lambda: abort(redirect("/fine", 303)),
         "/gone": lambda: abort(410),
+        "/told": lambda: service.module("errors").refuse(403, "probe", retry_after=7, headers=[("X-Hint", "1")]),
         "/folder/": lambda: {},
     }
     for path, view in views.items():
@@ -298,6 +299,7 @@ def add_statuses(service: Service) -> dict[str, tuple[int, dict[str, str]]]:
         # Programs are redirected nowhere, so the token style answers at both addresses.
         "/folder": (308, {"Location": "/folder/"}) if AUTH == "session" else (200, {}),
         "/gone": (410, {}),
+        "/told": (403, {"Retry-After": "7", "X-Hint": "1"}),
         "/nowhere": (404, {}),
     }
 

@@ -345,6 +345,15 @@ def test_whoever_was_overtaken_changes_nothing(service: Service, monkeypatch: py
         assert client.change_password(user.password, CHOSEN).status == 401
     assert (lives(client), client.confirm_totp(app.code()).status) == (True, DONE["confirm_totp"])
     assert not arrived(service, user, "198.51.100.2", CHOSEN).waiting
+    device = Authenticator()
+    options, state = client.passkey_options()
+    assert client.add_passkey(state, device.create(options)).status == 200
+    late = arrived(service, user, "198.51.100.3")
+    options, state = late.factor_passkey_options()
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(service.module("identity.flows"), "count", lambda _flow: False)
+        assert late.send_passkey(state, device.get(options)).status == 401
+    assert not lives(late)
 
 
 def test_a_change_of_factors_and_other_links_leave_the_way_to_another_password(service: Service) -> None:

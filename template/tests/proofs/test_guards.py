@@ -12,6 +12,7 @@ import string
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from .harness import edit, harm, protects, works
@@ -601,3 +602,11 @@ def nowhere(folder: Path) -> str:
 def named(reason: str) -> str:
     """The setting or secret that a reason begins with."""
     return reason.removeprefix("SECRET '").replace("'", " ").replace(":", " ").partition(" ")[0]
+
+
+def test_in_development_the_service_listens_on_this_machine_alone(service: Service) -> None:
+    check, start = service.module("guards").check_bind, SimpleNamespace
+    here = ("127.0.0.1:8000", "localhost:8000", "[::1]:8000", "unix:/run/service.sock")
+    elsewhere = ("0.0.0.0:8000", "[::]:8000", "192.0.2.1:8000", ":8000", "app.example:8000")
+    refused = [bind for bind in (*here, *elsewhere) if [*check(start(settings=start(bind=bind)))]]
+    assert refused == [*elsewhere]

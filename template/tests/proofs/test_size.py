@@ -261,3 +261,10 @@ def test_the_real_server_cuts_a_body_in_chunks_off(service: Service) -> None:
     assert statuses == [413, 413]
     logged = [json.loads(line) for line in server.output.splitlines() if line.startswith("{")]
     assert [event["reason"] for event in logged if event["event"] == "refused"][-2:] == [ROW, ROW]
+
+
+def test_lines_are_read_until_they_are_as_many_bytes_as_were_asked_for(service: Service) -> None:
+    body, text = service.module("edge.size").LimitedBody, b"one\ntwo\nthree\n"
+    for hint, lines in {-1: 3, 0: 3, 1: 1, 4: 1, 5: 2, 8: 2, 9: 3, 100: 3}.items():
+        found = body(io.BytesIO(text), len(text), declared=True).readlines(hint)
+        assert (hint, b"".join(found)) == (hint, b"".join(text.splitlines(keepends=True)[:lines]))
