@@ -264,6 +264,14 @@ def test_no_pattern_is_applied_to_a_text_of_thousands_of_characters(
         refused(answer, 422, ROW)
 
 
+def test_what_can_be_tried_again_is_said_on_the_form_itself(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse, codes = service.module("errors").refuse, [401, 403, 429, 503]
+    monkeypatch.setattr(service.module("identity.login"), "with_password", lambda *_: refuse(codes[0], "probe"))
+    for words in ("is not right", "is not right", "Wait a while", "Try again in a moment"):
+        answer = service.client().post("/login", {"identifier": "ada@probe.example", "password": "anything"})
+        assert (answer.status, words in answer.text, 'name="password"' in answer.text) == (codes.pop(0), True, True)
+
+
 # --- what passkey.js fills in -----------------------------------------------------------------------------------------
 
 
