@@ -589,6 +589,27 @@ def test_all_that_waits_is_sealed_however_much_it_is(service: Service, monkeypat
     assert kinds == [f"report.sent_{number}" for number in range(9)]  # in the order in which they happened
 
 
+@protects(ROW, held=edit(FILE, "if sealed + refused < BATCH:", "if sealed < BATCH:"))
+def test_rows_that_nobody_has_signed_keep_no_other_from_being_sealed(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has no number yet can be taken out unseen: an attacker would want it to stay so."""
+    monkeypatch.setattr(service.module("audit_chain"), "BATCH", 2)
+    attacker = prepared(service)
+    real, early = attacker.read(1), service.now() - timedelta(days=1)
+    for _ in range(5):
+        attacker.runs(attacker.rows.insert().values({**real, "id": uuid.uuid4(), "at": early, "number": None}))
+    record(service, "account.plundered", "account.left")
+    numbers = "SELECT number FROM audit_event WHERE kind = 'account.plundered'"
+    for _ in range(3):
+        seal(service)
+    harm([row for row in service.rows(numbers) if row.number is None], "rows in front keep his own from its number")
+    assert [row.number for row in service.rows(numbers)] == [7]
+    assert str(verdict(service)).endswith("which has no number yet, was inserted or changed")
+    attacker.runs(attacker.takes(7), attacker.rows.delete().where(attacker.rows.c.number.is_(None)))
+    assert str(verdict(service)).startswith("row 7 ")
+
+
 def test_nobody_finds_the_key_of_the_chain_by_trying(service: Service) -> None:
     chain = service.module("audit_chain")
     keys = {chain._derived(key) for key in (b"a" * 32, b"b" * 32)}

@@ -118,28 +118,31 @@ def signature(row: Mapping[Any, Any]) -> bytes:
 
 def seal() -> int:
     """Give a number to every row that is final, and say how many got one. Safe to run in many places at once."""
-    total = 0
-    while sealed := _seal_batch():
-        total += sealed
-        if sealed < BATCH:
-            break
-    return total
+    total = strange = 0
+    while True:
+        sealed, refused = _seal_batch(strange)
+        total, strange = total + sealed, strange + refused
+        if sealed + refused < BATCH:
+            return total
 
 
-def _seal_batch() -> int:
+def _seal_batch(strange_before: int) -> tuple[int, int]:
+    """How many rows got a number, and how many nobody has signed: those stay in front of all that wait."""
     ring, final = Ring(), _final()
     with connect() as connection:
         head = _head(connection)
         if head is None or connection.execute(select(_a.id).where(*final).limit(1)).first() is None:
-            return 0
+            return 0, 0
     if fault := _fault_of_head(ring, head):
         _log.error("audit_chain_broken", head=fault)  # signed anew, it would be in order
-        return 0
+        return 0, 0
     waiting = select(AuditEvent.__table__).where(*final).order_by(_a.at, _a.id).limit(BATCH).with_for_update()
+    if strange_before:
+        waiting = waiting.offset(strange_before)
     number, mac, sealed, strange = head.number, head.mac, [], []
     with transaction() as connection:
         if not _take(connection, head):
-            return 0
+            return 0, 0
         for row in connection.execute(waiting).mappings():
             content = _content(row)
             if ring.fault(row["mac"], ROW, content):
@@ -155,7 +158,7 @@ def _seal_batch() -> int:
         _log.error("audit_row_not_ours", rows=strange[:10], count=len(strange))
     if sealed:
         _log.info("audit_sealed", head=f"{number}:{mac.hex()}", rows=len(sealed))
-    return len(sealed)
+    return len(sealed), len(strange)
 
 
 def _final() -> tuple[ColumnElement[bool], ...]:
