@@ -400,6 +400,9 @@ class Service:
         if self._source is not None:
             clock: Any = self.module("clock")
             clock._source = self._source
+        log: Any = sys.modules.get(f"{PACKAGE}.bastion.log")
+        if log is not None:
+            log._hidden = ()  # the next service has other secrets, and may write what was one here
         self._dispose()
         with suppress(Exception):
             self.baseline.store.drop(self.database)
