@@ -6,7 +6,6 @@ They stop a rotation from waiting for a restart, and a password that was stolen 
 from __future__ import annotations
 
 import secrets as random
-import sqlite3
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -84,18 +83,18 @@ if DATABASE != "sqlite":
 
 
 class Server:
-    """A server that lets one user and password in, and what the service believes them to be."""
+    """A server that lets one user and password in, and what the service believes them to be; its driver is SQLite's."""
 
-    def __init__(self, service: Service) -> None:
-        self.secret = service.module("secrets").Secret
+    def __init__(self, service: Service, driver: Any) -> None:
+        self.secret, self.driver = service.module("secrets").Secret, driver
         self.right, self.believed, self.refreshed = ("ada", "first"), ("ada", "first"), 0
         self.learns = True
         self.given: list[dict[str, Any]] = []
 
-    def connect(self, *_arguments: object, **options: Any) -> sqlite3.Connection:
+    def connect(self, *_arguments: object, **options: Any) -> Any:
         if (options.pop("user", None), options.pop("password")) != self.right:
-            raise sqlite3.OperationalError("refused")
-        return sqlite3.connect(":memory:", check_same_thread=False)
+            raise self.driver.OperationalError("refused")
+        return self.driver.connect(":memory:", check_same_thread=False)
 
     def found(self, _name: str) -> Any:
         return SimpleNamespace(value=self.secret(self.believed[1]), user=self.believed[0])
@@ -114,12 +113,13 @@ def test_a_connection_signs_in_with_what_counts_now_and_none_outlives_its_user(
     from sqlalchemy.exc import OperationalError
     from sqlalchemy.pool import QueuePool
 
-    server, engine = Server(service), create_engine("sqlite://", poolclass=QueuePool)
+    engine = create_engine("sqlite://", poolclass=QueuePool)
+    server = Server(service, engine.dialect.loaded_dbapi)
     monkeypatch.setattr(engine.dialect, "connect", server.connect)
     event.listen(engine, "do_connect", lambda _driver, _record, _args, options: server.given.append(options))
     service.module("database")._follow_rotation(engine, "DATABASE_PASSWORD", server)
 
-    def opened() -> sqlite3.Connection | None:
+    def opened() -> object:
         with engine.connect() as connection:
             return connection.connection.driver_connection
 
