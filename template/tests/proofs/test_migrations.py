@@ -180,7 +180,7 @@ def typed(service: Service, monkeypatch: pytest.MonkeyPatch, lines: list[str], *
             script = "\n".join((*shell, line))
             environ = {"PATH": os.environ["PATH"], **variables}
             done = subprocess.run(  # noqa: S603  the document's own words
-                ["/bin/sh", "-c", script], cwd=service.root, env=environ, capture_output=True, text=True, timeout=60,
+                ["/bin/sh", "-c", script], cwd=service.root, env=environ, capture_output=True, text=True, timeout=300,
                 check=False,
             )  # fmt: skip
             assert done.returncode == 0, f"{line}: {done.stderr}"
