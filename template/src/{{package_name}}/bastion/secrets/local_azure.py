@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -92,9 +92,9 @@ def start() -> StandIn:
 class _Vault:
     """What both servers know."""
 
-    admin: str
-    token: str
-    versions: dict[str, list[tuple[str, Mapping[str, Any]]]]
+    admin: str = field(repr=False)
+    token: str = field(repr=False)
+    versions: dict[str, list[tuple[str, Mapping[str, Any]]]] = field(repr=False)
     """Name of the version and the version itself, for each secret; Key Vault's names know no case."""
 
 
