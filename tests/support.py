@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -130,6 +131,12 @@ def copy_of_the_template(target: Path) -> Path:
     for folder in ("includes", "template"):
         shutil.copytree(ROOT / folder, target / folder, symlinks=True, ignore=shutil.ignore_patterns(*JUNK))
     return target
+
+
+def ignores_nothing() -> None:
+    """For `preexec_fn`: a child hears the signals that whoever started the tests (nohup) may have ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def replace_once(file: Path, old: str, new: str) -> None:

@@ -36,7 +36,7 @@ STATUSES: Final[tuple[Status, ...]] = (
 _LOST_OF_OURS: Final = (
     "Restore the file with `flask-bastion update --restore`, which keeps your edit as a patch; no other update does it."
 )
-_LOST: Final = "Put that right: no update does it."
+_LOST: Final = "Put it right by hand there, and check again: the file is yours, so no update changes it."
 
 
 @dataclass(frozen=True, slots=True)

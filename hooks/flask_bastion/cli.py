@@ -7,11 +7,16 @@ index, which somebody else could register.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
+from typing import Final
 
 from . import adopt, advisory, fleet, previous_proofs, review, trust, updating
 from .check import check
@@ -32,6 +37,7 @@ _COMMANDS = (
     ("adopt", adopt.add_arguments, adopt.run, "bring an application that exists under the template"),
 )
 """The commands that stand in modules of their own: name, options, what runs, and what is said of it."""
+_ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a name in letters that this terminal has not must not end the run
             stream.reconfigure(errors="backslashreplace")
     try:
-        status: int = options.run(options)
+        with _interruptible():
+            status: int = options.run(options)
     except (TemplateError, advisory.InvalidAdvisory, *fleet.ERRORS, *adopt.ERRORS, *updating.ERRORS) as error:
         for line in str(error).splitlines():
             print(terminal(line), file=sys.stderr)
@@ -57,6 +64,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("Stopped.", file=sys.stderr)
         return fleet.STOPPED
     return status
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Being told to end (by a CI that cancels a job, or a terminal that closes) is an interruption like ^C: what was
+    begun is undone, and no scratch folder stays. What the caller has ignored (nohup) stays ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {one: signal.getsignal(one) for one in _ENDS}
+    heard = [one for one, handler in before.items() if handler is not signal.SIG_IGN]
+    for one in heard:
+        signal.signal(one, interrupt)
+    try:
+        yield
+    finally:
+        for one in heard:
+            signal.signal(one, before[one] or signal.SIG_DFL)
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:

@@ -43,7 +43,7 @@ _NOT_PASSED_ON: Final = frozenset(
     }
 )  # fmt: skip
 """What would change which tests are run, and what new code has no use for."""
-_CURE: Final = "Do not merge it; ask whoever releases the template."
+_CURE: Final = "Do not merge it. If it holds without the update (uv run pytest), ask whoever releases the template."
 _LONGEST_REASON: Final = 300
 
 

@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+_NUMBER: Final = r"(0|[1-9]\d{0,5})"
 _FORM: Final = re.compile(
-    r"v(\d{1,6})\.(\d{1,6})\.(\d{1,6})(?:-?(?:a|b|rc|alpha|beta)\.?\d{1,4})?(?:-(\d{1,6})-g[0-9a-f]{7,40})?", re.ASCII
+    rf"v{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-?(?:a|b|rc|alpha|beta)\.?\d{{1,4}})?(?:-(\d{{1,6}})-g[0-9a-f]{{7,40}})?",
+    re.ASCII,
 )
 
 

@@ -27,7 +27,7 @@ from flask_bastion.template import Template, TemplateError
 from histories import HEADER, HEADERS, History, recorded
 from services import Service
 from signed import ADDRESS, Publisher, Server
-from support import Combination, copier, done, git, run, uv
+from support import Combination, copier, done, git, ignores_nothing, run, uv
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Asked = Callable[..., tuple[str, ...]]
@@ -411,7 +411,11 @@ def test_a_run_that_is_told_to_end_leaves_everything_as_it_was(
     arguments = ["adopt", str(application), "--template", str(history.repository.path), "--write"]
     environment = os.environ | {"PYTHONPATH": str(Path(adopt.__file__).parents[1])}
     with subprocess.Popen(
-        [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+        [sys.executable, "-c", program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        preexec_fn=ignores_nothing,
     ) as process:
         assert process.stdout is not None
         for _ in range(20):

@@ -130,7 +130,17 @@ def test_the_newest_version_of_the_template_brings_its_advisories(tmp_path: Path
         ("v1.0.1rc1", ((1, 0, 1), False, 0)),
         *(
             (text, None)
-            for text in ("", "1.0.1", "v1.0", "v1.0.1\n", "--upload-pack=x", "v1.0.1;x", "v\u0661.0.0", "HEAD")
+            for text in (
+                "",
+                "1.0.1",
+                "v1.0",
+                "v1.0.1\n",
+                "--upload-pack=x",
+                "v1.0.1;x",
+                "v\u0661.0.0",
+                "v01.0.1",
+                "HEAD",
+            )
         ),
     ],
 )

@@ -29,7 +29,7 @@ from flask_bastion.template import Template
 from flask_bastion.tree import Tree
 from histories import FLOOR, HEADER, HEADERS, HISTORIES, OLD_FLOOR, PACKAGE, PYPROJECT, recorded
 from signed import ADDRESS, EVIL, TRUST, Key, Publisher, Server, answers, commit, everything
-from support import ROOT, copier, done, git, replace_once, run
+from support import ROOT, copier, done, git, ignores_nothing, replace_once, run
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 BASTION = "src/my_service/bastion"
@@ -458,11 +458,14 @@ exec {git} "$@"
 """
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_whoever_ends_an_update_is_told_so_and_has_the_service_as_it_was(
-    service: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    tools, started = tmp_path / "tools", tmp_path / "started"
+    tools, started, scratch = tmp_path / "tools", tmp_path / "started", tmp_path / "scratch"
     tools.mkdir()
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     program = tools / "git"
     real = done(run("sh", "-c", "command -v git")).strip()
     program.write_text(SLOW.format(started=started, git=real).replace("read-tree -m -u", "fetch"), encoding="utf-8")
@@ -471,15 +474,16 @@ def test_whoever_ends_an_update_is_told_so_and_has_the_service_as_it_was(
     monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
     process = subprocess.Popen(
         [Path(sys.executable).with_name("flask-bastion"), "update", service],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=ignores_nothing,
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not started.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "Stopped.\n")
     assert everything(service) == before
+    assert [*scratch.iterdir()] == [], "nothing lies about"
 
 
 def test_an_update_whose_process_is_killed_is_complete_all_the_same(

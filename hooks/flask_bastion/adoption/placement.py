@@ -13,10 +13,8 @@ import shutil
 import signal
 import stat
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -52,23 +50,22 @@ def obstacles(root: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def put_in(root: Path, files: Mapping[str, bytes]) -> None:
-    """Put every file in, in this order, or none; also when the process is interrupted or told to end.
+    """Put every file in, in this order, or none; also when the process is interrupted (see cli.py).
 
     Raises PlacementError if a name is taken or can't be written, KeyboardInterrupt after an interruption.
     """
-    with _interruptible():
-        beside: list[Path] = []
-        try:
-            with _deaf():
-                beside.append(Path(tempfile.mkdtemp(prefix=".bastion-adopt-", dir=root)))
-            _put_in(root, beside[0], files)
-        except OSError as error:
-            name = error.filename if isinstance(error.filename, str) else str(root)
-            raise PlacementError(f"{name} can't be put in ({error.strerror}); nothing was.") from None
-        finally:
-            with _deaf():
-                for folder in beside:
-                    shutil.rmtree(folder, ignore_errors=True)
+    beside: list[Path] = []
+    try:
+        with _deaf():
+            beside.append(Path(tempfile.mkdtemp(prefix=".bastion-adopt-", dir=root)))
+        _put_in(root, beside[0], files)
+    except OSError as error:
+        name = error.filename if isinstance(error.filename, str) else str(root)
+        raise PlacementError(f"{name} can't be put in ({error.strerror}); nothing was.") from None
+    finally:
+        with _deaf():
+            for folder in beside:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _put_in(root: Path, beside: Path, files: Mapping[str, bytes]) -> None:
@@ -141,24 +138,6 @@ def _take_out(top: int, name: str, *, is_folder: bool) -> None:
             here = inner
         (os.rmdir if is_folder else os.unlink)(last, dir_fd=here)
     os.close(here)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Being told to end is an interruption like ^C, so that what was begun is undone."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {one: signal.signal(one, interrupt) for one in _ENDS}
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler or signal.SIG_DFL)
 
 
 @contextlib.contextmanager
