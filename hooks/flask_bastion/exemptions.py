@@ -24,7 +24,7 @@ _NOBODY: Final = "nobody"
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """One limit or origin that a team declared. `until` is None where no end is said, which is as bad as ended."""
+    """One limit, origin or use of a request's data that a team declared. `until` is None where no end is said, which is as bad as ended."""
 
     name: str
     value: str
@@ -62,6 +62,10 @@ def _declared(document: dict[str, Any]) -> Iterator[Exemption]:
     for table in origins if isinstance(origins, list) else ():
         if isinstance(table, dict):
             yield _exemption("image_origins", table.get("origin"), table)
+    uses = document.get("request_data")
+    for table in uses if isinstance(uses, list) else ():
+        if isinstance(table, dict):
+            yield _exemption("request_data", f"{table.get('use')} in {table.get('function')}", table)
 
 
 def _exemption(name: str, value: object, table: dict[str, Any]) -> Exemption:

@@ -44,6 +44,15 @@ def test_an_image_origin_is_one_too(history: History, tmp_path: Path) -> None:
     assert found == []
 
 
+def test_what_is_left_to_a_request_is_one_too(history: History, tmp_path: Path) -> None:
+    text = '[[request_data]]\nfunction = "a.py:b"\nuse = "file"\nreason = "r"\nowner = "o"\nuntil = {}\n'
+    exceptions, found = told(history, tmp_path / "service", text.format("2026-12-01"))
+    assert exceptions == (Exemption("request_data", "file in a.py:b", "r", "o", date(2026, 12, 1)),)
+    assert found == []
+    _, found = told(history, tmp_path / "service", text.format("2026-11-25"))
+    assert found == ["exception-ended: request_data ended on 2026-11-25 (owner: o)."]
+
+
 @pytest.mark.parametrize("until", ['"2099-01-01"', "2099-01-01T00:00:00Z", "true", "1e9"])
 def test_what_is_no_day_is_no_end(history: History, tmp_path: Path, until: str) -> None:
     _, found = told(history, tmp_path / "service", ENTRY.format(until))

@@ -219,6 +219,9 @@ def declared(today: date) -> Iterator[dict[str, Any]]:
         yield _exception(name, entry.get("value"), recommended, row, entry, today)
     for entry in data.get("image_origins", []):
         yield _exception("image_origins", entry.get("origin"), "'self'", "csp-html-exact", entry, today)
+    for entry in data.get("request_data", []):
+        value = f"{entry.get('use')} in {entry.get('function')}"
+        yield _exception("request_data", value, "none", "request-chooses-no-target", entry, today)
 
 
 def _exception(name: str, value: Any, recommended: Any, row: str, entry: Any, today: date) -> dict[str, Any]:

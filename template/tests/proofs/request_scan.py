@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -562,13 +563,32 @@ def _is_location(key: ast.expr | None) -> bool:
     return isinstance(key, ast.Constant) and key.value == "Location"
 
 
-def check(folder: Path) -> tuple[int, dict[str, list[tuple[str, Found]]]]:
-    """All modules below `folder`: how many functions were looked at, and kind to what was found, with the module."""
+def declared(folder: Path) -> set[tuple[str, str, str]]:
+    """What exceptions.toml leaves to the request, as (module, function, use); its form is checked at every start."""
+    file = folder / "exceptions.toml"
+    entries = tomllib.loads(file.read_text("utf-8")).get("request_data", []) if file.is_file() else []
+    return {(*one["function"].split(":"), one["use"]) for one in entries}
+
+
+def check(folder: Path) -> tuple[int, dict[str, list[str]]]:
+    """All modules below `folder`: how many functions were looked at, and kind to what was found and is not declared.
+
+    The kind "unused" are the declarations for which nothing was found.
+    """
     files = sorted(folder.rglob("*.py"))
     trees = [ast.parse(file.read_text("utf-8")) for file in files]
-    of_all = known(trees)
-    kinds: dict[str, list[tuple[str, Found]]] = {kind: [] for kind in KINDS}
+    of_all, exempt = known(trees), declared(folder)
+    faults: dict[str, list[str]] = {kind: [] for kind in (*KINDS, "unused")}
+    left = {*exempt}
     for file, tree in zip(files, trees, strict=True):
+        where = file.relative_to(folder).as_posix()
         for one in found(tree, of_all):
-            kinds[one.kind].append((file.relative_to(folder).as_posix(), one))
-    return sum(isinstance(node, Function) for tree in trees for node in ast.walk(tree)), kinds
+            left.discard((where, one.function, one.kind))
+            if (where, one.function, one.kind) not in exempt:
+                faults[one.kind].append(f"{where}:{one}")
+    faults["unused"] = [
+        f"exceptions.toml: nothing is left to the request for {use} in {where}:{function}; remove that exception, or "
+        "name the function where it is"
+        for where, function, use in sorted(left)
+    ]
+    return sum(isinstance(node, Function) for tree in trees for node in ast.walk(tree)), faults

@@ -20,6 +20,7 @@ REASON = 'reason = "Nurses leave the terminal"\nowner = "ward@hospital.example"\
 UNTIL = "until = 2999-12-31\n"
 LIMIT = f"[limits.body_bytes]\nvalue = 16_384\n{REASON}{UNTIL}"
 ORIGIN = f'[[image_origins]]\norigin = "https://images.example"\n{REASON}{UNTIL}'
+USE = f'[[request_data]]\nfunction = "links/pages.py:preview"\nuse = "outbound"\n{REASON}{UNTIL}'
 WRONG: dict[str, str] = {
     "[limits.body_bytes]\nvalue = 16_383\n" + REASON + UNTIL: "value must be a whole number from 16384 to 16777216",
     "[limits.body_bytes]\nvalue = 16_777_217\n" + REASON + UNTIL: "value must be a whole number from 16384 to 16777216",
@@ -40,6 +41,10 @@ WRONG: dict[str, str] = {
     ORIGIN.replace("https://", "http://"): "[[image_origins]] number 1: origin must be one https origin such as",
     ORIGIN.replace("images.example", "*"): "origin must be one https origin such as https://images.example",
     ORIGIN.replace("images.example", "images.example; script-src *"): "origin must be one https origin such as",
+    USE.replace("[[request_data]]", "[request_data]"): "uses as [[request_data]]",
+    USE.replace(":preview", ""): "[[request_data]] number 1: function must name one such as reports/pages.py:export",
+    USE.replace("outbound", "anything"): "use must be one of redirect, file, outbound, owner",
+    USE.replace('owner = "ward', '# "ward'): "[[request_data]] number 1 has no owner; add it",
     '[settings]\nBASTION_ENV = "development"\n': "unknown section 'settings'",
     "[limits.body_bytes\n": "is not valid TOML",
 }
@@ -93,22 +98,24 @@ def test_a_declared_exception_is_shown_by_the_service_its_doctor_and_the_report(
     source = tmp_path / "src" / PACKAGE
     source.mkdir(parents=True)
     (source / "bastion").symlink_to(service.bastion)
-    text = f"{LIMIT}\n{ORIGIN}".replace("2999-12-31", str(until))
+    text = f"{LIMIT}\n{ORIGIN}\n{USE}".replace("2999-12-31", str(until))
     declare(service, monkeypatch, source / "exceptions.toml", text)
     shown = [(one.name, one.value, one.recommended, one.until) for one in service.app.extensions["bastion"].exemptions]
     assert shown == [
         ("body_bytes", 16_384, 1_048_576, until),
         ("image_origins", "https://images.example", "'self'", until),
+        ("request_data", "outbound in links/pages.py:preview", "none", until),
     ]
     findings = service.module("development").findings
     assert [line for line in findings(service.app) if " ended on " in line] == []
     service.travel(days=2)
-    assert len([line for line in findings(service.app) if f" ended on {until} " in line]) == 2
+    assert len([line for line in findings(service.app) if f" ended on {until} " in line]) == 3
     monkeypatch.setattr(place, "root", tmp_path)
     reported = list(report.declared(until))
     assert [(entry["name"], entry["value"], entry["recommended"], entry["row"]) for entry in reported] == [
         ("body_bytes", 16_384, 1_048_576, "body-limit-1-mib"),
         ("image_origins", "https://images.example", "'self'", "csp-html-exact"),
+        ("request_data", "outbound in links/pages.py:preview", "none", "request-chooses-no-target"),
     ]
     assert {(entry["owner"], entry["until"], entry["expired"]) for entry in reported} == {
         ("ward@hospital.example", str(until), False)

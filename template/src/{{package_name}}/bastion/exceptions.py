@@ -5,6 +5,7 @@ A limit that is loosened in code is forgotten there. One that is declared is sho
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from .settings import LIMIT_BOUNDS, ORIGIN, Limits
 FILE: Final = "exceptions.toml"
 _FIELDS: Final = ("reason", "owner", "until")
 _LONGEST: Final = 300  # characters of a reason or owner
+_FUNCTION: Final = re.compile(r"\A[A-Za-z0-9_/]{1,200}\.py:[A-Za-z0-9_.]{1,100}\Z")
+USES: Final = ("redirect", "file", "outbound", "owner")  # as request_scan.py of the proofs tells them apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,15 @@ def read(path: Path) -> Declared:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         return Declared(Limits(), (), (), (f"{FILE} is not valid TOML ({error}); correct it.",))
     reasons = [
-        f"{FILE}: unknown section {name[:40]!r}; there are [limits.<name>] and [[image_origins]]."
-        for name in sorted(data.keys() - {"limits", "image_origins"})
+        f"{FILE}: unknown section {name[:40]!r}; there are [limits.<name>], [[image_origins]] and [[request_data]]."
+        for name in sorted(data.keys() - {"limits", "image_origins", "request_data"})
     ]
     limits, image_origins = data.get("limits", {}), data.get("image_origins", [])
-    if not isinstance(limits, dict) or not isinstance(image_origins, list):
-        reasons.append(f"{FILE}: write limits as [limits.<name>] and origins as [[image_origins]].")
+    request_data = data.get("request_data", [])
+    if not isinstance(limits, dict) or not isinstance(image_origins, list) or not isinstance(request_data, list):
+        reasons.append(
+            f"{FILE}: write limits as [limits.<name>], origins as [[image_origins]] and uses as [[request_data]]."
+        )
         return Declared(Limits(), (), (), tuple(reasons))
     exemptions: list[Exemption] = []
     values: dict[str, int] = {}
@@ -112,4 +118,17 @@ def read(path: Path) -> Declared:
             continue
         origins.append(origin)
         exemptions.append(Exemption("image_origins", origin, "'self'", table["reason"], table["owner"], table["until"]))
+    for number, table in enumerate(request_data, 1):
+        where = f"[[request_data]] number {number}"
+        faults = [*_entry(where, table, ("function", "use", *_FIELDS))]
+        function, use = (table.get("function"), table.get("use")) if isinstance(table, dict) else (None, None)
+        if isinstance(table, dict) and (not isinstance(function, str) or not _FUNCTION.match(function)):
+            faults.append(f"{FILE}: {where}: function must name one such as reports/pages.py:export.")
+        if isinstance(table, dict) and use not in USES:
+            faults.append(f"{FILE}: {where}: use must be one of {', '.join(USES)}.")
+        if faults:
+            reasons += faults
+            continue
+        value = f"{use} in {function}"
+        exemptions.append(Exemption("request_data", value, "none", table["reason"], table["owner"], table["until"]))
     return Declared(Limits(**values), tuple(origins), tuple(exemptions), tuple(reasons))
