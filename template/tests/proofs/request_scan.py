@@ -4,8 +4,8 @@ It stops a view of the team's from handing what somebody typed to such a call on
 is a simple one, so that each finding can be followed by eye: within one function, data of the request (request.args and
 its siblings, a parameter of a view, a field of a form) goes into the call directly, by names that are assigned there,
 through +, %, f-strings, Path and the like. What another function made of it counts as checked, and so does what is
-looked for in a collection or handed to a function in a condition. Source: ASVS 1.3.6, 3.7.2, 5.3.2, 8.2.2; CWE-601,
-CWE-22, CWE-918, CWE-639.
+looked for in a collection or handed to a function in a condition. HTML is another matter: a view makes none of text,
+whosever it is. Source: ASVS 1.2.1, 3.7.2, 5.3.2, 8.2.2; CWE-601, CWE-22, CWE-918, CWE-639, CWE-79.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Final
 
 from .service import AUTH
 
-KINDS: Final = ("redirect", "file", "outbound", "owner")
+KINDS: Final = ("redirect", "file", "outbound", "owner", "html")
 # What a client may put any text into; request.path, url and endpoint are those of a route that exists.
 FREE: Final = frozenset(
     (
@@ -80,6 +80,9 @@ MARKS: Final = frozenset({"public", "login_required", "requires"})
 READING: Final = frozenset({"get", "get_one", "select", "update", "delete", "query"})
 # The beginning of an address that leaves open whose host it is.
 _OPEN: Final = re.compile(r"/?|https?:?/?|(?:https?:)?//[^/?#\\]*", re.IGNORECASE)
+# What an HTML tag in a literal looks like, and calls whose result may stand beside one.
+_TAG: Final = re.compile(r"</?[A-Za-z][A-Za-z0-9-]*[\s/>]|<!--|<!doctype\b", re.IGNORECASE)
+ESCAPED: Final = frozenset({"escape", "len", "int", "url_for", "render_template"})
 # Calls that tell nothing about where an address or a path leads.
 _NO_CHECK: Final = frozenset(
     (
@@ -98,6 +101,7 @@ CURE: Final = {
     "it up in a fixed mapping",
     "owner": "the request chooses the row, whoever owns it; use owned_or_404(...) or owned(...), or @requires(...) "
     "for those who may see everybody's",
+    "html": "what somebody typed becomes markup there; use render_template(...), or escape(...) for each value",
 }
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -410,6 +414,29 @@ class _Flow:
                     yield Found(kind, node.lineno, self._name, f"{ast.unparse(node.func)}(...)")
             elif isinstance(node, ast.Assign | ast.Dict | ast.Tuple) and self._leads(node):
                 yield Found("redirect", node.lineno, self._name, "Location")
+            for text in _answered(node) if self._marks else ():
+                if self._html(text):
+                    yield Found("html", text.lineno, self._name, "HTML made of text")
+
+    def _html(self, value: ast.expr | None, seen: frozenset[str] = frozenset()) -> bool:
+        """Whether this is put together from tags and something that is neither a constant nor went through escape()."""
+        if isinstance(value, ast.Name):
+            given = [one for name, one in self._bound() if name == value.id and name not in seen]
+            return any(self._html(one, seen | {value.id}) for one in given)
+        if isinstance(value, ast.Call) and _last(value.func) == "format" and isinstance(value.func, ast.Attribute):
+            parts = [value.func.value, *value.args, *(word.value for word in value.keywords)]
+        else:
+            parts = _parts(value) if value is not None else []
+        texts = "\0".join(str(part.value) for part in parts if isinstance(part, ast.Constant))
+        return bool(_TAG.search(texts)) and any(self._shows(part) for part in parts)
+
+    def _shows(self, part: ast.expr) -> bool:
+        if isinstance(part, ast.FormattedValue):
+            return self._shows(part.value)
+        if isinstance(part, ast.Name):
+            given = [one for name, one in self._bound() if name == part.id]
+            return not (part.id.isupper() or (given and all(_is_escaped(one) for one in given)))
+        return not (isinstance(part, ast.Constant) or _is_escaped(part))
 
     def _kind(self, call: ast.Call) -> str:
         called, last = self._called(call.func), _last(call.func)
@@ -509,6 +536,18 @@ def _pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
 
 def _calls(test: ast.expr) -> Iterator[ast.Call]:
     return (node for node in ast.walk(test) if isinstance(node, ast.Call))
+
+
+def _answered(node: ast.AST) -> Iterator[ast.expr]:
+    """What a view answers with: `return text`, `return text, 404`, make_response(text), Response(text)."""
+    if isinstance(node, ast.Return) and node.value is not None:
+        yield node.value.elts[0] if isinstance(node.value, ast.Tuple) and node.value.elts else node.value
+    elif isinstance(node, ast.Call) and _last(node.func) in ("make_response", "Response") and node.args:
+        yield node.args[0]
+
+
+def _is_escaped(value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and _last(value.func) in ESCAPED
 
 
 def _is_converted(call: ast.Call) -> bool:

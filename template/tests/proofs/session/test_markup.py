@@ -96,6 +96,64 @@ def test_no_page_holds_a_way_to_run_what_somebody_typed() -> None:
     harm(found, f"what somebody typed could run: {found}")
 
 
+TEXTS = """
+@blueprint.get("/hello/<name>")
+@public
+def hello(name):
+    if name == "Ada":
+        return "<p>Hello %s</p>" % name, 404  # bad
+    answer = make_response("<p>" + request.args["q"] + "</p>")  # bad
+    answer = Response("<b>{}</b>".format(current_user.email), 200)  # bad
+    html = "<ul>"
+    for note in notes:
+        html += f"<li>{note.title}</li>"
+    if notes:
+        return html + "</ul>"  # bad
+    return f"<h1>{name}</h1>"  # bad
+
+@blueprint.get("/fine/<name>")
+@public
+def fine(name):
+    title = escape(name)
+    if notes:
+        return f"<p>{len(notes)} of {MOST}: {title} {escape(name)}</p>"
+    if name:
+        return Markup("<p>%s</p>") % name
+    if title:
+        return {"title": f"<b>{name}</b>"}, render_template("fine.html", name=f"<{name}>")
+    return f"{name} < 3"
+
+class Note:
+    def __repr__(self):
+        return f"<Note {self.id}>"
+"""
+
+
+@protects(
+    "no-unsafe-markup",
+    scanner=edit("/tests/proofs/request_scan.py", "return bool(_TAG.search(texts)) and any(", "return False and any("),
+    text=insert(
+        "session/pages.py",
+        after="STATIC_SECONDS)\n",
+        new='\n\n@public\ndef hello(name: str) -> ResponseReturnValue:\n    return f"<h1>{name}</h1>"\n',
+    ),
+)
+def test_no_view_makes_a_page_of_text() -> None:
+    import ast
+
+    from ..request_scan import check, found, known
+
+    tree, lines = ast.parse(TEXTS), TEXTS.splitlines()
+    seen = {one.line for one in found(tree, known([tree])) if one.kind == "html"}
+    expected = {number for number, line in enumerate(lines, 1) if line.endswith("# bad")}
+    works(not seen - expected, f"text that holds no markup, and what is escaped, passes: {seen - expected}")
+    missed = sorted(expected - seen)
+    harm(missed, f"the checker does not see {[lines[line - 1].strip() for line in missed]}")
+    looked_at, faults = check(place.source())
+    assert looked_at >= 400
+    harm(faults["html"], f"what somebody typed could run: {faults['html']}")
+
+
 @protects(
     "json-output-safe",
     scanner=DEAF,
