@@ -1,7 +1,7 @@
 """What a service loosens is seen from outside, with its owner and its end, whether or not the service says so itself.
 
 A limit that was loosened for a month is loose for ever when nobody looks. The service's own guards hold exceptions.toml
-to its form and bounds; here it is a stranger's file, and what has no end counts as ended.
+to its form and bounds; here it is a stranger's file, and what has no end within a year counts as ended.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 
 from .finding import Finding
@@ -18,13 +18,18 @@ from .program import Files
 FILE: Final = "exceptions.toml"
 MOST: Final = 25
 """Exceptions of one service that are told of; beyond it, that there are more."""
-_CURE: Final = "Remove it, or declare it anew with a reason, an owner and an end date of its own."
+LONGEST: Final = timedelta(days=366)
+"""From today to the end, as the service's own proofs have it: by then somebody has looked at it again."""
+_CURE: Final = "Remove it, or declare it anew with a reason, an owner and an end date within a year."
 _NOBODY: Final = "nobody"
 
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """One limit, origin or use of a request's data that a team declared. `until` is None where no end is said, which is as bad as ended."""
+    """One limit, origin or use of a request's data that a team declared.
+
+    `until` is None where no end is said, which is as bad as ended.
+    """
 
     name: str
     value: str
@@ -33,8 +38,8 @@ class Exemption:
     until: date | None
 
     def ended(self, today: date) -> bool:
-        """Whether its last day is over."""
-        return self.until is None or self.until < today
+        """Whether its last day is over, or so far ahead that it is none."""
+        return self.until is None or not today <= self.until <= today + LONGEST
 
 
 def read(files: Files, package: str, today: date) -> tuple[list[Exemption], list[Finding]]:
@@ -48,7 +53,7 @@ def read(files: Files, package: str, today: date) -> tuple[list[Exemption], list
     except (ValueError, RecursionError):
         return [], [Finding("exception-invalid", "error", "This is no TOML, so it declares nothing.", _CURE, name)]
     declared = list(_declared(document))
-    findings = [_told(one, name) for one in declared[:MOST] if one.ended(today)]
+    findings = [_told(one, name, today) for one in declared[:MOST] if one.ended(today)]
     if len(declared) > MOST:
         findings.append(Finding("exception-invalid", "error", f"There are more than {MOST} exceptions.", _CURE, name))
     return declared[:MOST], findings
@@ -79,6 +84,8 @@ def _exemption(name: str, value: object, table: dict[str, Any]) -> Exemption:
     )
 
 
-def _told(one: Exemption, file: str) -> Finding:
-    when = f"ended on {one.until}" if one.until else "has no end"
+def _told(one: Exemption, file: str, today: date) -> Finding:
+    when = "has no end"
+    if one.until:
+        when = f"ended on {one.until}" if one.until < today else f"ends on {one.until}, more than a year ahead"
     return Finding("exception-ended", "error", f"{one.name} {when} (owner: {one.owner}).", _CURE, file)

@@ -19,7 +19,7 @@ KINDS: Final[dict[str, str]] = {
     "waiver-invalid": "A waiver does not say what it must say, and counts for nothing",
     "waiver-ended": "A waiver has ended",
     "waiver-needless": "A waiver is for an advisory that does not affect the service",
-    "exception-ended": "An exception of the service has ended, or has no end",
+    "exception-ended": "An exception of the service has ended, or has no end within a year",
     "exception-invalid": "The exceptions of the service can't be read",
     "leftover-conflict": "A conflict of an update was not resolved",
     "leftover-reject": "A rejected change of an update was not merged",

@@ -11,7 +11,7 @@ import resource
 import shutil
 import sys
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -32,12 +32,12 @@ TODAY = datetime.now(UTC).date()
 COMBINATIONS = PAIRS[::3]
 BASTION = "src/my_service/bastion"
 FILE = f"{BASTION}/edge/headers.py"
-EXCEPTION = """
+EXCEPTION = f"""
 [limits.session_idle_minutes]
 value = 90
 reason = "Nurses leave the ward's terminal"
 owner = "ward-app@hospital.example"
-until = 2027-06-30
+until = {TODAY + timedelta(days=90)}
 """
 
 

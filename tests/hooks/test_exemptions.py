@@ -37,6 +37,16 @@ def test_an_exception_is_told_until_its_last_day_and_red_afterwards(history: His
     assert found == ["exception-ended: session_idle_minutes ended on 2026-11-25 (owner: w@example.com)."]
 
 
+def test_an_end_more_than_a_year_ahead_is_none(history: History, tmp_path: Path) -> None:
+    exceptions, found = told(history, tmp_path / "service", ENTRY.format("2027-11-27"))
+    assert ([one.ended(TODAY) for one in exceptions], found) == ([False], [])
+    exceptions, found = told(history, tmp_path / "service", ENTRY.format("2027-11-28"))
+    assert [one.ended(TODAY) for one in exceptions] == [True]
+    assert found == [
+        "exception-ended: session_idle_minutes ends on 2027-11-28, more than a year ahead (owner: w@example.com)."
+    ]
+
+
 def test_an_image_origin_is_one_too(history: History, tmp_path: Path) -> None:
     text = '[[image_origins]]\norigin = "https://images.example"\nreason = "r"\nowner = "o"\nuntil = 2026-12-01\n'
     exceptions, found = told(history, tmp_path / "service", text)

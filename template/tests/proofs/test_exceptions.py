@@ -1,4 +1,4 @@
-"""Tests of exceptions.py: what a team loosens is followed, shown, bounded, and red once its last day is over.
+"""Tests of exceptions.py: what a team loosens is followed, shown, bounded, and red without an end or after it.
 
 They stop an exception that was made for a month from becoming the rule.
 """
@@ -69,6 +69,18 @@ def test_an_exception_ends_after_its_last_day_and_is_named_with_its_cure(service
         f"exceptions.toml: {name} ended on 2026-02-28 (owner: ward@hospital.example). "
         "Remove it, or declare it anew with a reason and an end date of its own."
         for name in ("body_bytes", "image_origins")
+    ]
+
+
+def test_an_end_more_than_a_year_ahead_is_none(service: Service, tmp_path: Path) -> None:
+    exceptions = service.module("exceptions")
+    file = tmp_path / "exceptions.toml"
+    file.write_text(LIMIT.replace("2999-12-31", "2028-02-29"), "utf-8")  # a whole year may have 366 days
+    exemptions = exceptions.read(file).exemptions
+    assert list(exceptions.ended(exemptions, date(2027, 2, 28))) == []
+    assert list(exceptions.ended(exemptions, date(2027, 2, 27))) == [
+        "exceptions.toml: body_bytes ends on 2028-02-29, more than a year ahead (owner: ward@hospital.example). "
+        "Choose a day within a year, on which somebody looks at it again."
     ]
 
 

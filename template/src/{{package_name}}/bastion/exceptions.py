@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from .settings import LIMIT_BOUNDS, ORIGIN, Limits
 FILE: Final = "exceptions.toml"
 _FIELDS: Final = ("reason", "owner", "until")
 _LONGEST: Final = 300  # characters of a reason or owner
+LONGEST: Final = timedelta(days=366)  # from today to the end: until then somebody has looked at it again
 _FUNCTION: Final = re.compile(r"\A[A-Za-z0-9_/]{1,200}\.py:[A-Za-z0-9_.]{1,100}\Z")
 USES: Final = ("redirect", "file", "outbound", "owner")  # as request_scan.py of the proofs tells them apart
 
@@ -45,12 +46,20 @@ class Declared:
 
 
 def ended(exemptions: Iterable[Exemption], today: date) -> Iterator[str]:
-    """What to do about each exception whose last day is before `today`; it still counts, and is to be looked at."""
+    """What to do about each exception whose last day is before `today`, or so far ahead that it is none.
+
+    It still counts, and is to be looked at.
+    """
     for one in exemptions:
         if one.until < today:
             yield (
                 f"{FILE}: {one.name} ended on {one.until} (owner: {one.owner}). "
                 "Remove it, or declare it anew with a reason and an end date of its own."
+            )
+        elif one.until > today + LONGEST:
+            yield (
+                f"{FILE}: {one.name} ends on {one.until}, more than a year ahead (owner: {one.owner}). "
+                "Choose a day within a year, on which somebody looks at it again."
             )
 
 
