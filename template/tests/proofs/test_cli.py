@@ -288,6 +288,10 @@ def test_an_operator_is_told_what_became_of_his_mail(service: Service, monkeypat
     )
     answers.append(OSError("the server is away"))
     assert told("users", "create", f"another-{EMAIL}") == (0, [noted, waiting])
+    # Nothing is tried for this one, though the mail to somebody else waits on.
+    assert told("users", "create", EMAIL)[1][-1] == (
+        "Error: No mail was sent: one went there a moment ago. Try again in a minute."
+    )
     service.travel(minutes=5)
     assert told("mail", "send") == (0, ["Sent: 0.", waiting])
     answers.clear()

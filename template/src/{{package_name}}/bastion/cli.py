@@ -165,11 +165,12 @@ def create_user(email: str, roles: tuple[str, ...], prompt: bool) -> None:
     """Mail somebody a link that makes an account: whoever reads the mail chooses the password."""
     if not prompt:
         _done(lambda: registration.invite_by_operator(email, roles), "Noted: a mail with a link, good for ten minutes.")
-        if outbox.drain():
+        sent, address = outbox.send_due(), users.normalised(email)  # mails to others may have been due, or wait on
+        if address in sent:
             click.echo("Sent.")
-        elif not outbox.waiting():
+        elif not outbox.waiting(address):
             raise click.ClickException("No mail was sent: one went there a moment ago. Try again in a minute.")
-        _tell_waiting()
+        _tell_waiting(address)
         return
     if not sys.stdin.isatty():
         raise click.ClickException("--prompt asks on a terminal, and there is none. Leave it out to mail a link.")
@@ -290,8 +291,8 @@ def send_mails() -> None:
     _tell_waiting()
 
 
-def _tell_waiting() -> None:
-    if waiting := outbox.waiting():
+def _tell_waiting(address: str | None = None) -> None:
+    if waiting := outbox.waiting(address):
         click.echo(f"Still waiting: {waiting}. The log says why; a running service tries again by itself.")
 
 

@@ -56,16 +56,22 @@ _DUE: Final = select(*(_o[name] for name in Due.__slots__))
 
 def drain() -> int:
     """Send until nothing is due, and say how many mails went out. Safe to run in many places at once."""
-    sent = 0
+    return len(send_due())
+
+
+def send_due() -> list[str]:
+    """As `drain`, but says to whom they went."""
+    sent: list[str] = []
     while due := _due():
-        sent += sum(_send(mail) for mail in due if _claim(mail))
+        sent += [mail.email for mail in due if _claim(mail) and _send(mail)]
     return sent
 
 
-def waiting() -> int:
-    """How many mails are not sent yet."""
+def waiting(email: str | None = None) -> int:
+    """How many mails are not sent yet, to this address or to all."""
+    of_whom = () if email is None else (_o.email == email,)
     with connect() as connection:
-        return connection.execute(select(func.count()).select_from(OutgoingMail)).scalar_one()
+        return connection.execute(select(func.count()).select_from(OutgoingMail).where(*of_whom)).scalar_one()
 
 
 def _due() -> list[Due]:
