@@ -152,6 +152,29 @@ def test_a_view_without_exactly_one_rule_stops_the_start_by_name_file_and_line(s
             assert f"{bare.__code__.co_filename}:{bare.__code__.co_firstlineno}" in started.reasons[0]
 
 
+@protects("deny-by-default", doubled=edit("access.py", "    yield from _doubled(app)\n", ""))
+def test_no_view_is_hidden_by_another_one_for_the_same_address_and_method(service: Service) -> None:
+    """The one that runs may be the public one."""
+    bastion = service.module()
+
+    def add(app: Flask, rules: tuple[tuple[str, str, str], ...]) -> None:
+        for endpoint, method, address in rules:
+            mark = bastion.public if endpoint.startswith("open") else bastion.login_required
+            app.add_url_rule(address, endpoint, mark(lambda **_: "ran"), methods=[method])
+
+    apart = (("open", "GET", "/probe"), ("kept", "POST", "/probe"))
+    numbers = (("open-number", "GET", "/probe/<uuid:a>"), ("kept-number", "GET", "/probe/<int:a>"))
+    service._additions[:] = [functools.partial(add, rules=(*apart, *numbers))]
+    works(service.start().app, "a service starts that has one view for each address and method")
+    for one, other in (("/probe", "/probe"), ("/<a>/probe", "/<string:b>/probe"), ("/<int:a>", "/<int:b>")):
+        service._additions[:] = [functools.partial(add, rules=(("open", "GET", one), ("kept", "GET", other)))]
+        started = service.start()
+        harm(started.app is not None, f"of {one} and {other} one never runs, and nobody is told")
+        [told] = started.reasons
+        assert told.startswith("The routes 'open' (")
+        assert f"both answer GET {other}, so one of them never runs" in told
+
+
 @protects(
     "deny-by-default",
     methods=edit("access.py", "if _own_marks(getattr(cls, name, None)))", "if cls is None)"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -124,6 +125,24 @@ _OF_FOLDER: Final = (
 )
 
 
+_PARAMETER: Final = re.compile(r"<(?:(?:default|string):|([^<>]*:))?[^<>:]*>")
+
+
+def _doubled(app: Flask) -> Iterator[str]:
+    """Views that another one hides: of two for one address and method one never runs, and its rule is nobody's."""
+    first: dict[tuple[str, str, str], str] = {}
+    for rule in app.url_map.iter_rules():
+        place = f"{rule.host or rule.subdomain or ''}", _PARAMETER.sub(r"<\1>", rule.rule)
+        for method in sorted((rule.methods or set()) - AUTOMATIC) if not rule.build_only else ():
+            other = first.setdefault((*place, method), rule.endpoint)
+            if other != rule.endpoint:
+                places = [_place(app.view_functions.get(endpoint)) for endpoint in (other, rule.endpoint)]
+                yield (
+                    f"The routes {other!r} ({places[0]}) and {rule.endpoint!r} ({places[1]}) both answer {method} "
+                    f"{rule.rule}, so one of them never runs. Give it an address of its own, or remove it."
+                )
+
+
 def _faults(app: Flask, endpoints: Iterable[str]) -> Iterator[str]:
     for endpoint in sorted(endpoints):
         view = app.view_functions.get(endpoint)
@@ -141,10 +160,11 @@ def _faults(app: Flask, endpoints: Iterable[str]) -> Iterator[str]:
                 f"The route {endpoint!r} ({_place(view)}) {wrong}. "
                 "Put exactly one of @public, @login_required, @requires(...) on it."
             ) + (_OF_FOLDER.format(endpoint) if inspect.ismethod(view) and endpoint.endswith(".static") else "")
+    yield from _doubled(app)
 
 
 def seal(app: Flask) -> None:
-    """Fix the rule of each route; raises ConfigError that names every route without exactly one."""
+    """Fix the rule of each route; raises ConfigError that names every route without exactly one, or hidden."""
     endpoints = {rule.endpoint for rule in app.url_map.iter_rules()}
     if faults := [*_faults(app, endpoints)]:
         raise ConfigError(faults)
