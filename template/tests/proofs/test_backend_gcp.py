@@ -263,7 +263,6 @@ def test_nothing_that_fails_is_told_with_a_value_or_asked_twice(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.module("secrets.kept"), "PAUSES", ())  # one attempt
-    monkeypatch.setattr(service.module("secrets.remote"), "READ_SECONDS", 0.2)
     faults: dict[Mode, str] = {
         "down": "does not answer",
         "slow": "does not answer",
@@ -274,12 +273,15 @@ def test_nothing_that_fails_is_told_with_a_value_or_asked_twice(
     }
     with googles(service) as (front, _google, _secrets), Front(Google(), tls=False) as api:
         for mode, fault in faults.items():
-            api.mode, front.mode = mode, "works"
-            api.requests.clear()
-            assert told(service, asks(service, api, front)) == ("", fault)
-            assert len(api.requests) == (mode != "down")
-            api.mode, front.mode = "works", mode
-            assert told(service, asks(service, api, front)) == ("", f"can't be asked: the metadata service {fault}")
+            with monkeypatch.context() as hurried:
+                if mode == "slow":  # whoever answers has his time: a busy machine needs it
+                    hurried.setattr(service.module("secrets.remote"), "READ_SECONDS", 1.0)
+                api.mode, front.mode = mode, "works"
+                api.requests.clear()
+                assert told(service, asks(service, api, front)) == ("", fault)
+                assert len(api.requests) == (mode != "down")
+                api.mode, front.mode = "works", mode
+                assert told(service, asks(service, api, front)) == ("", f"can't be asked: the metadata service {fault}")
     assert TOKEN not in service.output
 
 
