@@ -9,7 +9,7 @@ import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .harness import edit, harm, protects, refused, works
 from .logins import SIGNED_IN, WRONG, HashSpy, attempt, cheap_user, sessions_of
@@ -146,6 +146,23 @@ def test_what_an_unknown_key_has_signed_is_looked_up_once_more(service: Service)
         assert stub.asked[questions:] == ["SECRET_KEY"]
 
 
+class Door:
+    """The lock of the secrets, which says when somebody comes to wait for it."""
+
+    def __init__(self, real: Any, came: Event) -> None:
+        self._real, self._came = real, came
+
+    def __enter__(self) -> None:
+        self._came.set()
+        self._real.acquire()
+
+    def __exit__(self, *_error: object) -> None:
+        self._real.release()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
 @protects(
     PHASES,
     together=edit(
@@ -161,7 +178,8 @@ def test_whoever_meets_an_unknown_key_waits_for_the_answer_that_another_has_aske
         service.travel(seconds=301)  # it was idle: the next one asks
         stub.values["SECRET_KEY"] = fresh
         honest = signs(service, service._make(), "value")
-        asking, answer = Event(), Event()
+        asking, answer, came = Event(), Event(), Event()
+        kept: Any = service.module("state").state_of(one).secrets
 
         def slowly() -> None:
             asking.set()
@@ -171,8 +189,11 @@ def test_whoever_meets_an_unknown_key_waits_for_the_answer_that_another_has_aske
         with ThreadPoolExecutor(2) as threads:
             asks = threads.submit(accepts, service, one, honest)
             assert asking.wait(timeout=30)
+            kept._lock = Door(kept._lock, came)
             meets = threads.submit(accepts, service, one, honest)
-            early = outcome(lambda: meets.result(timeout=0.2))
+            meets.add_done_callback(lambda _: came.set())
+            assert came.wait(timeout=30)  # it waits, or it is done
+            early = outcome(lambda: meets.result(timeout=0))
             answer.set()
             found = [asks.result(timeout=30), meets.result(timeout=30)]
         harm(early is False, "who comes while another asks is signed out")
