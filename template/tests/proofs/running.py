@@ -104,6 +104,7 @@ class Service:
     _started: list[Flask] = field(default_factory=list)
     _away: timedelta = timedelta()
     _source: Any = None
+    _held: datetime | None = None
 
     # --- places and modules ---------------------------------------------------------------------------------
 
@@ -358,11 +359,16 @@ class Service:
             self._source = clock._source
         self._away += timedelta(**timedelta_arguments)
         away, source = self._away, self._source
-        clock._source = lambda: source() + away
+        clock._source = (lambda: source() + away) if self._held is None else self.now
+
+    def stop_time(self) -> None:
+        """From here on the service's clock stands still and moves by travel() alone: for an end to the second."""
+        self._held = datetime.now(UTC)
+        self.travel()
 
     def now(self) -> datetime:
         """The service's time."""
-        return datetime.now(UTC) + self._away
+        return (self._held or datetime.now(UTC)) + self._away
 
     # --- the real server ------------------------------------------------------------------------------------
 
@@ -379,7 +385,7 @@ class Service:
         self._servers.append(server)
         return server
 
-    def raw(self, server: RealServer, data: bytes, *, seconds: float = 5.0) -> bytes:
+    def raw(self, server: RealServer, data: bytes, *, seconds: float = 20.0) -> bytes:
         """Send these bytes, and read until the server closes or says nothing for a while (`seconds` at most)."""
         return exchange(server, data, seconds)
 
