@@ -41,9 +41,9 @@ class Pressure:
                     self._change.notify_all()
 
     def until(self, acknowledged: int) -> bool:
-        """Wait for so many acknowledgements; False after 20 s without them."""
+        """Wait for so many acknowledgements; False after a minute without them."""
         with self._change:
-            return self._change.wait_for(lambda: len(self.acknowledged) >= acknowledged, timeout=20)
+            return self._change.wait_for(lambda: len(self.acknowledged) >= acknowledged, timeout=60)
 
     def end(self) -> None:
         """Wait until all have seen that the server is gone."""

@@ -61,7 +61,7 @@ def test_kill_9_in_the_middle_of_writes_loses_no_acknowledged_write(
     workers = [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", server.output)]
     for pid in (server.process.pid, *workers):  # the master first: it would replace its worker
         os.kill(pid, signal.SIGKILL)
-    server.process.wait(timeout=10)
+    server.process.wait(timeout=30)
     writers.end()
     assert len(workers) == 1
     kept = {agent for (agent,) in service.rows("SELECT agent FROM auth_session")}

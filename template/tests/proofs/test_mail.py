@@ -731,11 +731,11 @@ def test_a_mail_survives_the_process_that_was_sending_it(service: Service) -> No
         service.client()
         real = service.real_server(first=f"from {PACKAGE}.bastion.mail import outbox; outbox.POLL_SECONDS = 0.1")
         register(service, "a@example.com")
-        works(server.arrived.wait(20), "a worker of the real server sends by itself")
+        works(server.arrived.wait(60), "a worker of the real server sends by itself")
         workers = [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", real.output)]
         for pid in (real.process.pid, *workers):
             os.kill(pid, signal.SIGKILL)
-        real.process.wait(timeout=10)
+        real.process.wait(timeout=30)
         server.holds.set()
         assert waiting(service) == 1
         assert send(service) == 0  # its minute is not over

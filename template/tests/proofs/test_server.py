@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from select import select
-from time import sleep
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from werkzeug.test import create_environ
@@ -33,6 +33,7 @@ ROW = "slow-clients-hold-no-thread"
 WORKER = "worker.py"
 SLOW = 10  # clients; two more than there are threads
 PATIENCE = 6  # seconds that others wait for an answer, which takes milliseconds
+WITHIN = 30  # seconds for what is answered at once: a busy machine may need some of them
 LARGE = 8 * 2**20  # bytes of an answer; no kernel keeps so much for a client that reads nothing
 PROBE = b"GET /healthz HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n"
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: {HOST}\r\nX-Forwarded-For: 198.51.100.7\r\nX-Forwarded-Proto: https\r\n".encode()
@@ -61,7 +62,7 @@ def connect(server: RealServer, room: int | None = None) -> socket.socket:
     client = socket.socket()
     if room is not None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
-    client.settimeout(5)
+    client.settimeout(WITHIN)
     client.connect(("127.0.0.1", server.port))
     return client
 
@@ -154,9 +155,9 @@ def asks_first(server: RealServer, times: int) -> list[bytes]:
         for number in range(1, times + 1):
             last = b"Connection: close\r\n" if number == times else b""
             client.sendall(HEAD + TYPE + SIZE + EXPECT + last + b"\r\n")
-            assert answered(client, 5, b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
+            assert answered(client, WITHIN, b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
             client.sendall(BODY)
-            received = answered(client, 5, b"}" if AUTH == "jwt" else b"</html>")
+            received = answered(client, WITHIN, b"}" if AUTH == "jwt" else b"</html>")
             statuses.append(received.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")[9:12])
     return statuses
 
@@ -170,7 +171,7 @@ def in_chunks(server: RealServer, header: bytes = b"", trailer: bytes = b"") -> 
             client.sendall(b"%x;a=b\r\n%s\r\n" % (len(piece), piece))
         client.sendall(b"0\r\n" + trailer)
         client.sendall(b"\r\n")
-        return answered(client, 5)[9:12]
+        return answered(client, WITHIN)[9:12]
 
 
 PATIENT = "            self.settimeout(max(self.patience, 0.001))\n"
@@ -186,10 +187,10 @@ def test_clients_that_do_not_read_their_answers_hold_nobody_up(service: Service)
     for path in (b"/large", b"/long"):
         with connect(server, room=65_536) as slow:
             slow.sendall(asks_for(path))
-            received = 0
+            began, received = monotonic(), 0
             while part := slow.recv(65_536):
                 received += len(part)
-                sleep(len(part) / (6 * 2**20))  # 6 MiB a second
+                sleep(max(0.0, began + received / (6 * 2**20) - monotonic()))  # 6 MiB a second, however busy it is here
         works(received > LARGE, f"who reads {path!r} slowly, for longer than a second in all, gets everything")
     with ExitStack() as stack:
         for _ in range(SLOW):
@@ -281,7 +282,7 @@ def test_the_server_is_told_to_wait_for_nothing_without_an_end(service: Service)
 
 def test_clients_that_are_odd_or_patient_are_answered(service: Service) -> None:
     """One server for all of them, in turn: starting one takes longer than any of these."""
-    server = service.real_server(first=f"from {PACKAGE}.bastion import worker; worker.READ_SECONDS = 2.0")
+    server = service.real_server(first=f"from {PACKAGE}.bastion import worker; worker.READ_SECONDS = 5.0")
     taking_ones_time_is_answered(service, server)
     several_requests_on_one_connection_are_answered(service, server)
     too_long_or_cut_off_gets_no_patience(service, server)
@@ -300,8 +301,8 @@ def a_thread_is_lost_to_nobody_who_sends_no_more(service: Service, server: RealS
     long = HEAD + TYPE + b"Content-Length: 900000\r\n\r\n" + b"x" * 70_000
     with ExitStack() as stack:
         opened(server, stack, long)
-        # Two seconds, and the queue of eight threads.
-        assert service.raw(server, PROBE, seconds=5).startswith(b"HTTP/1.1 200 ")
+        # Five seconds, and the queue of eight threads.
+        assert service.raw(server, PROBE, seconds=WITHIN).startswith(b"HTTP/1.1 200 ")
     assert "Traceback" not in server.output
     assert "Socket error" not in server.output
 
@@ -317,7 +318,7 @@ def taking_ones_time_is_answered(service: Service, server: RealServer) -> None:
             if start + 80 < len(request):
                 # Nothing comes before the request is whole: that is the pause between two pieces.
                 assert select([client], [], [], 0.1)[0] == []
-        assert answered(client, 5)[9:12] == at_once[9:12]
+        assert answered(client, WITHIN)[9:12] == at_once[9:12]
 
 
 def several_requests_on_one_connection_are_answered(service: Service, server: RealServer) -> None:
@@ -326,7 +327,7 @@ def several_requests_on_one_connection_are_answered(service: Service, server: Re
     with connect(server) as client:
         for _ in range(3):
             client.sendall(kept)
-            assert answered(client, 5, b"\r\n\r\nok").startswith(b"HTTP/1.1 200 ")
+            assert answered(client, WITHIN, b"\r\n\r\nok").startswith(b"HTTP/1.1 200 ")
 
 
 def too_long_or_cut_off_gets_no_patience(service: Service, server: RealServer) -> None:
