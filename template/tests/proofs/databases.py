@@ -6,9 +6,11 @@ It stops proofs from seeing each other's rows, and from passing on a schema that
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
@@ -82,6 +84,18 @@ def in_memory(needed: int) -> Path | None:
     if not os.access(folder, os.W_OK | os.X_OK) or shutil.disk_usage(folder).free < needed:
         return None
     return folder
+
+
+def free_port() -> int:
+    """A port of this machine for a server that opens its own a moment later. Raises NoServer when there is none.
+
+    It is none of those (32768 and more) that the system gives meanwhile to whoever asks for any port.
+    """
+    for _ in range(100):
+        port = 20_000 + secrets.randbelow(12_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise NoServer("no port of 127.0.0.1 between 20000 and 32000 can be opened")
 
 
 @contextmanager

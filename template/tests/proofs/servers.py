@@ -11,7 +11,6 @@ import pwd
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -24,7 +23,7 @@ from types import MappingProxyType
 from typing import Any
 
 from . import place
-from .databases import MIB, Database, NoServer, in_memory
+from .databases import MIB, Database, NoServer, free_port, in_memory
 
 START_SECONDS = 30.0
 SUPERUSER = "postgres"
@@ -82,11 +81,9 @@ def start_with_tls(certificate: str, key: str) -> PostgreSQL:
     found = [*map(Path, filter(None, [shutil.which("postgres")])), *debians]
     if not found:
         raise NoServer("no PostgreSQL with TLS: install it (Debian: postgresql), or put `postgres` on the PATH")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
     return start_postgresql(
         found[-1].parent,
-        port,
+        free_port(),
         ("listen_addresses=127.0.0.1", "ssl=on", "ssl_cert_file=../server.pem", "ssl_key_file=../server.key"),
         {"server.pem": certificate, "server.key": key},
     )

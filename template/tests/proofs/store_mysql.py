@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from . import place
-from .databases import MIB, Database, NoServer, in_memory
+from .databases import MIB, Database, NoServer, free_port, in_memory
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -61,11 +61,9 @@ class MariaDB:
 
 def start_with_tls(certificate: str, key: str) -> MariaDB:
     """The same with a loopback port, and a certificate (PEM) on it; connections without TLS are taken, too."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
     files = {"server.pem": certificate, "server.key": key}
     return start_mariadb(
-        port, ("--bind-address=127.0.0.1", "--ssl-cert=../server.pem", "--ssl-key=../server.key"), files
+        free_port(), ("--bind-address=127.0.0.1", "--ssl-cert=../server.pem", "--ssl-key=../server.key"), files
     )
 
 

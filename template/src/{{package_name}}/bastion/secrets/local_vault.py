@@ -28,6 +28,7 @@ STARTS_WITHIN: Final = 30.0  # seconds
 MOUNT: Final = "secret"
 ROLE: Final = "development"
 POLICY: Final = f'path "{MOUNT}/data/*" {{ capabilities = ["read"] }}'
+_PORTS: Final = range(20_000, 32_000)  # of which the system gives none to whoever asks for any port meanwhile
 _ARGUMENTS: Final = ("server", "-dev", "-dev-no-store-token")
 # The server runs until nobody can write into the pipe any more, which is when the process that has its end is gone.
 _UNTIL_THEN: Final = '"$@" & cat; kill $!; wait'
@@ -100,8 +101,7 @@ def binary() -> Path:
 def start() -> Server:
     """A new server that ends with this process. Raises RuntimeError when there is no binary, or it does not start."""
     program, root = binary(), secrets.token_urlsafe(32)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        where = f"127.0.0.1:{probe.getsockname()[1]}"
+    where = f"127.0.0.1:{_free_port()}"
     process = subprocess.Popen(  # noqa: S603  (a fixed program with fixed arguments)
         ["/bin/sh", "-c", _UNTIL_THEN, "sh", program, *_ARGUMENTS, f"-dev-listen-address={where}"],
         stdin=subprocess.PIPE,
@@ -116,6 +116,12 @@ def start() -> Server:
     _wait_for(server, process)
     server.client().sys.enable_auth_method("approle")
     return server
+
+
+def _free_port() -> int:
+    while True:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port := secrets.choice(_PORTS))):
+            return port
 
 
 def _stop_in(owner: int, server: Server) -> None:
