@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from journeys.running import Running, chromium, dev
+from journeys.running import SECONDS, Running, chromium, dev
 from services import Service
 from support import Combination, Repository
 
+expect.set_options(timeout=SECONDS * 1000)  # its own five seconds are few on a busy machine
 FLAGS = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 
 

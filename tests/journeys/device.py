@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from playwright.sync_api import CDPSession, Page
 
 STEP = 30
-ENOUGH = 5  # seconds that a code is still good when it is typed
+ENOUGH = 10  # seconds that a code is still good when it is typed
 
 
 @dataclass

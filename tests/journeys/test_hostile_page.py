@@ -188,13 +188,14 @@ def test_no_note_runs_a_script_or_loads_from_elsewhere(victim: Person, evil: Sit
 
 def test_a_window_that_another_site_opens_cannot_be_steered(victim: Person, evil: Site, open_server: Site) -> None:
     """Cross-Origin-Opener-Policy cuts the handle: the opener can't watch where the victim goes."""
-    opened = """address => new Promise(done => {
+    lost = """([address, tries]) => new Promise(done => {
       const other = window.open(address);
-      setTimeout(() => done(other === null || other.closed), 2000);
+      const look = () => other === null || other.closed ? done(true) : tries-- ? setTimeout(look, 100) : done(false);
+      look();
     })"""
     victim.opens(evil.origin)
-    assert victim.page.evaluate(opened, open_server.origin) is False  # an open server's window is in its hand
-    assert victim.page.evaluate(opened, victim.running.origin + "/notes") is True
+    assert victim.page.evaluate(lost, [open_server.origin, 20]) is False  # an open server's window is in its hand
+    assert victim.page.evaluate(lost, [victim.running.origin + "/notes", 300]) is True
 
 
 def test_after_signing_in_nobody_lands_on_another_site(browser: Browser, pages: Running, evil: Site) -> None:

@@ -41,7 +41,7 @@ def shown(api: Running, pattern: str) -> str:
 
 def present(app: pyotp.TOTP) -> str:
     """The code of this moment, when it is still good for a while."""
-    while time.time() % app.interval > app.interval - 5:
+    while time.time() % app.interval > app.interval - 10:
         time.sleep(0.2)
     return app.now()
 
