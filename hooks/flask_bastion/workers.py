@@ -63,6 +63,8 @@ def answers(
                     if path:
                         yield path, answer
         finally:
+            for worker in running:  # all of them, before one is waited for: somebody may press Ctrl-C again
+                worker.kill()
             for worker in running:
                 worker.end()
 
@@ -109,9 +111,13 @@ class _Worker:
         answer: Answer = json.loads(line)
         return answer
 
-    def end(self) -> None:
-        """End it, whatever it is at."""
+    def kill(self) -> None:
+        """Send its end to it, whatever it is at."""
         self._process.kill()
+
+    def end(self) -> None:
+        """The same, and wait until it is gone."""
+        self.kill()
         self._process.communicate()
 
     def _say(self, what: Mapping[str, Any]) -> None:

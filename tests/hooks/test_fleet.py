@@ -353,9 +353,15 @@ def test_a_process_that_a_repository_ends_costs_its_row_alone(
 def test_whoever_ends_the_run_leaves_no_process_behind(
     command: Callable[..., Run], arguments: tuple[str | Path, ...], tmp_path: Path
 ) -> None:
-    """Ctrl-C is for the command: what it started, it ends."""
-    note = f"open({str(tmp_path / 'pids')!r}, 'a').write(f'{{__import__(\"os\").getpid()}}\\n')\n        "
-    interrupt = '__import__("os").kill(__import__("os").getppid(), 2)\n        time.sleep(600)\n        '
+    """Ctrl-C is for the command: what it started, it ends. One of the processes presses it, and once."""
+    pids, once = str(tmp_path / "pids"), str(tmp_path / "once")
+    note = f"open({pids!r}, 'a').write(f'{{__import__(\"os\").getpid()}}\\n')\n        "
+    interrupt = (
+        'with __import__("contextlib").suppress(FileExistsError):\n'
+        f'            open({once!r}, "x").close()\n'
+        '            __import__("os").kill(__import__("os").getppid(), 2)\n'
+        "        time.sleep(600)\n        "
+    )
     edited = command(("scan.py", LOOK, f"{note}{interrupt}{LOOK}"))
     result = edited(*arguments, "--resume", tmp_path / "state")
     assert result.returncode == 130
