@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NoReturn, cast
 from uuid import UUID, uuid4
 
@@ -106,6 +106,12 @@ def sent(connection: Connection, token: str) -> None:
         _l.used_at.is_(None),
     )
     connection.execute(update(Link).where(*earlier).values(used_at=now()))
+
+
+def made_since(moment: datetime, email: str) -> bool:
+    """Whether a link was made for this address then or later, whichever process mailed it."""
+    with connect() as connection:
+        return bool(connection.execute(select(exists().where(_l.email == email, _l.created_at >= moment))).scalar_one())
 
 
 def look(token: str, *purposes: str) -> Any | None:
