@@ -238,6 +238,20 @@ def test_no_limit_is_set_above_sixteen_mebibytes(service: Service) -> None:
         size.BodyLimit(1_048_576, {"/files": 16 * 1024**2 + 1})
 
 
+def test_a_body_that_came_past_the_edge_is_cut_off_by_flask(service: Service) -> None:
+    from flask import request
+    from werkzeug.exceptions import RequestEntityTooLarge
+
+    most = limit(service)
+    with service.app.test_request_context("/", method="POST", data=b"x" * most):
+        assert len(request.get_data()) == most
+    with (
+        service.app.test_request_context("/", method="POST", data=b"x" * (most + 2)),
+        pytest.raises(RequestEntityTooLarge),
+    ):
+        request.get_data()
+
+
 @protects("body-limit-1-mib")
 def test_the_real_server_cuts_a_body_in_chunks_off(service: Service) -> None:
     server = service.real_server()

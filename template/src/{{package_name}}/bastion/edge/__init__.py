@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from itertools import count
 from os import urandom
@@ -48,15 +48,15 @@ class EdgeSettings:
     error_body: Callable[[int, str, str, str], tuple[str, bytes]]  # status, title, text, request id: content type, body
     texts: Mapping[int, tuple[str, str]]  # title and text of each status
     ready: Callable[[], bool]
-    proxy_hops: int = 0
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
-    trust_unix_socket: bool = False
-    ceiling_per_minute: int = 600
-    max_body_bytes: int = 1_048_576
-    larger_bodies: Mapping[str, int] = field(default_factory=dict)  # exact path: bytes, at most 16 MiB
-    image_origins: tuple[str, ...] = ()
-    hsts: str = HSTS  # empty: none
-    cors_origins: tuple[str, ...] = ()
+    proxy_hops: int
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    trust_unix_socket: bool
+    ceiling_per_minute: int
+    max_body_bytes: int
+    larger_bodies: Mapping[str, int]  # exact path: bytes, at most 16 MiB
+    image_origins: tuple[str, ...]
+    hsts: str  # empty: none
+    cors_origins: tuple[str, ...]
 
 
 class _Start:
