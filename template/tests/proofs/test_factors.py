@@ -343,6 +343,7 @@ def test_whoever_was_overtaken_changes_nothing(service: Service, monkeypatch: py
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(service.module("identity.sessions"), "renew", lambda *_, **_more: None)
         assert client.change_password(user.password, CHOSEN).status == 401
+        assert client.step_up(user.password).status == 401
     assert (lives(client), client.confirm_totp(app.code()).status) == (True, DONE["confirm_totp"])
     assert not arrived(service, user, "198.51.100.2", CHOSEN).waiting
     device = Authenticator()
@@ -354,6 +355,31 @@ def test_whoever_was_overtaken_changes_nothing(service: Service, monkeypatch: py
         meanwhile.setattr(service.module("identity.flows"), "count", lambda _flow: False)
         assert late.send_passkey(state, device.get(options)).status == 401
     assert not lives(late)
+    [own] = client.passkeys()
+    with monkeypatch.context() as meanwhile:
+        for module, name in (("totp", "remove"), ("passkeys", "remove"), ("passkeys", "rename")):
+            meanwhile.setattr(service.module(f"identity.{module}"), name, lambda *_: False)
+        refused(client.remove_totp(), 404, "ownership-404")
+        refused(client.remove_passkey(own["id"]), 404, "ownership-404")
+        refused(client.rename_passkey(own["id"], "Mine"), 404, "ownership-404")
+    assert lives(client)
+
+
+def test_a_session_without_the_factor_that_its_account_has_changes_none(service: Service) -> None:
+    user, bare = service.user(), service.user()
+    client = service.client(user, "198.51.100.1").login()
+    options, state = client.passkey_options()
+    begun = App(service, client.seed_of(client.begin_totp()))
+    with_app(service, user)
+    for answer in (
+        client.remove_totp(),
+        client.new_codes(),
+        client.add_passkey(state, Authenticator().create(options)),
+        client.confirm_totp(begun.code()),
+    ):
+        refused(answer, 403, REMOVAL)
+    assert apps_of(service, user) == 1
+    refused(service.client(bare, "198.51.100.2").login().new_codes(), 404, "recovery-codes")
 
 
 def test_a_change_of_factors_and_other_links_leave_the_way_to_another_password(service: Service) -> None:
