@@ -78,9 +78,20 @@ def test_no_exception_of_the_app_tells_the_client_anything(service: Service) -> 
 )
 def test_no_error_of_the_database_tells_the_client_anything(service: Service) -> None:
     add_failures(service)
+
+    def lost(invalidated: int) -> Any:
+        from sqlalchemy.exc import DatabaseError
+
+        raise DatabaseError(SECRETIVE, {}, Exception(SECRETIVE), connection_invalidated=bool(invalidated))
+
+    service.adds_route("/lost/<int:invalidated>", view=lost)
     client = service.client(service.user()).login()
     works(client.get("/fine").status == 200, "the page answers")
     wrong = client.get("/sql")
+    # Whatever the driver calls it: whose connection is lost may come back, and anything else is a fault of ours.
+    kept, broken = client.get("/lost/0"), client.get("/lost/1")
+    assert [(one.status, one.header("Retry-After")) for one in (kept, broken)] == [(500, None), (503, "5")]
+    assert revealed(kept) + revealed(broken) == []
     service.take_database_away()
     away = client.get("/fine")
     harm(revealed(away), f"without a database it tells {revealed(away)}")

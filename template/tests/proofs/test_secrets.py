@@ -291,6 +291,8 @@ def test_no_command_prints_a_secret(service: Service, monkeypatch: pytest.Monkey
     assert f"From {WHERE[SECRETS]}" in text
     assert re.search(r"^BASTION_SECRET_KEY_FALLBACKS +present ", text, re.MULTILINE)
     assert re.search(r"^SMTP_PASSWORD +absent ", text, re.MULTILINE)
+    present = {*re.findall(r"^([A-Z_]+) +present ", text, re.MULTILINE)}
+    assert {*service.environment.secrets} <= present
 
 
 def test_a_secret_at_run_time_is_missing_by_name_and_place(service: Service) -> None:
