@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from . import mails
 from .accounts import ADMINISTRATOR, CHOSEN, DONE, account, administrator, lives, signs_in, with_app
 from .harness import edit, harm, protects, works
 from .logins import PATH, SIGNED_IN, attempt
-from .service import PACKAGE
+from .service import PACKAGE, SECRETS
 from .test_factors import apps_of
 from .test_settings import command
 
@@ -396,8 +397,13 @@ class Raising:
 def test_serve_becomes_gunicorn_with_our_settings_once_the_tables_are_there(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    became: list[list[str]] = []
-    monkeypatch.setattr("os.execv", lambda program, arguments: became.append([program, *arguments]))
+    became, handed = list[list[str]](), set[str]()
+
+    def execv(program: str, arguments: list[str]) -> None:
+        became.append([program, *arguments])
+        handed.update(os.environ)
+
+    monkeypatch.setattr("os.execv", execv)
     development: Any = service.module("development")
     monkeypatch.setattr(development, "pending", lambda _app: True)
     code, text = command(service, monkeypatch, "serve")
@@ -413,6 +419,8 @@ def test_serve_becomes_gunicorn_with_our_settings_once_the_tables_are_there(
     assert command(service, monkeypatch, "serve")[0] == 0
     ours = "-m", "gunicorn", "-c", f"python:{PACKAGE}.bastion.gunicorn", f"{PACKAGE}.app:create_app()"
     assert became == [[sys.executable, sys.executable, *ours]]
+    if SECRETS == "env":  # what this start has taken out of the environment, the workers read once more
+        assert {*service.environment.secrets} <= handed
 
 
 def test_dev_runs_a_command_where_it_would_serve(
