@@ -289,7 +289,7 @@ def _skipped(operator: str, node: Any) -> bool:
             return True
         if parent.type == "expr_stmt" and _name(parent.children[0]) == "__all__":
             return True
-        if parent.type in ("atom_expr", "power") and _name(parent) in (*TEXT_CALLS, "TypeVar", "cast"):
+        if parent.type in ("atom_expr", "power") and _name(parent) in (*TEXT_CALLS, "TypeVar", "cast", "Callable"):
             return True
         child = parent
     return node.type == "decorator" and _name(node.children[1]) in INERT_DECORATORS
