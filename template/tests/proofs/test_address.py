@@ -252,6 +252,8 @@ def test_no_spelling_of_an_address_is_a_second_client(service: Service) -> None:
         "_hidden",
         "203.0.113.9:x",
         "203.0.113.9:5:5",
+        "[203.0.113.9]:x",
+        "[203.0.113.9]x5",
         "[::1",
         "1.2.3",
         "0x7f.1",

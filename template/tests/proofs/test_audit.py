@@ -439,6 +439,14 @@ def test_second_factors_leave_their_rows_and_are_named_by_the_login(
     again = App(service, client.seed_of(client.begin_totp()))
     found = kinds(lambda: client.confirm_totp(again.code()))
     assert sorted(found) == [("mfa.codes_made", "success"), ("mfa.totp_added", "success")]
+    another, device = App(service, client.seed_of(client.begin_totp())), Authenticator()
+    found = kinds(lambda: client.confirm_totp(another.code()))
+    assert sorted(found) == [("mfa.totp_added", "success"), ("mfa.totp_removed", "success")]
+    options, state = client.passkey_options()
+    assert kinds(lambda: client.add_passkey(state, device.create(options))) == [("passkey.added", "success")]
+    [passkey] = client.passkeys()
+    assert kinds(lambda: client.rename_passkey(passkey["id"], "Laptop")) == [("passkey.renamed", "success")]
+    assert kinds(lambda: client.remove_passkey(passkey["id"])) == [("passkey.removed", "success")]
     [row] = left_by(service, lambda: manager.reset_factors(user.id))
     assert (row["kind"], row["user_id"]) == ("mfa.reset_by_administrator", user.id)
     assert row["actor_id"] == manager.user.id  # type: ignore[union-attr]

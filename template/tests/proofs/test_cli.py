@@ -18,6 +18,7 @@ from .accounts import ADMINISTRATOR, CHOSEN, DONE, account, administrator, lives
 from .harness import edit, harm, protects, works
 from .logins import PATH, SIGNED_IN, attempt
 from .service import PACKAGE, SECRETS
+from .test_audit import events
 from .test_factors import apps_of
 from .test_settings import command
 
@@ -92,6 +93,8 @@ def test_the_link_is_mailed_and_neither_printed_nor_logged(service: Service, mon
     monkeypatch.setattr(service.module("mail.transport"), "hand_over", service.mails.append)
     code, text = command(service, monkeypatch, "users", "create", EMAIL, "--role", "admin")
     works(code == 0, f"the command mails a link: {text}")
+    [told] = [event["details"] for event in events(service) if event["kind"] == "user.invited"]
+    assert told == {"roles": ["admin"], "by": "command"}
     assert account(service, EMAIL) is None  # nothing is there before its owner has chosen
     token = mails.token_for(service, EMAIL, "create")
     works(service.client().activate(token, CHOSEN).status == DONE["activate"], "whoever reads the mail makes it")

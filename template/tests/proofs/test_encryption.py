@@ -320,6 +320,7 @@ def test_after_a_rotation_the_former_key_reads_nothing_any_more(
     under = [vault.stored(row)[:5] for row in rows]
     harm(vault.header(former) in under, "whoever stole the former key still reads what is in the database")
     assert done == (0, ["Encrypted anew: 5.", "All is under DATA_KEY."])
+    assert service.rows("SELECT count(*) FROM audit_event WHERE kind = 'data.reencrypted'")[0][0] == 1
     assert under == [vault.header(present)] * 6
     service.restart(DATA_KEY=present, DATA_KEY_FALLBACKS=None)
     vault.read.clear()

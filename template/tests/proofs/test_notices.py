@@ -175,6 +175,11 @@ def test_no_second_factor_comes_or_goes_without_its_owner_being_told(service: Se
     with owner.is_told(REMOVED):
         works(client.remove_passkey(passkey["id"]).status == DONE["remove_passkey"], "and removed")
     client = owner.client(methods=both)
+    another = App(service, client.seed_of(client.begin_totp()))
+    assert client.confirm_totp(another.code()).status == DONE["confirm_totp"]
+    service.travel(minutes=3)
+    assert sorted(mail["Subject"] for mail in owner.news()) == [ADDED, REMOVED]  # one app in the place of the other
+    client = owner.client(methods=both)
     with owner.is_told(REMOVED):
         works(client.remove_totp().status == DONE["remove_totp"], "so is the app")
 

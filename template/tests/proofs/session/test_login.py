@@ -56,6 +56,10 @@ def test_who_has_a_second_factor_is_led_to_it_and_then_where_he_wanted_to_go(ser
         assert client.get(path).status == 303
     plain.get("/reauth", query={"next": "/account/email"})
     assert step_up(plain, other.password).location == "/account/email"
+    gives_up = service.client()
+    attempt(gives_up, user.email, user.password)
+    answer = gives_up.post("/login/factor/cancel")
+    assert (answer.status, answer.location, gives_up.waiting) == (303, "/login", "")
 
 
 # --- login-credentials-in-body-only ---------------------------------------------------------------------------------
