@@ -374,6 +374,33 @@ def test_whoever_was_overtaken_changes_nothing(service: Service, monkeypatch: py
     assert lives(client)
 
 
+def test_a_login_that_was_overtaken_opens_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look and the change the account was disabled, the login given up, or a factor added."""
+    user, device = service.user(), Authenticator()
+    client = service.client(user, "198.51.100.1").login()
+    options, state = client.passkey_options()
+    assert client.add_passkey(state, device.create(options)).status == DONE["add_passkey"]
+    app, login = with_app(service, user), service.module("identity.login")
+    visitor, late = service.client(user, "198.51.100.2"), arrived(service, user, "198.51.100.3")
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(login, "open_session", lambda *_, **_more: None)
+        options, state = visitor.login_passkey_options()
+        refused(visitor.login_with_passkey(state, device.get(options)), 401, "login-uniform-failure")
+        refused(late.send_code(app.code()), 401, "mfa-pending-has-no-access")
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(service.module("identity.flows"), "count", lambda _flow: False)
+        for _ in range(6):  # none of them was looked at, so none is counted as a guess
+            refused(late.send_code(app.code()), 401, "mfa-pending-has-no-access")
+    assert not lives(visitor)
+    assert late.send_code(app.code()).status == DONE["send_code"]
+    other = service.user()
+    bare = service.client(other, "198.51.100.4").login()
+    with monkeypatch.context() as meanwhile:
+        none = service.module("identity.factors").Held(False, 0, 0, 0)
+        meanwhile.setattr(login.factors, "held", lambda _user_id, connection=None: connection is not None or none)
+        refused(bare.step_up(other.password), 403, "mfa-attempts-5")
+
+
 def test_a_session_without_the_factor_that_its_account_has_changes_none(service: Service) -> None:
     user, bare = service.user(), service.user()
     client = service.client(user, "198.51.100.1").login()

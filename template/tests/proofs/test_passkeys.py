@@ -829,6 +829,20 @@ def test_nobody_renames_or_removes_anothers_passkey(service: Service) -> None:
     assert len(passkeys_of(service, thief.user)) == 1
 
 
+def test_a_passkey_has_a_name_that_can_be_shown_and_the_handle_of_its_account(service: Service) -> None:
+    holder = Holder(service)
+    asked = holder.asks(REGISTER)
+    service.rows("UPDATE auth_user SET passkey_handle = :handle", handle=b"h" * 64)  # by another ceremony, meanwhile
+    not_added(asked.gets(holder.device.create(asked.options)), "handle")
+    [own] = passkeys_of(service, holder.with_passkey().user)
+    for name in ("", "  ", "x" * 101, "Key\u202e"):
+        asked = holder.asks(REGISTER)
+        answers = [holder.client.rename_passkey(own.id, name)]
+        answers.append(holder.client.add_passkey(asked.state, Authenticator().create(asked.options), name))
+        assert [answer.status for answer in answers] == [422, 422]
+    assert [row.name for row in passkeys_of(service, holder.user)] == ["Key"]
+
+
 @protects(OWNERS, most=edit(FILE, ".all()) >= MOST:", ".all()) >= 99:"))
 def test_an_account_has_no_more_than_ten_passkeys(service: Service) -> None:
     holder = Holder(service)

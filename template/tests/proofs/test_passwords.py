@@ -192,6 +192,20 @@ def test_a_flood_of_logins_takes_neither_the_memory_nor_the_threads_of_a_worker(
     assert last.status == SIGNED_IN
 
 
+def test_whoever_waits_for_a_slot_in_vain_is_told_to_come_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = cheap_user(service)
+    passwords = service.module("state").state_of(service.app).passwords
+    monkeypatch.setattr(service.module("identity.passwords"), "WAIT_SECONDS", 0.001)
+    slots = passwords._slots
+    taken = [slots.acquire(blocking=False) for _ in range(100)].count(True)
+    for _ in range(4):  # more than may wait at a time
+        refused(attempt(service.client(), user.email, user.password), 503, "password-hash-concurrency")
+    slots.release(taken)
+    assert attempt(service.client(), user.email, user.password).status == SIGNED_IN
+
+
 def ready(client: Client) -> Client:
     """A visitor with the login page open: here only what is sent from there is attacked."""
     client.honest("POST", {}, None, None, None)

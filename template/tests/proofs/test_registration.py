@@ -304,6 +304,11 @@ def test_a_link_makes_one_account_and_an_older_one_none(service: Service) -> Non
     harm(account(service, VICTIM), "a used link made a second account")
     refused(again, 410, SINGLE_USE)
     assert accounts(service) == 1
+    client.register("taken@example.com")
+    late = token_for(service, "taken@example.com", "activate")
+    taken = service.user("taken@example.com")  # made since, by other means
+    refused(client.activate(late, OTHER), 410, SINGLE_USE)
+    assert signs_in(service, taken.email, taken.password)
 
 
 @protects(SINGLE_USE, expiry=edit(GOOD, "        _l.expires_at > moment,\n", ""))

@@ -7,6 +7,8 @@ import uuid
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+import pytest
+
 from .accounts import (
     ADMINISTRATOR,
     CHOSEN,
@@ -27,8 +29,6 @@ from .mails import sent, token_for, tokens_for
 from .service import AUTH
 
 if TYPE_CHECKING:
-    import pytest
-
     from .running import Service
 
 FILE = "identity/users.py"
@@ -215,6 +215,21 @@ def test_an_administrator_starts_a_reset_and_neither_learns_nor_chooses_anything
     assert stored(service, user.email) == before
     assert service.client().reset(token, CHOSEN).status == DONE["reset"]
     assert signs_in(service, user.email, CHOSEN)
+
+
+def test_there_is_nothing_to_be_done_to_an_account_that_is_not_there(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager, nobody, users = administrator(service, monkeypatch), uuid.uuid4(), service.module("identity.users")
+    answers = [
+        *(manager.show_user(nobody), manager.disable(nobody), manager.enable(nobody), manager.reset_factors(nobody)),
+        *(manager.give(nobody, ADMINISTRATOR), manager.admin_reset(nobody), manager.end_sessions_of(nobody)),
+        *([manager.get(f"/users/{nobody}/factors/remove")] if AUTH == "session" else []),
+    ]
+    for answer in answers:
+        refused(answer, 404, "ownership-404")
+    with service.app.app_context(), pytest.raises(users.UserError, match="no such account"):
+        users.set_active(nobody, False)  # deleted since it was looked for
 
 
 @protects(

@@ -270,6 +270,15 @@ def test_what_can_be_tried_again_is_said_on_the_form_itself(service: Service, mo
     for words in ("is not right", "is not right", "Wait a while", "Try again in a moment"):
         answer = service.client().post("/login", {"identifier": "ada@probe.example", "password": "anything"})
         assert (answer.status, words in answer.text, 'name="password"' in answer.text) == (codes.pop(0), True, True)
+    user = service.user()
+    client, busy = service.client(user).login(), service.module("identity.passwords").Busy
+
+    def hashes(_password: str) -> str:
+        raise busy
+
+    monkeypatch.setattr(service.module("state").state_of(service.app).passwords, "hash", hashes)
+    answer = client.change_password(user.password, "another correct horse battery")
+    assert (answer.status, "Try again in a moment" in answer.text, 'name="again"' in answer.text) == (503, True, True)
 
 
 # --- what passkey.js fills in -----------------------------------------------------------------------------------------

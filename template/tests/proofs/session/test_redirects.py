@@ -89,6 +89,7 @@ NO_PAGE = (
     "/csp-report",
     "/account/",
     "/account//evil.example",
+    "/account//name",
     "/./account",
 )
 
