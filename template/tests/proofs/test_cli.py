@@ -429,7 +429,15 @@ def test_serve_becomes_gunicorn_with_our_settings_once_the_tables_are_there(
 def test_dev_runs_a_command_where_it_would_serve(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served: list[object] = []
+    served, upgraded = list[object](), list[str]()
+    alembic: Any = service.module("cli").alembic
+    really = alembic.upgrade
+
+    def upgrade() -> None:
+        upgraded.append("once")
+        really()
+
+    monkeypatch.setattr(alembic, "upgrade", upgrade)
     monkeypatch.setattr(service.module("development"), "serve", lambda *given: served.append(given[1:]))
     monkeypatch.chdir(tmp_path)
     for arguments, said in {
@@ -439,6 +447,8 @@ def test_dev_runs_a_command_where_it_would_serve(
     }.items():
         code, text = command(service, monkeypatch, "dev", *arguments)
         assert (code, said in text) == (1 if "nobody@example.com" in arguments else 0, True), text
+        assert upgraded == ["once"]  # by itself, or because it was asked for
+        upgraded.clear()
     assert served == []
     assert command(service, monkeypatch, "dev", "--port", "8001")[0] == 0
     assert served == [(service.module("cli").NAME, 8001)]

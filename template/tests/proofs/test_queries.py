@@ -6,14 +6,14 @@ import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from .accounts import administrator
 from .harness import edit, harm, protects, refused, works
-from .probe_model import TABLE
+from .probe_model import TABLE, model
 from .service import AUTH
 
 if TYPE_CHECKING:
-    import pytest
-
     from .running import Service, User
     from .wire import BaseClient, Response
 
@@ -199,6 +199,12 @@ def test_no_page_reads_a_list_to_its_end(service: Service, monkeypatch: pytest.M
     assert len(probe.titles(probe.list(client, page=2))) == 10
     for forged in (2**31, -1, "1; DROP TABLE auth_user"):
         refused(probe.list(client, page=forged), 422, "input-validated-typed")
+    from sqlalchemy import select
+
+    with service.app.app_context():
+        for number, size in ((0, 20), (2**31, 20), (1, 0), (1, 101)):  # whatever a view of the team's asks for
+            with pytest.raises(ValueError, match="out of range"):
+                queries.page_of(select(model(service)), number, size=size)
 
 
 @protects(

@@ -102,3 +102,10 @@ def resigned(key: str, stamped: str) -> str:
     from itsdangerous import Signer
 
     return Signer(key, salt="bastion-reset", key_derivation="hmac", digest_method=hashlib.sha256).sign(stamped).decode()
+
+
+def test_of_what_was_verified_the_oldest_goes_when_there_is_too_much(service: Service) -> None:
+    verified = service.module("verified").Verified(2)
+    for number, text in enumerate(("first", "second", "third")):
+        verified.remember(text, number)
+    assert [verified.get(text) for text in ("first", "second", "third")] == [None, 1, 2]

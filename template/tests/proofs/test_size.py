@@ -238,6 +238,25 @@ def test_no_limit_is_set_above_sixteen_mebibytes(service: Service) -> None:
         size.BodyLimit(1_048_576, {"/files": 16 * 1024**2 + 1})
 
 
+class Failing(Endless):
+    """A body of which the server can make nothing, or whose connection is lost."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(10)
+        self._error = error
+
+    def readinto(self, _buffer: Any) -> int:
+        raise self._error
+
+
+def test_a_body_that_the_server_cannot_read_is_the_clients_fault(service: Service) -> None:
+    arrived, client = adds_reader(service), service.client(service.user()).login()
+    for error in (ValueError("no chunk"), RuntimeError("no chunk"), ConnectionResetError("gone")):
+        assert sends(client, Failing(error), declared=None).status == 400
+        assert sends(client, Failing(error), declared=10).status == 400
+    assert arrived == []
+
+
 def test_a_body_that_came_past_the_edge_is_cut_off_by_flask(service: Service) -> None:
     from flask import request
     from werkzeug.exceptions import RequestEntityTooLarge
