@@ -126,7 +126,8 @@ def test_no_exception_outside_the_app_reaches_the_server(service: Service) -> No
         assert [event["event"] for event in logged] == ["unhandled_exception"]
         assert logged[0]["request_id"] == answer.request_id
         assert served(service, "/open")[0].status == 200
-    service.app.wsgi_app._app = lambda *_: [b"without a status"]
+    edge: Any = service.app.wsgi_app
+    edge._app = lambda *_: [b"without a status"]
     answer, said = served(service, "/open")
     assert (answer.status, said) == (500, "")
     assert "without a status" not in answer.text

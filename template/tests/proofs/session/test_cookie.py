@@ -169,6 +169,22 @@ def test_nothing_that_a_view_puts_into_the_session_reaches_the_browser(service: 
     assert browser.get("/account").status == 200
 
 
+def test_what_one_request_says_to_the_visitor_is_not_said_by_another_with_the_same_cookie(service: Service) -> None:
+    def says() -> Any:
+        from flask import flash, session
+
+        flash("a message")
+        return {"waiting": len(session["_flashes"])}
+
+    service.adds_route("/says", view=says)
+    client = service.client(service.user()).login()
+    client.get("/says")
+    held = client.cookie
+    for _ in range(3):
+        client.cookie = held
+        assert client.get("/says").json == {"waiting": 2}
+
+
 @protects(
     "session-id-random-hashed",
     anonymous=edit(

@@ -170,7 +170,12 @@ def adds_list(service: Service) -> list[Any]:
     arrived: list[Any] = []
 
     def view() -> Any:
-        query = service.module("session.forms").ListQuery.read()
+        class Query(service.module("session.forms").ListQuery):  # type: ignore[misc]
+            """The first of its orders is the one that is meant when none is named."""
+
+            sorts = ("newest", "oldest")
+
+        query = Query.read()
         arrived.append((query.page.number, query.q.data, query.sort.data))
         return {"page": query.page.number}
 
@@ -203,7 +208,7 @@ def test_choices_are_none_of_the_pairs_that_wtforms_takes_no_longer(
 def test_no_list_gets_a_page_search_or_order_that_it_does_not_have(service: Service) -> None:
     arrived = adds_list(service)
     client = service.client(service.user()).login()
-    for query in ({}, {"page": "1"}, {"page": "2147483647"}, {"q": "Zoë"}, {"q": "x" * 100}, {"sort": "newest"}):
+    for query in ({}, {"page": "1"}, {"page": "2147483647"}, {"q": "Zoë"}, {"q": "x" * 100}, {"sort": "oldest"}):
         works(client.get("/list", query=query).status == 200, f"{query} is taken")
     works(len(arrived) == 6, "by the view")
     arrived.clear()
