@@ -10,6 +10,8 @@ from ..harness import edit, harm, protects, refused, works
 from ..logins import SIGNED_IN, HashSpy, asks_for_reset, attempt, causes, cheap_user, registers, step_up, stored
 
 if TYPE_CHECKING:
+    import pytest
+
     from ..running import Service
     from ..session_client import Client
     from ..wire import Response
@@ -60,6 +62,13 @@ def test_who_has_a_second_factor_is_led_to_it_and_then_where_he_wanted_to_go(ser
     attempt(gives_up, user.email, user.password)
     answer = gives_up.post("/login/factor/cancel")
     assert (answer.status, answer.location, gives_up.waiting) == (303, "/login", "")
+
+
+def test_who_wants_to_go_nowhere_is_led_to_the_start_page(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    user, team = cheap_user(service), type(service.module("state").state_of(service.app).team)
+    for page, path in (("bastion.change_name", "/account/name"), ("", "/account")):
+        monkeypatch.setattr(team, "start_page", page)
+        assert attempt(service.client(), user.email, user.password).location == path
 
 
 # --- login-credentials-in-body-only ---------------------------------------------------------------------------------

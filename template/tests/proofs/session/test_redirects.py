@@ -170,8 +170,10 @@ def test_only_an_address_that_has_a_page_is_kept(service: Service) -> None:
     with service.app.test_request_context("/login", base_url=ORIGIN):
         works(redirects.safe_next("/account", DEFAULT) == "/account", "a page is taken")
         taken = {target: redirects.safe_next(target, DEFAULT) for target in (*HOSTILE, *NO_PAGE, "/posted", "", None)}
+        above = [redirects.page_of_action(path) for path in ("/account/factors/totp/confirm", "/account", "/x/y")]
     kept = {target: found for target, found in taken.items() if found != DEFAULT}
     harm(kept, f"addresses without a page are taken: {[*kept]}")
+    assert above == ["/account/factors/totp", "/account", None]  # the page of a form that was posted
 
 
 @protects(
