@@ -13,7 +13,7 @@ from functools import partial
 from importlib import import_module
 from select import select
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.test import create_environ
 
@@ -141,6 +141,42 @@ def holds_up(service: Service, server: RealServer, *sent: bytes, answer: bytes =
 EXPECT = b"Expect: 100-continue\r\n"
 BODY = b'{"identifier": "ada@probe.example", "password": "wrong but long enough"}'
 SIZE = b"Content-Length: %d\r\n" % len(BODY)
+
+
+IN_CHUNKS = b"5\r\nabc\r\n\r\n1e;x=y\r\n" + b"\r\n0\r\n\r\n".ljust(30, b"x") + b"\r\n0\r\n"
+
+
+def test_a_thread_is_used_with_the_last_byte_of_a_short_request_and_not_before(service: Service) -> None:
+    worker: Any = service.module("worker")
+
+    def begun() -> Any:
+        unreader = worker._Unreader.__new__(worker._Unreader)  # without a connection: it only looks
+        unreader.begin()
+        return unreader
+
+    requests = (
+        PROBE,
+        HEAD + TYPE + SIZE + b"\r\n" + BODY,
+        CHUNKED + IN_CHUNKS + b"\r\n",
+        CHUNKED + IN_CHUNKS + b"x: y\r\n\r\n",
+    )
+    for request in requests:
+        at_once = [begun().is_gathered(request[:length]) for length in range(len(request) + 1)]
+        bit_by_bit, unreader = list[bool](), begun()
+        for length in range(len(request) + 1):
+            bit_by_bit.append(unreader.is_gathered(request[:length]))
+        assert at_once == bit_by_bit == [False] * len(request) + [True]
+    # What gunicorn refuses is not waited for, nor more than anybody with good intentions would send.
+    to_be_refused = CHUNKED + b"5\r\nhello\r\nno size\r\n", CHUNKED + b"1;" + b"x" * 9_000
+    too_long = (HEAD + SIZE + b"\r\n").ljust(70_000)
+    assert [begun().is_gathered(request) for request in (*to_be_refused, too_long)] == [True] * 3
+    assert not begun().is_gathered(HEAD.ljust(70_000, b"x"))
+    asks = HEAD + TYPE + SIZE + EXPECT + b"\r\n"
+    unreader = begun()
+    assert [unreader.waits_for_leave(asks[:-1]), unreader.waits_for_leave(asks)] == [False, True]
+    assert not unreader.waits_for_leave(asks)  # it was told
+    others = asks.replace(b"HTTP/1.1", b"HTTP/1.0"), asks + BODY, HEAD + SIZE + b"\r\n"
+    assert [begun().waits_for_leave(one) for one in others] == [False] * 3
 
 
 def served(service: Service, server: RealServer) -> bytes:
