@@ -319,9 +319,15 @@ def test_whose_factors_were_removed_sets_up_a_new_one(service: Service, monkeypa
     with_app(service, manager.user)
     assert manager.reset_factors(manager.user.id).status == 409  # a thief in his session would be rid of them
     assert apps_of(service, manager.user) == 1
+    options, state = held.passkey_options()
+    assert held.add_passkey(state, Authenticator().create(options)).status == DONE["add_passkey"]
+    with_codes(service, user)
     works(manager.reset_factors(user.id).status == DONE["reset_factors"], "an administrator removes what was lost")
     harm(lives(held), "a session outlived its factors")
     works(apps_of(service, user) == 0, "the app is gone")
+    with service.app.app_context():
+        left = service.module("identity.factors").held(user.id)
+    assert (left.totp, left.passkeys, left.suspended, left.recovery_codes) == (False, 0, 0, 0)
     works(lives(arrived(service, free, "198.51.100.2")), "others sign in as before")
     bare = arrived(service, user, "198.51.100.3")
     harm(open_to(service, bare) - to_set_one_up(service), "the password alone opened the account from then on")

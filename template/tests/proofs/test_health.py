@@ -5,6 +5,7 @@ They stop a health answer, a forgotten tool or a file beside the code from being
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 
 from .harness import edit, harm, protects, works
@@ -89,6 +90,19 @@ def test_a_probe_is_not_told_what_went_wrong_while_somebody_looked(
     harm(answer.body != b"not ready", f"it says: {answer.text}")
     assert answer.status == 503
     assert [event["error"] for event in answer.events if event["event"] == "not_ready"] == ["RuntimeError"]
+
+
+def test_probes_ask_the_database_once_a_second_however_many_there_are(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, moment = list[str](), [service.now()]
+    service.app  # noqa: B018
+    monkeypatch.setattr(service.module("database"), "_fault", lambda *_: asked.append("once"))
+    monkeypatch.setattr(service.module("clock"), "_source", lambda: moment[0])
+    for passed, times in ((0.0, 1), (0.9, 1), (0.2, 2), (0.5, 2), (-3600.0, 3)):  # at last the clock is put back
+        moment[0] += timedelta(seconds=passed)
+        assert [probed(service, "/readyz").text for _ in range(3)] == ["ready"] * 3
+        assert len(asked) == times
 
 
 @protects(
