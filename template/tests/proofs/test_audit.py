@@ -173,7 +173,14 @@ def test_purge_deletes_what_is_over_and_keeps_what_still_counts(service: Service
     user, most = cheap_user(service), service.limits.login_failures
     assert attempt(service.client(), user.email, user.password).status == SIGNED_IN
     attempt(service.client(), UNKNOWN, WRONG)
-    service.travel(hours=47)
+    flows = service.module("identity.flows")
+    with service.app.app_context(), service.module("database").transaction() as connection:
+        flows.begin(connection, flows.LOGIN, user.id)
+    service.travel(hours=24)
+    assert purge() == "Deleted: 0 sessions, 0 devices, 0 counters, 0 links, 0 flows, 0 audit events."
+    service.travel(minutes=6)
+    assert purge() == "Deleted: 0 sessions, 0 devices, 0 counters, 0 links, 1 flows, 0 audit events."
+    service.travel(hours=22, minutes=54)
     for _ in range(most):
         attempt(service.client(), user.email, WRONG)
     assert counters() == 2

@@ -323,6 +323,8 @@ def test_whose_factors_were_removed_sets_up_a_new_one(service: Service, monkeypa
     assert held.add_passkey(state, Authenticator().create(options)).status == DONE["add_passkey"]
     with_codes(service, user)
     works(manager.reset_factors(user.id).status == DONE["reset_factors"], "an administrator removes what was lost")
+    other = service.user()
+    assert manager.reset_factors(other.id).status == DONE["reset_factors"]
     harm(lives(held), "a session outlived its factors")
     works(apps_of(service, user) == 0, "the app is gone")
     with service.app.app_context():
@@ -334,6 +336,8 @@ def test_whose_factors_were_removed_sets_up_a_new_one(service: Service, monkeypa
     again = App(service, bare.seed_of(bare.begin_totp()))
     assert bare.confirm_totp(again.code()).status == DONE["confirm_totp"]
     assert lives(bare)
+    still = arrived(service, other, "198.51.100.5")
+    assert still.account().status != DONE["account"]  # whoever else has yet to set one up
     assert [row.told for row in service.rows("SELECT details AS told FROM audit_event WHERE kind LIKE 'mfa.reset_%'")]
     service.restart(BASTION_REQUIRE_MFA="all")
     anybody = service.client(free, "198.51.100.4")

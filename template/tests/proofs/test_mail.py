@@ -14,6 +14,8 @@ import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -719,6 +721,32 @@ def test_a_database_that_was_away_ends_no_worker_that_sends(service: Service, mo
         assert server.recipients == ["a@example.com", "b@example.com"]
         [told] = [event for event in service.log if event["event"] == "outbox_unreachable"]
         assert told["error"] == "OperationalError"
+
+
+def test_a_mail_that_fails_is_tried_less_and_less_often_and_given_up_after_a_day(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = list[datetime]()
+    service.setting("BASTION_REGISTRATION", "open")
+
+    def hand_over(_message: object) -> None:
+        tried.append(service.now())
+        raise OSError("the server is away")
+
+    monkeypatch.setattr(service.module("mail.transport"), "hand_over", hand_over)
+    register(service, "a@example.com")
+    table = service.module("identity.models").OutgoingMail.__table__
+    while waiting(service) and len(tried) < 60:
+        send(service)
+        with service.engine.connect() as connection:
+            due_at = connection.scalar(table.select().with_only_columns(table.c.due_at))
+        if due_at is not None:
+            service.travel(seconds=(due_at - service.now()).total_seconds() + 1)
+    pauses = [(later - earlier).total_seconds() // 60 for earlier, later in pairwise(tried)]
+    assert pauses[:7] == [1, 2, 4, 8, 16, 32, 60]
+    assert {*pauses[7:]} == {60}
+    assert timedelta(hours=24) < tried[-1] - tried[0] < timedelta(hours=25, minutes=1)
+    assert waiting(service) == 0
 
 
 @protects(

@@ -275,6 +275,14 @@ def test_what_can_be_tried_again_is_said_on_the_form_itself(service: Service, mo
     for words in ("is not right", "is not right", "Wait a while", "Try again in a moment"):
         answer = service.client().post("/login", {"identifier": "ada@probe.example", "password": "anything"})
         assert (answer.status, words in answer.text, 'name="password"' in answer.text) == (codes.pop(0), True, True)
+    error = service.module("identity.users").UserError("It can't be done now.")
+
+    def fails(*_arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(service.module("identity.login"), "with_password", fails)
+    answer = service.client().post("/login", {"identifier": "ada@probe.example", "password": "anything"})
+    assert (answer.status, "It can&#39;t be done now." in answer.text) == (409, True)
     user = service.user()
     client, busy = service.client(user).login(), service.module("identity.passwords").Busy
 
