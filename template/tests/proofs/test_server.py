@@ -7,6 +7,7 @@ fewer or more than in production, and never takes them away.
 from __future__ import annotations
 
 import json
+import re
 import socket
 from contextlib import ExitStack
 from functools import partial
@@ -24,6 +25,7 @@ from .service import AUTH, PACKAGE
 from .wire import HOST, ORIGIN
 
 if TYPE_CHECKING:
+    import pytest
     from flask import Flask
 
     from .real_server import RealServer
@@ -96,9 +98,9 @@ GATHERED = "(gone or too_long or unreader.is_gathered(received))"
 @protects(
     ROW,
     send=edit(WORKER, f"        if not {GATHERED}:\n            return", "        if False:\n            return"),
-    chunks=edit(WORKER, "        if _CHUNKED.search(head):\n            return self._has_all_chunks(body)\n", ""),
-    chunk=edit(WORKER, "return self._has_all_chunks(body)", 'return b"\\r\\n0\\r\\n" in body'),
-    expect=edit(WORKER, "len(body) >= int(length[1])\n", 'len(body) >= int(length[1]) or b"expect:" in head.lower()\n'),
+    chunks=edit(WORKER, "None if _CHUNKED.search(head) else ", ""),
+    chunk=edit(WORKER, "return self._has_all_chunks(received)", 'return b"\\r\\n0\\r\\n" in received'),
+    expect=edit(WORKER, ">= self.length\n", '>= self.length or b"expect:" in received.lower()\n'),
     close=edit(WORKER, "        if not kept:\n", "        if False:\n"),
     form=edit(WORKER, "GATHERED_BYTES: Final = 65_536", "GATHERED_BYTES: Final = 16_384"),
     endless=edit(WORKER, "            unreader.deadline = 0.0  #", "            pass  #"),
@@ -127,6 +129,78 @@ def test_clients_that_do_not_go_on_hold_nobody_up(service: Service) -> None:
     harm(held_up(PROBE, answer=b"HTTP/1.1 200 "), "who does not close holds the main loop")
     assert "Traceback" not in server.output
     assert "Socket error" not in server.output
+
+
+class Looked(bytes):
+    """What a client has sent so far, and how many bytes of it were looked at."""
+
+    at = 0
+
+    def find(self, wanted: Any, start: Any = None, end: Any = None) -> int:
+        Looked.at += len(self) - (start or 0)
+        return super().find(wanted, start, end)
+
+
+class CountingPattern:
+    """A pattern, and how many bytes it was given to look at."""
+
+    def __init__(self, pattern: re.Pattern[bytes]) -> None:
+        self.pattern = pattern
+        self.match = self.search = self._looked
+
+    def _looked(self, text: bytes, start: int = 0) -> re.Match[bytes] | None:
+        Looked.at += len(text) - start
+        return self.pattern.search(text) if not start else self.pattern.match(text, start)
+
+
+NEXT_CHUNK = "            self.next_chunk = size.end() + length + 2\n"
+ONE_AT_A_TIME = 500  # bytes that a client sends each by itself
+LONG_HEAD = HEAD + b"X-Long: " + b"x" * 8000 + b"\r\n"
+
+
+@protects(
+    ROW,
+    again=edit(WORKER, "if not self.body_at and (end", "if (end"),
+    behind=edit(WORKER, "max(start, self.looked - 3)", "start"),
+    chunk_line=edit(
+        WORKER, NEXT_CHUNK, f"            if size.end() + length > end:\n                return False\n{NEXT_CHUNK}"
+    ),
+)
+def test_a_byte_is_not_looked_at_again_for_each_that_follows(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be in the main loop: fifty clients that send a byte now and then behind a long head stop everybody."""
+    worker = service.module("worker")
+    for name in ("_CHUNKED", "_LENGTH", "_SIZE", "_EXPECTS"):
+        monkeypatch.setattr(worker, name, CountingPattern(getattr(worker, name)))
+
+    def looked_at(begun: bytes, piece: bytes) -> tuple[int, list[bool]]:
+        Looked.at, said = 0, []
+        with socket.socket() as nobody:
+            reader = worker._Unreader(nobody)
+            reader.begin()
+            for number in range(ONE_AT_A_TIME):
+                sent = Looked(begun + piece * number)
+                said.append(reader.waits_for_leave(sent) or reader.is_gathered(sent))
+        return Looked.at, said
+
+    at_once, said = looked_at(LONG_HEAD + b"Content-Length: %d\r\n\r\n" % (ONE_AT_A_TIME - 1), b"x")
+    works(
+        said == [False] * (ONE_AT_A_TIME - 1) + [True] and at_once >= len(LONG_HEAD),
+        "a body is there with its last byte",
+    )
+    most = 20 * len(LONG_HEAD)
+    harm(at_once > most, "the head is looked at again for each byte of the body")
+    for begun, piece, what in (
+        (LONG_HEAD, b"x", "an unfinished head"),
+        (LONG_HEAD + b"Transfer-Encoding: chunked\r\n\r\n1000;" + b"x" * 8000 + b"\r\n", b"x", "the line of a chunk"),
+        (
+            LONG_HEAD + b"Transfer-Encoding: chunked\r\n\r\n0;" + b"x" * 8000 + b"\r\n",
+            b"x",
+            "the line of the last chunk",
+        ),
+    ):
+        looked, said = looked_at(begun, piece)
+        assert said == [False] * ONE_AT_A_TIME
+        harm(looked > most, f"{what} is looked at again for each byte behind it")
 
 
 def holds_up(service: Service, server: RealServer, *sent: bytes, answer: bytes = b"") -> bool:

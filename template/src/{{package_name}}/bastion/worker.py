@@ -32,7 +32,7 @@ LINGER_SECONDS: Final = 0.2  # for the last answer to arrive, when the client ha
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _EXPECTS: Final = re.compile(rb"\A[^\r\n]+ HTTP/1\.1\r\n(?:.*\r\n)?expect:[ \t]*100-continue[ \t]*\r\n", re.I | re.S)
 _CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked[ \t]*\r\n", re.IGNORECASE)
-_SIZE: Final = re.compile(rb"([0-9a-f]+)[ \t]*(?:;[^\r\n]*)?\r\n", re.IGNORECASE)
+_SIZE: Final = re.compile(rb"([0-9a-f]++)[ \t]*+(?:;[^\r\n]*+)?\r\n", re.IGNORECASE)
 LONGEST_SIZE_LINE: Final = 8190  # bytes; gunicorn refuses a longer one
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]{0,9}(\d{1,9})[ \t]{0,9}\r\n", re.IGNORECASE)
 
@@ -71,8 +71,17 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
     """Reads until the deadline; then the request ends, as if its client had gone."""
 
     deadline = 0.0
+    looked = 0
+    """How far an empty line was looked for. In the main loop no byte is looked at again for each that follows: a few
+    clients that send one now and then behind a long head would keep everybody waiting."""
+    body_at = 0
+    """Where the body begins, once the head is there."""
     next_chunk = 0
-    """Where in the body the next chunk begins, as far as it was looked at."""
+    """Where the next chunk begins, as far as it was looked at."""
+    trailer_at = 0
+    """Where the last chunk ends, once it is there."""
+    length: int | None = None
+    """What the head says of the body; None: it comes in chunks."""
     has_leave = False
     """Whether the client was told to send its body."""
 
@@ -91,40 +100,58 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
 
     def begin(self) -> None:
         """Expect a request from now on: the first of a connection, or the next."""
-        self.deadline, self.next_chunk, self.has_leave = monotonic() + READ_SECONDS, 0, False
+        self.deadline, self.has_leave = monotonic() + READ_SECONDS, False
+        self.looked = self.body_at = self.next_chunk = self.trailer_at = 0
 
     def is_gathered(self, received: bytes) -> bool:
         """Whether a thread would have something to do: the head, and a short body, are complete.
 
         This reads no request, gunicorn does: a wrong answer costs time and nothing else.
         """
-        head, end, body = received.partition(b"\r\n\r\n")
-        if not end or len(received) >= GATHERED_BYTES:
-            return bool(end)
-        head += b"\r\n"
-        if _CHUNKED.search(head):
-            return self._has_all_chunks(body)
-        length = _LENGTH.search(head)
-        return length is None or len(body) >= int(length[1])
+        if not self._has_head(received):
+            return False
+        if len(received) >= GATHERED_BYTES:
+            return True
+        if self.length is None:
+            return self._has_all_chunks(received)
+        return len(received) - self.body_at >= self.length
 
-    def _has_all_chunks(self, body: bytes) -> bool:
+    def _has_head(self, received: bytes) -> bool:
+        """Whether the head is there; what it says of the body is read once."""
+        if not self.body_at and (end := self._empty_line(received, 0)):
+            self.body_at = self.next_chunk = end
+            head = received[: end - 2]
+            length = _LENGTH.search(head)
+            self.length = None if _CHUNKED.search(head) else int(length[1]) if length else 0
+        return self.body_at > 0
+
+    def _empty_line(self, received: bytes, start: int) -> int:
+        """Where the first empty line from `start` on ends; 0 if there is none yet."""
+        found = received.find(b"\r\n\r\n", max(start, self.looked - 3))
+        self.looked = len(received) if found < 0 else found
+        return found + 4 if found >= 0 else 0
+
+    def _has_all_chunks(self, received: bytes) -> bool:
         """Whether the last chunk is there, and what follows it; from where it was looked last: there may be many."""
-        while size := _SIZE.match(body, self.next_chunk):
+        end = len(received)
+        while not self.trailer_at and self.next_chunk <= end and (size := _SIZE.match(received, self.next_chunk)):
             length = int(size[1], 16)
             if length == 0:
-                return b"\r\n\r\n" in body[size.end() - 2 :]
-            if size.end() + length > len(body):
-                return False
+                self.trailer_at = size.end() - 2
             self.next_chunk = size.end() + length + 2
-        return len(body) - self.next_chunk > LONGEST_SIZE_LINE or b"\r\n" in body[self.next_chunk :]  # is refused
+        if self.trailer_at:
+            return self._empty_line(received, self.trailer_at) > 0
+        line = received[self.next_chunk :]
+        return len(line) > LONGEST_SIZE_LINE or b"\r\n" in line  # is refused
 
     def waits_for_leave(self, received: bytes) -> bool:
         """Whether the client sends no body before it has read a 100 (RFC 9110, 10.1.1); True once a request.
 
         Gunicorn says it as well, but in a thread, which would then wait for the body.
         """
-        head, end, body = received.partition(b"\r\n\r\n")
-        if self.has_leave or not end or body or not _EXPECTS.search(head + b"\r\n"):
+        if self.has_leave or not self._has_head(received) or len(received) > self.body_at:
+            return False
+        if not _EXPECTS.search(received[: self.body_at - 2]):
             return False
         self.has_leave = True
         return True
