@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from flask import Flask
-from sqlalchemy import Connection, Table, case, delete, select, update
+from sqlalchemy import Connection, Table, case, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from .. import audit, mail, throttle
@@ -26,7 +26,7 @@ from .models import AuditEvent, AuthSession, Device, Link, OutgoingMail, User
 from .principal import Principal
 from .sessions import Opened
 
-EVENTS_SHOWN: Final = 20
+EVENTS_SHOWN: Final = 10  # of each kind
 MOST_EXPORTED: Final = 2_000  # rows of one table: with 28 kB each, as the notes may have, 56 MB
 EXPORTS: Final = throttle.Allowance(5, timedelta(hours=1))
 SHOWN: Final = frozenset(
@@ -65,14 +65,6 @@ SHOWN: Final = frozenset(
     )
 )
 """Kinds of audit events that their user sees."""
-FAILED: Final = frozenset(("login.failure", "mfa.failure", "password.wrong"))
-"""Those that somebody who does not get in can cause in masses."""
-PENDING: Final = frozenset(("login.pending",))
-"""That which somebody can cause in masses who knows the password and no more."""
-ROUTINE: Final = frozenset(
-    ("login.success", "login.step_up", "logout", "session.ended", "session.ended_others", "account.exported")
-)
-"""Those that whoever is in can cause in masses, to push out what he did before."""
 _u, _a, _s = User.__table__.c, AuditEvent.__table__.c, AuthSession.__table__.c
 _o, _l, _d = OutgoingMail.__table__.c, Link.__table__.c, Device.__table__.c
 BY_OTHERS: Final = (
@@ -175,16 +167,13 @@ def update_profile(user: Principal, name: str) -> None:
 def recent_events(user_id: UUID) -> list[dict[str, Any]]:
     """What happened to this account lately, newest first: `at`, `kind` and `address` of each.
 
-    The last EVENTS_SHOWN of each sort: nothing that a stranger or a thief does in masses pushes out what matters.
+    The last EVENTS_SHOWN of each kind: nothing that a stranger or a thief does in masses pushes out what he did before.
     """
-    own = select(_a.at, _a.kind, _address).where(_a.user_id == user_id).order_by(_a.at.desc()).limit(EVENTS_SHOWN)
+    number = func.row_number().over(partition_by=_a.kind, order_by=_a.at.desc()).label("number")
+    own = select(_a.at, _a.kind, _address, number).where(_a.user_id == user_id, _a.kind.in_(SHOWN)).subquery().c
+    last = select(own.at, own.kind, own.address).where(own.number <= EVENTS_SHOWN).order_by(own.at.desc())
     with connect() as connection:
-        found = [
-            dict(row)
-            for kinds in (SHOWN - FAILED - PENDING - ROUTINE, ROUTINE, PENDING, FAILED)
-            for row in connection.execute(own.where(_a.kind.in_(kinds))).mappings()
-        ]
-    return sorted(found, key=lambda event: event["at"], reverse=True)
+        return [dict(row) for row in connection.execute(last).mappings()]
 
 
 def export(user: Principal) -> dict[str, list[dict[str, Any]]]:
