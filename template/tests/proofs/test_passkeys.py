@@ -1133,6 +1133,32 @@ def test_second_factors_are_changed_twenty_times_an_hour_and_no_more(service: Se
         assert throttle.take("factor-change", holder.user.id.hex, changes)[0] is not None
 
 
+@protects(
+    "default-throttle",
+    passkeys=edit(
+        "identity/login.py",
+        '    throttle.spend("passkey-rate", assertion.user_id.hex, "default-throttle", RATE)\n',
+        "",
+    ),
+)
+def test_passkeys_are_used_twenty_times_a_minute_and_no_more(service: Service) -> None:
+    """Each use begins a session, and no ceiling of a session stops who takes a new one each time."""
+    holder = Holder(service).with_passkey()
+    throttle, rate = service.module("throttle"), service.module("identity.login").RATE
+
+    works([holder.uses(way).status for way in (STEP_UP, LOGIN)] == [DONE[STEP_UP], DONE[LOGIN]], "a passkey is used")
+    with service.app.app_context():
+        while throttle.take("passkey-rate", holder.user.id.hex, rate)[0] is not None:
+            pass
+    before = service.rows("SELECT count(*) FROM auth_session")
+    answers = [holder.uses(way) for way in (STEP_UP, LOGIN)]
+    harm(service.rows("SELECT count(*) FROM auth_session") != before, "one more session")
+    for answer in answers:
+        refused(answer, 429, "default-throttle")
+    service.travel(seconds=61)
+    assert [holder.uses(way).status for way in (STEP_UP, LOGIN)] == [DONE[STEP_UP], DONE[LOGIN]]
+
+
 def test_what_an_account_has_is_counted_by_what_is_in_force(service: Service) -> None:
     holder, other = Holder(service).with_passkey(), Holder(service)
     factors: Any = service.module("identity.factors")

@@ -901,7 +901,7 @@ def test_a_network_asks_so_often_a_minute_and_no_more_whatever_it_asks_for(servi
     assert client.get("/new").status == 200
 
 
-@protects(CEILING, session=edit("throttle.py", "wait = ceiling.hit(current_user.session_id.hex)", "wait = None"))
+@protects(CEILING, session=edit("throttle.py", "wait = ceiling.hit(session_id.hex)", "wait = None"))
 def test_a_session_asks_so_often_a_minute_and_no_more(service: Service) -> None:
     seen = service.adds_route("/probe")
     most = service.limits.requests_per_minute_and_session

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Final
+from uuid import UUID
 
 from flask import Flask, current_app, g, request
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, false, func, insert, or_, select, update
@@ -58,10 +59,12 @@ BOUNDED: Final = frozenset(
         "export",
         "mail-notice",
         "mail-trusted",
+        "passkey-rate",
     )
 )
 OFTEN: Final = 5  # failures in a row after which a success is worth a mail
 EXTENSION: Final = "bastion.throttle"
+SESSIONS: Final = "bastion.throttle.sessions"
 TRIES: Final = 5  # of the compare-and-set, before the request is asked to come back in a second
 _c = ThrottleCounter.__table__.c
 _COUNTER: Final = select(_c.key, _c.failures, _c.rounds, _c.window_at, _c.blocked_until, _c.version)
@@ -396,13 +399,18 @@ def purge() -> int:
 def install(app: Flask) -> None:
     """A ceiling for each signed-in session, so that one stolen session can't empty the service in a minute."""
     app.extensions[EXTENSION] = _Fill()
-    ceiling = Ceiling(state_of(app).limits.requests_per_minute_and_session)
+    app.extensions[SESSIONS] = Ceiling(state_of(app).limits.requests_per_minute_and_session)
 
     @app.before_request
-    def count_session() -> None:
-        if request.endpoint in PASSIVE or not current_user.is_authenticated:
-            return
-        wait = ceiling.hit(current_user.session_id.hex)
-        if wait is not None:
-            g.pop("principal", None)
-            refuse(429, "default-throttle", retry_after=wait)
+    def count_request() -> None:
+        if request.endpoint not in PASSIVE and current_user.is_authenticated:
+            count_session(current_user.session_id)
+
+
+def count_session(session_id: UUID) -> None:
+    """Count one request of this session; refuse one too many in its minute with 429."""
+    ceiling: Ceiling = current_app.extensions[SESSIONS]
+    wait = ceiling.hit(session_id.hex)
+    if wait is not None:
+        g.pop("principal", None)
+        refuse(429, "default-throttle", retry_after=wait)

@@ -100,6 +100,30 @@ def test_a_refresh_token_gives_no_second_pair(service: Service) -> None:
     assert tokens_of(service, client.user) == (4, 0)
 
 
+@protects(
+    "default-throttle",
+    exchange=edit(FILE, "            throttle.count_session(family.session_id)", "            pass"),
+)
+def test_a_login_exchanges_its_tokens_no_more_often_than_it_may_ask(service: Service) -> None:
+    """Each exchange makes a row, and needs no access token by which it would be counted."""
+    client = service.client(service.user()).login()
+    assert client.user is not None
+    token, most = client.refresh_token, service.limits.requests_per_minute_and_session
+    for number in range(most):
+        answer = exchange(service, token, f"192.0.2.{number % 4}")
+        works(answer.status == 200, "so many are exchanged")
+        token = answer.json["refresh_token"]
+    before = tokens_of(service, client.user)
+    answer = exchange(service, token, "203.0.113.77")
+    harm(tokens_of(service, client.user) != before, "one more was exchanged")
+    refused(answer, 429, "default-throttle")
+    assert 1 <= int(answer.header("Retry-After") or 0) <= 60
+    other = service.client(service.user()).login()
+    assert exchange(service, other.refresh_token).status == 200
+    service.travel(seconds=61)
+    assert exchange(service, token).status == 200
+
+
 class Gate:
     """Stands before the write of an exchange, behind whatever it has read: nobody writes until all have come so far."""
 

@@ -403,7 +403,11 @@ def _assertion(
 
 
 def _with_assertion(assertion: passkeys.Assertion, then: Callable[[Connection], T], status: int = 401) -> T:
-    """Do what the answer is for, and store its counter with it; suspend the passkey when that did not go up."""
+    """Do what the answer is for, and store its counter with it; suspend the passkey when that did not go up.
+
+    Each makes rows, and a session that no ceiling has counted yet: so there are as many as of right passwords.
+    """
+    throttle.spend("passkey-rate", assertion.user_id.hex, "default-throttle", RATE)
     with transaction() as connection:
         sessions.hold(connection, assertion.user_id)
         counted = passkeys.use(connection, assertion)

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
-from .. import audit, mail
+from .. import audit, mail, throttle
 from ..clock import now
 from ..database import connect, transaction
 from ..errors import refuse
@@ -77,6 +77,7 @@ def exchange(token: str) -> Pair:
         spent = connection.execute(_SPEND, values).rowcount == 1  # first, so that the row's lock decides every race
         if spent:
             family = connection.execute(_FAMILY, {"wanted": values["spent"]}).one()
+            throttle.count_session(family.session_id)  # one too many rolls back: the token is as good as before
             connection.execute(update(AuthSession).where(_s.id == family.session_id).values(seen_at=moment))
             refresh_token = _issue(connection, family.session_id)
     if not spent:
