@@ -885,7 +885,7 @@ BY_OTHERS = (
 )
 
 
-@protects(OWN, others=edit(FILE, 'case((_a.kind.in_(BY_OTHERS), ""), else_=_a.address)', "_a.address"))
+@protects(OWN, others=edit(FILE, 'case((_of_others, ""), else_=_a.address)', "_a.address"))
 def test_nobody_is_told_from_where_an_administrator_works(service: Service) -> None:
     user = service.user()
     client = service.client(user).login()
@@ -899,6 +899,28 @@ def test_nobody_is_told_from_where_an_administrator_works(service: Service) -> N
     works(told("password.changed", "203.0.113.5"), "one's own events have their address")
     harm([kind for kind in BY_OTHERS if told(kind, "203.0.113.6")], "the account's owner reads an administrator's")
     assert client.events().status == 200
+
+
+@protects(OWN, looked=edit(FILE, " | (_a.kind.not_in(SHOWN) & (_a.actor_id != _a.user_id))", ""))
+def test_an_export_tells_nobody_from_where_others_looked_at_the_account(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds every event of the account, those too that no list shows."""
+    chief = administrator(service, monkeypatch, "203.0.113.7")
+    user = service.user()
+    client = service.client(user, "203.0.113.8").login()
+
+    def exported() -> list[tuple[str, str]]:
+        found = client.export().json
+        events = (found["tables"] if AUTH == "jwt" else found)["events"]
+        return [(event["kind"], event["address"]) for event in events]
+
+    exported()
+    works(("account.exported", "203.0.113.8") in exported(), "one's own events have their address")
+    works(chief.show_user(user.id).status == DONE["show_user"], "an administrator looks at the account")
+    found = exported()
+    harm(("user.read", "203.0.113.7") in found, "the account's owner reads an administrator's address")
+    assert ("user.read", "") in found
 
 
 def failures(service: Service) -> int:

@@ -77,7 +77,9 @@ BY_OTHERS: Final = (
     "session.ended_by_administrator",
 )
 """Kinds of events that somebody else caused; from where is no concern of the account's owner."""
-_address = case((_a.kind.in_(BY_OTHERS), ""), else_=_a.address).label("address")
+# Of what an owner sees in the list, failures of others have their address; of all the rest only his own deeds do.
+_of_others = _a.kind.in_(BY_OTHERS) | (_a.kind.not_in(SHOWN) & (_a.actor_id != _a.user_id))
+_address = case((_of_others, ""), else_=_a.address).label("address")
 BeforeDeletion = Callable[[Connection, UUID], None]
 
 
