@@ -1107,6 +1107,7 @@ def test_nobody_adds_a_passkey_in_a_session_that_was_left_open(service: Service)
         '    throttle.spend("factor-change", user.id.hex, "default-throttle", CHANGES)\n',
         "    pass\n",
     ),
+    renamed=edit("identity/factors.py", "    _spend(user)\n    if not passkeys.rename(", "    if not passkeys.rename("),
 )
 def test_second_factors_are_changed_twenty_times_an_hour_and_no_more(service: Service) -> None:
     holder = Holder(service).with_passkey()
@@ -1122,6 +1123,7 @@ def test_second_factors_are_changed_twenty_times_an_hour_and_no_more(service: Se
         asked.gets(Authenticator().create(asked.options)),
         client.begin_totp(),
         client.new_codes(),
+        client.rename_passkey(row.id, "Other"),
         client.remove_passkey(row.id),
     ]
     harm([answer.status for answer in answers if answer.status != 429], "one more change, with its rows and mails")

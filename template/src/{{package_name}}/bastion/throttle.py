@@ -56,10 +56,10 @@ BOUNDED: Final = frozenset(
         "factor-again",
         "factor-again-day",
         "factor-change",
+        "passkey-rate",
         "export",
         "mail-notice",
         "mail-trusted",
-        "passkey-rate",
     )
 )
 OFTEN: Final = 5  # failures in a row after which a success is worth a mail

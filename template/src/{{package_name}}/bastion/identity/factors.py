@@ -150,7 +150,7 @@ def _enrolled(
 
 
 def _spend(user: Principal) -> None:
-    """Each change makes rows and mails, and a session that no ceiling has counted yet: so there are only so many."""
+    """Each change makes rows, mostly mails too and a session that no ceiling has counted yet: only so many then."""
     throttle.spend("factor-change", user.id.hex, "default-throttle", CHANGES)
 
 
@@ -226,6 +226,7 @@ def reset(user_id: UUID, *, by: UUID | None = None) -> None:
 
 def rename_passkey(user: Principal, passkey_id: UUID, name: str) -> None:
     """Give one of one's own passkeys another name. 404 when there is no such; raises UserError for the name."""
+    _spend(user)
     if not passkeys.rename(user.id, passkey_id, name):
         refuse(404, "ownership-404")
     audit.record("passkey.renamed", user_id=user.id, session_id=user.session_id, passkey=str(passkey_id))
