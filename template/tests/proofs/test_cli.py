@@ -34,7 +34,7 @@ ROW = "cli-admin-no-argv-password"
 CANARY = "canary of nine quiet owls"
 EMAIL = "operator@example.com"
 SIGNATURE = "def create_user(email: str, roles: tuple[str, ...], prompt: bool) -> None:"
-MAILS_ONE = "    if not prompt:\n        _done(lambda: registration"
+MAILS_ONE = "    if not prompt:\n        began = now()\n"
 PROMPT = '@click.option("--prompt", is_flag=True'
 IN_DEVELOPMENT = "if token is not None and not state().settings.production:"
 CREATES = "email, roles = address(email), known_roles(roles)\n    password_hash = checked_password(password, email)"
