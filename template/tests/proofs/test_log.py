@@ -490,6 +490,8 @@ def test_no_handler_of_the_teams_gets_the_entries_before_secrets_are_taken_out(
 
     service.adds(add)
     works(service.start().app is not None, "a team that configures no logging starts")
+    added[:] = [("a.library", logging.NullHandler())]
+    works(service.start().app is not None, "so does one with a library that leaves it to others where its entries go")
     for name, one in places.items():
         added[:] = [(name, one)]
         tried = service.start()

@@ -106,7 +106,7 @@ def test_the_newest_migration_of_the_team_is_taken_back_and_none_of_the_template
 def test_a_migration_is_written_for_what_the_team_changed_and_for_nothing_else(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table
+    from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table
 
     database: Any = service.module("database")
     told: list[str] = []
@@ -132,15 +132,22 @@ def test_a_migration_is_written_for_what_the_team_changed_and_for_nothing_else(
 
     written: list[list[str]] = []
     with ExitStack() as stack:
-        columns = Column("id", Integer, primary_key=True), Column("at", database.UTCDateTime)
+        columns = (
+            Column("id", Integer, primary_key=True),
+            Column("at", database.UTCDateTime),
+            Column("name", String(10)),
+        )
         owner: Column[Any] = Column("user_id", ForeignKey("auth_user.id", ondelete="CASCADE"))
-        stack.callback(database.Base.metadata.remove, Table("canary", database.Base.metadata, *columns, owner))
+        canary = Table("canary", database.Base.metadata, *columns, owner)
+        stack.callback(database.Base.metadata.remove, canary)
         tables = database.Base.metadata.tables.values()
         theirs = {table.name for table in tables if table.info.get("owner") != "bastion"}
         for options in ((), (), ("--empty",)):
             service.migrate(partial(keep, options))
             service.migrate()
-    (first,), nothing, (empty,) = written
+        canary.c.name.type = String(20)
+        service.migrate(partial(keep, ()))
+    (first,), nothing, (empty,), (longer,) = written
     assert {*re.findall(r"op\.create_table\(['\"](\w+)", first)} == theirs
     assert "auth_user" in first  # by its key alone
     assert "fk_canary_user_id_auth_user" in first
@@ -149,12 +156,13 @@ def test_a_migration_is_written_for_what_the_team_changed_and_for_nothing_else(
     assert 'branch_labels = ("team",)' in first
     assert nothing == []
     assert "op." not in empty
+    assert "length=20" in longer.partition("def upgrade")[2]
     theirs_is = database._is_the_teams
     forgotten, ours = (Table(name, MetaData()) for name in ("forgotten", "auth_user"))  # as they are found there
     assert theirs_is(forgotten, "forgotten", "table", True, None)
     assert not theirs_is(ours, "auth_user", "table", True, None)
     wrote = [("Written: " in text, "Nothing to write: " in text) for text in told]
-    assert wrote == [(True, False), (False, True), (True, False)]
+    assert wrote == [(True, False), (False, True), (True, False), (True, False)]
 
 
 # --- a backup, by the commands that the document names -------------------------------------------------------------

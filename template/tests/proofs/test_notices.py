@@ -266,6 +266,7 @@ def test_an_account_that_slept_for_years_is_no_new_one(service: Service) -> None
     few=edit("throttle.py", 'counted["failures"] < OFTEN:', 'counted["failures"] < 1:'),
 )
 def test_a_login_after_failed_ones_is_told_once(service: Service) -> None:
+    Owner(service).signs_in()  # somebody else, on a device of his own
     owner = Owner(service)
     laptop = owner.signs_in()
     owner.fails(4, laptop)
