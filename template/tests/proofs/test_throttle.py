@@ -441,6 +441,9 @@ def test_what_is_given_back_among_others_is_one_attempt_and_the_wait_that_it_beg
         assert counted() == (0, 0, 0)
         throttle.give_back(throttle.book("probe", "somebody", ROW))
         assert counted() == (0, 0, 0)
+        mine, _neighbours = (throttle.book("probe", who, ROW) for who in ("me", "a neighbour"))
+        throttle.give_back(mine)
+        assert [throttle.held("probe", who)["failures"] for who in ("me", "a neighbour")] == [0, 1]
 
 
 @protects(
