@@ -68,7 +68,7 @@ def test_an_exception_ends_after_its_last_day_and_is_named_with_its_cure(service
     assert list(exceptions.ended(exemptions, date(2026, 3, 1))) == [
         f"exceptions.toml: {name} ended on 2026-02-28 (owner: ward@hospital.example). "
         "Remove it, or declare it anew with a reason and an end date of its own."
-        for name in ("body_bytes", "image_origins")
+        for name in ("body_bytes", "image_origins (https://images.example)")
     ]
 
 

@@ -51,14 +51,15 @@ def ended(exemptions: Iterable[Exemption], today: date) -> Iterator[str]:
     It still counts, and is to be looked at.
     """
     for one in exemptions:
+        what = f"{one.name} ({one.value})" if isinstance(one.value, str) else one.name
         if one.until < today:
             yield (
-                f"{FILE}: {one.name} ended on {one.until} (owner: {one.owner}). "
+                f"{FILE}: {what} ended on {one.until} (owner: {one.owner}). "
                 "Remove it, or declare it anew with a reason and an end date of its own."
             )
         elif one.until > today + LONGEST:
             yield (
-                f"{FILE}: {one.name} ends on {one.until}, more than a year ahead (owner: {one.owner}). "
+                f"{FILE}: {what} ends on {one.until}, more than a year ahead (owner: {one.owner}). "
                 "Choose a day within a year, on which somebody looks at it again."
             )
 
