@@ -311,6 +311,20 @@ def test_a_link_makes_one_account_and_an_older_one_none(service: Service) -> Non
     assert signs_in(service, taken.email, taken.password)
 
 
+@protects("reset-throttle", registered=edit(FILE, "    throttle.count_link(link.id)\n", ""))
+def test_by_one_link_twenty_passwords_a_minute_are_looked_at(service: Service) -> None:
+    is_open(service)
+    service.client().register(UNKNOWN)
+    token, most = token_for(service, UNKNOWN, "activate"), service.module("throttle").CHOICES
+    client = service.client(address="192.0.2.73")
+    works([client.activate(token, "too short").status for _ in range(most)] == [422] * most, "so many are looked at")
+    answer = service.client(address="192.0.2.74").activate(token, "too short")
+    harm(answer.status == 422, "one more is looked at")
+    refused(answer, 429, "reset-throttle")
+    service.travel(seconds=61)
+    assert client.activate(token, CHOSEN).status == DONE["activate"]
+
+
 @protects(SINGLE_USE, expiry=edit(GOOD, "        _l.expires_at > moment,\n", ""))
 def test_a_link_is_good_for_as_long_as_its_mail_says(service: Service) -> None:
     is_open(service)

@@ -64,7 +64,8 @@ BOUNDED: Final = frozenset(
 )
 OFTEN: Final = 5  # failures in a row after which a success is worth a mail
 EXTENSION: Final = "bastion.throttle"
-SESSIONS: Final = "bastion.throttle.sessions"
+SESSIONS, LINKS = "bastion.throttle.sessions", "bastion.throttle.links"  # ceilings of this process
+CHOICES: Final = 20  # of a password by one link, a minute: to refuse one takes 60 ms, and leaves the link good
 TRIES: Final = 5  # of the compare-and-set, before the request is asked to come back in a second
 _c = ThrottleCounter.__table__.c
 _COUNTER: Final = select(_c.key, _c.failures, _c.rounds, _c.window_at, _c.blocked_until, _c.version)
@@ -400,6 +401,7 @@ def install(app: Flask) -> None:
     """A ceiling for each signed-in session, so that one stolen session can't empty the service in a minute."""
     app.extensions[EXTENSION] = _Fill()
     app.extensions[SESSIONS] = Ceiling(state_of(app).limits.requests_per_minute_and_session)
+    app.extensions[LINKS] = Ceiling(CHOICES)
 
     @app.before_request
     def count_request() -> None:
@@ -414,3 +416,10 @@ def count_session(session_id: UUID) -> None:
     if wait is not None:
         g.pop("principal", None)
         refuse(429, "default-throttle", retry_after=wait)
+
+
+def count_link(link_id: UUID) -> None:
+    """Count one password that is chosen by this mailed link; refuse one too many in its minute with 429."""
+    ceiling: Ceiling = current_app.extensions[LINKS]
+    if (wait := ceiling.hit(link_id.hex)) is not None:
+        refuse(429, "reset-throttle", retry_after=wait)

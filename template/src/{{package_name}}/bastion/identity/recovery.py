@@ -48,6 +48,7 @@ def complete_reset(token: str, password: str) -> None:
     Raises UserError for a password that can't be used (the link stays good), and passwords.Busy.
     """
     link = links.find(token, links.RESET)
+    throttle.count_link(link.id)
     password_hash = users.checked_password(password, link.email)
     with transaction() as connection:
         sessions.hold(connection, link.user_id)

@@ -83,6 +83,7 @@ def activate(token: str, password: str, name: str = "") -> UUID:
     if link.inviter_id is not None and not _may_invite(link.inviter_id):
         links.gone(link.purpose)
     shown = users.display_name(name)
+    throttle.count_link(link.id)
     password_hash = users.checked_password(password, link.email)
     with transaction() as connection:
         links.consume_once(connection, link)
