@@ -284,6 +284,25 @@ def in_chunks(server: RealServer, header: bytes = b"", trailer: bytes = b"") -> 
         return answered(client, WITHIN)[9:12]
 
 
+@protects(ROW, room=edit(WORKER, "        self.make_room()\n", ""))
+def test_a_crowd_that_sends_nothing_more_keeps_nobody_out(service: Service) -> None:
+    """Of sixty clients that a worker takes, not a thousand, and none of them has to hurry."""
+    first = f"from {PACKAGE}.bastion import gunicorn, worker; worker.READ_SECONDS = 60.0; gunicorn.keepalive = 60"
+    server = service.real_server(first=f"{first}; gunicorn.worker_connections = 60")
+    works(nobody_waits(service, server), "a service with nobody in the way answers")
+    with ExitStack() as stack:
+        for _ in range(70):
+            stack.enter_context(connect(server)).sendall(PROBE[:-2])
+        harm(not nobody_waits(service, server), "who sends half a request keeps others out")
+    with ExitStack() as stack:
+        for _ in range(70):
+            client = stack.enter_context(connect(server))
+            client.sendall(PROBE.replace(b"Connection: close\r\n", b""))
+            assert answered(client, PATIENCE, b"ok").startswith(b"HTTP/1.1 200 ")
+        harm(not nobody_waits(service, server), "who is idle after a request keeps others out")
+    assert "Traceback" not in server.output
+
+
 PATIENT = "            self.settimeout(max(self.patience, 0.001))\n"
 
 

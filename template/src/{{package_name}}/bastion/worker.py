@@ -162,6 +162,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def enqueue_req(self, conn: TConn) -> None:
         """Wait for a request of this connection: a new one, or one that was kept alive."""
+        self.make_room()
         if not conn.initialized:
             conn.sock = _Socket(conn.sock.detach())
             conn.init()
@@ -173,6 +174,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
         # Read at once: what was sent together with the request before is in no socket any more.
         self.on_pending_socket_readable(conn, conn.sock)
+
+    def make_room(self) -> None:
+        """Let go who waits for longest, an idle client first, while there are almost as many as a worker takes.
+
+        It takes no further one before it has room: a crowd that sends nothing would keep everybody out for ten seconds.
+        """
+        if self.nr_conns > self.worker_connections * 9 // 10:
+            for longest in (*self.keepalived_conns, *self.pending_conns)[:1]:
+                longest.timeout = 0.0  # the main loop closes it in this round
 
     def on_pending_socket_readable(self, conn: TConn, client: Any) -> None:
         """Take what has come, without waiting, and give the connection to a thread when that is a request."""
