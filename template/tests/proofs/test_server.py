@@ -42,6 +42,7 @@ HEAD = f"POST {PATH} HTTP/1.1\r\nHost: {HOST}\r\nX-Forwarded-For: 198.51.100.7\r
 TYPE = b"Content-Type: application/%s\r\n" % (b"x-www-form-urlencoded" if AUTH == "session" else b"json")
 TYPE += f"Origin: {ORIGIN}\r\nSec-Fetch-Site: same-origin\r\n".encode()
 CHUNKED = HEAD + TYPE + b"Transfer-Encoding: chunked\r\n\r\n"
+LONG = HEAD + TYPE + b"Content-Length: 900000\r\nConnection: close\r\n\r\n"
 KEY = "KdzoD-9sRkP3"
 ADDS_LARGE = f"""
 from functools import wraps
@@ -104,6 +105,8 @@ GATHERED = "(gone or too_long or unreader.is_gathered(received))"
     close=edit(WORKER, "        if not kept:\n", "        if False:\n"),
     form=edit(WORKER, "GATHERED_BYTES: Final = 65_536", "GATHERED_BYTES: Final = 16_384"),
     endless=edit(WORKER, "            unreader.deadline = 0.0  #", "            pass  #"),
+    length=edit(WORKER, 'rb"\\r\\ncontent-length:[ \\t]*+0*+(\\d*+)', 'rb"\\r\\ncontent-length:[ \\t]{0,9}(\\d{1,9})'),
+    long=edit(WORKER, "max(1, self.cfg.threads // 2)", "self.cfg.threads"),
 )
 def test_clients_that_do_not_go_on_hold_nobody_up(service: Service) -> None:
     """They may take a minute for a request: whatever held a thread meanwhile would hold it for that long."""
@@ -118,6 +121,12 @@ def test_clients_that_do_not_go_on_hold_nobody_up(service: Service) -> None:
     harm(held_up(*half), "half a request holds a thread")
     form = HEAD + TYPE + b"Content-Length: 30000\r\n\r\n" + b"x" * 20_000
     harm(held_up(form), "half of a long form holds a thread")
+    odd = [HEAD + TYPE + b"Content-Length:%s1000\r\n\r\n{" % before for before in (b"0" * 9, b" " * 10)]
+    harm(held_up(*odd), "half of a form whose length is written in another way holds a thread")
+    harm(held_up(LONG + b"x" * 70_000), "half of the longest form holds all threads")
+    harm(not form_is_answered(service, server), "an ordinary form waits for the longest ones")
+    whole = service.raw(server, LONG + b"x" * 900_000)[9:12]
+    works(whole in (b"400", b"413"), "the whole of it is read, and refused for what it is")
     harm(held_up(PROBE[:-2] + b"X-Long: " + b"x" * 70_000), "headers without an end hold a thread")
     harm(
         held_up(CHUNKED, CHUNKED + b"5\r\nabc", CHUNKED + b"0\r\n"),
@@ -210,6 +219,17 @@ def holds_up(service: Service, server: RealServer, *sent: bytes, answer: bytes =
         if answer:
             [answered(client, PATIENCE) for client in clients[:1]]
         return not nobody_waits(service, server)
+
+
+def form_is_answered(service: Service, server: RealServer) -> bool:
+    """Whether a form of 30 KB that comes in two parts is, while longer ones have all threads that they may have."""
+    with ExitStack() as stack:
+        opened(server, stack, LONG + b"x" * 70_000)
+        client = stack.enter_context(connect(server))
+        client.sendall(HEAD + TYPE + b"Content-Length: 30000\r\n\r\n" + b"x" * 20_000)
+        nobody_waits(service, server)  # so the first part is read before the other one is sent
+        client.sendall(b"x" * 10_000)
+        return bool(select([client], [], [], PATIENCE)[0])
 
 
 EXPECT = b"Expect: 100-continue\r\n"

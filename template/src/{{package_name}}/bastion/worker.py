@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import socket
 import sys
+from collections import deque
 from contextlib import suppress
 from errno import EPIPE
 from functools import partial
@@ -34,7 +35,8 @@ _EXPECTS: Final = re.compile(rb"\A[^\r\n]+ HTTP/1\.1\r\n(?:.*\r\n)?expect:[ \t]*
 _CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked[ \t]*\r\n", re.IGNORECASE)
 _SIZE: Final = re.compile(rb"([0-9a-f]++)[ \t]*+(?:;[^\r\n]*+)?\r\n", re.IGNORECASE)
 LONGEST_SIZE_LINE: Final = 8190  # bytes; gunicorn refuses a longer one
-_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]{0,9}(\d{1,9})[ \t]{0,9}\r\n", re.IGNORECASE)
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*+0*+(\d*+)[ \t]*+\r\n", re.IGNORECASE)
+MOST_DIGITS: Final = 9  # of a length: whatever has more is refused unread
 
 
 class _Socket(socket.socket):
@@ -84,6 +86,8 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
     """What the head says of the body; None: it comes in chunks."""
     has_leave = False
     """Whether the client was told to send its body."""
+    is_read = False
+    """Whether a thread reads a body that is still on its way."""
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         left = self.deadline - monotonic()
@@ -110,8 +114,10 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
         """
         if not self._has_head(received):
             return False
-        if len(received) >= GATHERED_BYTES:
-            return True
+        return len(received) >= GATHERED_BYTES or self.is_whole(received)
+
+    def is_whole(self, received: bytes) -> bool:
+        """Whether nothing is missing of a request whose head is there."""
         if self.length is None:
             return self._has_all_chunks(received)
         return len(received) - self.body_at >= self.length
@@ -122,7 +128,8 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
             self.body_at = self.next_chunk = end
             head = received[: end - 2]
             length = _LENGTH.search(head)
-            self.length = None if _CHUNKED.search(head) else int(length[1]) if length else 0
+            digits = length[1] if length and len(length[1]) <= MOST_DIGITS else b""
+            self.length = None if _CHUNKED.search(head) else int(digits or b"0")
         return self.body_at > 0
 
     def _empty_line(self, received: bytes, start: int) -> int:
@@ -159,6 +166,12 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """Gunicorn's threads, to which a request comes once it is there. The worker's main loop waits for all of them."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """As gunicorn's, with a half of the threads for bodies that are still on their way."""
+        super().__init__(*args, **options)
+        self.readers = max(1, self.cfg.threads // 2)
+        self.unread: deque[TConn] = deque()
 
     def enqueue_req(self, conn: TConn) -> None:
         """Wait for a request of this connection: a new one, or one that was kept alive."""
@@ -205,8 +218,38 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if gone or too_long:
             unreader.deadline = 0.0  # no thread waits for the rest: gunicorn refuses what it has
         self.poller.unregister(client)
-        self.pending_conns.remove(conn)
-        super().enqueue_req(conn)
+        if gone or too_long or unreader.is_whole(received):
+            self.pending_conns.remove(conn)
+            super().enqueue_req(conn)
+        else:
+            self.unread.append(conn)
+            self._read_more()
+
+    def _read_more(self) -> None:
+        """Let threads read long bodies, but never all of them: who announces much and sends it slowly, or not at all,
+        would have all threads wait for it. The others go on waiting, until murder_pending() closes them."""
+        while self.unread and self.readers:
+            conn = self.unread.popleft()
+            if conn in self.pending_conns:
+                self.pending_conns.remove(conn)
+                self.readers -= 1
+                conn.parser.unreader.is_read = True
+                super().enqueue_req(conn)
+
+    def murder_pending(self) -> None:
+        """Close whoever has waited for long enough, and keep nothing of what he sent."""
+        super().murder_pending()
+        while self.unread and self.unread[0] not in self.pending_conns:
+            self.unread.popleft()
+
+    def finish_request(self, conn: TConn, fs: Any) -> None:
+        """A thread has answered."""
+        unreader = conn.parser.unreader
+        if unreader.is_read:
+            unreader.is_read = False
+            self.readers += 1
+        super().finish_request(conn, fs)
+        self._read_more()
 
     def handle_quit(self, sig: int, frame: object) -> None:
         """Stop at once. Gunicorn would take the pool's lock, and wait for ever if a request just got a thread."""
