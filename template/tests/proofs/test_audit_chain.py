@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .harness import at_once, edit, harm, protects, works
+from .stub_backend import stubbed
 from .test_settings import command
 
 if TYPE_CHECKING:
@@ -557,6 +558,19 @@ def test_a_former_key_verifies_and_a_lost_one_is_named(service: Service, monkeyp
     assert (code, text.partition(", ")[0]) == (0, "OK: 4 events")
     [(kind,)] = service.rows("SELECT kind FROM audit_event WHERE number = 4")
     assert kind == "audit.restarted"
+
+
+def test_what_a_process_with_a_newer_key_has_sealed_is_in_order_for_the_others(service: Service) -> None:
+    chain: Any = service.module("audit_chain")
+    with stubbed(service) as stub:
+        one = service.app
+        record(service, "one.sent")
+        service.travel(seconds=11)
+        stub.values.update(DATA_KEY=secrets.token_urlsafe(32), DATA_KEY_FALLBACKS=stub.values["DATA_KEY"])
+        with service._make().app_context():
+            assert chain.seal() == 1
+        with one.app_context():
+            assert chain.verify().fault is None
 
 
 def test_many_write_and_seal_at_once_and_all_is_in_order(service: Service) -> None:
