@@ -364,7 +364,7 @@ WALKS = ("wsx", "xsw", "okm", "zse", "qwe", "0-=", "QWE", "!@#", "lmnopqrst", "t
 CHEAP = {
     **dict.fromkeys(WALKS, 1.5),
     **{"mmmm": 1.6, "jvwjvw": 3.3, "jvwqjvwqjvwq": 4.6, "kvwm kvwm": 4.3},  # a unit, and 0.3 each time that it returns
-    **{"1900": 2.0, "2099": 2.0, "kvqm1987kvqm": 10.0, "quenby": 0.5, "QUENBY 1999": 2.5},
+    **{"x7asdfghjkl;'": 3.5, "1900": 2.0, "2099": 2.0, "kvqm1987kvqm": 10.0, "quenby": 0.5, "QUENBY 1999": 2.5},
     **{"123456": log10(2), "password": log10(3), "P@ssw0rd": log10(3), "monkey": log10(16)},  # one more than the rank
 }
 """What is found sooner, in powers of ten."""

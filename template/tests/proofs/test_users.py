@@ -274,3 +274,8 @@ def test_accounts_are_listed_in_pages_by_address(service: Service, monkeypatch: 
     assert manager.users("page_", 2**31 - 1).ok
     assert manager.users("%").ok
     assert "page" not in "".join(re.findall(r"[\w]+@example", manager.users("%").text))
+    users = service.module("identity.users")
+    monkeypatch.setattr(users, "PAGE_SIZE", 10)
+    with service.app.app_context():
+        found = [users.page(number, q) for number, q in ((1, "page_0"), (1, "page_"), (3, "page_"))]
+    assert [(len(rows), more) for rows, more in found] == [(10, False), (10, True), (10, False)]  # full, and the last
