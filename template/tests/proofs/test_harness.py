@@ -220,7 +220,7 @@ def run(root: Path, *arguments: str, ci: bool = False) -> tuple[subprocess.Compl
     environ["PYTHONPYCACHEPREFIX"] = str(root.parent / "bytecode")  # so that the second run need not compile pytest
     done = subprocess.run(  # noqa: S603  our own arguments
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--proof-report={report}", *arguments],
-        cwd=root, capture_output=True, text=True, timeout=120, check=False,
+        cwd=root, capture_output=True, text=True, timeout=600, check=False,
         # Its plugin alone: those of the libraries take longer to be imported than all of this.
         env={**environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **({"CI": "true"} if ci else {})},
     )  # fmt: skip
