@@ -1137,21 +1137,17 @@ def test_second_factors_are_changed_twenty_times_an_hour_and_no_more(service: Se
 
 @protects(
     "default-throttle",
-    passkeys=edit(
-        "identity/login.py",
-        '    throttle.spend("passkey-rate", assertion.user_id.hex, "default-throttle", RATE)\n',
-        "",
-    ),
+    passkeys=edit("identity/login.py", "    throttle.count_passkey(assertion.user_id)\n", ""),
 )
 def test_passkeys_are_used_twenty_times_a_minute_and_no_more(service: Service) -> None:
     """Each use begins a session, and no ceiling of a session stops who takes a new one each time."""
     holder = Holder(service).with_passkey()
-    throttle, rate = service.module("throttle"), service.module("identity.login").RATE
+    throttle = service.module("throttle")
 
     works([holder.uses(way).status for way in (STEP_UP, LOGIN)] == [DONE[STEP_UP], DONE[LOGIN]], "a passkey is used")
     with service.app.app_context():
-        while throttle.take("passkey-rate", holder.user.id.hex, rate)[0] is not None:
-            pass
+        for _ in range(throttle.PASSKEY_USES - 2):
+            throttle.count_passkey(holder.user.id)
     before = service.rows("SELECT count(*) FROM auth_session")
     answers = [holder.uses(way) for way in (STEP_UP, LOGIN)]
     harm(service.rows("SELECT count(*) FROM auth_session") != before, "one more session")

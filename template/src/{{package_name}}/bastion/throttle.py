@@ -56,7 +56,6 @@ BOUNDED: Final = frozenset(
         "factor-again",
         "factor-again-day",
         "factor-change",
-        "passkey-rate",
         "export",
         "mail-notice",
         "mail-trusted",
@@ -64,7 +63,8 @@ BOUNDED: Final = frozenset(
 )
 OFTEN: Final = 5  # failures in a row after which a success is worth a mail
 EXTENSION: Final = "bastion.throttle"
-SESSIONS, LINKS = "bastion.throttle.sessions", "bastion.throttle.links"  # ceilings of this process
+SESSIONS, LINKS, PASSKEYS = (f"bastion.throttle.{of}" for of in ("sessions", "links", "passkeys"))  # in this process
+PASSKEY_USES: Final = 20  # of one account, a minute: as many as of right passwords
 CHOICES: Final = 20  # of a password by one link, a minute: to refuse one takes 60 ms, and leaves the link good
 TRIES: Final = 5  # of the compare-and-set, before the request is asked to come back in a second
 _c = ThrottleCounter.__table__.c
@@ -402,6 +402,7 @@ def install(app: Flask) -> None:
     app.extensions[EXTENSION] = _Fill()
     app.extensions[SESSIONS] = Ceiling(state_of(app).limits.requests_per_minute_and_session)
     app.extensions[LINKS] = Ceiling(CHOICES)
+    app.extensions[PASSKEYS] = Ceiling(PASSKEY_USES)
 
     @app.before_request
     def count_request() -> None:
@@ -415,6 +416,13 @@ def count_session(session_id: UUID) -> None:
     wait = ceiling.hit(session_id.hex)
     if wait is not None:
         g.pop("principal", None)
+        refuse(429, "default-throttle", retry_after=wait)
+
+
+def count_passkey(user_id: UUID) -> None:
+    """Count one use of a passkey of this account; refuse one too many in its minute with 429."""
+    ceiling: Ceiling = current_app.extensions[PASSKEYS]
+    if (wait := ceiling.hit(user_id.hex)) is not None:
         refuse(429, "default-throttle", retry_after=wait)
 
 

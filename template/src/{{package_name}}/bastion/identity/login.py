@@ -407,7 +407,7 @@ def _with_assertion(assertion: passkeys.Assertion, then: Callable[[Connection], 
 
     Each makes rows, and a session that no ceiling has counted yet: so there are as many as of right passwords.
     """
-    throttle.spend("passkey-rate", assertion.user_id.hex, "default-throttle", RATE)
+    throttle.count_passkey(assertion.user_id)
     with transaction() as connection:
         sessions.hold(connection, assertion.user_id)
         counted = passkeys.use(connection, assertion)
