@@ -267,9 +267,7 @@ def test_what_the_key_has_signed_for_another_purpose_is_no_session(service: Serv
 # --- signed-values-sha256 ---------------------------------------------------------------------------------------
 
 
-@protects(
-    "signed-values-sha256", cookie=edit("session/cookie.py", "    digest_method = staticmethod(hashlib.sha256)\n", "")
-)
+@protects("signed-values-sha256", cookie=edit("session/cookie.py", "    digest_method = staticmethod(DIGEST)\n", ""))
 def test_a_cookie_that_is_signed_as_flask_does_it_is_no_session(service: Service) -> None:
     import hashlib
 
@@ -498,7 +496,7 @@ def test_a_session_in_use_ends_half_a_day_after_the_login(service: Service) -> N
     "session-absolute-12-h",
     browser=insert(
         "session/cookie.py",
-        after="    digest_method = staticmethod(hashlib.sha256)\n",
+        after="    digest_method = staticmethod(DIGEST)\n",
         new="\n    def get_expiration_time(self, app: Flask, session: Any) -> datetime:\n"
         "        return now() + timedelta(days=30)\n",
     ),

@@ -29,6 +29,7 @@ TOKEN: Final = "token"  # noqa: S105  (the key in the cookie, not a token)
 NEXT: Final = "next"
 PENDING: Final = "pending"  # the handle of a login that waits for its second factor
 ALLOWED_KEYS: Final = frozenset({TOKEN, NEXT, PENDING, "csrf_token", "_flashes"})
+DIGEST: Final[Any] = hashlib.sha256  # its type differs between versions of Python
 LOCKED: Final[dict[str, object]] = {
     "SESSION_COOKIE_HTTPONLY": True,
     "SESSION_COOKIE_SAMESITE": "Lax",  # Strict would sign people out who follow a link to the service
@@ -69,7 +70,7 @@ class SignedCookie(SecureCookieSessionInterface):
     """Flask's signed cookie with SHA-256 and a salt of its own; a key that is not allowed never reaches the browser."""
 
     salt = "bastion-session"
-    digest_method = staticmethod(hashlib.sha256)
+    digest_method = staticmethod(DIGEST)
 
     def __init__(self) -> None:
         self._kept: _Keys | None = None
