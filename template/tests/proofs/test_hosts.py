@@ -137,7 +137,7 @@ def test_no_row_is_written_for_a_request_for_another_host(service: Service) -> N
 
     answers = [client.post(path, fields, headers={"Host": "evil.example"}) for _ in range(3)]
     harm(rows(service) != before, "an attempt for another host was counted or kept")
-    harm(seen, "code ran for a request for another host")
+    harm([host for host in seen if host != HOST], "code ran for a request for another host")
     for number, answer in enumerate(answers, 1):
         refused(answer, 400, ROW)
         assert [event["count"] for event in answer.events if event["event"] == "refused"] == [number]  # one line each
