@@ -219,13 +219,14 @@ class _Flow:
         self._held, self._begun = self._parameters - typed, self._parameters - typed
         self._clients: set[str] = set()
         self._answers: set[str] = set()
+        self._values = [*self._bound()]  # each name with each value that it is given
         self._follow()
 
     # --- names -----------------------------------------------------------------------------------------------
 
     def _follow(self) -> None:
         """All names that data of the request reaches, then without those that a condition looks at."""
-        bound = [*self._bound()]
+        bound = self._values
         for name, value in bound:
             self._kinds(name, value)
         self._reach(bound)
@@ -421,7 +422,7 @@ class _Flow:
     def _html(self, value: ast.expr | None, seen: frozenset[str] = frozenset()) -> bool:
         """Whether this is put together from tags and something that is neither a constant nor went through escape()."""
         if isinstance(value, ast.Name):
-            given = [one for name, one in self._bound() if name == value.id and name not in seen]
+            given = [one for name, one in self._values if name == value.id and name not in seen]
             return any(self._html(one, seen | {value.id}) for one in given)
         if isinstance(value, ast.Call) and _last(value.func) == "format" and isinstance(value.func, ast.Attribute):
             parts = [value.func.value, *value.args, *(word.value for word in value.keywords)]
@@ -434,7 +435,7 @@ class _Flow:
         if isinstance(part, ast.FormattedValue):
             return self._shows(part.value)
         if isinstance(part, ast.Name):
-            given = [one for name, one in self._bound() if name == part.id]
+            given = [one for name, one in self._values if name == part.id]
             return not (part.id.isupper() or (given and all(_is_escaped(one) for one in given)))
         return not (isinstance(part, ast.Constant) or _is_escaped(part))
 
@@ -471,10 +472,11 @@ class _Flow:
             pairs = zip(node.keys, node.values, strict=True)
             return any(_is_location(key) and self._begins(value) for key, value in pairs)
         for target in node.targets:
+            leads = False
             if isinstance(target, ast.Subscript):
                 leads = _is_location(target.slice) and _last(target.value) == "headers"
-            else:
-                leads = getattr(target, "attr", "") == "location" and _last(target.value) in self._answers  # type: ignore
+            elif isinstance(target, ast.Attribute):
+                leads = target.attr == "location" and _last(target.value) in self._answers
             if leads and self._begins(node.value):
                 return True
         return False

@@ -421,13 +421,15 @@ def count_session(session_id: UUID) -> None:
 
 def count_passkey(user_id: UUID) -> None:
     """Count one use of a passkey of this account; refuse one too many in its minute with 429."""
-    ceiling: Ceiling = current_app.extensions[PASSKEYS]
-    if (wait := ceiling.hit(user_id.hex)) is not None:
-        refuse(429, "default-throttle", retry_after=wait)
+    _count(PASSKEYS, user_id, "default-throttle")
 
 
 def count_link(link_id: UUID) -> None:
     """Count one password that is chosen by this mailed link; refuse one too many in its minute with 429."""
-    ceiling: Ceiling = current_app.extensions[LINKS]
-    if (wait := ceiling.hit(link_id.hex)) is not None:
-        refuse(429, "reset-throttle", retry_after=wait)
+    _count(LINKS, link_id, "reset-throttle")
+
+
+def _count(of: str, which: UUID, row: str) -> None:
+    ceiling: Ceiling = current_app.extensions[of]
+    if (wait := ceiling.hit(which.hex)) is not None:
+        refuse(429, row, retry_after=wait)
