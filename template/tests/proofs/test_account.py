@@ -38,9 +38,11 @@ from .mails import link, sent, subjects, text, token_for, tokens_for, waiting
 from .routes import ANY_ID, routes
 from .service import AUTH, DATABASE
 from .snapshot import changed, everything
+from .test_exceptions import declare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from .running import Service
     from .service import Client
@@ -506,6 +508,31 @@ def test_a_link_to_another_address_is_worth_nothing_without_the_login_that_asked
         refused(answer, 410, CONFIRMED)
 
 
+@protects(
+    CONFIRMED,
+    others=edit(
+        LINKS, "else _l.user_id == this.user_id", "else or_(_l.email == this.email, _l.user_id == this.user_id)"
+    ),
+)
+def test_whoever_asks_for_an_address_as_well_ends_no_link_that_its_owner_has(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hour = '[limits.reset_minutes]\nvalue = 60\nreason = "proof"\nowner = "proof"\nuntil = 2999-12-31\n'
+    declare(service, monkeypatch, tmp_path / "exceptions.toml", hour)  # links that outlive the next mail to a mailbox
+    user = service.user()
+    client, mallory = service.client(user).login(), service.client(service.user(), "198.51.100.68").login()
+    client.ask_email(NEW)
+    works(len(tokens := tokens_for(service, NEW, "email")) == 1, "the owner of an address has a link to it")
+    for _ in range(3):
+        service.travel(minutes=4)
+        client.step_up(user.password)
+    mallory.login().ask_email(NEW)
+    assert len(tokens_for(service, NEW, "email")) == 2
+    answer = client.confirm_email(tokens[0])
+    harm(account(service, NEW) is None, "somebody else's wish for it keeps it from its owner")
+    assert answer.status == DONE["confirm_email"]
+
+
 @protects("fresh-login-5-min", confirm=edit(FILE, "user, proved=False)", "user, proved=True)"))
 def test_whoever_opens_a_link_has_not_proved_who_he_is(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stolen session, minutes after its owner asked for another address, would be as fresh as a new login."""
@@ -607,6 +634,28 @@ def test_nothing_of_a_deleted_account_is_left_and_nothing_of_it_opens_anything(s
             service.module("identity.sessions").purge()
             service.module("identity.links").purge()
     assert lives(unharmed)
+
+
+@protects(
+    COMPLETE, ended=edit(FILE, "if not sessions.end(user.session_id, user.id, connection=connection):", "if False:")
+)
+def test_a_deletion_that_is_under_way_while_its_session_is_ended_deletes_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two, users = Two(service), service.module("identity.users")
+    works(two.unharmed.delete_account().status == DONE["delete_account"], "a session that lives deletes its account")
+    real, done = users.changing, list[int]()
+
+    def changing(user_id: Any) -> Any:
+        at_once([lambda: done.append(two.second.end_others().status)])  # in a thread: each request has one of its own
+        return real(user_id)
+
+    monkeypatch.setattr(users, "changing", changing)
+    answer = two.copy.delete_account()
+    works(done == [DONE["end_others"]], "its owner ended all other sessions, and knows that they are over")
+    harm(account(service, two.user.email) is None, "one of them deleted the account after that")
+    assert answer.status == 401
+    assert lives(two.second)
 
 
 @protects(

@@ -37,7 +37,7 @@ DONE = Client.DONE
 BEGIN = {"session": "/account/factors/totp", "jwt": "/auth/totp"}[AUTH]
 FACTORS = {"session": "/account/factors", "jwt": "/auth/factors"}[AUTH]
 NO_FACTOR = {"session": 303, "jwt": 403}[AUTH]
-STALE = edit("access.py", "if rule.fresh and now()", "if rule.fresh and not MARK and now()")
+STALE = edit("access.py", "if rule.fresh and abs(", "if rule.fresh and not MARK and abs(")
 
 
 def apps_of(service: Service, user: User) -> int:

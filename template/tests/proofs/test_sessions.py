@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import mails
-from .accounts import NO_LOCK_AT_FIRST
+from .accounts import NO_LOCK_AT_FIRST, exchange
 from .harness import Meeting, at_once, edit, harm, insert, protects, refused, works
 from .logins import SIGNED_IN, Outage, attempt, cheap_user, sessions_of, step_up
 from .routes import routes, stubbed
@@ -213,7 +213,7 @@ def changes_address(client: Client) -> Response:
 @protects(
     FRESH,
     fresh=edit(
-        "access.py", "    if rule.fresh and now() - current_user.verified_at >", "    if False and timedelta(1) >"
+        "access.py", "    if rule.fresh and abs(now() - current_user.verified_at) >", "    if False and timedelta(1) >"
     ),
 )
 def test_an_old_login_runs_no_view_that_asks_for_a_fresh_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,6 +237,24 @@ def test_an_old_login_runs_no_view_that_asks_for_a_fresh_one(service: Service, m
             answer = old.send(route.method, route.path)
             harm(ran, f"an old login reached {route}")
         assert asks_to_prove_again(answer), f"{route}: {answer.status} {answer.headers}"
+
+
+@protects(FRESH, back=edit("access.py", "abs(now() - current_user.verified_at)", "now() - current_user.verified_at"))
+def test_a_clock_that_is_put_back_keeps_no_login_fresh(service: Service) -> None:
+    user = cheap_user(service)
+    thief = service.client(user).login()
+    service.travel(hours=-1)  # a machine that was an hour ahead, and finds out
+    changes_address(service.client(cheap_user(service)).login())
+    works(len(mails.waiting(service)) == 2, "whoever signs in now changes the address")
+    service.rows("DELETE FROM mail_outbox")
+    if AUTH == "jwt":  # an access token that lies ahead is refused, and exchanged for one of now
+        thief.cookie = exchange(service, thief).json["access_token"]
+    answer = changes_address(thief)
+    harm(mails.waiting(service), "a session is fresh for an hour and five minutes")
+    assert asks_to_prove_again(answer)
+    step_up(thief, user.password)
+    changes_address(thief)
+    assert len(mails.waiting(service)) == 2
 
 
 @protects(FRESH, mark=edit(MARK[0], f"{MARK[1]}(fresh=True)", MARK[1]))

@@ -210,10 +210,13 @@ def export(user: Principal) -> dict[str, list[dict[str, Any]]]:
 def delete_account(user: Principal) -> None:
     """Delete the account with everything that belongs to it; audit events keep its opaque id alone.
 
-    Raises UserError for the last administrator. The team's tables go by ON DELETE CASCADE, and its hooks (see
-    `before_deletion`) run first, in the same transaction.
+    Raises UserError for the last administrator; 401 when this session was ended by somebody else since the request
+    began. The team's tables go by ON DELETE CASCADE, and its hooks (see `before_deletion`) run first, in the same
+    transaction.
     """
     with users.changing(user.id) as (connection, row):
+        if not sessions.end(user.session_id, user.id, connection=connection):
+            login.refuse_uniformly()
         for hook in state().before_deletion:
             hook(connection, user.id)
         connection.execute(delete(Link).where((_l.user_id == user.id) | (_l.email == row.email)))

@@ -96,7 +96,8 @@ def mint(connection: Connection, due: Any) -> str:
 def sent(connection: Connection, token: str) -> None:
     """The mail with this token has gone out: the links of the same purpose that went before it open nothing now."""
     this = connection.execute(select(Link.__table__).where(_l.token_hash == digest(token))).one()
-    same = _l.email == this.email if this.user_id is None else or_(_l.email == this.email, _l.user_id == this.user_id)
+    # Not those that another account asked for to this address: whoever has one would end its owner's by asking as well.
+    same = _l.email == this.email if this.user_id is None else _l.user_id == this.user_id
     # Not a later one: that of a second sender, which took over because this one was slow, is still on its way.
     earlier = (
         same,

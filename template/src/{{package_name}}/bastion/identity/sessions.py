@@ -248,10 +248,12 @@ def live_sessions(user_id: UUID, *, idle: timedelta) -> Sequence[Any]:
         return connection.execute(statement).all()
 
 
-def end(session_id: UUID, user_id: UUID) -> bool:
-    """End one session of this user; whether there was one to end."""
-    with transaction() as connection:
-        return connection.execute(_ending(now(), _s.id == session_id, _s.user_id == user_id)).rowcount == 1
+def end(session_id: UUID, user_id: UUID, *, connection: Connection | None = None) -> bool:
+    """End one session of this user; whether there was one to end. With `connection` as part of that transaction."""
+    if connection is None:
+        with transaction() as own:
+            return end(session_id, user_id, connection=own)
+    return connection.execute(_ending(now(), _s.id == session_id, _s.user_id == user_id)).rowcount == 1
 
 
 def end_all(user_id: UUID, *, but: UUID | None = None, connection: Connection | None = None) -> int:
