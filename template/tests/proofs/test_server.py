@@ -12,6 +12,8 @@ import socket
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
+from importlib.metadata import version
+from platform import python_version
 from select import select
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
@@ -19,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.test import create_environ
 
 from .harness import edit, harm, protects, works
+from .header_table import faults
 from .logins import PATH
 from .pressure import slow_reader
 from .service import AUTH, PACKAGE
-from .wire import HOST, ORIGIN
+from .wire import HOST, ORIGIN, Response
 
 if TYPE_CHECKING:
     import pytest
@@ -394,6 +397,119 @@ def test_nobody_sends_a_long_line_or_many_or_large_headers(service: Service) -> 
     assert "Traceback" not in server.output
 
 
+HEADER_MAP = 'header_map = "drop"'
+TWO_MEANINGS = {
+    "two lengths": b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
+    "a length and chunks": b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a list of lengths": b"Content-Length: 4, 5\r\n\r\nabcde",
+    "a signed length": b"Content-Length: +5\r\n\r\nabcde",
+    "a name and a space": b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "a folded line": b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+    "a half line's end": b"X: a\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunks of chunks": b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+    "chunks, and no more": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+}
+"""What one server in a line may read in another way than the next: then a request hides in another's body."""
+
+
+@protects(
+    "server-limits",
+    space=edit(SERVER, HEADER_MAP, f"{HEADER_MAP}\nstrip_header_spaces = True"),
+    fold=edit(SERVER, HEADER_MAP, f"{HEADER_MAP}\npermit_obsolete_folding = True"),
+)
+def test_a_request_that_can_be_read_in_two_ways_is_not_read(service: Service) -> None:
+    server = service.real_server()
+    hidden = PROBE.replace(b"/healthz", b"/readyz")
+    head = HEAD.replace(PATH.encode(), b"/healthz")
+    one = service.raw(server, head + b"Content-Length: 5\r\n\r\nabcde" + hidden)
+    works(one.count(b"HTTP/1.1 ") == 2, "two requests on one connection get two answers")
+    answers = {name: service.raw(server, head + rest + hidden) for name, rest in TWO_MEANINGS.items()}
+    harm([name for name, answer in answers.items() if answer[9:12] != b"400"], "one server's body is another's request")
+    assert {answer.count(b"HTTP/1.1 ") for answer in answers.values()} == {1}  # and what follows is not read at all
+    assert "Traceback" not in server.output
+
+
+@protects("server-limits", bind=edit("guards.py", "if start.settings.proxy_hops == 0 and not", "if False and not"))
+def test_no_other_machine_reaches_the_service_past_the_proxy_that_ends_tls(service: Service) -> None:
+    behind = {"BASTION_PROXY_HOPS": "1", "BASTION_TRUSTED_PROXIES": "10.0.0.0/8"}
+    alone = {"BASTION_PROXY_HOPS": "0", "BASTION_TRUSTED_PROXIES": None}
+    works(service.start(BASTION_BIND="0.0.0.0:8000", **behind).app is not None, "behind a proxy it may listen")
+    for here in ("127.0.0.1:8000", "[::1]:8000", "unix:/run/service.sock"):
+        works(service.start(BASTION_BIND=here, **alone).app is not None, f"without one it may at {here}")
+    for open_port in ("0.0.0.0:8000", "[::]:8000", "192.0.2.1:8000", ":8000"):
+        tried = service.start(BASTION_BIND=open_port, **alone)
+        harm(tried.app is not None, f"other machines send passwords without TLS to {open_port}")
+        assert [reason.partition(" ")[0] for reason in tried.reasons] == ["BASTION_BIND"]
+
+
+# --- what the server itself says ----------------------------------------------------------------------------------
+
+
+def said_by_the_server(service: Service, server: RealServer) -> dict[str, Response]:
+    """Its refusals of what it can't read, in which a secret stands."""
+    lines = {
+        "line": f"GET  /?token={KEY} x y HTTP/1.1\r\n\r\n",
+        "version": f"GET /?token={KEY} HTTP/9.9\r\n\r\n",
+        "method": f"{KEY}@ / HTTP/1.1\r\nHost: {HOST}\r\n\r\n",
+        "field": f"GET / HTTP/1.1\r\nHost: {HOST}\r\nAuthorization Bearer {KEY}\r\n\r\n",
+        "name": f"GET / HTTP/1.1\r\nHost: {HOST}\r\nCookie {KEY}: a\r\n\r\n",
+        "length": f"POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {KEY}\r\n\r\n",
+        "expects": f"POST / HTTP/1.1\r\nHost: {HOST}\r\nExpect: {KEY}\r\n\r\n",
+        "long": f"GET /{KEY}{'x' * 5000} HTTP/1.1\r\nHost: {HOST}\r\n\r\n",
+        "large": f"GET / HTTP/1.1\r\nHost: {HOST}\r\nX-{KEY}: {'x' * 9000}\r\n\r\n",
+    }
+    return {name: Response.parse(service.raw(server, text.encode())) for name, text in lines.items()}
+
+
+STATUSES = {"expects": 417, "long": 414, "large": 431}
+
+
+@protects(
+    "headers-on-every-response",
+    server=edit(WORKER, "    def handle_error(self, _req: Any", "    def never_called(self, _req: Any"),
+)
+def test_what_the_server_refuses_leaves_like_every_other_answer(service: Service) -> None:
+    server = service.real_server()
+    works(service.raw(server, PROBE).startswith(b"HTTP/1.1 200 "), "what can be read is answered")
+    answers = said_by_the_server(service, server)
+    harm(
+        {name: wrong for name, answer in answers.items() if (wrong := faults(service, answer))},
+        "a refusal of the server's own left without the headers",
+    )
+    assert {name: answer.status for name, answer in answers.items()} == {**dict.fromkeys(answers, 400), **STATUSES}
+    assert [name for name, answer in answers.items() if KEY in answer.text] == []
+    assert KEY not in server.output
+    ids = {answer.header("X-Request-Id") for answer in answers.values()}
+    logged = [json.loads(line) for line in server.output.splitlines()]
+    assert {one["request_id"] for one in logged if one["event"].startswith("Invalid request")} == ids
+    assert len(ids) == len(answers)
+
+
+@protects(
+    "server-version-hidden",
+    server=edit(WORKER, "wsgi.Response = _Response", "_Response"),
+    page=edit(
+        "edge/__init__.py",
+        '(STATUS_LINES[status][4:], "")',
+        '("Flask " + __import__("importlib.metadata").metadata.version("flask"), "")',
+    ),
+)
+def test_no_answer_tells_what_sent_it(service: Service) -> None:
+    server = service.real_server()
+    asked = {path: Response.parse(service.raw(server, asks_for(path.encode()))) for path in ("/", PATH, "/nowhere")}
+    works(asked["/nowhere"].status == 404, "the service answers")
+    answers = {**asked, **said_by_the_server(service, server), "probe": Response.parse(service.raw(server, PROBE))}
+    telling = {
+        name: header for name, answer in answers.items() for header in answer.headers if header[0] in ("Server", "Via")
+    }
+    harm(telling, "an answer names its server")
+    libraries = "flask", "werkzeug", "gunicorn", "jinja2", "sqlalchemy"
+    versions = {python_version(), *(version(name) for name in libraries)}
+    said = {name: f"{answer.headers} {answer.text}" for name, answer in answers.items()}
+    harm([name for name, text in said.items() if any(one in text for one in versions)], "an answer tells a version")
+    assert [name for name, answer in answers.items() if "gunicorn" in f"{answer.headers}".lower()] == []
+
+
 BOUNDS = {
     "timeout": (20, 60),  # more than a request may take to come, and a person waits for
     "graceful_timeout": (15, 29),  # for what runs; Kubernetes ends it after thirty
@@ -424,8 +540,7 @@ def test_the_server_is_told_to_wait_for_nothing_without_an_end(service: Service)
         "the server waits for something for ever, or not long enough",
     )
     harm(not made.control_socket_disable, "the server takes commands through a socket in the home folder")
-    tolerant = ("permit_obsolete_folding", "strip_header_spaces", "casefold_http_method")
-    assert not [name for name in tolerant if made.settings[name].get()]
+    assert not made.settings["casefold_http_method"].get()
     assert made.settings["header_map"].get() == "drop"
 
 

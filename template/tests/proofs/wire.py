@@ -64,6 +64,15 @@ class Response:
     events: list[dict[str, Any]] = field(default_factory=list)
     """What the service logged while it answered this request."""
 
+    @classmethod
+    def parse(cls, received: bytes) -> Self:
+        """One answer as the real server sent it."""
+        head, _, body = received.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        _, status, phrase = first.split(" ", 2)
+        headers = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+        return cls(int(status), phrase, headers, body)
+
     @property
     def ok(self) -> bool:
         return 200 <= self.status < 300

@@ -181,17 +181,25 @@ def check_debug(_start: Start) -> Iterator[str]:
         yield "FLASK_DEBUG is on. Unset it; for development run `dev`."
 
 
-def check_server(_start: Start) -> Iterator[str]:
-    """The server's limits, and its one worker process with SQLite, are those of gunicorn.py."""
+def check_server(start: Start) -> Iterator[str]:
+    """The server's limits, and its one worker process with SQLite, are those of gunicorn.py; TLS ends before it."""
     if os.environ.get("GUNICORN_CMD_ARGS"):
         yield "GUNICORN_CMD_ARGS overrides the server's limits. Unset it; the README names the settings of the server."
+    if start.settings.proxy_hops == 0 and not _is_local(start.settings.bind):
+        yield (
+            "BASTION_BIND is not a loopback address, and BASTION_PROXY_HOPS is 0: other machines would send passwords"
+            " without TLS. Bind to 127.0.0.1, or count the proxies that end TLS."
+        )
 
 
 def check_bind(start: Start) -> Iterator[str]:
     """Development has no https and trusts this machine's names: nobody else may reach it."""
-    host = start.settings.bind.rpartition(":")[0]
-    if host not in ("127.0.0.1", "localhost", "[::1]", "unix"):
+    if not _is_local(start.settings.bind):
         yield "BASTION_BIND is not a loopback address, and BASTION_ENV is development. Unset one of them."
+
+
+def _is_local(bind: str) -> bool:
+    return bind.rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]", "unix")
 
 
 # In development hosts, proxies and debug aids are convenience; secrets are checked in every mode.

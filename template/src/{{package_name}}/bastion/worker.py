@@ -1,15 +1,15 @@
 """A client that is slow to send holds no thread while it does, and one that reads nothing none for long.
 
 Gunicorn's `timeout` watches over the worker, not over a client: as many half-sent requests as there are threads would
-stop the service for everybody (Slowloris), and so would as many answers that nobody reads. What the server itself logs
-is JSON without secrets, like all the rest. Source: ASVS 15.2.2, 16.2.4; CWE-400; RFC 9110, 15.5.9.
+stop the service for everybody (Slowloris), and so would as many answers that nobody reads. What the server itself says
+is like all the rest: its log is JSON without secrets, its refusals carry every header, and nothing tells what it is.
+Source: ASVS 13.4.6, 15.2.2, 16.2.4; CWE-400; RFC 9110, 15.5.9.
 """
 
 from __future__ import annotations
 
 import re
 import socket
-import sys
 from collections import deque
 from contextlib import suppress
 from errno import EPIPE
@@ -19,8 +19,9 @@ from time import monotonic
 from typing import Any, Final
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+from gunicorn.http import errors, wsgi  # type: ignore[import-untyped]
 from gunicorn.http.unreader import SocketUnreader  # type: ignore[import-untyped]
-from gunicorn.util import close_graceful  # type: ignore[import-untyped]
+from gunicorn.util import close_graceful, http_date  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
 from . import log
@@ -37,6 +38,15 @@ _SIZE: Final = re.compile(rb"([0-9a-f]++)[ \t]*+(?:;[^\r\n]*+)?\r\n", re.IGNOREC
 LONGEST_SIZE_LINE: Final = 8190  # bytes; gunicorn refuses a longer one
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*+0*+(\d*+)[ \t]*+\r\n", re.IGNORECASE)
 MOST_DIGITS: Final = 9  # of a length: whatever has more is refused unread
+REFUSED: Final = {
+    errors.LimitRequestLine: 414,
+    errors.LimitRequestHeaders: 431,
+    errors.ExpectationFailed: 417,
+    errors.UnsupportedTransferCoding: 501,
+    errors.InvalidResponseHeader: 500,
+    errors.InvalidResponseHeaderName: 500,
+}
+"""What gunicorn can't read or send, by the status of its refusal. Whatever else is wrong with a request is 400."""
 
 
 class _Socket(socket.socket):
@@ -266,28 +276,41 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             conn.close = _nothing_left
         return kept
 
+    def handle_error(self, _req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Refuse what could not be read as the edge refuses: gunicorn's page has no headers, and quotes the client.
+
+        The log names the kind of the fault alone; the line or the address that it was in may hold a credential.
+        """
+        status = REFUSED.get(type(exc), 400) if isinstance(exc, errors.ParseException) else 500
+        line, headers, body = self.wsgi.wsgi_app.unread(status)
+        if status == 500:
+            self.log.exception("Error handling request")
+        else:
+            self.log.warning("Invalid request from ip=%s: %s", addr[0] if addr else "", type(exc).__name__)
+        lines = (f"HTTP/1.1 {line}", f"Date: {http_date()}", "Connection: close", *map(": ".join, headers), "", "")
+        with suppress(OSError):
+            client.sendall("\r\n".join(lines).encode("latin-1") + body)
+
 
 def _nothing_left(graceful: bool = False) -> None:
     """In place of the closing that was done."""
 
 
+class _Response(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
+    """An answer that does not say what sent it: who looks for a server with a known hole need not come here."""
+
+    def default_headers(self) -> list[str]:
+        """Gunicorn's, which it adds behind every layer of ours."""
+        return [line for line in super().default_headers() if not line.startswith("Server:")]
+
+
+wsgi.Response = _Response  # there is no setting for it
+
+
 class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """The server's own entries in the service's log; nothing that a client sent is in them."""
+    """The server's own entries in the service's log."""
 
     def setup(self, cfg: Any) -> None:
         """Gunicorn's set-up, with our handler in the place of its own."""
         super().setup(cfg)
         self.error_log.handlers[:] = [log.handler()]
-
-    def warning(self, msg: str, *args: object, **kwargs: Any) -> None:
-        """A refused request by the kind of its fault: gunicorn would quote the line, which may hold a credential."""
-        if msg.startswith("Invalid request from ip="):
-            kind = sys.exc_info()[0]
-            msg, args = "%s: %s", (msg.partition(": ")[0], kind.__name__ if kind else "unknown")
-        super().warning(msg, *args, **kwargs)
-
-    def exception(self, msg: str, *args: object, **kwargs: Any) -> None:
-        """A failed request without its address, which may hold one as well."""
-        if msg.startswith("Error handling request "):
-            msg, args = "Error handling request", ()
-        super().exception(msg, *args, **kwargs)

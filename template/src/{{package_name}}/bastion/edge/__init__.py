@@ -116,6 +116,14 @@ class Edge:
         start_response(start.status, headers)
         return answer
 
+    def unread(self, status: int) -> tuple[str, list[tuple[str, str]], bytes]:
+        """Status line, headers and body for what the server itself could not read or send; no request is looked at."""
+        environ: WSGIEnvironment = {ID_KEY: _new_request_id(), "REQUEST_METHOD": "GET", "wsgi.url_scheme": "https"}
+        log.REQUEST_ID.set(environ[ID_KEY])
+        start = _Start()
+        answer = self._send(environ, self._reply(environ, status), start)
+        return start.status, self._outside(environ, start), b"".join(answer)
+
     def _inside(self, environ: WSGIEnvironment, start: _Start) -> Iterable[bytes]:
         """The way in. Each layer has its reason to stand where it does."""
         if environ["PATH_INFO"] in health.PATHS:  # a probe has no host of ours, no https and no allowance
