@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from .git import ALONE, GitError, git
-from .merge import PLAIN, Change, File
+from .merge import FOLDER, PLAIN, Change, File
 from .template import TemplateError, parents
 
 _JOURNAL: Final = "flask-bastion-update"
@@ -112,8 +112,9 @@ class Checkout:
             )
 
     def files(self, names: Iterable[str]) -> dict[str, File]:
-        """The files of the last commit below the service's folder that have these names, and the links on their way."""
-        wanted = {part for name in names for part in (*parents(name), name)}
+        """What the last commit has under these names below the service's folder, and where their folders have to be."""
+        files = frozenset(names)
+        wanted = {part for name in files for part in (*parents(name), name)}
         below = [self.prefix] if self.prefix else []
         listed = git("ls-tree", "-r", "-z", "--full-tree", self.head, "--", *below, at=self._at)
         found: dict[str, tuple[str, str]] = {}
@@ -123,6 +124,7 @@ class Checkout:
             name = os.fsdecode(path).removeprefix(self.prefix)
             if name in wanted:
                 found[name] = (mode, identity)
+            found.update((part, (FOLDER, "")) for part in parents(name) if part in files)
         plain = {name: identity for name, (mode, identity) in found.items() if mode.startswith("100")}
         data = dict(zip(plain, self._read(plain.values()), strict=True))
         return {name: File(mode, data.get(name)) for name, (mode, _) in found.items()}

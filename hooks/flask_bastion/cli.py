@@ -22,6 +22,7 @@ from . import adopt, advisory, fleet, previous_proofs, review, trust, updating
 from .check import check
 from .escape import terminal
 from .report import FORMATS, rendered
+from .repository import NO_SERVICE
 from .template import Template, TemplateError
 
 _COMMANDS = (
@@ -124,7 +125,7 @@ def _check(options: argparse.Namespace) -> int:
         today=datetime.now(UTC).date(),
     )
     if not report.is_service:
-        print(terminal(f"{service} holds no .copier-answers.yml, so it is no rendered service."), file=sys.stderr)
+        print(terminal(f"{service} holds {NO_SERVICE}"), file=sys.stderr)
         return 2
     sys.stdout.write(rendered(report, options.format))
     return report.status

@@ -21,6 +21,7 @@ Owner = Literal["template", "both"]
 _SECONDS: Final = 30
 _LINKS: Final = frozenset({"120000", "160000"})
 """Modes of a link and of another repository, as git lists them."""
+FOLDER: Final = "040000"
 PLAIN: Final = "100644"
 PROGRAM: Final = "100755"
 _UNION: Final = frozenset({".gitignore"})
@@ -102,7 +103,13 @@ def _one(
         text = f"{link} is a link or another repository, and the update has to write {name} there."
         merged.conflicts.append(_conflict(link, text, "Put the file itself there, commit, and update again."))
         return
+    if new is not None and (base is None or restore) and (taken := _taken(name, ours)):
+        if taken not in merged.conflicts:  # by one file each that would lie below it
+            merged.conflicts.append(taken)
+        return
     mine, was, becomes = (file.data if file else None for file in (ours.get(name), base, new))
+    if mine and was and _has_crlf(mine) and not any(data and b"\r" in data for data in (was, becomes)):
+        was, becomes = (data and data.replace(b"\n", b"\r\n") for data in (was, becomes))  # that alone is no edit
     mode = _mode(base, new, ours.get(name))
     if mine == becomes and (name not in ours or ours[name].mode == mode):
         return
@@ -124,6 +131,22 @@ def _one(
     else:
         text = "The template changed what was edited here, in a file of its own; the change is shown."
         merged.conflicts.append(_conflict(name, text, _OUT, difference(was or b"", becomes)))
+
+
+def _has_crlf(data: bytes) -> bool:
+    """Whether all lines end as on Windows."""
+    return 0 < data.count(b"\n") == data.count(b"\r\n")
+
+
+def _taken(name: str, ours: Mapping[str, File]) -> Finding | None:
+    """That a team has a file where a folder of the template has to be, or the other way round."""
+    if name in ours and ours[name].mode == FOLDER:
+        cure = "Give the folder another name, commit, and update again."
+        return _conflict(name, "This is a folder, and the update has to write a file of that name.", cure)
+    if file := next((part for part in parents(name) if part in ours), None):
+        cure = "Give the file another name, commit, and update again."
+        return _conflict(file, "This is a file, and the update has to write into a folder of that name.", cure)
+    return None
 
 
 def _mode(base: File | None, new: File | None, ours: File | None) -> str:

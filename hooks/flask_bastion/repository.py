@@ -22,6 +22,9 @@ from .version import Version
 from .version import parse as parsed
 
 ANSWERS: Final = ".copier-answers.yml"
+NO_SERVICE: Final = (
+    f"no {ANSWERS}, so it is no rendered service. If it is one, take that file from the last commit that has it."
+)
 LARGEST_ANSWERS_BYTES: Final = 64 * 1024
 CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "auth": ("session", "jwt"),
@@ -32,6 +35,7 @@ CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
 """The questions of copier.yml that have choices; their first is the default. A test compares the two."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST_NAME: Final = 40
+_COMMIT: Final = re.compile(r"[0-9a-f]{7,40}", re.ASCII)
 _RUNS: Final = re.compile(r"-|[A-Za-z0-9+.]*::")
 """How an address begins that git takes for an option or a command of its own (ext::)."""
 
@@ -82,6 +86,11 @@ class Repository:
     def version(self) -> Version | None:
         """The recorded version, if it is one."""
         return parsed(self.recorded.get("_commit"))
+
+    @property
+    def is_untagged(self) -> bool:
+        """Whether Copier has recorded a bare commit, as it does where the template has no tags."""
+        return _COMMIT.fullmatch(str(self.recorded.get("_commit", ""))) is not None
 
     @cached_property
     def rendered(self) -> Mapping[str, str]:
@@ -165,15 +174,28 @@ class Repository:
             )
             self._fault("answers-credentials", text, cure)
 
+    @property
+    def misnamed(self) -> Finding | None:
+        """That no service of the recorded name begins here: its package was renamed, or its name was."""
+        begins = f"src/{self.package}/app.py"
+        if not self.package or begins in self.tree.sizes or self.tree.faults:
+            return None
+        text = f"project_name is {self.name} here, and {begins}, where a service of that name begins, is not there."
+        cure = f"Put it right, or check out the whole clone. {RENAME}"
+        return Finding("answers-contradict", "error", text, cure, ANSWERS)
+
     def contradictions(self) -> list[Finding]:
         """Where the answers file says another thing than the code that the template rendered with the answers."""
-        found = []
+        found = [misnamed] if (misnamed := self.misnamed) else []
         for question, rendered in self.denied.items():
             text = f"{question} is {self.answers.get(question)} here, and {rendered} in bastion/chosen.py."
             found.append(Finding("answers-contradict", "error", text, _CONTRADICTED, ANSWERS))
         if self.recorded and self.version is None:
-            text = "_commit is no version of the template, so nothing follows from it."
-            found.append(Finding("version-unknown", "error", text, _RESTORE, ANSWERS))
+            text, cure = "_commit is no version of the template, so nothing follows from it.", _RESTORE
+            if self.is_untagged:
+                text = "_commit is no version of the template but a commit: it had no tag when this was copied."
+                cure = UNTAGGED
+            found.append(Finding("version-unknown", "error", text, cure, ANSWERS))
         rendered = self.rendered.get("VERSION", "")
         if self.version and rendered and rendered != self.version.text:
             text = f"_commit is {self.version.text} here, and {rendered} in bastion/chosen.py: no update brought it."
@@ -188,6 +210,11 @@ class Repository:
 
 
 _RESTORE: Final = "Take the file from the last commit in which it was right, then update."
+RENAME: Final = (
+    "For another name, move the package below src/, write project_name into the answers file, commit, and update with"
+    " --restore."
+)
+UNTAGGED: Final = "Update with `copier update --defaults` once the template has a version: that records it."
 _CONTRADICTED: Final = (
     "Update with `flask-bastion update`, which starts from the code, or take the file from the last commit in which it"
     " was right; Copier would leave out what lies between."

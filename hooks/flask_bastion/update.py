@@ -26,7 +26,7 @@ from .checkout import Checkout, CheckoutError
 from .finding import Finding
 from .merge import Change, File, Merged, merge, rendered
 from .plan import OWNERS, RULES, Plan, plan
-from .repository import ANSWERS, Repository
+from .repository import ANSWERS, NO_SERVICE, RENAME, UNTAGGED, Repository
 from .start import Start
 from .template import NEED_TRUST, TemplateError
 from .trust import Fetched, Refused, Signed, Source
@@ -93,7 +93,7 @@ def update(path: Path, request: Request) -> Outcome:
     checkout.finish()
     repository = Repository.open(checkout.folder)
     if not repository.is_service:
-        raise CheckoutError(f"{path} holds no {ANSWERS}, so it is no rendered service.")
+        raise CheckoutError(f"{path} holds {NO_SERVICE}")
     if not repository.recorded:  # it says why
         fault = repository.findings[0]
         raise CheckoutError(f"{ANSWERS}: {fault.text} {fault.cure}")
@@ -114,7 +114,13 @@ def update(path: Path, request: Request) -> Outcome:
 
 def _begin(repository: Repository, fetch: Callable[[Start], Fetched], *, restore: bool) -> tuple[Start, Fetched]:
     """Where the update starts: at the code, if the answers file says another thing than it."""
+    if misnamed := repository.misnamed:  # what is written below the other name would be no part of the service
+        raise CheckoutError(f"{misnamed.text} {misnamed.cure}")
     recorded = start.recorded(repository)
+    if recorded is None and repository.is_untagged:
+        raise Refused(
+            f"_commit in {ANSWERS} is no version of the template but a commit, which nobody has signed. {UNTAGGED}"
+        )
     if recorded is None:
         raise Refused(
             f"_commit in {ANSWERS} is no version of the template, so nobody knows what to update from. Take the file"
@@ -271,6 +277,8 @@ def _merged(
     given = begin.answers
     if unknown := next((name for name in request.data if name not in new.questions), None):
         raise CheckoutError(f"{wanted.text} has no question {unknown}. It has {', '.join(new.questions)}.")
+    if request.data.get("project_name", repository.name) != repository.name:
+        raise CheckoutError(f"The name of a service is no answer that an update changes. {RENAME}")
     base, becomes = rendered(old, given), rendered(new, {**given, **request.data})
     files = checkout.files({*base, *becomes, ANSWERS, LOCK, RULES, OWNERS})
     if ANSWERS not in files:

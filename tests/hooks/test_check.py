@@ -269,6 +269,8 @@ def test_a_lock_that_holds_the_old_version_beside_the_new_one_is_affected(histor
         ({"_commit": "v1.3.0"}, "_commit is v1.3.0 here, and v1.2.1 in bastion/chosen.py"),
         ({"_commit": "v0.9.0"}, "_commit is v0.9.0 here, and v1.2.1 in bastion/chosen.py"),
         ({"_commit": "--upload-pack=touch"}, "_commit is no version of the template"),
+        ({"_commit": "0123abc"}, "_commit is no version of the template but a commit"),
+        ({"project_name": "other"}, "project_name is other here, and src/other/app.py"),
         ({"auth": "session"}, "auth is session here, and jwt in bastion/chosen.py"),
     ],
 )

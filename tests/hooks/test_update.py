@@ -392,6 +392,79 @@ def test_a_fix_that_was_lost_after_its_version_arrived_is_told_by_every_further_
     assert HEADER in (service / FILE).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [("src/my_service", "src/other"), ("src/my_service/bastion", "src/other/bastion")]
+)
+def test_nothing_is_written_for_a_name_that_the_service_has_not(
+    service: Path, update: Callable[..., Said], before: str, after: str
+) -> None:
+    """A second bastion, beside the one that runs, would have every fix, and protect nothing."""
+    (service / after).parent.mkdir(exist_ok=True)
+    git(service, "mv", before, after)
+    if after != "src/other":
+        answers(service, project_name="other")
+    commit(service, "Another name")
+    files = everything(service)
+    for more in ((), ("--restore",)):
+        said = update(service, *more)
+        assert (said.status, everything(service)) == (2, files)
+        assert "where a service of that name begins, is not there. Put it right" in said.err
+    assert "answers-contradict" in {finding.kind for finding in check(service, (), today=TODAY).findings}
+
+
+def test_a_service_gets_another_name_as_it_is_told(
+    service: Path, publisher: Publisher, update: Callable[..., Said]
+) -> None:
+    git(service, "mv", "src/my_service", "src/other")
+    answers(service, project_name="other")
+    commit(service, "Another name")
+    said = update(service, "--restore")
+    assert said.status == 0, said.out + said.err
+    assert not (service / "src/my_service").exists()
+    commit(service, "Update")
+    found = check(service, (), Template(publisher.path), today=TODAY).findings
+    assert {finding.file for finding in found} == {"pyproject.toml"}, "which the team writes, too"
+
+
+@pytest.mark.parametrize("file", [True, False])
+def test_a_file_in_place_of_a_folder_and_a_folder_in_place_of_a_file_are_told(
+    service: Path, update: Callable[..., Said], file: bool
+) -> None:
+    if file:
+        (service / "deploy").write_text("#!/bin/sh\n", encoding="utf-8")  # a script of the team's
+        arguments, said = (
+            ("--data", "secrets=vault"),
+            "deploy: This is a file, and the update has to write into a folder",
+        )
+    else:
+        (service / "SECURITY.md").unlink()
+        (service / "SECURITY.md").mkdir()
+        (service / "SECURITY.md" / "ours.md").write_text("# Ours\n", encoding="utf-8")
+        arguments, said = ("--restore", "--json"), "This is a folder, and the update has to write a file of that name."
+    commit(service, "Ours")
+    before = everything(service)
+    told = update(service, *arguments)
+    assert (told.status, everything(service)) == (1, before)
+    assert told.out.count(said) == 1
+    assert update(service).status == 0, "where the template brings nothing there, it stays as the team has it"
+
+
+def test_line_ends_of_windows_are_no_edit_and_stay(service: Path, update: Callable[..., Said]) -> None:
+    clock = service / f"{BASTION}/clock.py"
+    for name in everything(service):
+        if not name.startswith(".git/"):
+            data = (service / name).read_bytes()
+            (service / name).write_bytes(data.replace(b"\n", b"\r\n"))
+    clock.write_bytes(b"# ours\r\n" + clock.read_bytes())
+    commit(service, "An editor did it")
+    said = update(service)
+    assert said.status == 0, said.out
+    assert clock.read_bytes().startswith(b"# ours\r\n")
+    assert clock.read_bytes().endswith(FIX.replace("\n", "\r\n").encode())
+    changed = git(service, "diff", "--cached", "--numstat", "--", BASTION, "pyproject.toml").splitlines()
+    assert all(int(line.split()[0]) <= 4 for line in changed if "arrives" not in line), changed
+
+
 def test_a_link_in_place_of_a_file_is_not_written_through(
     service: Path, tmp_path: Path, update: Callable[..., Said]
 ) -> None:
@@ -439,6 +512,7 @@ def test_a_folder_in_no_state_to_be_updated_is_told_what_to_do(
         (("--data", "x"), "write a question and its answer as name=answer"),
         (("--data", "databse=mysql"), "v1.1.0 has no question databse."),
         (("--data", "database=oracle"), "The answer to database is none that the template takes."),
+        (("--data", "project_name=other"), "The name of a service is no answer that an update changes."),
         (("--template", "nowhere"), "this is no folder"),
         (("--trust", "nowhere"), "nowhere can't be read"),
     ],
@@ -1030,7 +1104,9 @@ def test_what_the_answers_file_says_is_asked_nowhere(
         assert CANARY in (service / f"{BASTION}/clock.py").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("version", ["--upload-pack=touch {canary}", "main", "HEAD", "v1", "../v1.0.0", "", None, 1.0])
+@pytest.mark.parametrize(
+    "version", ["--upload-pack=touch {canary}", "main", "HEAD", "v1", "../v1.0.0", "", None, 1.0, "0123abc"]
+)
 def test_a_recorded_version_that_is_none_is_refused_before_anything_is_fetched(
     service: Path, server: Server, tmp_path: Path, update: Callable[..., Said], version: object
 ) -> None:
