@@ -27,6 +27,12 @@ _COLORS: Final[Mapping[State, str]] = {
 }  # fmt: skip
 _HEADS: Final = ("repository", "version", "state", "advisories", "drift", "waivers", "exceptions")
 _NARROWEST: Final = 20
+_IN_THE_TABLE: Final = frozenset(
+    {"affected", "fix-lost", "drift-changed", "drift-missing", "drift-extra", "waiver-ended", "exception-ended"}
+)
+"""Kinds of findings that a cell of the table tells of."""
+_MOST_TOLD: Final = 20
+"""Services of which a line below the table says what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,19 @@ class Fleet:
     def newest(self) -> str:
         """The newest version that is known of."""
         return self.released or next(iter(self.versions), "")
+
+    @cached_property
+    def outdated(self) -> str:
+        """That services have versions which the clone of the template lacks, with their advisories; "" if none has."""
+        versions = [one for one in map(version.parse, self.versions) if one and not one.commits]
+        known = version.parse(self.released)
+        if not self.compared or not versions or (known and max(versions) <= known):
+            return ""
+        has = f"has no version after {known.text}" if known else "has no version at all"
+        return (
+            f"The clone of the template {has}, and services have {max(versions).text}: advisories may be missing, and"
+            " who lacks their fixes looks good. Fetch its tags (git fetch --tags), and ask again."
+        )
 
     @cached_property
     def hits(self) -> list[Hits]:
@@ -154,7 +173,21 @@ def as_text(fleet: Fleet, *, width: int = 0, color: bool = False) -> Iterator[st
     for service in services:
         if service.fault:
             yield escape.terminal(f"{fleet.label(service)}: {service.fault}")
+    yield from (escape.terminal(line) for line in _reasons(fleet, services))
     yield from (escape.terminal(line) for line in _counts(fleet))
+
+
+def _reasons(fleet: Fleet, services: list[Service]) -> Iterator[str]:
+    """What is wrong with a service that no cell tells of; where it is more than one thing, the worst."""
+    told = []
+    for service in services:
+        others = [one for one in service.findings if one.level != "note" and one.kind not in _IN_THE_TABLE]
+        if others:
+            more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+            told.append(f"{fleet.label(service)}: {others[0].file}: {others[0].text}{more}")
+    yield from told[-_MOST_TOLD:]
+    if len(told) > _MOST_TOLD:
+        yield f"{len(told) - _MOST_TOLD} more services have something else; `check`, --html and --json tell of it."
 
 
 def _counts(fleet: Fleet) -> Iterator[str]:
@@ -169,6 +202,8 @@ def _counts(fleet: Fleet) -> Iterator[str]:
     yield f"Versions: {', '.join(versions)}."
     if fleet.others:
         yield f"{_counted(len(fleet.others), 'repository', 'repositories')} without a service of this template."
+    if fleet.outdated:
+        yield fleet.outdated
     if not fleet.compared:
         yield "Without --template no file was compared."
         if not fleet.advisories:

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from .check import Report, Status, Verdict
 from .finding import Level
+from .repository import NO_SERVICE
 
 State = Literal["good", "to look at", "waived", "affected", "not read"]
 STATES: Final[tuple[State, ...]] = ("good", "to look at", "waived", "affected", "not read")
@@ -87,7 +88,7 @@ class Service:
     def of(cls, path: str, report: Report, today: date) -> Service:
         """The row of a report."""
         if not report.is_service:
-            return cls(path, fault="It holds no .copier-answers.yml, so it is no rendered service.")
+            return cls(path, fault=f"It holds {NO_SERVICE}")
         told = sorted(report.findings, key=lambda finding: _LEVELS.index(finding.level))[:MOST_FINDINGS]
         return cls(
             path=path,

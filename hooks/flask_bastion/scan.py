@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import resource
 import sys
 import time
@@ -99,6 +100,8 @@ def look(
     """
     digest, key = kept
     try:
+        if not os.path.isdir(path):
+            return Answer(Service(str(path), fault="There is no such folder, or it may not be read."), "")
         repository = Repository.open(path, clock=time.process_time)  # a busy machine makes no repository slow
         now = hashlib.sha256(f"{digest} {repository.tree.stamp}".encode()).hexdigest()
         if key == now:

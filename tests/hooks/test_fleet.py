@@ -176,6 +176,40 @@ def test_what_was_not_compared_is_not_called_well_without_a_word(
     assert drift == ["?", "?"]
 
 
+def test_what_no_cell_tells_of_stands_below_the_table(
+    command: Callable[..., Run], clones: Path, arguments: tuple[str | Path, ...], tmp_path: Path
+) -> None:
+    for name, answers in (
+        ("elsewhere", {"_src_path": "https://git.example/x.git"}),
+        ("untagged", {"_commit": "0123abc"}),
+    ):
+        shutil.copytree(clones / "good", tmp_path / "odd" / name)
+        record(tmp_path / "odd" / name, recorded(clones / "good") | answers)
+    (tmp_path / "list").write_text("odd\ngone\n", encoding="utf-8")
+    told = command()("fleet", tmp_path / "list", *arguments[2:]).stdout
+    assert "odd/elsewhere (good): .copier-answers.yml: _src_path is https://git.example/x.git, which is none of" in told
+    assert "odd/untagged (good): .copier-answers.yml: _commit is no version of the template but a" in told
+    assert "gone: There is no such folder" in told
+    assert "drifted: " not in command()(*arguments).stdout, "a cell tells of it"
+
+
+def test_a_clone_of_the_template_that_services_are_ahead_of_is_told(
+    command: Callable[..., Run], clones: Path, arguments: tuple[str | Path, ...], history: History, tmp_path: Path
+) -> None:
+    """It lacks the newest advisories, so that the services without their fixes look good."""
+    git(tmp_path, "clone", "--quiet", "--bare", str(history.repository.path), "old")
+    git(tmp_path / "old", "tag", "--delete", *(f"v1.{minor}" for minor in ("2.1", "2.0", "1.2", "1.1", "1.0")))
+    page_file = tmp_path / "page.html"
+    says = "The clone of the template has no version after v1.0.4, and services have v1.2.1"
+    assert says in command()("fleet", clones, "--template", tmp_path / "old", "--html", page_file).stdout
+    assert says in page_file.read_text(encoding="utf-8")
+    assert "The clone of the template" not in command()(*arguments, "--html", page_file).stdout
+    assert "The clone of the template" not in page_file.read_text(encoding="utf-8")
+    git(tmp_path / "old", "tag", "--delete", *(f"v1.0.{patch}" for patch in range(5)))
+    told = command()("fleet", clones, "--template", tmp_path / "old").stdout
+    assert "The clone of the template has no version at all, and services have v1.2.1" in told
+
+
 def test_the_most_severe_of_several_advisories_is_the_one_that_is_named(history: History) -> None:
     first, second = sorted(history.advisories.values(), key=lambda advisory: advisory.id)[:2]
     one, other = replace(first, severity="MODERATE"), replace(second, severity="CRITICAL")
