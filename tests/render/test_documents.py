@@ -6,10 +6,13 @@ import csv
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
-from support import ROOT, TEMPLATE
+import pytest
+
+from support import ROOT, TEMPLATE, Combination
 
 CATALOGUE = TEMPLATE / "tests" / "proofs" / "catalogue"
 
@@ -45,3 +48,18 @@ def test_every_link_between_documents_leads_somewhere() -> None:
     ]
     assert len(links) >= 100
     assert [(page, link) for page, link in links if not (ROOT / page).parent.joinpath(unquote(link)).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["session-sqlite-env", "jwt-postgresql-files"])
+def test_what_is_copied_from_a_services_readme_passes_its_ci(
+    rendered: Callable[[Combination], Path], name: str
+) -> None:
+    service = rendered(Combination.parse(name))
+    pages = [service / "README.md", *(service / "docs/bastion").glob("*.md")]
+    examples = [re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL) for page in pages]
+    assert examples[0]
+    for example in (one for found in examples for one in found):
+        for tool in (("check",), ("format", "--check")):
+            command = [sys.executable, "-m", "ruff", *tool, "--no-cache", "--stdin-filename", "src/new.py", "-"]
+            done = subprocess.run(command, cwd=service, input=example, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout
