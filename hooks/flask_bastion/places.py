@@ -6,6 +6,7 @@ alone are looked at here, no link is followed, and the folders that are looked i
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def listed(file: Path) -> Iterator[Path]:
         raise PlaceError(f"{file} can't be read ({error.strerror}).") from None
     if len(data) > LARGEST_LIST_BYTES or b"\0" in data:
         raise PlaceError(f"{file} is no list of paths.")
-    lines = [line.strip() for line in os.fsdecode(data).splitlines()]
+    lines = [line.strip() for line in os.fsdecode(data.removeprefix(codecs.BOM_UTF8)).splitlines()]
     named = [line for line in lines if line and not line.startswith("#")]
     if not named:  # of a script that found none: nobody may take that for a fleet in which all is well
         raise PlaceError(f"{file} names no service. Write a path in each line.")

@@ -223,8 +223,14 @@ def moved(repository: Repository, template: Template) -> list[Finding]:
         return []  # that it has no such version is told where the files are compared
     if today == commit:
         return []
-    text = f"{recorded.text} was the commit {commit}, and is {today} in this template: somebody moved the tag."
-    cure = "Take no update from there, and ask whoever releases the template which of the two is right."
+    text = (
+        f"{recorded.text} was the commit {commit}, and is {today} in this template: somebody moved the tag, or the"
+        " service is of another template (a fork)."
+    )
+    cure = (
+        "Compare with the service's own template. If this is it, take no update from there, and ask whoever releases it"
+        " which of the two is right."
+    )
     return [Finding("tag-moved", "error", text, cure, ANSWERS)]
 
 

@@ -262,6 +262,8 @@ def test_services_are_found_in_folders_of_clones_and_in_lists(clones: Path, tmp_
     file = tmp_path / "list"
     file.write_text(f"# ours\n\n{clones}/old\n  beside/good  \n{clones}/old\n{clones}/gone\n", encoding="utf-8")
     assert [path.name for path in places.find([file]).services] == ["gone", "old", "good"]
+    file.write_text("beside/good\n", encoding="utf-8-sig", newline="\r\n")  # as editors on Windows write it
+    assert [path.name for path in places.find([file]).services] == ["good"]
 
 
 def test_a_service_without_its_answers_file_is_not_left_out(clones: Path, tmp_path: Path) -> None:
