@@ -47,10 +47,9 @@ class Checkout:
                 "--show-object-format",
             )  # fmt: skip
         except GitError as error:
-            raise CheckoutError(
-                f"{folder} is in no git repository that can be updated ({error}). An update is merged by git: run"
-                " `git init`, add and commit everything first."
-            ) from None
+            is_none = "not a git repository" in str(error)
+            cure = " An update is merged by git: run `git init`, add and commit everything first." if is_none else ""
+            raise CheckoutError(f"{folder} is in no git repository that can be updated ({error}).{cure}") from None
         self.root: Final = Path(top)
         if not self.folder.is_relative_to(self.root):
             raise CheckoutError(f"git has the files of {folder} in another folder (core.worktree). Update there.")

@@ -75,7 +75,7 @@ def git(
         raise
     if process.returncode:
         lines = said.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise GitError(f"git {_verb(arguments)}: {escape.address(_reason(lines))}")
+        raise GitError(f"git {_verb(arguments)}: {escape.address(reason(lines))}")
     return out
 
 
@@ -106,7 +106,8 @@ ALONE: Final = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 """An environment in which no configuration of a person or machine counts, for what has to be the same everywhere."""
 
 
-def _reason(lines: Sequence[str]) -> str:
+def reason(lines: Sequence[str]) -> str:
     """The line that says why: the last that git marks as an error, or the last of all."""
     marked = [line for line in lines if line.startswith(("fatal: ", "error: "))]
-    return (marked or lines)[-1]
+    why = (marked or lines)[-1]
+    return f"{why}. If you trust it: {lines[-1].strip()}" if "dubious ownership" in why else why

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from . import version
+from .git import reason
 
 if TYPE_CHECKING:
     from jinja2.environment import Template as Compiled
@@ -43,7 +44,12 @@ class Template:
     def git(self, *arguments: str, data: bytes = b"") -> bytes:
         """What git says: nothing is asked for, no hook runs. Raises TemplateError with git's last line."""
         environment = {name: value for name, value in os.environ.items() if name not in _OF_THE_PROCESS}
-        environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
+        environment |= {
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_OPTIONAL_LOCKS": "0",
+            "GIT_NO_REPLACE_OBJECTS": "1",
+            "LC_ALL": "C",
+        }
         command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", *self.at]
         try:
             done = subprocess.run(  # noqa: S603 - a fixed program, and arguments that were checked
@@ -57,10 +63,10 @@ class Template:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise TemplateError(f"git did not run: {type(error).__name__}. Install git.") from None
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-            is_none = "not a git repository" in said[-1] or "cannot change to" in said[-1]
+            why = reason(done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"])
+            is_none = "not a git repository" in why or "cannot change to" in why
             cure = ". Name the folder of a clone of the template." if is_none else ""
-            raise TemplateError(f"git failed in {self.path}: {said[-1]}{cure}")
+            raise TemplateError(f"git failed in {self.path}: {why}{cure}")
         return done.stdout
 
     def tags(self) -> list[version.Version]:

@@ -199,6 +199,12 @@ def test_a_difference_that_was_made_to_take_for_ever_takes_no_time(history: Hist
     assert finding.diff[-1] == "+200000 other lines"
 
 
+def test_a_clone_of_another_user_says_how_it_is_trusted(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # as of a folder that a container was given
+    with pytest.raises(TemplateError, match=r"dubious ownership.*\. If you trust it: git config --global --add safe"):
+        Template(history.repository.path).tags()
+
+
 def test_a_folder_that_is_no_template_says_so(tmp_path: Path, service: Path) -> None:
     with pytest.raises(TemplateError, match="git failed in"):
         Template(tmp_path).tags()

@@ -486,10 +486,11 @@ def test_a_link_in_place_of_a_file_is_not_written_through(
         (lambda service: (service / FILE).write_text("x"), f"Not everything is committed here: {FILE}."),
         (lambda service: shutil.rmtree(service / ".git"), "is in no git repository that can be updated"),
         (lambda service: (service / ".git/MERGE_HEAD").write_text("x"), "A merge or rebase is under way"),
+        (lambda service: (service / ".git/config").write_text("[x"), "(git rev-parse: fatal: bad config"),
         (lambda service: git(service, "update-ref", "-d", "HEAD"), "has no commit yet"),
         (lambda service: (service / ".copier-answers.yml").unlink(), "so it is no rendered service"),
     ],
-    ids=["untracked", "edited", "no-git", "merging", "no-commit", "no-service"],
+    ids=["untracked", "edited", "no-git", "merging", "spoiled", "no-commit", "no-service"],
 )
 def test_a_folder_in_no_state_to_be_updated_is_told_what_to_do(
     service: Path, update: Callable[..., Said], make: Callable[[Path], object], said: str
@@ -499,6 +500,7 @@ def test_a_folder_in_no_state_to_be_updated_is_told_what_to_do(
     result = update(service)
     assert (result.status, everything(service)) == (2, before)
     assert said in result.err
+    assert ("git init" in result.err) == (not (service / ".git").exists())
     assert len(result.err.splitlines()) == 1
 
 
