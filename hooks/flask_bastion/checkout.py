@@ -117,13 +117,16 @@ class Checkout:
         below = [self.prefix] if self.prefix else []
         listed = git("ls-tree", "-r", "-z", "--full-tree", self.head, "--", *below, at=self._at)
         found: dict[str, tuple[str, str]] = {}
+        folders = set()
         for entry in filter(None, listed.split(b"\0")):
             about, _, path = entry.partition(b"\t")
             mode, _, identity = about.decode().split()
             name = os.fsdecode(path).removeprefix(self.prefix)
             if name in wanted:
                 found[name] = (mode, identity)
-            found.update((part, (FOLDER, "")) for part in parents(name) if part in files)
+            folders.add(name.rpartition("/")[0])
+        for folder in folders:
+            found.update((part, (FOLDER, "")) for part in (*parents(folder), folder) if part in files)
         plain = {name: identity for name, (mode, identity) in found.items() if mode.startswith("100")}
         data = dict(zip(plain, self._read(plain.values()), strict=True))
         return {name: File(mode, data.get(name)) for name, (mode, _) in found.items()}
