@@ -201,6 +201,8 @@ def told(repository: Repository, sources: tuple[Source, ...] | None = None) -> l
         text = "No source of updates is listed, so `flask-bastion update` takes none."
         cure = f"List the template's address and the keys that sign its tags in {FILE}."
         return [Finding("trust-missing", "note", text, cure, FILE)]
+    if not repository.recorded:
+        return []  # that the answers can't be read is told already
     source = _recorded(repository, known)
     if source is None:
         text = f"_src_path is {repository.source or 'not recorded'}, which is none of the sources that are trusted."

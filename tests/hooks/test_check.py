@@ -295,6 +295,7 @@ def test_a_service_that_can_not_be_compared_is_not_called_looked_at(
     assert "every file of the template" not in said
     assert "no file was compared" in said
     assert not as_json(report)["compared"]
+    assert ("_src_path" in said) == text.startswith("_commit"), "of what can't be read no line is said to be missing"
     assert "src//" not in said, "where it is not known what the package is called"
     assert status(report).startswith("AFFECTED")
 
