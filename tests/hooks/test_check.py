@@ -47,7 +47,8 @@ def service(tmp_path: Path) -> Path:
     (tmp_path / ".bastion-trust.toml").write_text(
         f'[[source]]\naddress = "{ADDRESS}"\nkeys = ["{KEY}"]\n', encoding="utf-8"
     )
-    (tmp_path / "app.py").write_text("print('<<<<<<< before updating')\n", encoding="utf-8")
+    (tmp_path / "src/my_service").mkdir(parents=True)
+    (tmp_path / "src/my_service/app.py").write_text("print('<<<<<<< before updating')\n", encoding="utf-8")
     return tmp_path
 
 
