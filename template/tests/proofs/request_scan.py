@@ -11,6 +11,7 @@ whosever it is. Source: ASVS 1.2.1, 3.7.2, 5.3.2, 8.2.2; CWE-601, CWE-22, CWE-91
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import tomllib
 from collections import defaultdict
@@ -617,13 +618,13 @@ def check(folder: Path) -> tuple[int, dict[str, list[str]]]:
     The kind "unused" are the declarations for which nothing was found.
     """
     files = sorted(folder.rglob("*.py"))
-    trees = [ast.parse(file.read_text("utf-8")) for file in files]
-    of_all, exempt = known(trees), declared(folder)
+    looked_at, of_files = _checked(tuple(file.read_text("utf-8") for file in files))
+    exempt = declared(folder)
     faults: dict[str, list[str]] = {kind: [] for kind in (*KINDS, "unused")}
     left = {*exempt}
-    for file, tree in zip(files, trees, strict=True):
+    for file, several in zip(files, of_files, strict=True):
         where = file.relative_to(folder).as_posix()
-        for one in found(tree, of_all):
+        for one in several:
             left.discard((where, one.function, one.kind))
             if (where, one.function, one.kind) not in exempt:
                 faults[one.kind].append(f"{where}:{one}")
@@ -632,4 +633,14 @@ def check(folder: Path) -> tuple[int, dict[str, list[str]]]:
         "name the function where it is"
         for where, function, use in sorted(left)
     ]
-    return sum(isinstance(node, Function) for tree in trees for node in ast.walk(tree)), faults
+    return looked_at, faults
+
+
+@functools.cache
+def _checked(sources: tuple[str, ...]) -> tuple[int, tuple[tuple[Found, ...], ...]]:
+    """How many functions are in these modules, and what is found in each: a function of the texts alone, which one
+    proof for each kind asks for."""
+    trees = [ast.parse(source) for source in sources]
+    of_all = known(trees)
+    functions = sum(isinstance(node, Function) for tree in trees for node in ast.walk(tree))
+    return functions, tuple(tuple(found(tree, of_all)) for tree in trees)
