@@ -24,12 +24,15 @@ _passwords: dict[tuple[str, bytes], bool] = {}
 _sources: dict[bytes, CodeType] = {}
 _templates: dict[Any, Any] = {}
 _builders: dict[Any, Any] = {}
+_dialects: dict[type, Any] = {}
+_statements: dict[Any, Any] = {}
 
 
 def install() -> None:
     """From here on this process remembers. Needs the libraries, and not the service."""
     from argon2 import PasswordHasher
     from jinja2 import Environment
+    from sqlalchemy.sql.elements import ClauseElement
     from werkzeug.routing import Rule
 
     _wrap(PasswordHasher, "hash", _hash)
@@ -37,6 +40,8 @@ def install() -> None:
     _wrap(Environment, "compile", _compile)
     if hasattr(Rule, "_compile_builder"):  # private: where it has another name, a start takes a few milliseconds more
         _wrap(Rule, "_compile_builder", _compile_builder)
+    if hasattr(ClauseElement, "_compiler"):  # private, too
+        _wrap(ClauseElement, "_compiler", _compiled)
 
 
 def know_sources(folder: Path) -> None:
@@ -172,3 +177,17 @@ def _compile_builder(real: Callable[..., Any], rule: Any, append_unknown: bool =
     if key not in _builders:
         _builders[key] = real(rule, append_unknown)
     return _builders[key]
+
+
+def _compiled(real: Callable[..., Any], statement: Any, dialect: Any, **named: Any) -> Any:
+    """SQLAlchemy keeps what it compiled for one engine, by this key. Values come with each execution.
+
+    What is compiled keeps its dialect, and this what its app connected to: so it is the first of its kind for all.
+    """
+    if named.get("cache_key") is None:
+        return real(statement, dialect, **named)
+    others = tuple((name, repr(value)) for name, value in sorted(named.items()) if name != "cache_key")
+    key = (type(dialect), named["cache_key"].key, others)
+    if key not in _statements:
+        _statements[key] = real(statement, _dialects.setdefault(type(dialect), dialect), **named)
+    return _statements[key]
