@@ -28,7 +28,7 @@ def open_secrets(_settings: Settings) -> Secrets:
             taken[name] = Found(Secret(os.environ.pop(name)))
         return taken.get(name)
 
-    return Secrets(lambda: fetch, "the environment (env)", fresh=0)
+    return Secrets(lambda: fetch, "the environment (env)")
 
 
 def check(_settings: Settings, *, production: bool) -> Iterator[str]:  # noqa: ARG001
