@@ -1,4 +1,4 @@
-"""What proofs compute once: Argon2, compiled sources, templates and routes, each a function of its input alone.
+"""What proofs compute once: Argon2, compiled sources, templates, routes, SQL, parsed TOML: each of its input alone.
 
 It stops proofs from being left out because they take too long. Nothing is replaced by something weaker: what comes out
 was computed by the very function that the service calls, for the very same input.
@@ -6,14 +6,16 @@ was computed by the very function that the service calls, for the very same inpu
 
 from __future__ import annotations
 
+import copy
 import functools
 import threading
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 _hashes: dict[Any, list[str]] = {}
@@ -24,6 +26,7 @@ _passwords: dict[tuple[str, bytes], bool] = {}
 _sources: dict[bytes, CodeType] = {}
 _templates: dict[Any, Any] = {}
 _builders: dict[Any, Any] = {}
+_tables: dict[Any, dict[str, Any]] = {}
 _dialects: dict[type, Any] = {}
 _statements: dict[Any, Any] = {}
 
@@ -38,6 +41,7 @@ def install() -> None:
     _wrap(PasswordHasher, "hash", _hash)
     _wrap(PasswordHasher, "verify", _verify)
     _wrap(Environment, "compile", _compile)
+    _wrap(tomllib, "loads", _loads)
     if hasattr(Rule, "_compile_builder"):  # private: where it has another name, a start takes a few milliseconds more
         _wrap(Rule, "_compile_builder", _compile_builder)
     if hasattr(ClauseElement, "_compiler"):  # private, too
@@ -80,7 +84,7 @@ def keep_for_itself() -> None:
     _hashes.clear()
 
 
-def _wrap(owner: type, name: str, by: Callable[..., Any]) -> None:
+def _wrap(owner: type | ModuleType, name: str, by: Callable[..., Any]) -> None:
     real = getattr(owner, name)
     if hasattr(real, "__wrapped__"):
         return
@@ -167,6 +171,14 @@ def _compile(real: Callable[..., Any], environment: Any, source: Any, *arguments
     if key not in _templates:
         _templates[key] = real(environment, source, *arguments, **named)
     return _templates[key]
+
+
+def _loads(real: Callable[..., dict[str, Any]], text: str, **named: Any) -> dict[str, Any]:
+    """A new table each time, which whoever asked may change."""
+    key = (text, *named.items())
+    if key not in _tables:
+        _tables[key] = real(text, **named)
+    return copy.deepcopy(_tables[key])
 
 
 def _compile_builder(real: Callable[..., Any], rule: Any, append_unknown: bool = True) -> Any:
