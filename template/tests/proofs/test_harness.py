@@ -5,11 +5,13 @@ It stops the one mistake that would make every other proof worthless: a green ta
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
 import subprocess
 import sys
+import weakref
 from functools import partial
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -466,6 +468,29 @@ def test_what_is_remembered_of_a_template_or_route_is_of_the_same_kind() -> None
         plain = Map([Rule("/<name>", endpoint="one")]).bind("probe")
         other = Map([Rule("/<name>", endpoint="one")], converters={"default": Shouted}).bind("probe")
         assert [adapter.build("one", {"name": "a"}) for adapter in (plain, other)] == ["/a", "/A"]
+
+
+def test_what_is_remembered_of_a_statement_keeps_the_secrets_of_one_app_at_most() -> None:
+    """What an engine calls to sign in holds them, and a connection to where they came from."""
+    from sqlalchemy import create_engine, event, literal, select
+
+    class Backend:
+        def sign_in(self, *_of_connection: object) -> None: ...
+
+    remembered.install()
+    backends = []
+    for number in range(1, 4):
+        backend, engine = Backend(), create_engine("sqlite://")
+        event.listen(engine, "do_connect", backend.sign_in)
+        for value in (number, -number):
+            with engine.connect() as connection:
+                row = connection.execute(select(*(literal(value).label(f"a{place}") for place in range(number)))).one()
+            assert row == (value,) * number
+        engine.dispose()
+        backends.append(weakref.ref(backend))
+    del backend, engine, connection, row
+    gc.collect()
+    assert len([one for one in backends if one() is not None]) <= 1
 
 
 # --- the wire --------------------------------------------------------------------------------------------------
