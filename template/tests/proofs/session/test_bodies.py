@@ -273,13 +273,14 @@ NAMELESS = (
     b'form-data; name="f\0"; filename="f.txt"',
     b'form-data; name="f"; filename="f\0.txt"',
 )
+LISTED = (b'form-data; name="tag"; filename="1.txt"', b'form-data; name="tag"; filename="\0.txt"')
 
 
-def part(client: Client, header: bytes) -> Response:
-    """Post a form of one part whose Content-Disposition is this."""
-    body = b"--%s\r\nContent-Disposition: %s\r\n\r\nx\r\n--%s--\r\n"
+def parts(client: Client, *headers: bytes, path: str = "/bare") -> Response:
+    """Post a form of parts whose Content-Disposition is this."""
+    body = b"".join(b"--%s\r\nContent-Disposition: %s\r\n\r\nx\r\n" % (BOUNDARY.encode(), one) for one in headers)
     kind = f"{FILES}; boundary={BOUNDARY}"
-    return client.post("/bare", body=body % (BOUNDARY.encode(), header, BOUNDARY.encode()), content_type=kind)
+    return client.post(path, body=body + b"--%s--\r\n" % BOUNDARY.encode(), content_type=kind)
 
 
 @protects(CHARACTERS, nul=edit("inputs.py", '    if "\\x00" in text:\n', "    if False:\n"))
@@ -295,14 +296,15 @@ def test_no_view_gets_a_field_that_is_no_text(service: Service) -> None:
     works(plain(client, [("text", typed)]).status == 200, "what people type is read")
     works(with_files(client, [("text", typed)]).status == 200, "in both kinds of form")
     works(arrived == [[("text", typed)]] * 2, "as it was typed, decoded once")
-    works(part(client, 'form-data; name="ä"; filename="ü 1.txt"'.encode()).status == 200, "and so is a file")
+    works(parts(client, 'form-data; name="ä"; filename="ü 1.txt"'.encode()).status == 200, "and so is a file")
     arrived.clear()
     bad = (b"\x00", b"a\x00b", b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xc3")
     answers = [plain(client, b"text=" + quote(text).encode()) for text in bad]
     answers += [plain(client, quote(text).encode() + b"=1") for text in bad]
     answers += [plain(client, b"text=" + text) for text in bad]
     answers += [with_files(client, [("text", text)]) for text in bad]
-    answers += [part(client, header) for header in NAMELESS]
+    answers += [parts(client, header) for header in NAMELESS]
+    answers.append(parts(client, *LISTED, path="/tags"))
     harm(arrived, "a view got NUL, or something that nobody sent")
     for answer in answers:
         refused(answer, 400, CHARACTERS)
