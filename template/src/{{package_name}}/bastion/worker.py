@@ -82,19 +82,20 @@ class _Socket(socket.socket):
 class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
     """Reads until the deadline; then the request ends, as if its client had gone."""
 
-    deadline = 0.0
-    looked = 0
+    # What has no value here is set by begin(), before anything is read.
+    deadline: float
+    looked: int
     """How far an empty line was looked for. In the main loop no byte is looked at again for each that follows: a few
     clients that send one now and then behind a long head would keep everybody waiting."""
-    body_at = 0
+    body_at: int
     """Where the body begins, once the head is there."""
-    next_chunk = 0
+    next_chunk: int
     """Where the next chunk begins, as far as it was looked at."""
-    trailer_at = 0
+    trailer_at: int
     """Where the last chunk ends, once it is there."""
     length: int | None = None
     """What the head says of the body; None: it comes in chunks."""
-    has_leave = False
+    has_leave: bool
     """Whether the client was told to send its body."""
     is_read = False
     """Whether a thread reads a body that is still on its way."""

@@ -14,9 +14,9 @@ from ..clock import now
 from ..database import OWNER, Base
 from ..encryption import ENCRYPTED
 
-HASH = LargeBinary(32).with_variant(VARBINARY(32), "mysql", "mariadb")  # SHA-256: 32 bytes, comparable and indexable
-MAC = LargeBinary(36).with_variant(VARBINARY(36), "mysql", "mariadb")  # 4 bytes of a key's name, 32 of HMAC
-HANDLE = LargeBinary(64).with_variant(VARBINARY(64), "mysql", "mariadb")
+HASH = LargeBinary().with_variant(VARBINARY(32), "mysql", "mariadb")  # SHA-256: 32 bytes, comparable and indexable
+MAC = LargeBinary().with_variant(VARBINARY(36), "mysql", "mariadb")  # 4 bytes of a key's name, 32 of HMAC
+HANDLE = LargeBinary().with_variant(VARBINARY(64), "mysql", "mariadb")
 
 
 class User(Base):
@@ -207,11 +207,11 @@ class ThrottleCounter(Base):
     __table_args__ = {"info": OWNER}  # noqa: RUF012
 
     key: Mapped[bytes] = mapped_column(HASH, primary_key=True)
-    failures: Mapped[int] = mapped_column(default=0)
-    rounds: Mapped[int] = mapped_column(default=0)  # full windows of failures in a row
+    failures: Mapped[int]
+    rounds: Mapped[int]  # full windows of failures in a row
     window_at: Mapped[datetime]
     blocked_until: Mapped[datetime | None]
-    version: Mapped[int] = mapped_column(default=0)  # compare-and-set
+    version: Mapped[int]  # compare-and-set
 
 
 class ThrottleUse(Base):
@@ -223,7 +223,7 @@ class ThrottleUse(Base):
     key: Mapped[bytes] = mapped_column(HASH, primary_key=True)
     uses: Mapped[list[float]] = mapped_column(JSON, default=list)  # seconds since the epoch, oldest first
     last_at: Mapped[datetime] = mapped_column(index=True)
-    version: Mapped[int] = mapped_column(default=0)  # compare-and-set
+    version: Mapped[int]  # compare-and-set
 
 
 class AuditEvent(Base):
