@@ -55,7 +55,7 @@ TEXT_CALLS: Final = frozenset(
 )
 """Words for people. What the service logs of a refusal (log.refused, audit.record) is mutated."""
 MOMENT: Final = re.compile(
-    r"""\b(?:now\(\)|seconds\(\)|monotonic\(\)|moment\b|\w+_at\b|bindparam\("(?:moment|\w+_since)"\))"""
+    r"""\b(?:now\(\)|seconds\(\)|monotonic\(\)|moment\b|over\b|\w+_(?:at|until)\b|bindparam\("(?:moment|\w+_since)"\))"""
 )
 AT_ITS_END: Final = frozenset(f"ReplaceComparisonOperator_{one}" for one in ("Lt_LtE", "LtE_Lt", "Gt_GtE", "GtE_Gt"))
 """Of two moments, which have microseconds, the equal ones belong to one side or the other: no attack hits just them."""

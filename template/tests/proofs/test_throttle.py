@@ -479,6 +479,9 @@ def test_uses_at_the_same_moment_are_counted_one_by_one(service: Service, monkey
         late = take()
         harm(late, "three have passed where two may")
         assert uses() == 2
+        throttle.refund(first)
+        assert uses() == 1  # the one, and none of the others'
+        first = take()
         meanwhile.append(lambda: throttle.refund(first))
         throttle.refund(rivals[0])
         assert uses() == 0
