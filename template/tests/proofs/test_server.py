@@ -126,6 +126,7 @@ def test_clients_that_do_not_go_on_hold_nobody_up(service: Service) -> None:
     harm(held_up(form), "half of a long form holds a thread")
     odd = [HEAD + TYPE + b"Content-Length:%s1000\r\n\r\n{" % before for before in (b"0" * 9, b" " * 10)]
     harm(held_up(*odd), "half of a form whose length is written in another way holds a thread")
+    works(goes_on(server) == [b"200"] * SLOW, "who has sent a long form goes on, on the same connection")
     harm(held_up(LONG + b"x" * 70_000), "half of the longest form holds all threads")
     harm(not form_is_answered(service, server), "an ordinary form waits for the longest ones")
     whole = service.raw(server, LONG + b"x" * 900_000)[9:12]
@@ -267,13 +268,29 @@ def test_a_thread_is_used_with_the_last_byte_of_a_short_request_and_not_before(s
     to_be_refused = CHUNKED + b"5\r\nhello\r\nno size\r\n", CHUNKED + b"1;" + b"x" * 9_000
     too_long = (HEAD + SIZE + b"\r\n").ljust(70_000)
     assert [begun().is_gathered(request) for request in (*to_be_refused, too_long)] == [True] * 3
-    assert not begun().is_gathered(HEAD.ljust(70_000, b"x"))
+    for waited_for in (HEAD.ljust(70_000, b"x"), CHUNKED + b"1;" + b"x" * 8_000):
+        assert not begun().is_gathered(waited_for)
     asks = HEAD + TYPE + SIZE + EXPECT + b"\r\n"
     unreader = begun()
     assert [unreader.waits_for_leave(asks[:-1]), unreader.waits_for_leave(asks)] == [False, True]
     assert not unreader.waits_for_leave(asks)  # it was told
     others = asks.replace(b"HTTP/1.1", b"HTTP/1.0"), asks + BODY, HEAD + SIZE + b"\r\n"
     assert [begun().waits_for_leave(one) for one in others] == [False] * 3
+
+
+def test_after_its_deadline_nothing_more_is_read_of_a_request(service: Service) -> None:
+    ours, client = socket.socketpair()
+    with ours, client:
+        unreader: Any = service.module("worker")._Unreader(ours)
+        client.sendall(b"in time")
+        unreader.begin()
+        assert unreader.chunk() == b"in time"
+        unreader.deadline = monotonic() + 0.01
+        assert unreader.chunk() == b""  # whoever sends no more is waited for until then
+        client.sendall(b"too late")
+        for late in (0.1, 60.0):
+            unreader.deadline = monotonic() - late
+            assert unreader.chunk() == b""
 
 
 def served(service: Service, server: RealServer) -> bytes:
@@ -292,6 +309,18 @@ def asks_first(server: RealServer, times: int) -> list[bytes]:
             client.sendall(BODY)
             received = answered(client, WITHIN, b"}" if AUTH == "jwt" else b"</html>")
             statuses.append(received.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")[9:12])
+    return statuses
+
+
+def goes_on(server: RealServer) -> list[bytes]:
+    """The statuses of short requests behind a long one."""
+    statuses = []
+    with connect(server) as client:
+        client.sendall(LONG.replace(b"Connection: close\r\n", b"") + b"x" * 900_000)
+        assert answered(client, WITHIN, b"}" if AUTH == "jwt" else b"</html>")[9:12] in (b"400", b"413")
+        for _ in range(SLOW):
+            client.sendall(PROBE.replace(b"Connection: close\r\n", b""))
+            statuses.append(answered(client, WITHIN, b"\r\n\r\nok")[9:12])
     return statuses
 
 

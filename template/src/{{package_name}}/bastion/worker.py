@@ -109,8 +109,6 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
             piece: bytes = super().chunk(size_hint)
         except TimeoutError:
             return b""
-        finally:
-            self.sock.setblocking(True)
         return piece
 
     def begin(self) -> None:
@@ -137,17 +135,19 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
         """Whether the head is there; what it says of the body is read once."""
         if not self.body_at and (end := self._empty_line(received, 0)):
             self.body_at = self.next_chunk = end
-            head = received[: end - 2]
+            head = received[:end]
             length = _LENGTH.search(head)
             digits = length[1] if length and len(length[1]) <= MOST_DIGITS else b""
             self.length = None if _CHUNKED.search(head) else int(digits or b"0")
-        return self.body_at > 0
+        return bool(self.body_at)
 
     def _empty_line(self, received: bytes, start: int) -> int:
         """Where the first empty line from `start` on ends; 0 if there is none yet."""
         found = received.find(b"\r\n\r\n", max(start, self.looked - 3))
-        self.looked = len(received) if found < 0 else found
-        return found + 4 if found >= 0 else 0
+        if found < 0:
+            self.looked = len(received)
+            return 0
+        return found + 4
 
     def _has_all_chunks(self, received: bytes) -> bool:
         """Whether the last chunk is there, and what follows it; from where it was looked last: there may be many."""
@@ -158,7 +158,7 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
                 self.trailer_at = size.end() - 2
             self.next_chunk = size.end() + length + 2
         if self.trailer_at:
-            return self._empty_line(received, self.trailer_at) > 0
+            return bool(self._empty_line(received, self.trailer_at))
         line = received[self.next_chunk :]
         return len(line) > LONGEST_SIZE_LINE or b"\r\n" in line  # is refused
 
@@ -169,7 +169,7 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
         """
         if self.has_leave or not self._has_head(received) or len(received) > self.body_at:
             return False
-        if not _EXPECTS.search(received[: self.body_at - 2]):
+        if not _EXPECTS.search(received[: self.body_at]):
             return False
         self.has_leave = True
         return True
