@@ -7,7 +7,9 @@ fewer or more than in production, and never takes them away.
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import socket
 from contextlib import ExitStack
 from functools import partial
@@ -582,6 +584,7 @@ def test_clients_that_are_odd_or_patient_are_answered(service: Service) -> None:
     the_servers_own_log_is_json_and_quotes_no_request(service, server)
     chunks_that_are_none_are_the_clients_fault(service, server)
     a_thread_is_lost_to_nobody_who_sends_no_more(service, server)
+    who_is_told_to_quit_does_so_at_once(server)
 
 
 def chunks_that_are_none_are_the_clients_fault(service: Service, server: RealServer) -> None:
@@ -598,6 +601,11 @@ def a_thread_is_lost_to_nobody_who_sends_no_more(service: Service, server: RealS
         assert service.raw(server, PROBE, seconds=WITHIN).startswith(b"HTTP/1.1 200 ")
     assert "Traceback" not in server.output
     assert "Socket error" not in server.output
+
+
+def who_is_told_to_quit_does_so_at_once(server: RealServer) -> None:
+    os.kill(server.process.pid, signal.SIGQUIT)
+    server.process.wait(timeout=15)  # of the twenty seconds that a graceful stop may take
 
 
 def taking_ones_time_is_answered(service: Service, server: RealServer) -> None:
