@@ -2,8 +2,9 @@
 
 A line outside of functions runs once, at the import, and so belongs to no proof; what it defines is followed to the
 functions that use it, and to the proofs that read it. Proofs whose sabotages edit the same line come first, then those
-that name the function or what the line defines, or run what few others run of the functions that the line calls, then
-those that edit the same module, then the others of their files.
+that name the function or what the line defines, or run what few others run of the functions that the line calls, or are
+in the file of the module that these are in (`audit.record()`: test_audit.py), then those that edit the same module, then
+the others of their files.
 Of equals those come first that run lines of the module which few others run, for the time that they take: whatever
 starts the service runs what a module does at the start, and looks at none of it.
 """
@@ -115,7 +116,9 @@ class Relevance:
         known = [self.proofs[name] for name in found | own if name in self.proofs]
         neighbours = {_file(proof) for proof in self.proofs.values() if path in proof.edits}
         called, below = self._called(path, line), self._below(path, line)
+        files = tuple(f"/test_{name}.py" for name in self._owners(path, line))
         close = {one.name for one in known if below[one.name] > RARE or self._names(one, path, called)}
+        close |= {one.name for one in known if _file(one).endswith(files)}
         return [one.name for one in sorted(known, key=lambda one: self._rank(one, (path, line), neighbours, close))]
 
     def _below(self, path: str, line: int) -> dict[str, float]:
@@ -131,6 +134,18 @@ class Relevance:
                     for proof in ran:
                         shares[proof] += 1 / len(ran)
         return shares
+
+    def _owners(self, path: str, line: int) -> set[str]:
+        """The names of what this line calls functions of: of a module, there is a file of its proofs."""
+        statement = self._statement(path, line)
+        calls = [node for head in _head(statement[2]) for node in ast.walk(head)] if statement is not None else []
+        return {
+            node.func.value.id
+            for node in calls
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+        }
 
     @staticmethod
     def _names(proof: Proof, path: str, called: set[str]) -> bool:

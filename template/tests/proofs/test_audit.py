@@ -655,6 +655,7 @@ def test_whoever_asks_for_what_is_not_his_is_on_record(service: Service, monkeyp
     harm("access.not_owned" not in rows, "a user who asked for an object of somebody else left no trace")
     about = rows["access.not_owned"]["details"]
     harm((about.get("object"), about.get("id")) != ("ProbeItem", str(item)), "nobody knows which object it was")
+    assert [*about.values()].count(str(item)) == 2  # as what of the address, too
     assert [answer.status for answer in answers] == [403, 404]
     ids = [rows[kind]["request_id"] for kind in ("access.denied", "access.not_owned")]
     assert ids == [answer.request_id for answer in answers]

@@ -76,6 +76,7 @@ def test_no_origin_but_a_listed_one_reads_an_answer(service: Service) -> None:
     client = service.client(service.user()).login()
     asked = asks(client, CLIENT)
     works((asked.status, asked.body, opened(asked)) == (204, b"", PREFLIGHT), "a listed origin may ask")
+    works(asked.header("Content-Length") is None, "and is told no length, which a 204 has not (RFC 9110, 8.6)")
     for method in ("GET", "POST"):
         called = calls(client, method, CLIENT)
         works((called.status, opened(called)) == (200, ANSWER), f"and {method}")
