@@ -3,8 +3,8 @@
 A line outside of functions runs once, at the import, and so belongs to no proof; what it defines is followed to the
 functions that use it, and to the proofs that read it. Proofs whose sabotages edit the same line come first, then those
 that name the function or what the line defines, or run what few others run of the functions that the line calls, or are
-in the file of the module that these are in (`audit.record()`: test_audit.py), then those that edit the same module, then
-the others of their files.
+in the file of the module that these are in (`audit.record()`: test_audit.py), then those that edit the same module,
+then the others of their files.
 Of equals those come first that run lines of the module which few others run, for the time that they take: whatever
 starts the service runs what a module does at the start, and looks at none of it.
 """
