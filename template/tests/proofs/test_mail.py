@@ -188,6 +188,9 @@ def test_not_even_a_relay_on_this_machine_gets_the_password_in_the_clear(service
 def test_a_service_that_can_mail_nobody_safely_does_not_start(service: Service, tmp_path: Path) -> None:
     works(service.start(BASTION_SMTP_URL="smtps://mail.example").app is not None, "TLS from the first byte starts")
     works(service.start(BASTION_SMTP_URL="smtp://mail.example:2525").app is not None, "so does STARTTLS")
+    parse = service.module("mail.transport").parse
+    assert parse("smtps://mail.example").port == 465  # RFC 8314, 7.3
+    assert [parse(f"smtp://mail.example{port}").port for port in ("", ":2525")] == [587, 2525]  # RFC 6409, 3.1
     faults: list[tuple[dict[str, str | None], str]] = [
         ({"BASTION_SMTP_URL": None}, "BASTION_SMTP_URL: name the mail server"),
         ({"BASTION_SMTP_URL": "http://mail.example"}, "BASTION_SMTP_URL: name the mail server"),
@@ -198,6 +201,7 @@ def test_a_service_that_can_mail_nobody_safely_does_not_start(service: Service, 
         ({"BASTION_SMTP_CA": str(tmp_path / "none.pem")}, "BASTION_SMTP_CA: there is no such file"),
         ({"BASTION_MAIL_FROM": None}, "BASTION_MAIL_FROM: name the address"),
         ({"BASTION_MAIL_FROM": "a@app.example\nBcc: b@evil.example"}, "BASTION_MAIL_FROM: name the address"),
+        ({"BASTION_MAIL_FROM": "zoë@app.example"}, "BASTION_MAIL_FROM: name the address"),  # not every server takes it
     ]
     for changes, reason in faults:
         tried = service.start(**changes)

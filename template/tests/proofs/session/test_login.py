@@ -8,6 +8,7 @@ from .. import mails, snapshot
 from ..accounts import with_app
 from ..harness import edit, harm, protects, refused, works
 from ..logins import SIGNED_IN, HashSpy, asks_for_reset, attempt, causes, cheap_user, registers, step_up, stored
+from ..test_passkeys import Holder, passkeys_of
 
 if TYPE_CHECKING:
     import pytest
@@ -69,6 +70,18 @@ def test_who_wants_to_go_nowhere_is_led_to_the_start_page(service: Service, monk
     for page, path in (("bastion.change_name", "/account/name"), ("", "/account")):
         monkeypatch.setattr(team, "start_page", page)
         assert attempt(service.client(), user.email, user.password).location == path
+
+
+def test_a_page_says_what_else_goes_with_the_last_factor(service: Service) -> None:
+    holder = Holder(service).with_passkey()
+    client, [passkey] = holder.signed_in(), passkeys_of(service, holder.user)
+    paths = f"/account/factors/passkeys/{passkey.id}/remove", "/account/factors/totp/remove"
+    for change in ("name = name", "suspended_at = created_at"):
+        service.rows(f"UPDATE auth_passkey SET {change}")
+        assert "your recovery codes are worthless then" in client.get(paths[0]).text
+    with_app(service, holder.user)
+    pages = [client.get(path) for path in paths]
+    assert [(page.status, "worthless" in page.text) for page in pages] == [(200, False)] * 2
 
 
 # --- login-credentials-in-body-only ---------------------------------------------------------------------------------

@@ -17,8 +17,6 @@ class SecretMissing(LookupError):
 
     def __init__(self, name: str, where: str) -> None:
         super().__init__(f"SECRET {name!r} not found in {where}")
-        self.name = name
-        self.where = where
 
 
 class SecretUnavailable(RuntimeError):
@@ -26,8 +24,6 @@ class SecretUnavailable(RuntimeError):
 
     def __init__(self, name: str, where: str, fault: str) -> None:
         super().__init__(f"SECRET {name!r} can't be read: {where} {fault}")
-        self.name = name
-        self.where = where
         self.fault = fault
 
 
