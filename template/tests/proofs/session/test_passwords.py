@@ -27,7 +27,7 @@ PURPOSE = {
     ("/reset", "password"): "new-password",
     ("/reset", "again"): "new-password",
 }
-HIDES = 'PasswordField("Password", [InputRequired(), Length(max=4 * LONGEST)])'
+HIDES = 'PasswordField("Password", [InputRequired(), Length(max=LONGEST_TYPED)])'
 SHOWS = f'{HIDES[:-1]}, widget=__import__("wtforms").widgets.PasswordInput(hide_value=False))'
 HANDLERS = ("onpaste", "oncopy", "oncut", "ondrop", "oninput", "onkeydown", "oncontextmenu", "readonly", "disabled")
 

@@ -237,6 +237,6 @@ def install(app: Flask, *, ready: Callable[[], bool], larger_bodies: Mapping[str
     media_types.install()
     app.wsgi_app = Edge(app.wsgi_app, settings=edge)  # type: ignore[method-assign]
     # Flask's own, as a second layer. One byte more, since Werkzeug refuses a body that ends exactly at its limit.
-    app.config["MAX_CONTENT_LENGTH"] = max(edge.max_body_bytes, *larger_bodies.values(), 0) + 1
+    app.config["MAX_CONTENT_LENGTH"] = max([edge.max_body_bytes, *larger_bodies.values()]) + 1
     if settings.production:
         app.config["TRUSTED_HOSTS"] = [host.lower() for host in settings.trusted_hosts]

@@ -57,11 +57,11 @@ class LimitedBody:
         self._probe = not declared
         self.fault: Refusal | None = None
 
-    def read(self, size: int | None = -1, /) -> bytes:
+    def read(self, size: int | None = None, /) -> bytes:
         """At most `size` bytes (all that may still come for None or a negative number)."""
         return self._taken(self._stream.read, size)
 
-    def readline(self, size: int | None = -1, /) -> bytes:
+    def readline(self, size: int | None = None, /) -> bytes:
         """The next line, or its first `size` bytes."""
         return self._taken(self._stream.readline, size)
 
@@ -104,7 +104,7 @@ class BodyLimit:
     """
 
     def __init__(self, most: int, larger: Mapping[str, int] = _NO_LARGER) -> None:
-        if max(most, *larger.values(), 0) > MOST:
+        if max([most, *larger.values()]) > MOST:
             raise ValueError(f"a body limit is above {MOST} bytes")
         self._most = most
         self._larger = dict(larger)

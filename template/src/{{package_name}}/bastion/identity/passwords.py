@@ -33,6 +33,7 @@ PRESENT: Final = f"{PREFIX}v=19$m={MEMORY_KIB},t={TIME_COST},p={PARALLELISM}$"
 """How a hash of present parameters begins."""
 SHORTEST: Final = 15  # code points; NIST SP 800-63B-4, 3.1.1.2, for passwords without a second factor
 LONGEST: Final = 256  # code points; longer ones are refused, never cut
+LONGEST_TYPED: Final = 4 * LONGEST  # characters in a form or document; NFC makes fewer of them, or the reason is told
 WAIT_SECONDS: Final = 1.0
 ADVICE: Final = (
     f"Use at least {SHORTEST} characters. Several random words are easy to remember; a password manager makes and keeps"

@@ -242,7 +242,6 @@ def live_sessions(user_id: UUID, *, idle: timedelta) -> Sequence[Any]:
         select(_s.id, _s.created_at, _s.seen_at, _s.address, _s.agent)
         .where(_s.user_id == user_id, _s.revoked_at.is_(None), _s.seen_at > moment - idle, _s.expires_at > moment)
         .order_by(_s.seen_at.desc())
-        .limit(100)
     )
     with connect() as connection:
         return connection.execute(statement).all()

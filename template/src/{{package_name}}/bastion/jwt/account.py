@@ -21,7 +21,7 @@ from ..authentication import current_user
 from ..errors import refuse
 from ..identity import account, recovery, registration, users
 from ..identity.login import BUSY_SECONDS
-from ..identity.passwords import LONGEST, SHORTEST, Busy
+from ..identity.passwords import LONGEST_TYPED, SHORTEST, Busy
 from ..identity.recovery_codes import LONGEST as LONGEST_CODE
 from . import refresh
 from .api import operation
@@ -31,7 +31,7 @@ from .schema import Answer, Schema
 blueprint: Final = Blueprint("bastion_account", __name__)
 Address = Annotated[str, Field(min_length=1, max_length=users.LONGEST_IDENTIFIER)]
 Name = Annotated[str, Field(max_length=users.LONGEST_NAME)]
-Password = Annotated[SecretStr, Field(min_length=1, max_length=4 * LONGEST)]
+Password = Annotated[SecretStr, Field(min_length=1, max_length=LONGEST_TYPED)]
 # The length that counts is that of the normalised password, and is looked at with it; this only says so.
 NewPassword = Annotated[Password, Field(json_schema_extra={"minLength": SHORTEST})]
 MailedToken = Annotated[SecretStr, Field(min_length=1, max_length=100)]

@@ -21,7 +21,7 @@ from ..edge import shareable
 from ..errors import refuse
 from ..identity import factors, flows, sessions
 from ..identity import login as identity
-from ..identity.passwords import LONGEST
+from ..identity.passwords import LONGEST_TYPED
 from ..identity.users import LONGEST_IDENTIFIER
 from ..state import state
 from . import keys, refresh
@@ -40,7 +40,7 @@ class LoginBody(Schema):
 
     # Only lengths are checked: any other message would tell which accounts can exist.
     identifier: Annotated[str, Field(min_length=1, max_length=LONGEST_IDENTIFIER)]
-    password: Annotated[SecretStr, Field(min_length=1, max_length=4 * LONGEST)]
+    password: Annotated[SecretStr, Field(min_length=1, max_length=LONGEST_TYPED)]
     # What an earlier login gave to this device. With it, nobody else's failures make this device wait.
     device_token: DeviceToken = SecretStr("")
 

@@ -22,7 +22,7 @@ from ..authentication import current_user
 from ..edge import no_referrer
 from ..errors import refuse
 from ..identity import account, factors, links, passkeys, recovery, recovery_codes, registration, sessions, users
-from ..identity.passwords import ADVICE, LONGEST
+from ..identity.passwords import ADVICE, LONGEST_TYPED
 from ..identity.users import LONGEST_IDENTIFIER, LONGEST_NAME
 from ..state import state
 from . import mailed_link
@@ -79,10 +79,10 @@ class AddressForm(SubmittedForm):
 class NewPasswordForm(SubmittedForm):
     """A new password, twice: what nobody can see is easily mistyped."""
 
-    password = PasswordField("New password", [InputRequired(), Length(max=4 * LONGEST)])
+    password = PasswordField("New password", [InputRequired(), Length(max=LONGEST_TYPED)])
     again = PasswordField(
         "New password again",
-        [InputRequired(), Length(max=4 * LONGEST), EqualTo("password", "The two passwords are not the same.")],
+        [InputRequired(), Length(max=LONGEST_TYPED), EqualTo("password", "The two passwords are not the same.")],
     )
 
 
@@ -102,13 +102,13 @@ class ActivateForm(LinkForm, NewPasswordForm):
 class ChangePasswordForm(NewPasswordForm):
     """The present password and a new one."""
 
-    current = PasswordField("Current password", [InputRequired(), Length(max=4 * LONGEST)])
+    current = PasswordField("Current password", [InputRequired(), Length(max=LONGEST_TYPED)])
 
 
 class PresentPasswordForm(SubmittedForm):
     """Who is signed in proves it once more, with a code as well if his account has a second factor."""
 
-    password = PasswordField("Password", [InputRequired(), Length(max=4 * LONGEST)])
+    password = PasswordField("Password", [InputRequired(), Length(max=LONGEST_TYPED)])
     code = StringField("Code", [Length(max=recovery_codes.LONGEST)])
 
 

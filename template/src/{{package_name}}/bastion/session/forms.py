@@ -19,7 +19,7 @@ from .. import inputs
 from ..database.queries import LARGEST_NUMBER
 from ..errors import Refused, refuse
 from ..identity import users
-from ..identity.passwords import LONGEST, Busy
+from ..identity.passwords import LONGEST_TYPED, Busy
 from ..identity.users import LONGEST_IDENTIFIER
 from ..plain_text import is_plain
 from . import csrf
@@ -90,7 +90,7 @@ class LoginForm(SubmittedForm):
     """Address and password. Only lengths are checked: any other message would tell which accounts can exist."""
 
     identifier = EmailField("Email address", [InputRequired(), Length(max=LONGEST_IDENTIFIER)])
-    password = PasswordField("Password", [InputRequired(), Length(max=4 * LONGEST)])
+    password = PasswordField("Password", [InputRequired(), Length(max=LONGEST_TYPED)])
 
 
 class NumberField(StringField):
