@@ -68,6 +68,10 @@ def test_no_exception_of_the_app_tells_the_client_anything(service: Service) -> 
         assert client.get("/fine").status == 200  # the same process serves on
 
 
+BOUND = "typed by somebody"
+
+
+@protects("log-redaction", parameters=edit("database/__init__.py", '"hide_parameters": True, ', ""))
 @protects(
     "errors-reveal-nothing",
     database=edit(
@@ -88,6 +92,7 @@ def test_no_error_of_the_database_tells_the_client_anything(service: Service) ->
     client = service.client(service.user()).login()
     works(client.get("/fine").status == 200, "the page answers")
     wrong = client.get("/sql")
+    harm(BOUND in service.output, "what was bound to a statement that failed is in the log")
     kept, broken = client.get("/lost/0"), client.get("/lost/1")
     service.take_database_away()
     away = client.get("/fine")
@@ -436,7 +441,8 @@ def add_failures(service: Service) -> None:
     def statement() -> None:
         from sqlalchemy import text
 
-        service.module("database").db.session.execute(text("SELECT canary FROM nowhere"))
+        broken = text("SELECT canary FROM nowhere WHERE name = :name")
+        service.module("database").db.session.execute(broken, {"name": BOUND})
 
     class Unclosable:
         close = fail

@@ -300,6 +300,9 @@ def test_whoever_must_have_a_factor_and_removes_the_last_sets_up_another(
     app = with_app(service, user)
     owner = signed_in(service, user, app, "198.51.100.1")
     works(owner.users().status == DONE["users"], "with the app he sees the accounts")
+    without_app = arrived(service, user, "198.51.100.2")
+    without_app.send_code(with_codes(service, user)[0])
+    works(without_app.users().status == DONE["users"], "with a recovery code as well")
     works(owner.remove_totp().status == DONE["remove_totp"], "he may remove it")
     harm(owner.users().status == DONE["users"], "he still sees the accounts, without any second factor")
     assert owner.begin_totp().status == DONE["begin_totp"]

@@ -111,8 +111,9 @@ def test_no_answer_leaves_a_browser_to_guess_what_it_is(service: Service) -> Non
     for path in ("/careless/silent", "/careless/file/note", "/careless/file/note.unheard-of"):
         answer = client.get(path)
         harm(answer.headers_named("Content-Type") != ["application/octet-stream"], f"{path} does not say what it is")
-        saved = (answer.header("Content-Disposition") or "").startswith("attachment")
-        harm(not saved, f"{path}, of an unknown kind, would be shown and not saved")
+        saved = answer.header("Content-Disposition") or ""
+        harm(not saved.startswith("attachment"), f"{path}, of an unknown kind, would be shown and not saved")
+        assert saved.partition("; ")[2] == {"file": f"filename={path.rpartition('/')[2]}"}.get(path.split("/")[2], "")
         assert (answer.status, answer.text) == (200, MARKUP)
         assert (answer.header("Content-Security-Policy") or "").endswith("; sandbox")
 

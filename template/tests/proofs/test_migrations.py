@@ -203,6 +203,9 @@ def test_a_backup_that_is_made_and_restored_by_the_book_is_the_service_of_then(
     book = BOOKS[DATABASE](service, tmp_path)
     typed(service, monkeypatch, [book.translated(line) for line in commands(service, "Backup")], **book.variables)
     assert book.file.stat().st_mode & 0o777 == 0o600
+    if DATABASE == "sqlite":
+        code, text = command(service, monkeypatch, "db", "backup", str(book.file))
+        assert (code, "Name a new file" in text) == (1, True)  # it takes the place of none
     later = cheap_user(service)
     book.before_restore()
     for line in commands(service, "Restore"):

@@ -363,6 +363,7 @@ NOTHING_KNOWN = {"kvwm": 4.0, "xy": 2.0, "-=q": 3.0, "q1a2": 4.0, "qsc": 3.0, "c
 WALKS = ("wsx", "xsw", "okm", "zse", "qwe", "0-=", "QWE", "!@#", "lmnopqrst", "tsrqponml", "asdfghjkl;'")
 CHEAP = {
     **dict.fromkeys(WALKS, 1.5),
+    "wug": 0.5,
     **{"mmmm": 1.6, "jvwjvw": 3.3, "jvwqjvwqjvwq": 4.6, "kvwm kvwm": 4.3},  # a unit, and 0.3 each time that it returns
     **{"x7asdfghjkl;'": 3.5, "1900": 2.0, "2099": 2.0, "kvqm1987kvqm": 10.0, "quenby": 0.5, "QUENBY 1999": 2.5},
     **{"123456": log10(2), "password": log10(3), "P@ssw0rd": log10(3), "monkey": log10(16)},  # one more than the rank
@@ -373,7 +374,7 @@ CHEAP = {
 @protects("password-blocklist", years=edit(GUESSING, "        if word in YEARS:\n", "        if word in ():\n"))
 def test_no_part_of_a_password_counts_for_more_than_it_takes_to_guess(service: Service) -> None:
     def tries(text: str) -> float:
-        found: float = service.module("identity.guessing").tries(text, ("Quenby", "vk"))
+        found: float = service.module("identity.guessing").tries(text, ("Quenby", "vk", "Wug"))
         return round(found, 6)
 
     service.app  # noqa: B018

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 ROW = "totp-one-use-no-drift"
 FILE = "identity/totp.py"
 WRONG = "mfa-attempts-5"
+NO_CODE = "AAAAA-AAAAA-AAAAA-AAAAA-AAAAAA"  # a recovery code of nobody's, which the login alone counts
 DONE = Client.DONE["send_code"]
 FULLWIDTH = {ord("0") + digit: 0xFF10 + digit for digit in range(10)}
 ARABIC = {ord("0") + digit: 0x0660 + digit for digit in range(10)}
@@ -71,6 +72,11 @@ def test_a_code_is_good_in_its_own_thirty_seconds_alone(service: Service) -> Non
     for _ in range(5):
         refused(slow.send_code(app.code(step=-1)), 401, WRONG)
     assert slow.send_code(app.next_code()).status == DONE  # nor does the login that waits for it count them
+    guesser = waits(service, user, 42)
+    for number in range(6):
+        refused(guesser.send_code(app.code(step=-1) if number == 4 else NO_CODE), 401, WRONG)
+    guesser.send_code(app.next_code())
+    harm(lives(guesser), "a late code gave back more than the one try that it took")
 
 
 @protects(ROW, digits=edit(FILE, 'r"[0-9]{6}"', r'r"\d{6}"'))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from .. import mails, snapshot
 from ..accounts import with_app
@@ -82,6 +84,23 @@ def test_a_page_says_what_else_goes_with_the_last_factor(service: Service) -> No
     with_app(service, holder.user)
     pages = [client.get(path) for path in paths]
     assert [(page.status, "worthless" in page.text) for page in pages] == [(200, False)] * 2
+
+
+def test_ones_own_pages_show_what_is_so(service: Service) -> None:
+    user = service.user()
+    client, other = service.client(user).login(), service.client(user, "192.0.2.77").login()
+    assert client.rename("Zoë").status == 303
+    page = client.account().text
+    [(elsewhere,)] = service.rows("SELECT id FROM auth_session WHERE address = '192.0.2.77'")
+    ends = re.findall(r"/account/sessions/([0-9a-f-]+)/end\b", page)
+    assert (page.count("This device"), [UUID(one) for one in ends]) == (1, [UUID(str(elsewhere))])
+    assert 'value="Zoë"' in client.get("/account/name").text
+    saved = client.export()
+    assert ("Zoë" in saved.text, saved.header("Content-Disposition")) == (True, 'attachment; filename="my-data.json"')
+    assert "<input" in (before := other.get("/reauth").text)
+    with_app(service, user)
+    [code] = re.findall(r'<input[^>]* name="code"[^>]*>', other.get("/reauth").text)
+    assert (' name="code"' in before, " required" in code) == (False, True)
 
 
 # --- login-credentials-in-body-only ---------------------------------------------------------------------------------
