@@ -596,9 +596,10 @@ def chunks_that_are_none_are_the_clients_fault(service: Service, server: RealSer
 def a_thread_is_lost_to_nobody_who_sends_no_more(service: Service, server: RealServer) -> None:
     long = HEAD + TYPE + b"Content-Length: 900000\r\n\r\n" + b"x" * 70_000
     with ExitStack() as stack:
-        opened(server, stack, long)
-        # Five seconds, and the queue of eight threads.
+        clients = opened(server, stack, long)
         assert service.raw(server, PROBE, seconds=WITHIN).startswith(b"HTTP/1.1 200 ")
+        assert [client for client in clients if not select([client], [], [], WITHIN)[0]] == []  # all are let go of
+        assert nobody_waits(service, server)
     assert "Traceback" not in server.output
     assert "Socket error" not in server.output
 
