@@ -210,9 +210,11 @@ def test_no_limit_is_loosened_without_reason_owner_and_end(
 
 def test_several_faults_in_the_file_are_told_at_once(service: Service, tmp_path: Path) -> None:
     file = tmp_path / "exceptions.toml"
-    file.write_text(f"[limits.body_bytes]\nvalue = 1\n\n{ORIGIN.replace('https', 'http')}\n[other]\n", "utf-8")
+    limits = "".join(f"[limits.{name}]\nvalue = 1\n\n" for name in ("of_nothing", "body_bytes", "reset_minutes"))
+    file.write_text(f"{limits}{ORIGIN.replace('https', 'http')}\n[other]\n", "utf-8")
     declared = service.module("exceptions").read(file)
-    assert len(declared.reasons) == 6  # no reason, owner and until; a value, an origin and a section that can't be
+    # Of the second and third no reason, owner and until, and a value that can't be; a limit, an origin and a section.
+    assert len(declared.reasons) == 11
     assert declared.exemptions == declared.image_origins == ()
     assert declared.limits == service.module("settings").Limits()
 
