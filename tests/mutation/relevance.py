@@ -21,6 +21,7 @@ from typing import Any
 
 Place = tuple[str, int]
 AT_IMPORT = ""
+CACHES = frozenset({"cache", "lru_cache"})
 RARE = 0.3
 """So much of a function's lines is a proof's own: one that it runs with two others at most, or several with more."""
 
@@ -52,6 +53,8 @@ class Relevance:
     _used_in: dict[str, set[Place]] = field(default_factory=lambda: defaultdict(set))
     _functions: dict[str, list[tuple[int, int, str]]] = field(default_factory=dict)
     """By module: first and last line of each function, and its name."""
+    _cached: dict[str, list[tuple[int, int, str]]] = field(default_factory=dict)
+    """The same of those that remember what they gave: only the first proof of a process is seen to run them."""
     _used_for: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Name to the names of modules and classes that are made with it."""
     _of_module: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -84,6 +87,11 @@ class Relevance:
     def _read(self, path: str, tree: ast.Module) -> None:
         functions = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
         self._functions[path] = [(one.lineno, one.end_lineno or one.lineno, one.name) for one in functions]
+        self._cached[path] = [
+            (one.lineno, one.end_lineno or one.lineno, one.name)
+            for one in functions
+            if CACHES & {name for decorator in one.decorator_list for name in _names(decorator)}
+        ]
         found = self._statements[path] = [*_statements(tree, in_function=False)]
         for first, last, statement, in_function in found:
             head = _head(statement)
@@ -177,6 +185,9 @@ class Relevance:
         first, last, statement, in_function = innermost
         if in_function:
             contexts = {name for at in range(first, last + 1) for name in self.lines.get((path, at), ())}
+            calls = {place for begin, end, name in self._cached[path] if begin <= line <= end
+                     for place in self._used_in[name]}  # fmt: skip
+            contexts |= {name for place in calls for name in self.lines.get(place, ())}
             return contexts | self._of_module[path] if AT_IMPORT in contexts else contexts
         if isinstance(statement, ast.FunctionDef):  # decorators: whoever calls it, or misses its route
             return self._of_module[path]

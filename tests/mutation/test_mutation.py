@@ -135,6 +135,13 @@ def relevance(tmp_path: Path) -> Relevance:
 
     def third(x):
         y.call(x)
+
+    @cache
+    def fourth():
+        return 4
+
+    def fifth():
+        return fourth()
     """
     bastion, tests = tmp_path / "src" / "app" / "bastion", tmp_path / "tests" / "proofs"
     bastion.mkdir(parents=True)
@@ -165,7 +172,7 @@ def relevance(tmp_path: Path) -> Relevance:
         common | {"proof": "tests/proofs/test_y.py::h[one]", "seconds": 8},
     ]
     lines = {"6": [1, 4], "7": [4], "8": [1, 4], "11": [2, 5], "1": [0], "2": [0], "3": [0], "5": [0], "10": [0]}
-    lines["14"] = [1, 2, 5]
+    lines |= {"14": [1, 2, 5], "18": [1], "21": [1, 2]}
     names = [
         "",
         *(f"tests/proofs/test_x.py::{name}" for name in ("a", "b", "c", "red")),
@@ -191,6 +198,7 @@ def relevance(tmp_path: Path) -> Relevance:
             "e f d c b a h[one]",
         ),  # no function uses the name: whatever runs the module; the sabotage of this line first, and what reads it
         ("rooms.py", 14, "h[one] c b a"),  # what it calls is proven in test_y.py
+        ("rooms.py", 18, "c b a"),  # it remembers what it gave, so whoever calls it may have run it
         ("other.py", 2, "c"),  # never seen to run, so it may be run by a process
     ],
 )
