@@ -59,6 +59,15 @@ def not_fresh(answer: Response) -> None:
     assert [event["reason"] for event in answer.events if event["event"] == "refused"] in ([], ["fresh-login-5-min"])
 
 
+def test_a_change_of_factors_proves_nothing_about_who_made_it(service: Service) -> None:
+    user = service.user()
+    client = signed_in(service, user, with_app(service, user), "198.51.100.1")
+    service.travel(seconds=service.limits.fresh_login_seconds - 60)
+    assert client.new_codes().status == DONE["new_codes"]
+    service.travel(seconds=61)
+    not_fresh(client.new_codes())
+
+
 # --- mfa-enrol-confirmed ---------------------------------------------------------------------------------------------
 
 
@@ -325,7 +334,11 @@ def test_whose_factors_were_removed_sets_up_a_new_one(service: Service, monkeypa
     options, state = held.passkey_options()
     assert held.add_passkey(state, Authenticator().create(options)).status == DONE["add_passkey"]
     with_codes(service, user)
+    devices = "SELECT auth_device.id FROM auth_device JOIN auth_user ON user_id = auth_user.id WHERE email = :email"
+    signed_in(service, user, app, "198.51.100.6")
+    works(service.rows(devices, email=user.email), "his device is known")
     works(manager.reset_factors(user.id).status == DONE["reset_factors"], "an administrator removes what was lost")
+    assert service.rows(devices, email=user.email) == []
     other = service.user()
     assert manager.reset_factors(other.id).status == DONE["reset_factors"]
     harm(lives(held), "a session outlived its factors")

@@ -297,7 +297,7 @@ def test_a_patient_guesser_has_twenty_codes_a_day(service: Service) -> None:
     answer = thief.send_code(app.next_code())
     harm(lives(thief), "a twenty-first code of one day was looked at")
     refused(answer, 429, ATTEMPTS)
-    service.travel(hours=24)
+    service.travel(seconds=int(answer.header("Retry-After") or 0))
     assert waits(service, user).send_code(app.next_code()).status == DONE["send_code"]
 
 

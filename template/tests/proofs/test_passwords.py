@@ -56,7 +56,7 @@ def test_a_row_of_a_weaker_form_opens_no_account_even_with_its_own_password(serv
     from argon2 import PasswordHasher, Type
 
     user = cheap_user(service)
-    HashSpy(service, quick=True)
+    spy = HashSpy(service, quick=True)
     works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "an Argon2id string verifies")
     before = sessions_of(service, user)
     planted = {
@@ -74,6 +74,7 @@ def test_a_row_of_a_weaker_form_opens_no_account_even_with_its_own_password(serv
         harm(sessions_of(service, user) > before, f"a row with a {name} value signed somebody in")
     for answer in answers.values():
         refused(answer, 401, "login-uniform-failure")
+    assert {*spy.compared} & {*planted.values()} == set()  # each takes as long as a right one
 
 
 class Flood:
@@ -190,6 +191,14 @@ def test_a_flood_of_logins_takes_neither_the_memory_nor_the_threads_of_a_worker(
             assert answer.header("Retry-After") == str(service.module("identity.login").BUSY_SECONDS) == "2"
     last = attempt(service.client(), users[0].email, users[0].password)
     assert last.status == SIGNED_IN
+
+
+def test_a_quarter_of_the_threads_may_wait_for_a_slot_and_one_at_least(service: Service) -> None:
+    def places(threads: int) -> int:
+        waiters = service.module("identity.passwords").Passwords(concurrency=1, threads=threads)._waiters
+        return sum(waiters.acquire(blocking=False) for _ in range(threads))
+
+    assert [places(threads) for threads in (2, 6, 8, 64)] == [1, 1, 2, 16]
 
 
 def test_whoever_waits_for_a_slot_in_vain_is_told_to_come_back(
