@@ -6,6 +6,7 @@ They stop a stolen and replaced key from opening on, and an outage from becoming
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -280,6 +281,22 @@ def test_nobody_but_one_waits_for_a_backend_that_hangs(service: Service) -> None
         works(one.result().reveal() == FIRST, "the one who asked has the answer")
         harm(waited, "everybody waits for a backend that hangs, although there is a value that counts")
         assert other.result().reveal() == FIRST
+
+
+def test_a_value_that_ends_soon_is_asked_for_when_a_third_of_its_time_is_over(service: Service) -> None:
+    service.stop_time()
+    with stubbed(service) as stub:
+        stub.values["LEASED"], fetch = "a value with an end", stub._fetch
+
+        def ends(name: str) -> Any:
+            return replace(fetch(name), ends_at=service.now().timestamp() + 30)
+
+        stub._fetch = ends  # type: ignore[method-assign]
+        kept = stub.secrets()
+        for seconds, times in ((0, 1), (9, 1), (2, 2)):
+            service.travel(seconds=seconds)
+            assert kept.get("LEASED").reveal() == "a value with an end"
+            assert stub.asked.count("LEASED") == times
 
 
 def test_a_name_that_is_refused_at_once_silences_no_other(service: Service) -> None:
