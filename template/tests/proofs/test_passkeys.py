@@ -876,9 +876,9 @@ def test_what_a_browser_says_of_transports_is_a_hint_of_known_words(service: Ser
         stored
         == {"session": ["internal", "hybrid usb", "", "", "", "", "usb"], "jwt": ["internal", "hybrid usb", ""]}[AUTH]
     )
-    asked = holder.asks(STEP_UP).options
-    assert len(ids(asked)) == len(stored)
-    assert [one.get("transports") for one in asked["allowCredentials"]][:3] == [["internal"], ["hybrid", "usb"], None]
+    options = holder.asks(STEP_UP).options
+    assert len(ids(options)) == len(stored)
+    assert [one.get("transports") for one in options["allowCredentials"]][:3] == [["internal"], ["hybrid", "usb"], None]
 
 
 @protects(OWNERS, race=COMPARED_FIRST)
