@@ -137,6 +137,8 @@ def test_a_command_takes_nothing_from_a_file_beside_or_above_it(
         harm("DATABASE_URL" not in text, f"`{' '.join(arguments)}` took the database that a file names")
         assert code == 1
         assert text.startswith("This service does not start:\n")
+    code, text = command(service, monkeypatch, "--env-file", str(beside_files / ".env"), "secrets", "list")
+    assert (code, "No such option" in text) == (2, True)
     assert sorted(file.name for file in beside_files.iterdir()) == [".env", ".flaskenv"]  # no instance/ was made
     works(os.environ.get("BASTION_ENV") is None, "nothing has changed the mode of this process")
 
