@@ -48,7 +48,9 @@ NOT_MUTATED: Final = {
 }
 """Files, or folders with a slash at the end, with the reason."""
 
-INERT_DECORATORS: Final = frozenset({"dataclass", "functools.wraps", "overload", "override", "cache", "lru_cache"})
+INERT_DECORATORS: Final = frozenset(
+    {"dataclass", "functools.wraps", "overload", "override", "cache", "functools.cache", "lru_cache"}
+)
 """They say something of types, names or speed; neither they nor their arguments are mutated."""
 TEXT_CALLS: Final = frozenset(
     {"_log.info", "_log.warning", "_log.error", "_log.exception", "click.echo", "flash", "print"}

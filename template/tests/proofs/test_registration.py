@@ -420,6 +420,13 @@ def test_nobody_registers_where_that_is_not_open(service: Service, monkeypatch: 
         token_for(service, "early@example.com", "activate"),
         token_for(service, "guest@example.com", "invite"),
     )
+    for mode in ("open", None, "closed"):  # whom an operator makes one has an account in each
+        service.restart(BASTION_REGISTRATION=mode)
+        email = f"{mode}@example.com".lower()
+        with service.app.app_context():
+            service.module("identity.registration").invite_by_operator(email, ())
+        token = token_for(service, email, "create")
+        works(service.client().activate(token, OTHER).status == DONE["activate"], f"an operator invites, mode {mode}")
     for mode in (None, "closed"):
         service.restart(BASTION_REGISTRATION=mode)
         stranger = service.client(address="198.51.100.66")

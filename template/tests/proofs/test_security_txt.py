@@ -27,6 +27,7 @@ def test_the_contact_of_the_answers_is_told(
     lines = dict(line.split(": ", 1) for line in answer.text.splitlines())
     assert (answer.status, lines["Contact"]) == (200, told or contact)
     assert lines["Canonical"] == f"{ORIGIN}{PATH}"
+    assert answer.header("Cross-Origin-Resource-Policy") == "cross-origin"  # it is for everybody
     ahead = datetime.fromisoformat(lines["Expires"]) - service.now()
     assert timedelta(days=90) < ahead < timedelta(days=365)  # RFC 9116, 2.5.5
 

@@ -38,7 +38,7 @@ ENCODINGS = (
     b'\xef\xbb\xbf{"a": 1}',  # with a byte-order mark
 )
 DIGITS = (
-    b'{"a": 0.' + b"1" * 32 + b"}",
+    b'{"a": 0.' + b"1" * 31 + b"}",
     b'{"a": 1.' + b"0" * 100 + b"}",
     b'{"a": 0.' + b"0" * 1_000_000 + b"}",
     b'{"a": ' + b"9" * 1_000_000 + b"}",

@@ -314,4 +314,6 @@ def test_no_answer_of_a_passkey_is_read_that_others_read_differently(service: Se
     harm(holder.sessions() - before, "a document in which a name stands twice signed in")
     for one in answers:
         refused(one, 400, "json-strict")
+    nothing = asked.client.post("/login/passkey", {"state": asked.state, "credential": ""})
+    assert (nothing.status, "The device gave no answer." in nothing.text) == (422, True)
     assert asked.gets(json.loads(answer)).status == DONE[PASSKEY_LOGIN]  # its challenge was not spent
