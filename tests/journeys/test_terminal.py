@@ -10,6 +10,8 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
+from http.client import HTTPException
 from typing import Any
 
 import pyotp
@@ -120,18 +122,22 @@ def test_a_typo_in_an_edit_ends_dev_no_more_than_a_good_one(api: Running) -> Non
     assert answers(api, 200) == "ok"
 
 
+def answered(address: str) -> Any:
+    """The answer, whatever its status."""
+    try:
+        return urllib.request.urlopen(address, timeout=SECONDS)  # noqa: S310  (its own address)
+    except urllib.error.HTTPError as error:
+        return error
+
+
 def answers(api: Running, status: int) -> str:
     """What the service says as soon as it answers with this status."""
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
-        found, text = 0, ""  # between two processes nobody listens
-        try:
-            with urllib.request.urlopen(f"{api.origin}/healthz", timeout=SECONDS) as answer:  # noqa: S310  (its own address)
-                found, text = answer.status, str(answer.read(), "utf-8").strip()
-        except urllib.error.HTTPError as error:
-            found, text = error.code, str(error.read(), "utf-8").strip()
-        except OSError:
-            pass
+        found, text = 0, ""
+        # Between two processes nobody listens, and one that ends may do so in the middle of its answer.
+        with suppress(OSError, HTTPException), answered(f"{api.origin}/healthz") as answer:
+            found, text = answer.status, str(answer.read(), "utf-8").strip()
         if found == status:
             return text
         time.sleep(0.2)
