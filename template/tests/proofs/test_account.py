@@ -38,7 +38,7 @@ from .mails import link, sent, subjects, text, token_for, tokens_for, waiting
 from .routes import ANY_ID, routes
 from .service import AUTH, DATABASE
 from .snapshot import changed, everything
-from .test_exceptions import declare
+from .test_exceptions import declare, limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -517,8 +517,8 @@ def test_a_link_to_another_address_is_worth_nothing_without_the_login_that_asked
 def test_whoever_asks_for_an_address_as_well_ends_no_link_that_its_owner_has(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hour = '[limits.reset_minutes]\nvalue = 60\nreason = "proof"\nowner = "proof"\nuntil = 2999-12-31\n'
-    declare(service, monkeypatch, tmp_path / "exceptions.toml", hour)  # links that outlive the next mail to a mailbox
+    hour = limit("reset_minutes", 60)  # links that outlive the next mail to a mailbox
+    declare(service, monkeypatch, tmp_path / "exceptions.toml", hour)
     user = service.user()
     client, mallory = service.client(user).login(), service.client(service.user(), "198.51.100.68").login()
     client.ask_email(NEW)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from .harness import edit, harm, insert, protects, refused, works
 from .logins import PATH
 from .service import AUTH
-from .test_exceptions import declare
+from .test_exceptions import declare, limit
 from .wire import HOST, ORIGIN
 
 if TYPE_CHECKING:
@@ -322,9 +322,7 @@ def test_whatever_stands_in_the_headers_the_address_is_one_in_its_one_spelling(s
 def test_whoever_holds_many_networks_is_counted_by_all_of_them(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = "[limits.requests_per_minute_and_address]\nvalue = 60\n"
-    declared = f'{table}reason = "proof"\nowner = "proof"\nuntil = 2999-12-31\n'
-    declare(service, monkeypatch, tmp_path / "exceptions.toml", declared)
+    declare(service, monkeypatch, tmp_path / "exceptions.toml", limit("requests_per_minute_and_address", 60))
     behind(service, 1)
     most = service.limits.requests_per_minute_and_address
     proxy = service.client(address=PROXY)

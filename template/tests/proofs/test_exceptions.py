@@ -18,7 +18,14 @@ from .service import AUTH, PACKAGE
 
 REASON = 'reason = "Nurses leave the terminal"\nowner = "ward@hospital.example"\n'
 UNTIL = "until = 2999-12-31\n"
-LIMIT = f"[limits.body_bytes]\nvalue = 16_384\n{REASON}{UNTIL}"
+
+
+def limit(name: str, value: int) -> str:
+    """The declaration of another value of a limit."""
+    return f"[limits.{name}]\nvalue = {value:_}\n{REASON}{UNTIL}"
+
+
+LIMIT = limit("body_bytes", 16_384)
 ORIGIN = f'[[image_origins]]\norigin = "https://images.example"\n{REASON}{UNTIL}'
 USE = f'[[request_data]]\nfunction = "links/pages.py:preview"\nuse = "outbound"\n{REASON}{UNTIL}'
 WRONG: dict[str, str] = {
