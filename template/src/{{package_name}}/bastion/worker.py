@@ -283,7 +283,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         The log names the kind of the fault alone; the line or the address that it was in may hold a credential.
         """
         status = REFUSED.get(type(exc), 400) if isinstance(exc, errors.ParseException) else 500
-        line, headers, body = self.wsgi.wsgi_app.unread(status)
+        line, headers, body = self.wsgi.wsgi_app.unreadable(status)
         if status == 500:
             self.log.exception("Error handling request")
         else:

@@ -116,7 +116,7 @@ class Edge:
         start_response(start.status, headers)
         return answer
 
-    def unread(self, status: int) -> tuple[str, list[tuple[str, str]], bytes]:
+    def unreadable(self, status: int) -> tuple[str, list[tuple[str, str]], bytes]:
         """Status line, headers and body for what the server itself could not read or send; no request is looked at."""
         environ: WSGIEnvironment = {ID_KEY: _new_request_id(), "REQUEST_METHOD": "GET", "wsgi.url_scheme": "https"}
         log.REQUEST_ID.set(environ[ID_KEY])
