@@ -29,9 +29,11 @@ TEXTS: Final[Mapping[int, tuple[str, str]]] = {
     409: ("Conflict", "Something changed in the meantime. Reload and try again."),
     410: ("Link not valid", "This link has been used or has ended. Ask for a new one."),
     413: ("Too large", "What was sent is too large."),
+    414: ("Too long", "This address is longer than any here."),
     415: ("Unsupported media type", "This address does not take this type of content."),
     422: ("Not valid", "Something in the request is not valid."),
     429: ("Too many requests", "Wait a while, then try again."),
+    431: ("Too large", "The browser sends too much with each request. Delete the cookies of this site and try again."),
     500: ("Something went wrong", "It is our fault, and it has been logged. Try again later."),
     503: ("Not available", "The service is busy or not ready. Try again in a moment."),
 }
