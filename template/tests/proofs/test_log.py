@@ -225,7 +225,7 @@ def test_an_entry_that_can_not_be_written_is_not_printed_as_it_is(service: Servi
         say.warning("order", **{"password": "canary", "note": Odd()})
     harm("canary" in service.output, "logging printed the entry itself")
     assert logged(service) == {"event": "log_entry_lost"}
-    assert service.log[-1]["level"] == "error"
+    assert (service.log[-1]["level"], service.log[-1]["logger"]) == ("error", say.name)
 
 
 # Each makes a pattern begin, or go on, at every few characters.

@@ -240,6 +240,18 @@ def test_a_login_from_a_device_that_is_not_known_is_told_and_no_other(service: S
     for device in (laptop, phone):
         assert owner.signs_in(device, app=app) == device
     owner.hears_nothing("although both are known, with a code as well")
+    devices = service.module("identity.models").Device.__table__
+
+    def unused(days: int) -> None:
+        with service.engine.begin() as connection:
+            connection.execute(devices.update().values(seen_at=service.now() - timedelta(days=days)))
+
+    unused(399)
+    assert owner.signs_in(laptop, app=app) == laptop
+    owner.hears_nothing("although hers is known for 400 days")
+    unused(401)
+    with owner.is_told(NEW_DEVICE):
+        owner.signs_in(laptop, THIEF, app)
 
 
 @protects(ROW, dormant=edit(LOGIN, "< now() - sessions.KEPT:\n", "< now() - 10_000 * sessions.KEPT:\n"))

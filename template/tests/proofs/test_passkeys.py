@@ -841,6 +841,7 @@ def test_a_passkey_has_a_name_that_can_be_shown_and_the_handle_of_its_account(se
         answers.append(holder.client.add_passkey(asked.state, Authenticator().create(asked.options), name))
         assert [answer.status for answer in answers] == [422, 422]
     assert [row.name for row in passkeys_of(service, holder.user)] == ["Key"]
+    assert holder.client.rename_passkey(own.id, "x" * 100).status == Client.DONE["rename_passkey"]
 
 
 @protects(OWNERS, most=edit(FILE, ".all()) >= MOST:", ".all()) >= 99:"))

@@ -502,6 +502,7 @@ def test_an_invitation_makes_exactly_the_account_that_it_names(
         ),
         edit(GOOD, ", columns.inviter_id == user_id)", ")"),  # which ends them as well, when he is disabled
     ),
+    twin=edit(FILE, "        links.cancel(connection, link.email)\n", ""),
 )
 def test_an_invitation_that_has_ended_makes_no_account(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     inviter, other = administrator(service, monkeypatch), administrator(service, monkeypatch)
@@ -509,11 +510,15 @@ def test_an_invitation_that_has_ended_makes_no_account(service: Service, monkeyp
     for email, by in zip(emails, (inviter, other, inviter), strict=True):
         by.invite(email)
     used, orphan, late = (token_for(service, email, "invite") for email in emails)
+    with service.app.app_context():
+        service.module("identity.registration").invite_by_operator(emails[0], [])
+    twin = token_for(service, emails[0], "create")
     guest = service.client()
     works(guest.activate(used, CHOSEN).status == DONE["activate"], "an invitation makes an account")
     service.rows("UPDATE auth_user SET email = 'moved@example.com' WHERE email = :email", email=emails[0])
     again = guest.activate(used, OTHER)
-    harm(account(service, emails[0]), "a used invitation made a second account")
+    twice = service.client(address="192.0.2.60").activate(twin, OTHER)
+    harm(account(service, emails[0]), "an invitation made a second account, or outlived the account of another")
     assert other.user is not None
     works(inviter.disable(other.user.id).status == DONE["disable"], "an administrator is disabled")
     orphaned = guest.activate(orphan, OTHER)
@@ -522,7 +527,7 @@ def test_an_invitation_that_has_ended_makes_no_account(service: Service, monkeyp
     service.travel(days=service.limits.invitation_days, seconds=1)
     ended = guest.activate(late, OTHER)
     harm(account(service, emails[2]), "an invitation that had ended made an account")
-    for answer in (again, orphaned, *altered, ended):
+    for answer in (again, twice, orphaned, *altered, ended):
         refused(answer, 410, SINGLE_USE)
 
 

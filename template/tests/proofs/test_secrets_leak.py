@@ -85,13 +85,17 @@ def test_nothing_that_is_made_to_hold_a_secret_shows_it(service: Service) -> Non
     from dataclasses import fields, is_dataclass
 
     service.app  # noqa: B018  whatever it uses is imported
-    held = {"token", "device_token", "refresh_token", "seed", "secret", "codes", "data", "text"}
+    held = {"token", "device_token", "access_token", "refresh_token", "seed", "uri", "secret", "recovery_codes", "data"}
+    held |= {"text", "private"}
     modules = [module for name, module in [*sys.modules.items()] if name.startswith(f"{PACKAGE}.bastion.")]
     classes = {
         one for module in modules for one in vars(module).values() if isinstance(one, type) and is_dataclass(one)
     }
-    shown = {f"{one.__name__}.{field.name}" for one in classes for field in fields(one) if field.repr} & {
-        f"{one.__name__}.{name}" for one in classes for name in held
+    shown = {
+        f"{one.__name__}.{field.name}"
+        for one in classes
+        for field in fields(one)
+        if field.repr and field.name in held and field.type != "int"  # how many there are
     }
     opened = service.module("identity.sessions").Opened, service.module("identity.flows").Begun
     assert {*opened, service.module("identity.login").Arrival} <= classes

@@ -16,6 +16,7 @@ from ..accounts import with_app
 from ..harness import edit, harm, insert, protects, refused, works
 from ..logins import arrive
 from ..session_client import COOKIE, FIELD
+from ..test_queries import session_ids
 from .pages import Page, pages
 
 if TYPE_CHECKING:
@@ -488,6 +489,7 @@ def test_a_session_in_use_ends_half_a_day_after_the_login(service: Service) -> N
     service.travel(minutes=1, seconds=1)
     answer = browser.get("/probe")
     harm(seen, "a session was longer than it may be, because it was in use or was renewed")
+    assert session_ids(service, user) == []  # nor is it among those that are shown to its owner
     assert answer.status == 303
     assert answer.location == "/login?next=/probe"
 
