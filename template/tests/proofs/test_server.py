@@ -516,6 +516,20 @@ def test_what_the_server_refuses_leaves_like_every_other_answer(service: Service
     assert len({*ids}) == len(answers)
 
 
+def test_a_fault_of_the_servers_own_leaves_like_every_other_answer(service: Service) -> None:
+    """None is known, so the worker is given one."""
+    module = service.module("worker")
+    worker = object.__new__(module.Worker)
+    worker.wsgi, worker.log = service.app, service.module("log").get_logger("server")
+    client, server = socket.socketpair()
+    with client, server:
+        worker.handle_error(None, server, ("192.0.2.1", 1), RuntimeError("no file is left"))
+        answer = Response.parse(client.recv(LARGE))
+    assert (answer.status, faults(service, answer)) == (500, [])
+    assert "no file is left" not in answer.text
+    assert (service.log[-1]["event"], service.log[-1]["level"]) == ("Error handling request", "error")
+
+
 @protects(
     "server-version-hidden",
     server=edit(WORKER, "wsgi.Response = _Response", "_Response"),
