@@ -106,12 +106,13 @@ def check_repository(
     findings += repository.contradictions()
     findings += leftovers(repository.tree)
     findings += trust.told(repository, sources)
-    if template is not None and repository.is_service:
+    if template is not None and repository.is_service and repository.misnamed is None:
         from .drift import drift  # with Jinja behind it, which costs more than all the rest
 
         findings += trust.moved(repository, template)
         findings += drift(repository, template)
-    compared = template is not None and repository.version is not None
+    # Of another name every file would be missing, and --restore would put them beside those that are there.
+    compared = template is not None and repository.version is not None and repository.misnamed is None
     return Report(
         name=repository.name,
         version=repository.version.text if repository.version else "",

@@ -396,7 +396,7 @@ def test_a_fix_that_was_lost_after_its_version_arrived_is_told_by_every_further_
     ("before", "after"), [("src/my_service", "src/other"), ("src/my_service/bastion", "src/other/bastion")]
 )
 def test_nothing_is_written_for_a_name_that_the_service_has_not(
-    service: Path, update: Callable[..., Said], before: str, after: str
+    service: Path, publisher: Publisher, update: Callable[..., Said], before: str, after: str
 ) -> None:
     """A second bastion, beside the one that runs, would have every fix, and protect nothing."""
     (service / after).parent.mkdir(exist_ok=True)
@@ -409,7 +409,11 @@ def test_nothing_is_written_for_a_name_that_the_service_has_not(
         said = update(service, *more)
         assert (said.status, everything(service)) == (2, files)
         assert "where a service of that name begins, is not there. Put it right" in said.err
-    assert "answers-contradict" in {finding.kind for finding in check(service, (), today=TODAY).findings}
+    report = check(service, (), Template(publisher.path), today=TODAY)
+    kinds = {finding.kind for finding in report.findings}
+    assert "answers-contradict" in kinds
+    assert not kinds & {"drift-missing", "drift-extra"}, "every file of the name that it has not"
+    assert not report.compared
 
 
 def test_a_service_gets_another_name_as_it_is_told(
