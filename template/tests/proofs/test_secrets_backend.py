@@ -217,6 +217,7 @@ def test_an_outage_is_told_once_a_minute_and_names_no_value(service: Service) ->
     with stubbed(service) as stub:
         started(service, stub)
         works(told() == [], "nothing is told while it answers")
+        opened = stub.connected
         stub.goes_down()
         service.travel(seconds=301)
         for _ in range(3):
@@ -230,6 +231,7 @@ def test_an_outage_is_told_once_a_minute_and_names_no_value(service: Service) ->
             service.travel(seconds=31)
             assert ask(service).status == 200
         assert len(told()) == 2
+        assert stub.connected > opened  # a client that failed may be broken: the next question has another
         assert FIRST not in service.output
 
 
@@ -283,13 +285,34 @@ def test_nobody_but_one_waits_for_a_backend_that_hangs(service: Service) -> None
         assert other.result().reveal() == FIRST
 
 
+def test_what_nobody_has_asked_for_in_long_is_waited_for(service: Service) -> None:
+    with stubbed(service) as stub, ThreadPoolExecutor(2) as threads:
+        started(service, stub)
+        kept = service.module("state").state_of(service.app).secrets
+        entered, over = Event(), Event()
+
+        def is_slow() -> None:
+            entered.set()
+            over.wait(60)
+
+        stub.values[NAME] = SECOND
+        service.travel(seconds=400)
+        stub.meanwhile = is_slow
+        one = threads.submit(kept.get, NAME)
+        assert entered.wait(60)
+        other = threads.submit(kept.get, NAME)
+        assert wait([other], timeout=0.2).not_done  # a value of long ago may have been replaced since
+        over.set()
+        assert [thread.result().reveal() for thread in (one, other)] == [SECOND, SECOND]
+
+
 def test_a_value_that_ends_soon_is_asked_for_when_a_third_of_its_time_is_over(service: Service) -> None:
     service.stop_time()
     with stubbed(service) as stub:
-        stub.values["LEASED"], fetch = "a value with an end", stub._fetch
+        stub.values["LEASED"], fetch, lasts = "a value with an end", stub._fetch, 30.0
 
         def ends(name: str) -> Any:
-            return replace(fetch(name), ends_at=service.now().timestamp() + 30)
+            return replace(fetch(name), ends_at=service.now().timestamp() + lasts)
 
         stub._fetch = ends  # type: ignore[method-assign]
         kept = stub.secrets()
@@ -297,6 +320,12 @@ def test_a_value_that_ends_soon_is_asked_for_when_a_third_of_its_time_is_over(se
             service.travel(seconds=seconds)
             assert kept.get("LEASED").reveal() == "a value with an end"
             assert stub.asked.count("LEASED") == times
+        lasts = 0.9
+        service.travel(seconds=31)
+        for _ in range(3):
+            kept.get("LEASED")
+            service.travel(seconds=0.4)
+        assert stub.asked.count("LEASED") == 3  # what is over at once is no question at each use
 
 
 def test_a_name_that_is_refused_at_once_silences_no_other(service: Service) -> None:
