@@ -46,7 +46,7 @@ WRONG: dict[str, str] = {
     "[limits]\nbody_bytes = 16_384\n": "[limits.body_bytes] must be a table with value, reason, owner, until",
     ORIGIN.replace("[[image_origins]]", "[image_origins]"): "origins as [[image_origins]]",
     'image_origins = ["https://images.example"]\n': "[[image_origins]] number 1 must be a table with origin, reason",
-    'request_data = ["outbound"]\n': "[[request_data]] number 1 must be a table with function, use, reason, owner, until",
+    'request_data = ["outbound"]\n': "[[request_data]] number 1 must be a table with function, use, reason",
     ORIGIN.replace("https://", "http://"): "[[image_origins]] number 1: origin must be one https origin such as",
     ORIGIN.replace("images.example", "*"): "origin must be one https origin such as https://images.example",
     ORIGIN.replace("images.example", "images.example; script-src *"): "origin must be one https origin such as",

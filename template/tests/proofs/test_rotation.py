@@ -249,16 +249,19 @@ def test_a_rotation_gives_nobody_further_guesses(service: Service) -> None:
 @protects(PHASES, moves=edit(THROTTLE, "name = kept if kept in names else names.all[0]", "name = kept"))
 def test_a_counter_does_not_go_with_the_key_that_named_it(service: Service) -> None:
     HashSpy(service, quick=True)
-    user, victim = cheap_user(service), cheap_user(service)
+    user, victim, late = (cheap_user(service) for _ in range(3))
     former, active = service.environment.secrets["THROTTLE_KEY"], new_key()
     guess(service, victim.email, most(service) - 1)
     service.restart(THROTTLE_KEY=text_of(service, (active, "active"), (former, "retired")))
     guess(service, victim.email, 1)
+    guess(service, late.email, 1)
     service.restart(THROTTLE_KEY=active)
     works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "signing in works")
     answer = attempt(service.client(), victim.email, victim.password)
     harm(sessions_of(service, victim), "the counter was lost with the former key")
     refused(answer, 429, "login-throttle-account")
+    later = [one.status for one in guess(service, late.email, most(service))]
+    assert later == [401] * (most(service) - 1) + [429]  # so was none that began in between
 
 
 @protects(PHASES, sum=edit(THROTTLE, "failures=sum(row.failures for row in rows),", "failures=rows[0].failures,"))

@@ -357,3 +357,18 @@ def test_the_thread_of_the_mails_asks_so_that_no_request_has_to(service: Service
         kept.renew()
         service.travel(seconds=3601)
         kept.renew()  # nobody is there to whom a secret that has ended could be refused
+
+
+def test_the_list_of_secrets_goes_on_behind_one_that_can_not_be_read(service: Service) -> None:
+    with stubbed(service) as stub:
+        stub.values, fetch = {"A": FIRST, "B": FIRST}, stub._fetch
+        stub._fetch = lambda name: (found := fetch(name)) and replace(found, version="7" * 32)  # type: ignore[method-assign]
+        stub.goes_down("refuses", only="B")
+        names = {"A": "does", "B": "does", "C": "does"}
+        table = [*service.module("secrets.overview").lines(stub.secrets(), names, {})]
+    assert [line.split()[:3] for line in table[2::2]] == [
+        ["A", "present", "7" * 12],
+        ["B", "away", "-"],
+        ["C", "absent", "-"],
+    ]
+    assert table[4].endswith(f"{WHERE} refuses")

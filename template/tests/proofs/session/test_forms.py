@@ -5,6 +5,7 @@ The forms are found on the pages themselves, so that those which the team adds l
 
 from __future__ import annotations
 
+import itertools
 import json
 import unicodedata
 from importlib import import_module
@@ -84,6 +85,7 @@ def forms(service: Service, user: User, *first: str) -> dict[tuple[str, str, str
     ),
 )
 def test_no_field_of_any_form_takes_what_it_does_not_declare(service: Service) -> None:
+    service.setting("BASTION_REGISTRATION", "open")  # so that a visitor finds every form
     probe = service.adds_probe()
     roles: tuple[str, ...] = tuple(service.module("state").state_of(service.app).team.roles)
     user = service.user(roles=roles)
@@ -94,8 +96,9 @@ def test_no_field_of_any_form_takes_what_it_does_not_declare(service: Service) -
     works(probe.change(honest, item, title="Zoë", body="two\nlines\tand a tab").status == 303, "so are ordinary ones")
     found = forms(service, user, "/", "/login", "/account", "/probe", f"/probe/{item}")
     actions = {form.action for form, _path, _signed_in in found.values()}
-    works({"/login", f"/probe/{item}"} <= actions, "the forms of signing in and of a feature are found")
+    works({"/login", "/register", f"/probe/{item}"} <= actions, "the forms of visitors and of a feature are found")
     addresses = [f"192.0.2.{number % 200 + 20}" for number in range(len(found))]
+    networks = (f"198.51.100.{number}" for number in itertools.count(1))
     taken: list[str] = []
     unbounded: list[str] = []
     for address, (form, path, signed_in) in zip(addresses, found.values(), strict=True):
@@ -106,6 +109,8 @@ def test_no_field_of_any_form_takes_what_it_does_not_declare(service: Service) -
             if control.kind in TEXTS and not control.longest:
                 unbounded.append(f"{path}: {control.name}")
             for case, value in hostile(form, control):
+                if not signed_in:
+                    client.address = next(networks)  # a registration that does not fit counts as well
                 answer = sends(client, form, path, {**form.valid(), control.name: value})
                 if answer.status != expected(form, value):
                     taken.append(f"{path}: {control.name} {case}: {answer.status}")
@@ -158,6 +163,22 @@ def test_no_text_as_a_credential_is_an_error_or_another_answer(service: Service)
     answer = service.client(address="192.0.2.20").post("/login", {"identifier": text, "password": text})
     harm(service.rows("SELECT count(*) FROM auth_session")[0][0] != sessions, "somebody was signed in")
     refused(answer, 401, "login-uniform-failure")
+
+
+def test_every_text_of_a_form_is_bounded_the_hidden_ones_as_well(service: Service) -> None:
+    from wtforms import StringField
+    from wtforms.fields.core import UnboundField
+    from wtforms.validators import Length
+
+    service.app  # noqa: B018  every module with a form is imported
+    waiting, texts = [service.module("session.forms").SubmittedForm], {}
+    while waiting:
+        waiting += (form := waiting.pop()).__subclasses__()
+        for name, field in vars(form).items():
+            if isinstance(field, UnboundField) and issubclass(field.field_class, StringField):
+                texts[f"{form.__name__}.{name}"] = [one.max for one in field.args[1] if isinstance(one, Length)]
+    assert len(texts) > 10
+    assert [name for name, longest in texts.items() if not longest or not 0 < longest[0] <= 65_536] == []
 
 
 def has_control(text: str) -> bool:

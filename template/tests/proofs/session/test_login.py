@@ -141,6 +141,8 @@ def test_the_token_of_a_mailed_link_leaves_the_address_and_opening_it_changes_no
     assert [one.deletes for one in done.set_cookies if one.name == LINK] == [True]
     assert attempt(service.client(), user.email, CHOSEN).status == SIGNED_IN
     assert token not in service.output
+    purposes = service.module("identity.links").ALL
+    assert {reader.get(f"/link/{purpose}/{token}").status for purpose in purposes} == {303}
 
 
 @protects(

@@ -219,6 +219,7 @@ GOOD = (
     "mailto:ada@example.com",
     "/account?x=1",
     "HTTPS://example.com",
+    f"https://example.com/{'long/' * 400}",
 )
 EVIL = (
     *("javascript:alert(1)", "JaVaScRiPt:alert(1)", " javascript:alert(1)", "java\nscript:alert(1)", "java\tscript:x"),

@@ -161,7 +161,9 @@ def test_a_backslash_is_not_taken_for_a_letter_where_a_browser_takes_it_for_a_sl
 @protects(
     ROW,
     page=edit(
-        "session/redirects.py", "    return target if _is_page(parts.path) else default\n", "    return target\n"
+        "session/redirects.py",
+        '    return target if "@" not in path and _is_page(path) else default\n',
+        "    return target\n",
     ),
 )
 def test_only_an_address_that_has_a_page_is_kept(service: Service) -> None:

@@ -13,6 +13,7 @@ from typing import ClassVar, Final
 
 from flask import Response, request
 from wtforms import HiddenField
+from wtforms.validators import Length
 
 from .. import signing
 from ..errors import refuse
@@ -38,7 +39,7 @@ class LinkForm(SubmittedForm):
     """
 
     purpose: ClassVar = links.EMAIL  # whose form has no other field
-    link = HiddenField()
+    link = HiddenField("Link", [Length(max=64)])
 
     def __init__(self) -> None:
         mark = _mark(kept(self.purpose))

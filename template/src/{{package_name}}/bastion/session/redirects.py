@@ -30,13 +30,8 @@ def safe_next(target: str | None, default: str) -> str:
         return default
     if not target.startswith("/") or target.startswith("//"):
         return default
-    try:
-        parts = urlsplit(target)
-    except ValueError:
-        return default
-    if parts.scheme or parts.netloc or "@" in parts.path:
-        return default
-    return target if _is_page(parts.path) else default
+    path = urlsplit(target).path
+    return target if "@" not in path and _is_page(path) else default
 
 
 def safe_link(address: str) -> str:
