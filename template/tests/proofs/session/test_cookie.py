@@ -565,6 +565,12 @@ def test_a_logout_clears_what_scripts_have_kept_and_leaves_the_other_cookies(ser
     assert browser.post("/logout", {FIELD: None}).status == 400
 
 
+def test_who_deletes_his_account_leaves_no_token_in_the_browser(service: Service) -> None:
+    browser = service.client(service.user()).login()
+    assert browser.delete_account().status == 303
+    assert "token" not in browser.content()
+
+
 @protects(
     "logout-post-and-clears",
     button=edit("session/templates/bastion/base.html", "action=\"{{ url_for('bastion.logout') }}\"", 'action="/login"'),
