@@ -923,6 +923,8 @@ def test_a_session_asks_so_often_a_minute_and_no_more(service: Service) -> None:
     for answer in answers:
         refused(answer, 429, CEILING)
         assert 1 <= int(answer.header("Retry-After") or 0) <= 60
+    [told] = [event for event in answers[0].events if event["event"] == "refused"]
+    assert told["user_id"] == str(user.id)  # whose session it is that somebody has
     assert second.get("/probe").status == 200
     service.travel(seconds=61)
     assert first.get("/probe").status == 200

@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 from uuid import UUID
 
-from flask import Flask, current_app, g, request
+from flask import Flask, current_app, request
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, false, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
@@ -415,7 +415,6 @@ def count_session(session_id: UUID) -> None:
     ceiling: Ceiling = current_app.extensions[SESSIONS]
     wait = ceiling.hit(session_id.hex)
     if wait is not None:
-        g.pop("principal", None)
         refuse(429, "default-throttle", retry_after=wait)
 
 

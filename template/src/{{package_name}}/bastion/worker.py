@@ -271,9 +271,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         kept: object = super().handle(conn)
         if not kept:
             # Gunicorn waits for the client to close in the main loop: one that never does would stop everybody.
-            with suppress(OSError):
-                conn.sock.setblocking(True)
-                close_graceful(conn.sock, timeout=LINGER_SECONDS)
+            close_graceful(conn.sock, timeout=LINGER_SECONDS)
             conn.close = _nothing_left
         return kept
 
