@@ -237,6 +237,8 @@ def test_a_service_without_names_of_its_own_does_not_start(service: Service) -> 
 )
 def test_a_service_never_trusts_everybodys_names(service: Service) -> None:
     works(starts_with(service, f".{HOST},{HOST}"), "the names below a name of one's own start")
+    for own in (".firm.de", ".com.example"):
+        works(starts_with(service, own, origin=f"https://www{own}"), "as do those below one that strangers get none of")
     # The origin's host lies below the entry, so that nothing else is wrong.
     second = (f"{HOST},{entry}" for entry in (".example", ".com", "*", ".co.uk", ".com.au"))
     for value, number in ((".example", 1), ("*", 1), *((value, 2) for value in second)):
@@ -573,6 +575,7 @@ def test_all_that_is_wrong_is_said_at_once_with_setting_and_cure_and_without_a_v
         "SECRET_KEY": "changeme-canary-" * 3,
         "BASTION_SECRET_KEY_FALLBACKS": "canary",
         "THROTTLE_KEY": None,
+        "DATA_KEY": "canary",
         "DATABASE_URL": nowhere(tmp_path),
         "BASTION_TRUSTED_HOSTS": "https://canary.example",
         "BASTION_PUBLIC_ORIGIN": "http://canary.example",

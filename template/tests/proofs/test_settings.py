@@ -15,6 +15,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from pydantic import AliasChoices, Field
 from pydantic.fields import FieldInfo
 
 from .harness import edit, harm, protects, works
@@ -221,19 +222,27 @@ def test_a_setting_of_the_teams_that_can_not_be_read_is_named_without_its_value(
     class Settings(base):  # type: ignore[misc, valid-type]
         page_size: int = 20
         colours: list[str] = []  # noqa: RUF012  (pydantic copies it)
+        speed: int = Field(3, validation_alias=AliasChoices("APP_SPEED", "APP_PACE"))
+
+    class Demanding(Settings):
+        region: str
 
     monkeypatch.setenv("APP_PAGE_SIZE", "30")
     assert read(Settings)[0].page_size == 30
     monkeypatch.setenv("APP_PAGE_SIZE", "canary")
+    monkeypatch.setenv("APP_SPEED", "canary")
     settings, reasons = read(Settings)
-    assert settings.page_size == 20  # what else is wrong is found with the default
-    assert [reason.partition(":")[0] for reason in reasons] == ["APP_PAGE_SIZE"]
+    assert (settings.page_size, settings.speed) == (20, 3)  # what else is wrong is found with the defaults
+    assert [reason.partition(":")[0] for reason in reasons] == ["APP_PAGE_SIZE", "APP_SPEED"]
+    settings, all_ = read(Demanding)
+    assert settings is None  # there is no default to go on with
+    assert [reason.partition(":")[0] for reason in all_] == ["APP_PAGE_SIZE", "APP_SPEED", "APP_REGION"]
     monkeypatch.setenv("APP_COLOURS", "canary, no JSON")
     settings, more = read(Settings)
     assert settings is None
     assert len(more) == 1
     assert "colours" in more[0]
-    assert "canary" not in "".join([*reasons, *more])
+    assert "canary" not in "".join([*reasons, *all_, *more])
 
 
 def test_the_doctor_names_a_setting_that_no_field_of_the_teams_reads(
