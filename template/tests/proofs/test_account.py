@@ -490,7 +490,11 @@ def test_a_link_to_another_address_is_worth_nothing_without_the_login_that_asked
     for number, client in enumerate(clients):
         client.ask_email(f"{number}-{NEW}")
     tokens = [token_for(service, f"{number}-{NEW}", "email") for number in range(4)]
+    service.client(address="192.0.2.139").register(f"0-{NEW}")
+    makes_account, links = token_for(service, f"0-{NEW}", "activate"), service.module("identity.links")
     works(clients[0].confirm_email(tokens[0]).status == DONE["confirm_email"], "who asked for it confirms it")
+    with service.app.app_context():
+        assert links.look(makes_account, links.ACTIVATE) is None  # the address has an account now
     mallory = service.client(service.user(), "198.51.100.66").login()
     stranger = service.client(address="198.51.100.67")
     answers = [mallory.confirm_email(tokens[1])]
@@ -599,7 +603,8 @@ def test_nothing_of_a_deleted_account_is_left_and_nothing_of_it_opens_anything(s
     client.ask_email(NEW)
     change = token_for(service, NEW, "email")
     client.forgot(user.email)  # one more mail that waits
-    unharmed.forgot(other.email)  # and one of somebody else
+    unharmed.forgot(other.email)  # and two of somebody else
+    unharmed.ask_email(f"their-{NEW}")
     stale(service, client)
     refused_late(client.delete_account(), client)
     assert account(service, user.email)
@@ -613,7 +618,8 @@ def test_nothing_of_a_deleted_account_is_left_and_nothing_of_it_opens_anything(s
     harm([one for one in (kept, second) if lives(one)], "a session outlived its account")
     assert told == [user.id]
     assert subjects(service, user.email)[-1] == "Your account was deleted"
-    assert subjects(service, other.email) == ["Choose a new password"]
+    assert subjects(service, other.email) == ["Choose a new password", "Your address is about to change"]
+    assert len(tokens_for(service, f"their-{NEW}", "email")) == 1
     assert probe.row(items[0]) is None
     assert probe.row(items[1]) == ("theirs", "")
     assert lives(unharmed)
@@ -922,6 +928,9 @@ def test_nothing_that_can_be_caused_in_masses_hides_what_happened_to_an_account(
     owner = service.client(user, "192.0.2.173").login()
     harm(SEEN not in owner.events().text, "a stranger's guesses push it out of the list")
     assert {"session": "Failed attempt to sign in", "jwt": "login.failure"}[AUTH] in owner.events().text
+    with service.app.app_context():
+        found = [event["kind"] for event in service.module("identity.account").recent_events(user.id)]
+    assert {found.count(kind) for kind in {*found} - {"password.changed"}} == {shown}
     other = service.client(service.user(), "192.0.2.174").login()
     assert SEEN not in other.events().text
     if AUTH == "session":  # each has words
