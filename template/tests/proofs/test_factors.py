@@ -170,12 +170,14 @@ PASSWORD_IS_ENOUGH = (
 def test_a_second_factor_goes_by_itself_alone(service: Service) -> None:
     happy, user = service.user(), service.user()
     app, his = with_app(service, happy), with_app(service, user)
-    codes = with_codes(service, user)
+    _, codes = with_codes(service, happy), with_codes(service, user)
     owner = signed_in(service, happy, app, "198.51.100.1")
     service.travel(minutes=6)
     works(owner.step_up(happy.password, app.next_code()).status == DONE["step_up"], "password and code are fresh")
     works(owner.remove_totp().status == DONE["remove_totp"], "and remove the app")
     works(apps_of(service, happy) == 0, "which is gone")
+    with service.app.app_context():
+        assert service.module("identity.factors").held(happy.id).recovery_codes == 0  # that were in its place
     works(lives(arrived(service, happy, "198.51.100.2")), "the next login asks for no code")
 
     thief = signed_in(service, user, his, "198.51.100.3")  # whose session somebody then takes over

@@ -194,6 +194,37 @@ def test_a_login_that_waits_takes_five_codes(service: Service) -> None:
     assert waits(service, user).send_code(code).status == DONE["send_code"]
 
 
+def test_whoever_found_a_flow_a_moment_ago_has_no_more_of_it_than_is_left(service: Service) -> None:
+    """Many who come at once have all found it live: each statement behind that asks for everything once more."""
+    flows, transaction = service.module("identity.flows"), service.module("database").transaction
+    user = service.user()
+    service.client(user).login()
+    session = service.module("identity.models").AuthSession.__table__
+    with service.engine.connect() as connection:
+        session_id = connection.execute(session.select().where(session.c.user_id == user.id)).one().id
+    with service.app.app_context():
+        with transaction() as connection:
+            tokens = [flows.begin(connection, flows.LOGIN, user.id).token for _ in range(3)]
+            enrols = flows.begin(connection, flows.ENROL, user.id, session_id=session_id).token
+        one, other, late = (flows.find(flows.LOGIN, token) for token in tokens)
+        assert flows.find(flows.ENROL, tokens[0]) is None
+        assert flows.find(flows.ENROL, enrols) is None  # that of a session is found by the session alone
+        flows.give_back(other)  # it has none yet
+        assert [flows.count(one) for _ in range(6)] == [True] * 5 + [False]
+        assert flows.count(other) is True
+        flows.give_back(one)
+        assert [flows.count(other) for _ in range(5)] == [True] * 4 + [False]
+        assert [flows.count(one) for _ in range(2)] == [True, False]
+        with transaction() as connection:
+            assert [flows.spend(connection, one) for _ in range(2)] == [True, False]
+        assert flows.count(one) is False
+        service.travel(minutes=5, seconds=1)
+        with transaction() as connection:
+            assert flows.spend(connection, late) is False
+        assert flows.count(late) is False
+        assert [flows.find(flows.LOGIN, token) for token in tokens] == [None] * 3
+
+
 @protects(ATTEMPTS, end=ENDLESS)
 def test_a_login_waits_for_five_minutes(service: Service) -> None:
     user = service.user()
@@ -237,13 +268,14 @@ def test_what_one_session_has_begun_no_other_completes(service: Service) -> None
     alice, mallory = service.user(), service.user()
     works(is_asked(waits(service, alice)) is False, "an account without a second factor is not asked for one")
     hers, his = service.client(alice, "198.51.100.1").login(), service.client(mallory, "198.51.100.2").login()
-    app = App(service, hers.seed_of(hers.begin_totp()))
+    forgotten, app = (App(service, hers.seed_of(hers.begin_totp())) for _ in range(2))
     answer = his.confirm_totp(app.code())
     harm(answer.status == DONE["confirm_totp"], "an app was set up by a session that it was not shown to")
     refused(answer, 410, "mfa-enrol-confirmed")
     his.begin_totp()  # it ends what he has begun before, and nothing of hers
     copy = service.client(alice, "198.51.100.3").login()
     refused(copy.confirm_totp(app.code()), 410, "mfa-enrol-confirmed")
+    assert hers.confirm_totp(forgotten.code()).status == 422  # she began anew
     assert hers.confirm_totp(app.code()).status == DONE["confirm_totp"]
 
 
