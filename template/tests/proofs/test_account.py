@@ -33,7 +33,7 @@ from .accounts import (
     signs_in,
 )
 from .harness import at_once, edit, harm, protects, refused, works
-from .logins import WRONG, HashSpy, attempt, cheap_user, device_of, stored
+from .logins import WRONG, HashSpy, arrived, attempt, cheap_user, device_of, stored
 from .mails import link, sent, subjects, text, token_for, tokens_for, waiting
 from .routes import ANY_ID, routes
 from .service import AUTH, DATABASE
@@ -130,6 +130,15 @@ def test_a_stolen_session_guesses_a_few_times_only(service: Service) -> None:
     service.travel(minutes=service.limits.login_wait_minutes, seconds=1)
     owner = service.client(user, "192.0.2.103").login()
     assert owner.change_password(user.password, CHOSEN).status == DONE["change_password"]
+    login, throttle = service.module("identity.login"), service.module("throttle")
+    with service.app.app_context():
+        for _ in range(tries):
+            throttle.book(login.AGAIN, user.email, CURRENT)
+    refused(owner.step_up(CHOSEN), 429, CURRENT)
+    owner.forgot(user.email)
+    assert owner.reset(token_for(service, user.email, "reset"), OTHER).status == DONE["reset"]
+    again = arrived(service, user, "192.0.2.107", OTHER)
+    assert again.step_up(OTHER).status == DONE["step_up"]  # guesses of the former password
 
 
 @protects(
@@ -1073,17 +1082,23 @@ def test_an_export_is_all_that_is_kept_of_one_user_and_nothing_of_another(servic
 
 def test_what_is_over_goes_and_what_counts_stays(service: Service) -> None:
     user, models = service.user(), service.module("identity.models")
+    kept = {"sessions": 30, "devices": 400, "links": 1, "flows": 1}  # days
     kinds = {"sessions": models.AuthSession, "devices": models.Device, "links": models.Link, "flows": models.Flow}
-    to_come = f"{service.now() + timedelta(days=2):%Y-%m-%d}"
-    for mark in (LONG_AGO, to_come):
-        writes(service, user, mark, *kinds.values())
+    service.travel(hours=(36 - service.now().hour) % 24)  # to noon: what was at midnight is half a day from its time
+    over, counts = (
+        {name: f"{service.now() - timedelta(days=days - more):%Y-%m-%d}" for name, days in kept.items()}
+        for more in (0, 1)
+    )
+    for name, model in kinds.items():
+        writes(service, user, over[name], model)
+        writes(service, user, counts[name], model)
     with service.app.app_context():
         gone = {name: service.module(f"identity.{name}").purge() for name in kinds}
     assert gone == dict.fromkeys(kinds, 1)
-    for model in kinds.values():
+    for name, model in kinds.items():
         with service.engine.connect() as connection:
-            [kept] = connection.execute(model.__table__.select())
-        assert f"{kept.created_at:%Y-%m-%d}" == to_come
+            [left] = connection.execute(model.__table__.select())
+        assert f"{left.created_at:%Y-%m-%d}" == counts[name]
 
 
 def test_all_that_is_half_done_for_an_account_ends_and_nothing_of_another(service: Service) -> None:

@@ -336,6 +336,9 @@ def test_whose_factors_were_removed_sets_up_a_new_one(service: Service, monkeypa
     options, state = held.passkey_options()
     assert held.add_passkey(state, Authenticator().create(options)).status == DONE["add_passkey"]
     with_codes(service, user)
+    keeps = service.client(unharmed := service.user(), "198.51.100.7").login()
+    options, state = keeps.passkey_options()
+    assert keeps.add_passkey(state, Authenticator().create(options)).status == DONE["add_passkey"]
     devices = "SELECT auth_device.id FROM auth_device JOIN auth_user ON user_id = auth_user.id WHERE email = :email"
     signed_in(service, user, app, "198.51.100.6")
     works(service.rows(devices, email=user.email), "his device is known")
@@ -346,7 +349,8 @@ def test_whose_factors_were_removed_sets_up_a_new_one(service: Service, monkeypa
     harm(lives(held), "a session outlived its factors")
     works(apps_of(service, user) == 0, "the app is gone")
     with service.app.app_context():
-        left = service.module("identity.factors").held(user.id)
+        left, others = (service.module("identity.factors").held(one.id) for one in (user, unharmed))
+    assert (others.passkeys, others.recovery_codes) == (1, 10)
     assert (left.totp, left.passkeys, left.suspended, left.recovery_codes) == (False, 0, 0, 0)
     works(lives(arrived(service, free, "198.51.100.2")), "others sign in as before")
     bare = arrived(service, user, "198.51.100.3")

@@ -63,8 +63,11 @@ def test_who_has_a_second_factor_is_led_to_it_and_then_where_he_wanted_to_go(ser
     assert step_up(plain, other.password).location == "/account/email"
     gives_up = service.client()
     attempt(gives_up, user.email, user.password)
+    held = gives_up.cookie
     answer = gives_up.post("/login/factor/cancel")
     assert (answer.status, answer.location, gives_up.waiting) == (303, "/login", "")
+    gives_up.cookie = held
+    refused(gives_up.send_code(app.next_code()), 401, "mfa-pending-has-no-access")
 
 
 def test_who_wants_to_go_nowhere_is_led_to_the_start_page(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

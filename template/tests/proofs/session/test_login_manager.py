@@ -44,7 +44,8 @@ def test_a_hand_made_remember_token_is_nobody(service: Service) -> None:
     from flask_login import current_user, encode_cookie
 
     def who() -> str:
-        return str(current_user.id) if current_user.is_authenticated else "nobody"
+        signed_in = current_user.is_authenticated and current_user.is_active and not current_user.is_anonymous
+        return str(current_user.id) if signed_in else "nobody"
 
     service.adds_route("/who", mark="public", view=who)
     seen = service.adds_route("/probe")

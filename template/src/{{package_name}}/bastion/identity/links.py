@@ -171,7 +171,7 @@ def _whose(columns: Any, email: str, user_id: UUID | None) -> ColumnElement[bool
 def _end(connection: Connection, whose_link: ColumnElement[bool], whose_mail: ColumnElement[bool]) -> None:
     end = update(Link).where(whose_link, _l.used_at.is_(None)).values(used_at=now())
     connection.execute(end)
-    if connection.execute(delete(OutgoingMail).where(whose_mail, _o.purpose.in_(GONE))).rowcount:
+    if connection.execute(delete(OutgoingMail).where(whose_mail)).rowcount:
         connection.execute(end)  # a sender that was making a link of such a mail held it until the link was written
 
 
