@@ -417,23 +417,26 @@ def test_a_row_that_was_made_older_before_it_was_sealed_stays(
     worker=edit("mail/outbox.py", "                    audit_chain.seal()\n", "                    pass\n"),
 )
 def test_a_worker_seals_by_itself(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Once:
-        """A pause after whose first end the worker stops."""
+    class Twice:
+        """A pause after whose second end, ten seconds later, the worker stops."""
 
         def __init__(self) -> None:
             self.waited = 0
 
         def wait(self, _seconds: float) -> bool:
             self.waited += 1
-            return self.waited > 1
+            if self.waited == 2:
+                record(service, "two.sent")
+                service.travel(seconds=11)
+            return self.waited > 2
 
     outbox = service.module("mail.outbox")
-    monkeypatch.setattr(outbox.threading, "Event", Once)
+    monkeypatch.setattr(outbox.threading, "Event", Twice)
     record(service, "one.sent")
     works(len(service.rows("SELECT id FROM audit_event")) == 1, "an event is written")
     outbox._keep_draining(service.app)
     harm(service.rows("SELECT id FROM audit_event WHERE number IS NULL"), "a row stays without its place in the chain")
-    assert heads(service)[0].startswith("1:")
+    assert [head.partition(":")[0] for head in heads(service)] == ["1", "2"]
 
 
 # --- what goes on beside it: tests, no proofs of a row ----------------------------------------------------------

@@ -105,7 +105,7 @@ def test_the_link_is_mailed_and_neither_printed_nor_logged(service: Service, mon
     assert (made.active, made.roles) == (True, "admin")
     code, text = command(service, monkeypatch, "users", "create", EMAIL)
     assert code == 1
-    assert "There is already an account with this address." in text
+    assert "Error: There is already an account with this address." in text
 
 
 @protects(ROW, policy=edit("identity/users.py", CREATES, UNCHECKED))

@@ -279,3 +279,7 @@ def test_accounts_are_listed_in_pages_by_address(service: Service, monkeypatch: 
     with service.app.app_context():
         found = [users.page(number, q) for number, q in ((1, "page_0"), (1, "page_"), (3, "page_"))]
     assert [(len(rows), more) for rows, more in found] == [(10, False), (10, True), (10, False)]  # full, and the last
+    monkeypatch.setattr(users, "MOST_PAGES", 2)
+    with service.app.app_context():
+        found = [users.page(number, "page_") for number in (1, 2, 3)]
+    assert [(len(rows), more) for rows, more in found] == [(10, True), (10, False), (0, False)]
