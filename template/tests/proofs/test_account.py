@@ -610,16 +610,19 @@ def test_nothing_of_a_deleted_account_is_left_and_nothing_of_it_opens_anything(s
     reset = token_for(service, user.email, "reset")
     service.travel(minutes=4)
     client.ask_email(NEW)
-    change = token_for(service, NEW, "email")
+    unharmed.ask_email(f"their-{NEW}")
+    change, theirs = token_for(service, NEW, "email"), token_for(service, f"their-{NEW}", "email")
     client.forgot(user.email)  # one more mail that waits
     unharmed.forgot(other.email)  # and two of somebody else
-    unharmed.ask_email(f"their-{NEW}")
+    unharmed.ask_email(f"their-other-{NEW}")
     stale(service, client)
     refused_late(client.delete_account(), client)
     assert account(service, user.email)
     client.step_up(user.password)
     kept = client.copy()
     works(client.delete_account().status == DONE["delete_account"], "an account is deleted by its owner")
+    with service.app.app_context():
+        assert service.module("identity.links").look(theirs, "email") is not None
     sent(service)
     left = everything(service)
     harm([name for name, rows in left.items() if user.email in repr(rows)], "the address is still somewhere")
@@ -627,8 +630,9 @@ def test_nothing_of_a_deleted_account_is_left_and_nothing_of_it_opens_anything(s
     harm([one for one in (kept, second) if lives(one)], "a session outlived its account")
     assert told == [user.id]
     assert subjects(service, user.email)[-1] == "Your account was deleted"
-    assert subjects(service, other.email) == ["Choose a new password", "Your address is about to change"]
-    assert len(tokens_for(service, f"their-{NEW}", "email")) == 1
+    asked = "Your address is about to change"
+    assert subjects(service, other.email) == [asked, "Choose a new password", asked]
+    assert len(tokens_for(service, f"their-other-{NEW}", "email")) == 1
     assert probe.row(items[0]) is None
     assert probe.row(items[1]) == ("theirs", "")
     assert lives(unharmed)
@@ -1105,18 +1109,46 @@ def test_what_is_over_goes_and_what_counts_stays(service: Service) -> None:
 
 def test_all_that_is_half_done_for_an_account_ends_and_nothing_of_another(service: Service) -> None:
     user, other, links = service.user(), service.user(), service.module("identity.links")
-    table = service.module("identity.models").Link.__table__
-    whose = [(user.email, None, None), (NEW, user.id, None), (NEW, None, user.id), (NEW, other.id, None)]
-    with service.engine.begin() as connection:
-        for email, user_id, inviter_id in whose:
-            made = {"token_hash": secrets.token_bytes(32), "purpose": links.RESET, "expires_at": service.now()}
-            more = {"id": uuid4(), "email": email, "user_id": user_id, "inviter_id": inviter_id}
-            connection.execute(table.insert().values(**made, **more, roles="", created_at=service.now()))
-    with service.app.app_context(), service.module("database").transaction() as connection:
-        links.cancel(connection, user.email, user.id)
+    models, transaction = service.module("identity.models"), service.module("database").transaction
+    for number, one in enumerate((user, user, other)):
+        service.client(one, f"192.0.2.{190 + number}").login()
+    sessions = models.AuthSession.__table__
     with service.engine.connect() as connection:
-        left = connection.execute(table.select().where(table.c.used_at.is_(None))).all()
-    assert [row.user_id for row in left] == [other.id]
+        found = connection.execute(sessions.select().order_by(sessions.c.address)).all()
+    old, new, theirs = (row.id for row in found)
+    tables, moment = (models.Link.__table__, models.OutgoingMail.__table__), service.now()
+
+    def noted(email: str, user_id: Any, session_id: Any, inviter_id: Any) -> None:
+        both = {"email": email, "user_id": user_id, "session_id": session_id, "inviter_id": inviter_id}
+        each = both | {"purpose": links.RESET, "roles": "", "created_at": moment}
+        link = {"token_hash": secrets.token_bytes(32), "expires_at": moment}
+        mail = {"due_at": moment, "trusted": False, "origin": "", "attempts": 0}
+        with service.engine.begin() as connection:
+            for table, more in zip(tables, (link, mail), strict=True):
+                connection.execute(table.insert().values(id=uuid4(), **each, **more))
+
+    def left(column: str) -> list[list[Any]]:
+        with service.engine.connect() as connection:
+            rows = [connection.execute(table.select().order_by(table.c.email)).all() for table in tables]
+        return [[getattr(row, column) for row in some if getattr(row, "used_at", None) is None] for some in rows]
+
+    noted("a@example.com", None, old, None)
+    noted("b@example.com", None, theirs, None)
+    with service.app.app_context(), transaction() as connection:
+        links.follow(connection, old, new)
+    assert left("session_id") == [[new, theirs]] * 2
+    noted("c@example.com", None, None, user.id)
+    noted("d@example.com", None, None, other.id)
+    with service.app.app_context(), transaction() as connection:
+        links.cancel_invitations(connection, user.id)
+    assert left("email") == [["a@example.com", "b@example.com", "d@example.com"]] * 2
+    noted(user.email, None, None, None)
+    noted("e@example.com", user.id, None, None)
+    noted("f@example.com", None, None, user.id)
+    noted("g@example.com", other.id, None, None)
+    with service.app.app_context(), transaction() as connection:
+        links.cancel(connection, user.email, user.id)
+    assert left("email") == [[f"{letter}@example.com" for letter in "abdg"]] * 2
 
 
 def test_an_export_has_so_many_rows_of_a_table_and_no_more(service: Service) -> None:

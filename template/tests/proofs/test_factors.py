@@ -341,6 +341,7 @@ def test_whose_factors_were_removed_sets_up_a_new_one(service: Service, monkeypa
     assert keeps.add_passkey(state, Authenticator().create(options)).status == DONE["add_passkey"]
     devices = "SELECT auth_device.id FROM auth_device JOIN auth_user ON user_id = auth_user.id WHERE email = :email"
     signed_in(service, user, app, "198.51.100.6")
+    arrived(service, free, "198.51.100.8")
     works(service.rows(devices, email=user.email), "his device is known")
     works(manager.reset_factors(user.id).status == DONE["reset_factors"], "an administrator removes what was lost")
     assert service.rows(devices, email=user.email) == []
@@ -350,7 +351,8 @@ def test_whose_factors_were_removed_sets_up_a_new_one(service: Service, monkeypa
     works((apps_of(service, user), apps_of(service, manager.user)) == (0, 1), "the app is gone")
     with service.app.app_context():
         left, others = (service.module("identity.factors").held(one.id) for one in (user, unharmed))
-    assert (others.passkeys, others.recovery_codes) == (1, 10)
+    assert (others.totp, others.passkeys, others.suspended, others.recovery_codes) == (False, 1, 0, 10)
+    assert service.rows(devices, email=free.email)
     assert (left.totp, left.passkeys, left.suspended, left.recovery_codes) == (False, 0, 0, 0)
     works(lives(arrived(service, free, "198.51.100.2")), "others sign in as before")
     bare = arrived(service, user, "198.51.100.3")
