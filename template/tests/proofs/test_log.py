@@ -439,8 +439,9 @@ def test_nothing_that_was_sent_forges_an_entry_or_commands_a_terminal(service: S
 @protects("log-json-one-line", cut=edit("log.py", 'else text[:LONGEST_VALUE] + "…"', "else text"))
 def test_no_value_fills_the_disk(service: Service) -> None:
     say = logger(service, "probe")
-    say.warning("order", note="a" * 2048)
+    say.warning("order", note="a" * 2048, pounds=1.5)
     works(logged(service)["note"] == "a" * 2048, "2 KiB of a value are kept")
+    assert logged(service)["pounds"] == 1.5
     say_what_was_sent(service, "apples " * 9_000)
     longest = max(len(line) for line in service.recorder.lines)
     harm(longest > 40_000, f"one entry has {longest} characters")
