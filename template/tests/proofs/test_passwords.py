@@ -552,8 +552,8 @@ def former(password: str) -> str:
     ),
 )
 def test_a_hash_of_former_parameters_gets_the_present_ones_at_the_next_login(service: Service) -> None:
-    user = service.user()
-    present = stored(service, user.email)
+    user, other = service.user(), service.user()
+    present, theirs = stored(service, user.email), stored(service, other.email)
     before = service.client(user).login()
     works(signs_in(service, user.email, user.password), "the right password signs in")
     assert stored(service, user.email) == present
@@ -565,6 +565,7 @@ def test_a_hash_of_former_parameters_gets_the_present_ones_at_the_next_login(ser
     for _ in range(2):
         assert signs_in(service, user.email, user.password)
         harm(not FORMAT.match(stored(service, user.email)), "the cheaper hash stays")
+    assert stored(service, other.email) == theirs
     assert lives(before)
     # Of a login from a new device its owner is told, but not of the hash: the password is the same.
     assert {purpose for purpose, _ in waiting(service)} == {"new-device"}
