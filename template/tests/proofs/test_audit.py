@@ -88,6 +88,8 @@ def test_a_view_that_has_written_records_with_its_work_and_waits_for_nobody(
             undone()
         writes(service)
         audit.record(f"report.{outcome}")
+        for _ in range(2):  # part of the work, so each has a row of its own, though others of this kind are counted
+            audit.record("user.read")
         audit.record("report.refused", user_id=service.module().current_user.id, outcome="failure")
         if outcome == "broken":
             raise RuntimeError("after the event")
@@ -100,7 +102,7 @@ def test_a_view_that_has_written_records_with_its_work_and_waits_for_nobody(
     statuses = [client.get(f"/report/{outcome}").status for outcome in ("exported", "broken")]
     assert statuses == [200, 500]
     kinds = ("report.exported", "report.sent", "report.broken")
-    assert [recorded(service, kind) for kind in kinds] == [1, 1, 0]
+    assert [recorded(service, kind) for kind in (*kinds, "user.read")] == [1, 1, 0, 2]
     assert (recorded(service, "report.refused"), recorded(service, "report.undone")) == (2, 0)
     logged = [event["event"] for event in service.log if event["event"] in kinds]
     assert logged == ["report.exported", "report.sent", "report.broken"]  # the log has them all
@@ -602,6 +604,7 @@ def test_a_store_that_is_away_keeps_nobody_from_being_refused(service: Service) 
     outage.on = True
     answer = client.post(PATH, {"csrf_token": token}, headers=FOREIGN)
     assert (answer.status, outage.met) == (403, 1)
+    assert client.get("/missing").status == 404  # of which there is no event
     assert [event["kind"] for event in service.log if event["event"] == "audit_row_lost"] == ["cross_site.refused"]
 
 
@@ -807,6 +810,9 @@ def test_an_operator_sees_the_newest_events_last_and_nothing_that_moves_his_curs
     assert [line.split()[2] for line in lines] == ["login.failure", "login.success", "report.\\u001b[2Jsent"]
     assert "failure" in lines[0]
     assert "ip=192.0.2.10 reason=password" in lines[0]
+    row = events(service)[0]
+    counts = [re.findall(r" x\d+ ", service.module("audit").as_line({**row, "times": times})) for times in (1, 2)]
+    assert counts == [[], [" x2 "]]
 
     def kinds(*options: str) -> list[str]:
         code, text = command(service, monkeypatch, "audit", "show", "--json", *options)

@@ -240,6 +240,7 @@ def test_neither_end_can_be_cut_off(service: Service) -> None:
     assert seal(service) == 0  # it would be signed anew
     assert [event for event in service.log if event["event"] == "audit_chain_broken"]
     attacker.runs(attacker.head.update().values(head), attacker.rows.insert().values(last))
+    attacker.runs(attacker.head.insert().values({**head, "id": 2}))  # a second head keeps nothing from its number
     assert seal(service) == 1
     assert verdict(service) is None
 
@@ -494,7 +495,7 @@ def test_a_purge_is_in_nobodys_way_who_seals_or_purges_meanwhile(
         found = looks(*arguments)
         monkeypatch.setattr(chain, "_oldest", looks)
         meanwhile.pop()()
-        return found
+        return looks(*arguments) if behind else found
 
     def purges() -> int:
         with service.app.app_context():
@@ -505,15 +506,28 @@ def test_a_purge_is_in_nobodys_way_who_seals_or_purges_meanwhile(
         assert seal(service) == 1
 
     meanwhile: list[Any] = [seals]
+    behind = False  # whether it looks at the rows only then
     monkeypatch.setattr(chain, "_oldest", late)
     assert (purges(), kept(attacker), verdict(service)) == (2, [5, 6, 7, 8], None)
     service.travel(days=200)
+    meanwhile = [lambda: attacker.runs(attacker.head.update().values(number=7, mac=attacker.read(7)["mac"]))]
+    with service.engine.connect() as connection:
+        head = dict(connection.execute(attacker.head.select()).mappings().one())
+    monkeypatch.setattr(chain, "_oldest", late)
+    assert (purges(), kept(attacker)) == (0, [5, 6, 7, 8])
+    assert verdict(service) == "the head of the chain was changed, or is not in its place"  # not signed anew
+    attacker.runs(attacker.head.update().values(head))
     meanwhile = [purges]
     monkeypatch.setattr(chain, "_oldest", late)
     assert (purges(), kept(attacker), verdict(service)) == (0, [8], None)
     record(service, "nine.sent")
     service.travel(days=400)
-    assert seal(service) == 1
+    meanwhile, behind = [purges], True
+    monkeypatch.setattr(chain, "_oldest", late)
+    assert (purges(), kept(attacker), verdict(service)) == (0, [], None)
+    record(service, "ten.sent", "eleven.sent")
+    service.travel(days=400)
+    assert seal(service) == 2
     really = chain.transaction
 
     def overtaken() -> Any:

@@ -447,6 +447,7 @@ def test_dev_runs_a_command_where_it_would_serve(
     for arguments, said in {
         ("db", "upgrade"): "Up to date.",
         ("routes", "--sort", "rule"): f" {PATH} ",
+        ("audit", "show", "--help"): " --since ",
         ("users", "disable", "nobody@example.com"): "Error: ",
     }.items():
         code, text = command(service, monkeypatch, "dev", *arguments)

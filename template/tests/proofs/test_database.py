@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import uuid
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -516,6 +518,11 @@ if DATABASE == "sqlite":
             assert str(tmp_path) not in tried.text
         file.chmod(0o600)
         assert service.start(DATABASE_URL=f"sqlite:///{file}").app is not None
+        with closing(sqlite3.connect(file)) as reader, closing(sqlite3.connect(file, timeout=0)) as writer:
+            writer.execute("CREATE TABLE canary AS SELECT value FROM json_each('[1, 2, 3]')")
+            assert reader.execute("SELECT value FROM canary").fetchone() == (1,)
+            with writer:  # it is written while somebody reads, in a backup or a long list
+                writer.execute("DELETE FROM canary")
 
     @protects(
         "boot-refuse-per-process-stores",

@@ -44,9 +44,7 @@ HIDDEN = ("/static/..%2fapp.py", "/..%2f..%2fetc/passwd", "/static/..%5capp.py")
 @protects(
     "health-reveals-nothing",
     reason=(
-        edit(
-            "database/__init__.py", "        return last[0][1]\n", "        return engine.connect().close() is None\n"
-        ),
+        edit("database/__init__.py", "        return last[1]\n", "        return engine.connect().close() is None\n"),
         edit(
             "edge/health.py",
             "exc_info=error)\n        return _NOT_READY",

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 from contextlib import ExitStack
+from contextvars import Context
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,9 @@ from .test_settings import command
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import click
     import pytest
+    from click.testing import Result
 
     from .running import Service
 
@@ -60,6 +63,13 @@ def schema(service: Service) -> dict[str, Any]:
     }
 
 
+def invoked(command: click.Command, *options: str, typed: str = "") -> Result:
+    """As an operator starts it: nothing of what runs here is there already."""
+    from flask import current_app
+
+    return Context().run(partial(current_app.test_cli_runner().invoke, command, options, input=typed))
+
+
 def test_every_migration_of_the_template_goes_down_and_up_again(service: Service) -> None:
     service.app  # noqa: B018  it is made before its database is another one
     emptied(service)
@@ -84,9 +94,7 @@ def test_the_newest_migration_of_the_team_is_taken_back_and_none_of_the_template
     told: list[tuple[int, str]] = []
 
     def take_back(_alembic: object, *options: str, typed: str = "") -> None:
-        from flask import current_app
-
-        done = current_app.test_cli_runner().invoke(service.module("cli").downgrade, options, input=typed)
+        done = invoked(service.module("cli").downgrade, *options, typed=typed)
         told.append((done.exit_code, done.output.splitlines()[-1]))
 
     service.migrate(partial(take_back, typed="n\n"))
@@ -119,10 +127,8 @@ def test_a_migration_is_written_for_what_the_team_changed_and_for_nothing_else(
     service.migrate()
 
     def write(*options: str) -> list[str]:
-        from flask import current_app
-
         before = {*tmp_path.glob("*.py")}
-        done = current_app.test_cli_runner().invoke(service.module("cli").revision, ["one more", *options])
+        done = invoked(service.module("cli").revision, "one more", *options)
         told.append(done.output)
         assert done.exit_code == 0, done.output
         return [file.read_text("utf-8") for file in {*tmp_path.glob("*.py")} - before]

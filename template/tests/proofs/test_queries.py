@@ -205,6 +205,11 @@ def test_no_page_reads_a_list_to_its_end(service: Service, monkeypatch: pytest.M
         for number, size in ((0, 20), (2**31, 20), (1, 0), (1, 101)):  # whatever a view of the team's asks for
             with pytest.raises(ValueError, match="out of range"):
                 queries.page_of(select(model(service)), number, size=size)
+        pages = [queries.page_of(select(model(service)), number, size=size) for number, size in ((1, 100), (2, 1))]
+        assert [(len(page.items), page.has_previous, page.has_next) for page in pages] == [
+            (30, False, False),
+            (1, True, True),
+        ]
 
 
 @protects(

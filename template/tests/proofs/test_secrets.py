@@ -289,6 +289,9 @@ def test_no_command_prints_a_secret(service: Service, monkeypatch: pytest.Monkey
     from .test_settings import command
 
     service.setting("BASTION_SECRET_KEY_FALLBACKS", NEW_KEY)
+    team = import_module(f"{PACKAGE}.app").create_app.settings_class
+    monkeypatch.setattr(team, "secrets", {**team.secrets, "PARTNER_API": "opens the API of our partner"})
+    service.secret("PARTNER_API", "of a test of the team's")
     for arguments in (["secrets", "list"], ["--help"], ["routes"], ["doctor"], ["secrets", "--help"]):
         code, text = command(service, monkeypatch, *arguments)
         assert code == 0, text
@@ -298,7 +301,7 @@ def test_no_command_prints_a_secret(service: Service, monkeypatch: pytest.Monkey
     assert re.search(r"^BASTION_SECRET_KEY_FALLBACKS +present ", text, re.MULTILINE)
     assert re.search(r"^SMTP_PASSWORD +absent ", text, re.MULTILINE)
     present = {*re.findall(r"^([A-Z_]+) +present ", text, re.MULTILINE)}
-    assert {*service.environment.secrets} <= present
+    assert {*service.environment.secrets, "PARTNER_API"} <= present
 
 
 def test_a_secret_at_run_time_is_missing_by_name_and_place(service: Service) -> None:

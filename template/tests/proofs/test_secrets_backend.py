@@ -15,6 +15,8 @@ from .running import Service
 from .stub_backend import WHERE, Stub, stubbed
 
 if TYPE_CHECKING:
+    import pytest
+
     from .wire import Response
 
 NAME = "PARTNER_API_KEY"
@@ -141,7 +143,7 @@ def test_threads_that_read_while_it_is_rotated_see_one_value_or_the_other(servic
     "secret-backend-down-at-boot",
     boot=edit("__init__.py", "    except secrets.SecretUnavailable as away:\n        reasons.append(", "    except secrets.SecretUnavailable as away:\n        [*reasons].append("),  # noqa: E501
 )  # fmt: skip
-def test_no_start_goes_on_without_an_answer_of_the_backend(service: Service) -> None:
+def test_no_start_goes_on_without_an_answer_of_the_backend(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     with stubbed(service) as stub:
         stub.goes_down(times=1)
         works(service.start().app is not None, "an outage of a moment is waited for")
@@ -158,6 +160,13 @@ def test_no_start_goes_on_without_an_answer_of_the_backend(service: Service) -> 
             assert stub.asked[-5:] == [name, "waited 0.2", name, "waited 0.8", name]
         stub.goes_down()
         assert service.start().app is None
+        asked, wrong = len(stub.asked), "BASTION_VAULT: its address could be anybody's."
+        monkeypatch.setattr(service.module("chosen").backend, "check", lambda *_, **_mode: iter([wrong]))
+        assert service.start(BASTION_QQQQQQQQQQQQ="1").reasons == [
+            "BASTION_QQQQQQQQQQQQ is not a setting. Remove it.",
+            wrong,
+        ]
+        assert len(stub.asked) == asked  # what could be somebody else is asked for nothing
 
 
 @protects(

@@ -257,6 +257,8 @@ def test_the_doctor_names_a_setting_that_no_field_of_the_teams_reads(
     monkeypatch.setenv("APP_PAGE_SIZES", "30")
     found = [*findings(service.app)]
     assert f"{told} Did you mean APP_PAGE_SIZE?" in found
+    code, text = command(service, monkeypatch, "doctor")
+    assert (code, text.splitlines()[-len(found) - 1 :]) == (0, [*(f"- {one}" for one in found), f"{len(found)} found."])
     assert "owns the tables" not in "".join(found)  # a file has no roles, and a server two of them
 
 

@@ -108,7 +108,7 @@ class _App(Flask):
 
     def send_static_file(self, filename: str) -> Response:
         """A file of the team's static folder, which is everybody's; other files are nobody's to keep by default."""
-        return send_from_directory(self.static_folder or "", filename, max_age=STATIC_SECONDS)
+        return send_from_directory(str(self.static_folder), filename, max_age=STATIC_SECONDS)
 
 
 def _build(extend: Extend, settings_class: type[TeamSettings], *, migrates: bool) -> Flask:

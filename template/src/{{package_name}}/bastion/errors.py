@@ -31,10 +31,12 @@ TEXTS: Final[Mapping[int, tuple[str, str]]] = {
     413: ("Too large", "What was sent is too large."),
     414: ("Too long", "This address is longer than any here."),
     415: ("Unsupported media type", "This address does not take this type of content."),
+    417: ("Expectation failed", "What the request expects of the server is not done here."),
     422: ("Not valid", "Something in the request is not valid."),
     429: ("Too many requests", "Wait a while, then try again."),
     431: ("Too large", "The browser sends too much with each request. Delete the cookies of this site and try again."),
     500: ("Something went wrong", "It is our fault, and it has been logged. Try again later."),
+    501: ("Not supported", "What was sent is coded in a way that is not read here."),
     503: ("Not available", "The service is busy or not ready. Try again in a moment."),
 }
 RETRY_SECONDS: Final = 5  # told with a 503 when the database does not answer

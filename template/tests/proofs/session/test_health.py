@@ -6,9 +6,11 @@ They stop a folder from being listed, and an address from leading out of it to t
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from ..harness import edit, harm, protects, works
 from ..running import Service
+from ..test_caching import PUBLIC
 
 SEND = "return send_from_directory(STATIC, filename, max_age=STATIC_SECONDS)"
 OUT = (
@@ -35,9 +37,13 @@ def test_the_folder_of_static_files_is_not_listed(service: Service) -> None:
 
 
 @protects("health-reveals-nothing", traversal=edit("session/pages.py", SEND, "return (STATIC / filename).read_text()"))
-def test_no_path_leads_out_of_the_folder_of_static_files(service: Service) -> None:
+def test_no_path_leads_out_of_the_folder_of_static_files(service: Service, tmp_path: Path) -> None:
     client = service.client()
     works("color" in client.get("/static/bastion/bastion.css").text, "the stylesheet is there")
+    service.app.static_folder = str(tmp_path)
+    (tmp_path / "leaf.txt").write_text("of the team", encoding="utf-8")
+    leaf = client.get("/static/leaf.txt")
+    works((leaf.text, leaf.header("Cache-Control")) == ("of the team", PUBLIC), "and the team's file, for every cache")
     for path in OUT:
         for prefix in ("/static/bastion/", "/static/"):
             answer = client.get(prefix + path)

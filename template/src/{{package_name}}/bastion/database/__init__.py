@@ -26,7 +26,6 @@ from sqlalchemy import (
     Engine,
     ForeignKey,
     MetaData,
-    TextClause,
     TypeDecorator,
     create_engine,
     event,
@@ -49,7 +48,6 @@ SIGNED_IN_AS: Final = "bastion.user"
 BRANCH: Final = "bastion"
 TEAM_BRANCH: Final = "team"
 _log: Final = log.get_logger("bastion.database")
-_ALIVE: Final = text("SELECT 1")
 _TABLES: Final = text("SELECT 1 FROM auth_session WHERE 1 = 0")  # a database that was never migrated is not ready
 _READY_SECONDS: Final = 1.0  # a probe answers from memory this long, so that probing costs the database nothing
 
@@ -153,11 +151,11 @@ def check_owner(secrets: Secrets, *, migrates: bool) -> Iterator[str]:
         )
 
 
-def _fault(engine: Engine, question: TextClause = _ALIVE) -> str | None:
-    """The kind of error when the database does not answer. Its message may hold the address and the user."""
+def _fault(engine: Engine) -> str | None:
+    """The kind of error when the database is not ready. Its message may hold the address and the user."""
     try:
         with engine.connect() as connection:
-            connection.execute(question)
+            connection.execute(_TABLES)
     except SQLAlchemyError as error:
         return type(error).__name__
     return None
@@ -172,7 +170,6 @@ def unreachable(settings: BastionSettings, secrets: Secrets, *, migrates: bool) 
     _prepare(engine, target, secrets)
     try:
         with engine.connect() as connection:
-            connection.execute(_ALIVE)
             administrator = settings.production and dialect.is_administrator(connection)
     except SQLAlchemyError as error:  # its message may hold the address and the user
         yield (
@@ -191,16 +188,17 @@ def unreachable(settings: BastionSettings, secrets: Secrets, *, migrates: bool) 
 
 def readiness(engine: Engine) -> Callable[[], bool]:
     """A probe that says whether the database answers; remembers the answer for a second."""
-    last: list[tuple[float, bool]] = [(float("-inf"), False)]
+    last = float("-inf"), False
 
     def ready() -> bool:
+        nonlocal last
         moment = seconds()
-        if not 0 <= moment - last[0][0] < _READY_SECONDS:
-            kind = _fault(engine, _TABLES)
+        if not 0 <= moment - last[0] < _READY_SECONDS:
+            kind = _fault(engine)
             if kind is not None:
                 _log.warning("not_ready", database=kind)  # the probe itself is told nothing
-            last[0] = (moment, kind is None)
-        return last[0][1]
+            last = moment, kind is None
+        return last[1]
 
     return ready
 

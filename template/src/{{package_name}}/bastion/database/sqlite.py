@@ -81,10 +81,8 @@ def prepare(engine: Engine) -> None:
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, record: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.close()
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA journal_mode=WAL")
         connection.set_progress_handler(lambda: monotonic() > record.info.get(_ENDS_AT, inf), STEPS)
 
     @event.listens_for(engine, "before_cursor_execute")

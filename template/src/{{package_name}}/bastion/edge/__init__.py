@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from itertools import count
 from os import urandom
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from .. import log
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SHAREABLE", "Edge", "EdgeSettings", "csp_nonce", "install", "no_referrer", "shareable"]
 
-_NO_LARGER: Final[Mapping[str, int]] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True)
 class EdgeSettings:
@@ -46,14 +43,13 @@ class EdgeSettings:
     production: bool
     page_policy: bool  # text/html is a page; False: the service has no pages, and sets no cookie
     error_body: Callable[[int, str, str, str], tuple[str, bytes]]  # status, title, text, request id: content type, body
-    texts: Mapping[int, tuple[str, str]]  # title and text of each status
+    texts: Mapping[int, tuple[str, str]]  # title and text of each status that the edge or the server refuses with
     ready: Callable[[], bool]
     proxy_hops: int
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     trust_unix_socket: bool
     ceiling_per_minute: int
     max_body_bytes: int
-    larger_bodies: Mapping[str, int]  # exact path: bytes, at most 16 MiB
     image_origins: tuple[str, ...]
     hsts: str  # empty: none
     cors_origins: tuple[str, ...]
@@ -89,7 +85,7 @@ class Edge:
         self._hosts = Hosts(settings.trusted_hosts, settings.public_origin, production=settings.production)
         self._https = HttpsOnly(settings.public_origin, pages=settings.page_policy, production=settings.production)
         self._ceiling = Ceiling(settings.ceiling_per_minute)
-        self._size = BodyLimit(settings.max_body_bytes, settings.larger_bodies)
+        self._size = BodyLimit(settings.max_body_bytes)
         self._cors = Cors(settings.cors_origins)
         self._table = HeaderTable(
             pages=settings.page_policy,
@@ -178,7 +174,7 @@ class Edge:
     def _reply(self, environ: WSGIEnvironment, status: int, headers: Headers = ()) -> Reply:
         if status < 400:
             return Reply(status, "", b"", headers)
-        title, text = self._settings.texts.get(status) or (STATUS_LINES[status][4:], "")
+        title, text = self._settings.texts[status]
         try:
             content_type, body = self._settings.error_body(status, title, text, environ[ID_KEY])
         except Exception as error:
@@ -204,11 +200,10 @@ def _new_request_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
-def install(app: Flask, *, ready: Callable[[], bool], larger_bodies: Mapping[str, int] = _NO_LARGER) -> None:
+def install(app: Flask, *, ready: Callable[[], bool]) -> None:
     """Put the edge around the app, as the outermost layer; nothing may wrap `app.wsgi_app` afterwards.
 
-    `ready` says whether the service can work (it may raise); `larger_bodies` gives exact paths a body limit in bytes of
-    their own, at most 16 MiB (ValueError above that).
+    `ready` says whether the service can work (it may raise).
     """
     from ..chosen import style
     from ..errors import TEXTS
@@ -229,7 +224,6 @@ def install(app: Flask, *, ready: Callable[[], bool], larger_bodies: Mapping[str
         trust_unix_socket=settings.bind.startswith("unix:"),  # file permissions say who may connect
         ceiling_per_minute=state.limits.requests_per_minute_and_address,
         max_body_bytes=state.limits.body_bytes,
-        larger_bodies=larger_bodies,
         image_origins=state.image_origins,
         hsts=(HSTS + PRELOAD * settings.hsts_preload) if settings.production else "",
         cors_origins=tuple(settings.cors_origins),
@@ -237,6 +231,6 @@ def install(app: Flask, *, ready: Callable[[], bool], larger_bodies: Mapping[str
     media_types.install()
     app.wsgi_app = Edge(app.wsgi_app, settings=edge)  # type: ignore[method-assign]
     # Flask's own, as a second layer. One byte more, since Werkzeug refuses a body that ends exactly at its limit.
-    app.config["MAX_CONTENT_LENGTH"] = max([edge.max_body_bytes, *larger_bodies.values()]) + 1
+    app.config["MAX_CONTENT_LENGTH"] = edge.max_body_bytes + 1
     if settings.production:
         app.config["TRUSTED_HOSTS"] = [host.lower() for host in settings.trusted_hosts]

@@ -7,17 +7,14 @@ a body that was cut on its way would be taken for a whole one that says less.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterator
 from typing import Final
 from wsgiref.types import InputStream, WSGIEnvironment
 
 from .answers import Refusal
 
 ROW: Final = "body-limit-1-mib"
-MOST: Final = 16 * 1024 * 1024  # bytes; no route may declare more: a worker's threads hold one body each
 _BODY: Final = "bastion.body"
-_NO_LARGER: Final[Mapping[str, int]] = MappingProxyType({})
 TOO_LARGE: Final = Refusal(413, ROW)
 CUT_SHORT: Final = Refusal(400, ROW)
 _NO_NUMBER: Final = Refusal(400, ROW)
@@ -98,30 +95,26 @@ class LimitedBody:
 
 
 class BodyLimit:
-    """`most` bytes for every path, except the exact paths of `larger`. Raises ValueError for a limit above `MOST`.
+    """`most` bytes for every path: each of a worker's threads holds one body.
 
     Source: ASVS 5.2.1, 15.2.2; RFC 9110, 8.6 and 15.5.14.
     """
 
-    def __init__(self, most: int, larger: Mapping[str, int] = _NO_LARGER) -> None:
-        if max([most, *larger.values()]) > MOST:
-            raise ValueError(f"a body limit is above {MOST} bytes")
+    def __init__(self, most: int) -> None:
         self._most = most
-        self._larger = dict(larger)
 
     def refuse(self, environ: WSGIEnvironment) -> Refusal | None:
         """Refuse by the declared length before a byte is read; bound the stream for everything else."""
-        limit = self._larger.get(environ["PATH_INFO"], self._most)
         declared = environ.get("CONTENT_LENGTH")
         if declared:
             if not (declared.isascii() and declared.isdecimal()):
                 return _NO_NUMBER
-            if len(declared) > 18 or int(declared) > limit:  # 18 digits first: int() of a long number is work
+            if len(declared) > 18 or int(declared) > self._most:  # 18 digits first: int() of a long number is work
                 return TOO_LARGE
             body = LimitedBody(environ["wsgi.input"], int(declared), declared=True)
             environ["wsgi.input"] = environ[_BODY] = body
         elif environ.get("wsgi.input_terminated"):
-            body = LimitedBody(environ["wsgi.input"], limit, declared=False)
+            body = LimitedBody(environ["wsgi.input"], self._most, declared=False)
             environ["wsgi.input"] = environ[_BODY] = body
         else:
             # Without a length, and from a server that doesn't mark the end, reading on would read the next request.
