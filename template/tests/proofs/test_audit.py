@@ -598,13 +598,14 @@ def test_whoever_is_in_or_knows_a_password_does_not_fill_the_table(service: Serv
 def test_a_store_that_is_away_keeps_nobody_from_being_refused(service: Service) -> None:
     from .logins import Outage
 
+    service.adds_route("/report", view=lambda: service.module("errors").refuse(409, "report-locked"))
     client = service.client(service.user()).login()
     token = getattr(client, "csrf_token", str)()  # of the session style
     outage = Outage(service, "audit_event")
     outage.on = True
     answer = client.post(PATH, {"csrf_token": token}, headers=FOREIGN)
     assert (answer.status, outage.met) == (403, 1)
-    assert client.get("/missing").status == 404  # of which there is no event
+    assert client.get("/report").status == 409  # of which there is no event
     assert [event["kind"] for event in service.log if event["event"] == "audit_row_lost"] == ["cross_site.refused"]
 
 

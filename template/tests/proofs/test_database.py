@@ -520,9 +520,11 @@ if DATABASE == "sqlite":
         assert service.start(DATABASE_URL=f"sqlite:///{file}").app is not None
         with closing(sqlite3.connect(file)) as reader, closing(sqlite3.connect(file, timeout=0)) as writer:
             writer.execute("CREATE TABLE canary AS SELECT value FROM json_each('[1, 2, 3]')")
-            assert reader.execute("SELECT value FROM canary").fetchone() == (1,)
+            reading = reader.execute("SELECT value FROM canary")
+            assert reading.fetchone() == (1,)
             with writer:  # it is written while somebody reads, in a backup or a long list
                 writer.execute("DELETE FROM canary")
+            assert reading.fetchall() == [(2,), (3,)]
 
     @protects(
         "boot-refuse-per-process-stores",
