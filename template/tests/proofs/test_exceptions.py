@@ -148,7 +148,7 @@ def test_what_the_file_can_not_say_stops_the_start_and_is_named(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "exceptions.toml"
-    declare(service, monkeypatch, file, f"{LIMIT}\n{ORIGIN}")
+    declare(service, monkeypatch, file, LIMIT.replace("Nurses leave the terminal", "n" * 300) + ORIGIN)
     assert service.start().app is not None
     for text, fault in WRONG.items():
         file.write_text(text, "utf-8")
@@ -220,10 +220,11 @@ def test_no_limit_is_loosened_without_reason_owner_and_end(
 def test_several_faults_in_the_file_are_told_at_once(service: Service, tmp_path: Path) -> None:
     file = tmp_path / "exceptions.toml"
     limits = "".join(f"[limits.{name}]\nvalue = 1\n\n" for name in ("of_nothing", "body_bytes", "reset_minutes"))
-    file.write_text(f"{limits}{ORIGIN.replace('https', 'http')}\n[other]\n", "utf-8")
+    others = 2 * ORIGIN.replace("https", "http") + 2 * USE.replace("outbound", "anything")
+    file.write_text(f"{limits}{others}\n[other]\n", "utf-8")
     declared = service.module("exceptions").read(file)
-    # Of the second and third no reason, owner and until, and a value that can't be; a limit, an origin and a section.
-    assert len(declared.reasons) == 11
+    # Of the second and third no reason, owner and until, and a value that can't be; a limit and a section.
+    assert len(declared.reasons) == 10 + 4
     assert declared.exemptions == declared.image_origins == ()
     assert declared.limits == service.module("settings").Limits()
 

@@ -187,6 +187,7 @@ HOSTILE = {
     "Cross-Origin-Embedder-Policy": "unsafe-none",
     "X-Permitted-Cross-Domain-Policies": "all",
     "X-XSS-Protection": "1",
+    "Reporting-Endpoints": 'csp="https://evil.example/"',
     "Server": "Probe/1.0",
     "X-Powered-By": "Probe",
 }

@@ -151,7 +151,8 @@ def test_no_second_host_hides_in_an_absolute_target(service: Service) -> None:
     seen = adds_spy(service)
     service.adds_route("/probe")
     client = service.client(service.user()).login()
-    works(client.get(f"https://{HOST}/probe").status == 200, "an absolute target that names this service is answered")
+    for scheme in ("https", "http"):  # as the last proxy writes it, whichever it has spoken itself
+        works(client.get(f"{scheme}://{HOST}/probe").status == 200, "an absolute target that names it is answered")
     seen.clear()
 
     answers = [

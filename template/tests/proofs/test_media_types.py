@@ -30,6 +30,10 @@ FILES = {
     "script.js": ["text/javascript; charset=utf-8"],
     "module.mjs": ["text/javascript; charset=utf-8"],
     "image.svg": ["image/svg+xml; charset=utf-8"],
+    "photo.avif": ["image/avif"],
+    "photo.webp": ["image/webp"],
+    "favicon.ico": ["image/vnd.microsoft.icon"],
+    "site.webmanifest": ["application/manifest+json"],
     "font.woff2": ["font/woff2"],
     "data.json": [JSON],
 }
@@ -59,16 +63,17 @@ def adds_careless(service: Service) -> None:
 
         return Response(MARKUP, mimetype="text/html")
 
-    def silent() -> Any:
+    def silent(status: int = 200) -> Any:
         from flask import Response
 
-        answer = Response(MARKUP)
+        answer = Response(MARKUP if status == 200 else "", status)
         del answer.headers["Content-Type"]
         return answer
 
     service.adds_route("/careless/file/<name>", mark="public", view=file)
     service.adds_route("/careless/bare", mark="public", view=bare)
     service.adds_route("/careless/silent", mark="public", view=silent)
+    service.adds_route("/careless/empty/<int:status>", mark="public", view=silent)
     service.adds_route("/careless/text", mark="public", view=lambda: "a text")
     service.adds_route("/careless/page", mark="public", view=page)
     service.adds_route("/careless/json", mark="public", view=lambda: {"name": MARKUP})
@@ -102,6 +107,8 @@ def test_no_answer_leaves_a_browser_to_guess_what_it_is(service: Service) -> Non
     client = service.client()
     works(client.get("/careless/json").json == {"name": MARKUP}, "JSON is parsed")
     works(types(files(client)) == FILES, "files are what their names say")
+    empty = {str(status): client.get(f"/careless/empty/{status}") for status in (204, 302, 304)}
+    works([*types(empty).values()] == [[], [], []], "what has no body is of no kind")
 
     bare = client.get("/careless/bare")
     harm(bare.headers_named("Content-Type") != [PLAIN], "a text left without its charset")

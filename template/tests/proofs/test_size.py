@@ -290,3 +290,4 @@ def test_lines_are_read_until_they_are_as_many_bytes_as_were_asked_for(service: 
     for hint, lines in {-1: 3, 0: 3, 1: 1, 4: 1, 5: 2, 8: 2, 9: 3, 100: 3}.items():
         found = body(io.BytesIO(text), len(text), declared=True).readlines(hint)
         assert (hint, b"".join(found)) == (hint, b"".join(text.splitlines(keepends=True)[:lines]))
+    assert body(io.BytesIO(text), len(text), declared=True).readlines() == text.splitlines(keepends=True)

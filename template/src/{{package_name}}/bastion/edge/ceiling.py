@@ -71,4 +71,4 @@ class Ceiling:
             self._windows.move_to_end(key)
             window[1] += 1
             end, used = window
-        return None if used <= most else (max(1, ceil(end - now)), used == most + 1)
+        return None if used <= most else (ceil(end - now), used == most + 1)
