@@ -102,7 +102,9 @@ def _differences(service: Service, answer: Response, *, shared: bool, download: 
     page = PAGES and answer.mimetype == "text/html"
     if page:
         table["Reporting-Endpoints"] = 'csp="/csp-report"'
-    else:
+    elif answer.headers_named("Reporting-Endpoints"):
+        yield "Reporting-Endpoints: no page, and reports are sent"
+    if not page:
         table["Content-Security-Policy"] = f"{DATA_POLICY}; sandbox" if download else DATA_POLICY
     yield from _wrong(answer, table)
     if page:
