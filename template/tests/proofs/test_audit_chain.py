@@ -323,7 +323,7 @@ def test_nothing_is_purged_as_long_as_something_is_wrong(service: Service, monke
     changed, is_gone = "was changed, or is not in its place", "was removed"
     older = [attacker.at(number).values(at=long_ago) for number in (5, 6)]
     another = uuid.uuid4()
-    laid = attacker.rows.insert().values({**rows[3], "id": another, "number": 1})
+    laid = {at: attacker.rows.insert().values({**rows[3], "id": another, "number": at}) for at in (1, 2)}
     attacks: list[tuple[list[Any], str]] = [
         (older, f"row 5 ({rows[5]['id']}) {changed}"),
         ([attacker.at(3).values(kind="three.kept")], f"row 3 ({rows[3]['id']}) {changed}"),
@@ -332,7 +332,7 @@ def test_nothing_is_purged_as_long_as_something_is_wrong(service: Service, monke
         ([attacker.takes(5)], f"row 5 {is_gone}"),
         ([attacker.takes(number) for number in (5, 6, 7)], f"row 5 {is_gone}"),
         ([attacker.at(3).values(number=None)], f"row 3 {is_gone}"),
-        ([laid], f"row 1 ({another}) was inserted: the chain begins with 3"),
+        *(([one], f"row {at} ({another}) was inserted: the chain begins with 3") for at, one in laid.items()),
         (
             [attacker.head.update().values(anchor_number=3, anchor_mac=rows[3]["mac"])],
             f"the head of the chain {changed}",
@@ -525,14 +525,17 @@ def test_a_purge_is_in_nobodys_way_who_seals_or_purges_meanwhile(
     meanwhile, behind = [purges], True
     monkeypatch.setattr(chain, "_oldest", late)
     assert (purges(), kept(attacker), verdict(service)) == (0, [], None)
-    record(service, "ten.sent", "eleven.sent")
-    service.travel(days=400)
+    record(service, "ten.sent")
+    service.travel(days=200)
+    record(service, "eleven.sent")
+    service.travel(days=200)
     assert seal(service) == 2
     really = chain.transaction
 
     def overtaken() -> Any:
         monkeypatch.setattr(chain, "transaction", really)
-        assert purges() == 2
+        service.travel(days=200)
+        assert purges() == 2  # one more than was old enough before
         return really()
 
     monkeypatch.setattr(chain, "transaction", overtaken)
@@ -618,6 +621,17 @@ def test_all_that_waits_is_sealed_however_much_it_is(service: Service, monkeypat
     assert (seal(service), verdict(service)) == (5, None)
     kinds = [row.kind for row in service.rows("SELECT kind FROM audit_event ORDER BY number")]
     assert kinds == [f"report.sent_{number}" for number in range(9)]  # in the order in which they happened
+    record(service, "report.sent_9")
+    chain: Any = service.module("audit_chain")
+    really = chain.transaction
+
+    def overtaken() -> Any:
+        monkeypatch.setattr(chain, "transaction", really)
+        assert seal(service) == 1
+        return really()
+
+    monkeypatch.setattr(chain, "transaction", overtaken)
+    assert (seal(service), verdict(service)) == (0, None)  # it would go on from a head that is no longer the last
 
 
 @protects(ROW, held=edit(FILE, "if sealed + refused < BATCH:", "if sealed < BATCH:"))
