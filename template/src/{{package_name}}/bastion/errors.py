@@ -44,19 +44,11 @@ _log = log.get_logger("bastion.errors")
 
 
 class Refused(HTTPException):
-    """A protection said no. `reason`, its id in the catalogue, stays in the log; status, headers and errors leave."""
+    """A protection said no: status, headers and errors leave; its id in the catalogue is in the log alone."""
 
-    def __init__(
-        self,
-        status: int,
-        reason: str,
-        *,
-        headers: Iterable[tuple[str, str]] = (),
-        errors: list[dict[str, str]] | None = None,
-    ) -> None:
+    def __init__(self, status: int, *, headers: Iterable[tuple[str, str]], errors: list[dict[str, str]] | None) -> None:
         super().__init__()
         self.code = status
-        self.reason = reason
         self.errors = errors
         self._headers = [*headers]
 
@@ -80,7 +72,7 @@ def refuse(
     log.refused(reason, status=status, **about)
     audit.refused(status, reason, about)
     extra = [("Retry-After", str(retry_after))] if retry_after is not None else []
-    raise Refused(status, reason, headers=[*headers, *extra], errors=errors)
+    raise Refused(status, headers=[*headers, *extra], errors=errors)
 
 
 def response(
