@@ -535,8 +535,8 @@ def test_a_fault_of_the_servers_own_leaves_like_every_other_answer(service: Serv
     server=edit(WORKER, "wsgi.Response = _Response", "_Response"),
     page=edit(
         "edge/__init__.py",
-        '(STATUS_LINES[status][4:], "")',
-        '("Flask " + __import__("importlib.metadata").metadata.version("flask"), "")',
+        "title, text = self._settings.texts[status]\n",
+        'title, text = "Flask " + __import__("importlib.metadata").metadata.version("flask"), ""\n',
     ),
 )
 def test_no_answer_tells_what_sent_it(service: Service) -> None:
