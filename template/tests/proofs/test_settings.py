@@ -244,14 +244,6 @@ def test_a_setting_of_the_teams_that_can_not_be_read_is_named_without_its_value(
     assert "colours" in more[0]
     assert "canary" not in "".join([*reasons, *all_, *more])
 
-    class Demanding(base):  # type: ignore[misc, valid-type]
-        partner: str
-
-    monkeypatch.setenv("APP_PARTNER", "ada")
-    assert read(Demanding)[0].partner == "ada"
-    monkeypatch.delenv("APP_PARTNER")
-    assert read(Demanding) == (None, ["APP_PARTNER: Field required. Correct it."])
-
 
 def test_the_doctor_names_a_setting_that_no_field_of_the_teams_reads(
     service: Service, monkeypatch: pytest.MonkeyPatch
