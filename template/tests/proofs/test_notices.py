@@ -302,6 +302,11 @@ def test_a_login_after_failed_ones_is_told_once(service: Service) -> None:
     service.travel(hours=25)
     with owner.is_told(NEW_DEVICE):
         owner.signs_in(None, THIEF)
+    app = with_app(service, owner.user)
+    owner.fails(5)
+    service.travel(minutes=16)
+    with owner.is_told(AFTER_FAILURES):  # of the password, by whoever has the second factor as well
+        owner.signs_in(None, THIEF, app)
 
 
 @protects(

@@ -10,11 +10,13 @@ import base64
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from ..authenticator import App
 from ..harness import edit, harm, insert, protects, refused, works
 from ..routes import Route, routes, stubbed, walkers
 from ..session_client import COOKIE, FIELD, HEADER
 from ..snapshot import changed, everything
 from ..wire import ORIGIN
+from .pages import Page
 
 if TYPE_CHECKING:
     from ..running import Service
@@ -406,3 +408,11 @@ def test_no_form_switches_its_token_off(service: Service) -> None:
     with service.app.test_request_context("/", base_url=ORIGIN):
         harm([name for name, form in found.items() if not form().meta.csrf], "a form asks for no token")
         assert [name for name, form in found.items() if FIELD not in form()._fields] == []
+
+
+def test_a_page_that_comes_with_a_new_session_has_a_token_of_it(service: Service) -> None:
+    browser = service.client(service.user()).login()
+    app = App(service, browser.seed_of(browser.begin_totp()))
+    page = browser.confirm_totp(app.code())  # the recovery codes, and the form to sign out
+    [token] = {form.controls[FIELD].value for form in Page(page.text).forms}
+    assert browser.post("/logout", {FIELD: token}).status == 303

@@ -45,7 +45,7 @@ def hostile(form: Form, control: Control) -> list[tuple[str, str | None]]:
     if control.required:
         cases += [("missing", None), ("empty", "")]
     if not form.asks_for_password():  # for credentials every text has the same answer: that of a wrong password
-        cases += [("odd", text) for text in ODD]
+        cases += [("odd", text) for text in (*ODD, *(["two\nlines"] if control.kind != "textarea" else []))]
     return cases if control.kind != "checkbox" else []
 
 
