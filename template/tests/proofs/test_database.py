@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 import uuid
 from contextlib import closing
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -518,6 +518,7 @@ if DATABASE == "sqlite":
             assert str(tmp_path) not in tried.text
         file.chmod(0o600)
         assert service.start(DATABASE_URL=f"sqlite:///{file}").app is not None
+        sqlite3: Any = import_module("sqlite3")  # no service with another database knows it
         with closing(sqlite3.connect(file)) as reader, closing(sqlite3.connect(file, timeout=0)) as writer:
             writer.execute("CREATE TABLE canary AS SELECT value FROM json_each('[1, 2, 3]')")
             reading = reader.execute("SELECT value FROM canary")
