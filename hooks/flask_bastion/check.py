@@ -106,13 +106,14 @@ def check_repository(
     findings += repository.contradictions()
     findings += leftovers(repository.tree)
     findings += trust.told(repository, sources)
-    if template is not None and repository.is_service and repository.misnamed is None:
+    if repository.misnamed is not None:
+        template = None  # of another name every file would be missing, and --restore would put them beside the others
+    if template is not None and repository.is_service:
         from .drift import drift  # with Jinja behind it, which costs more than all the rest
 
         findings += trust.moved(repository, template)
         findings += drift(repository, template)
-    # Of another name every file would be missing, and --restore would put them beside those that are there.
-    compared = template is not None and repository.version is not None and repository.misnamed is None
+    compared = template is not None and repository.version is not None
     return Report(
         name=repository.name,
         version=repository.version.text if repository.version else "",

@@ -65,7 +65,8 @@ class Relevance:
     """Name to the names of modules and classes that are made with it."""
     _of_module: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _text: dict[str, list[str]] = field(default_factory=dict)
-    _words: Counter[str] = field(default_factory=Counter)
+    """By module: its lines."""
+    _said_by: Counter[str] = field(default_factory=Counter)
     """Word to the number of proofs that have it."""
     _share: dict[str, dict[str, float]] = field(default_factory=dict)
     """By module: of each line, one is divided among the proofs that run it."""
@@ -89,7 +90,7 @@ class Relevance:
             for path, lines in one["lines"].items():
                 for line, numbers in lines.items():
                     made.lines[path, int(line)].update(one["names"][number] for number in numbers)
-        made._words.update(word for proof in made.proofs.values() for word in proof.words)
+        made._said_by.update(word for proof in made.proofs.values() for word in proof.words)
         for file in sorted(bastion.rglob("*.py")):
             made._read(file.relative_to(bastion).as_posix(), file.read_text(encoding="utf-8"))
         return made
@@ -141,7 +142,7 @@ class Relevance:
         close |= {one.name for one in known if _file(one).endswith(files)}
         ranked = sorted(known, key=lambda one: self._rank(one, (path, line), neighbours, close))
         first = ranked[:BEFORE_THESE] + self._telling(path, line, ranked[BEFORE_THESE:])
-        return [one.name for one in first] + [one.name for one in ranked if one not in first]
+        return [*dict.fromkeys(one.name for one in (*first, *ranked))]
 
     def _telling(self, path: str, line: int, proofs: Iterable[Proof]) -> list[Proof]:
         """The few of these with the rarest words of the statement, for the time that they take."""
@@ -149,14 +150,14 @@ class Relevance:
         if statement is None:
             return []
         words = {word for at in self._text[path][statement[0] - 1 : statement[1]] for word in re.findall(r"\w{4,}", at)}
-        rare = {word: math.log(len(self.proofs) / self._words[word]) for word in words if self._is_rare(word)}
+        rare = {word: math.log(len(self.proofs) / self._said_by[word]) for word in words if self._is_rare(word)}
         worth = {
             proof: sum(rare[word] for word in proof.words & rare.keys()) / (proof.seconds + 0.1) for proof in proofs
         }
         return [proof for proof in sorted(worth, key=worth.__getitem__, reverse=True) if worth[proof]][:MOST_OF_THESE]
 
     def _is_rare(self, word: str) -> bool:
-        return 0 < self._words[word] <= SELDOM * len(self.proofs)
+        return 0 < self._said_by[word] <= SELDOM * len(self.proofs)
 
     def _below(self, path: str, line: int) -> dict[str, float]:
         """As _shares(), of the functions that this line calls, whichever module they are in."""

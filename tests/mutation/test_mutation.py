@@ -206,6 +206,22 @@ def test_the_proofs_that_can_notice_are_picked(relevance: Relevance, module: str
     assert [name.rpartition("::")[2] for name in relevance.of(module, line)] == proofs.split()
 
 
+def test_a_proof_with_a_rare_word_of_the_statement_comes_behind_the_first_three(tmp_path: Path) -> None:
+    bastion, tests = tmp_path / "src" / "app" / "bastion", tmp_path / "tests" / "proofs"
+    bastion.mkdir(parents=True)
+    tests.mkdir(parents=True)
+    (bastion / "keys.py").write_text("def install(app):\n    app.secret_key = 1\n", encoding="utf-8")
+    sources = [f"def p{number}(app): assert app.get(1)\n" for number in range(39)]
+    sources.append("def rotates(app): assert app.secret_key\n")
+    (tests / "test_all.py").write_text("".join(sources), encoding="utf-8")
+    names = [f"tests/proofs/test_all.py::{source[4:].partition('(')[0]}" for source in sources]
+    common: dict[str, Any] = {"error": None, "processes": False, "edits": [], "lines": []}
+    proofs = [common | {"proof": name, "seconds": 2 if "rotates" in name else 1} for name in names]
+    lines = {"keys.py": {"2": [*range(40)]}}
+    found = Relevance.read(bastion, proofs, [{"names": names, "lines": lines}]).of("keys.py", 2)
+    assert (found.index(names[-1]), sorted(found)) == (3, sorted(names))
+
+
 def survivor(**changed: Any) -> Result:
     mutant = Mutant("id", "a.py", 3, 0, "AddNot", "if a:", "if not a:", "")
     return Result(mutant, **({"verdict": "survived"} | changed))

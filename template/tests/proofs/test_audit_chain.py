@@ -18,6 +18,8 @@ from .stub_backend import stubbed
 from .test_settings import command
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .running import Service
 
 ROW = "audit-tamper-evident"
@@ -485,6 +487,18 @@ def test_what_else_is_over_goes_although_the_audit_is_not_in_order(
     assert error.startswith("Error: No audit event was deleted: row 1 (")
 
 
+def comes_first(chain: Any, work: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else's work is done between what is read next and the transaction that writes it."""
+    really = chain.transaction
+
+    def overtaken() -> Any:
+        monkeypatch.setattr(chain, "transaction", really)
+        work()
+        return really()
+
+    monkeypatch.setattr(chain, "transaction", overtaken)
+
+
 def test_a_purge_is_in_nobodys_way_who_seals_or_purges_meanwhile(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -530,15 +544,12 @@ def test_a_purge_is_in_nobodys_way_who_seals_or_purges_meanwhile(
     record(service, "eleven.sent")
     service.travel(days=200)
     assert seal(service) == 2
-    really = chain.transaction
 
-    def overtaken() -> Any:
-        monkeypatch.setattr(chain, "transaction", really)
+    def another() -> None:
         service.travel(days=200)
         assert purges() == 2  # one more than was old enough before
-        return really()
 
-    monkeypatch.setattr(chain, "transaction", overtaken)
+    comes_first(chain, another, monkeypatch)
     assert (purges(), kept(attacker), verdict(service)) == (0, [], None)
 
 
@@ -622,16 +633,10 @@ def test_all_that_waits_is_sealed_however_much_it_is(service: Service, monkeypat
     kinds = [row.kind for row in service.rows("SELECT kind FROM audit_event ORDER BY number")]
     assert kinds == [f"report.sent_{number}" for number in range(9)]  # in the order in which they happened
     record(service, "report.sent_9")
-    chain: Any = service.module("audit_chain")
-    really = chain.transaction
-
-    def overtaken() -> Any:
-        monkeypatch.setattr(chain, "transaction", really)
-        assert seal(service) == 1
-        return really()
-
-    monkeypatch.setattr(chain, "transaction", overtaken)
+    sealed: list[int] = []
+    comes_first(service.module("audit_chain"), lambda: sealed.append(seal(service)), monkeypatch)
     assert (seal(service), verdict(service)) == (0, None)  # it would go on from a head that is no longer the last
+    assert sealed == [1]
 
 
 @protects(ROW, held=edit(FILE, "if sealed + refused < BATCH:", "if sealed < BATCH:"))

@@ -137,11 +137,16 @@ def test_no_required_secret_can_be_absent_and_none_of_the_others_is_shown(servic
     assert told.endswith(f". Set it there, or write it to instance/secrets/{names[0]}.")
 
 
+def names_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The team's settings name one secret more."""
+    team = import_module(f"{PACKAGE}.app").create_app.settings_class
+    monkeypatch.setattr(team, "secrets", {**team.secrets, "PARTNER_API": "opens the API of our partner"})
+
+
 def test_a_secret_that_the_team_names_is_there_in_every_proof(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    team = import_module(f"{PACKAGE}.app").create_app.settings_class
-    monkeypatch.setattr(team, "secrets", {**team.secrets, "PARTNER_API": "opens the API of our partner"})
+    names_another(monkeypatch)
     (told,) = service.start().reasons
     assert told.endswith("It opens the API of our partner. Set it there.")
     service.environment.secrets.update(environment.secrets_of_the_team())
@@ -288,8 +293,7 @@ def test_what_prints_its_configuration_prints_no_secret_but_the_keys_that_flask_
 def test_no_command_prints_a_secret(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     from .test_settings import command
 
-    team = import_module(f"{PACKAGE}.app").create_app.settings_class
-    monkeypatch.setattr(team, "secrets", {**team.secrets, "PARTNER_API": "opens the API of our partner"})
+    names_another(monkeypatch)
     service.environment.secrets.update(environment.secrets_of_the_team())
     service.setting("BASTION_SECRET_KEY_FALLBACKS", NEW_KEY)
     for arguments in (["secrets", "list"], ["--help"], ["routes"], ["doctor"], ["secrets", "--help"]):

@@ -49,6 +49,18 @@ def started(service: Service, stub: Stub) -> list[str]:
     return used
 
 
+def hangs(stub: Stub) -> tuple[Event, Event]:
+    """From here on it answers only after the second event; the first says that somebody is asking."""
+    entered, over = Event(), Event()
+
+    def hang() -> None:
+        entered.set()
+        over.wait(60)
+
+    stub.meanwhile = hang
+    return entered, over
+
+
 @protects(
     "secret-rotation-picked-up",
     cache=edit("secrets/kept.py", "return not _within(seconds() - self.asked_at, self.pause)", "return not self.last"),
@@ -276,14 +288,8 @@ def test_nobody_but_one_waits_for_a_backend_that_hangs(service: Service) -> None
     with stubbed(service) as stub, ThreadPoolExecutor(2) as threads:
         started(service, stub)
         kept = service.module("state").state_of(service.app).secrets
-        entered, over = Event(), Event()
-
-        def hang() -> None:
-            entered.set()
-            over.wait(60)
-
         service.travel(seconds=301)
-        stub.meanwhile = hang
+        entered, over = hangs(stub)
         one = threads.submit(kept.get, NAME)
         works(entered.wait(60), "one of them asks")
         other = threads.submit(kept.get, NAME)
@@ -298,15 +304,9 @@ def test_what_nobody_has_asked_for_in_long_is_waited_for(service: Service) -> No
     with stubbed(service) as stub, ThreadPoolExecutor(2) as threads:
         started(service, stub)
         kept = service.module("state").state_of(service.app).secrets
-        entered, over = Event(), Event()
-
-        def is_slow() -> None:
-            entered.set()
-            over.wait(60)
-
         stub.values[NAME] = SECOND
         service.travel(seconds=400)
-        stub.meanwhile = is_slow
+        entered, over = hangs(stub)
         one = threads.submit(kept.get, NAME)
         assert entered.wait(60)
         other = threads.submit(kept.get, NAME)

@@ -281,7 +281,7 @@ def verify(known: str | None = None) -> Verdict:
                 return Verdict(NO_HEAD, 0, 0, "")
             fault = next(_faults(connection, ring, head, known), None)
             after = _head(connection)
-            waiting = connection.scalars(select(func.count()).where(_a.number.is_(None))).one()
+            waiting = connection.execute(select(func.count()).where(_a.number.is_(None))).scalar_one()
         found = Verdict(fault, head.number - head.anchor_number, waiting, f"{head.number}:{head.mac.hex()}")
         if fault is None or after is None or after.anchor_number == head.anchor_number:
             break

@@ -43,6 +43,18 @@ FORM = insert(
 )
 
 
+def every_form(service: Service) -> dict[str, Any]:
+    """The class of each form by its name: of the service, and of what the proofs have added."""
+    from flask_wtf import FlaskForm
+
+    service.app  # noqa: B018  it imports every form
+
+    def below(form: Any) -> list[Any]:
+        return [found for sub in form.__subclasses__() for found in (sub, *below(sub))]
+
+    return {form.__name__: form for form in below(FlaskForm)}
+
+
 def token_of(client: Client, *, seconds_ago: int) -> str:
     """The token that a page of this session had so long ago: the proof knows the key."""
     from itsdangerous import TimestampSigner, URLSafeTimedSerializer
@@ -395,14 +407,7 @@ def test_no_view_but_the_one_for_reports_runs_without_a_token(service: Service) 
     ),
 )
 def test_no_form_switches_its_token_off(service: Service) -> None:
-    from flask_wtf import FlaskForm
-
-    service.app  # noqa: B018  it imports every form
-
-    def below(form: Any) -> list[Any]:
-        return [form, *(found for sub in form.__subclasses__() for found in below(sub))]
-
-    found = {form.__name__: form for form in below(FlaskForm) if form is not FlaskForm}
+    found = every_form(service)
     works(len(found) >= 2, "there are forms")
     works("LoginForm" in found, "that of signing in is one of them")
     with service.app.test_request_context("/", base_url=ORIGIN):

@@ -19,6 +19,7 @@ from ..snapshot import changed, everything
 from ..test_passkeys import DONE, without_counter
 from ..test_passkeys import LOGIN as PASSKEY_LOGIN
 from .pages import TEXTS, Control, Form, Page, pages
+from .test_csrf import every_form
 
 if TYPE_CHECKING:
     from ..running import Service, User
@@ -46,7 +47,8 @@ def hostile(form: Form, control: Control) -> list[tuple[str, str | None]]:
     if control.required:
         cases += [("missing", None), ("empty", "")]
     if not form.asks_for_password():  # for credentials every text has the same answer: that of a wrong password
-        cases += [("odd", text) for text in (*ODD, *(["two\nlines"] if control.kind != "textarea" else []))]
+        cases += [("odd", text) for text in ODD]
+        cases += [("odd", "two\nlines")] if control.kind != "textarea" else []
     return cases if control.kind != "checkbox" else []
 
 
@@ -99,7 +101,7 @@ def test_no_field_of_any_form_takes_what_it_does_not_declare(service: Service) -
     actions = {form.action for form, _path, _signed_in in found.values()}
     works({"/login", "/register", f"/probe/{item}"} <= actions, "the forms of visitors and of a feature are found")
     addresses = [f"192.0.2.{number % 200 + 20}" for number in range(len(found))]
-    networks = (f"198.51.100.{number}" for number in itertools.count(1))
+    networks = (f"198.18.{number // 250}.{number % 250}" for number in itertools.count(1))
     taken: list[str] = []
     unbounded: list[str] = []
     for address, (form, path, signed_in) in zip(addresses, found.values(), strict=True):
@@ -171,13 +173,13 @@ def test_every_text_of_the_templates_forms_is_bounded_the_hidden_ones_as_well(se
     from wtforms.fields.core import UnboundField
     from wtforms.validators import Length
 
-    service.app  # noqa: B018  every module with a form is imported
-    waiting, texts = [service.module("session.forms").SubmittedForm], {}
-    while waiting:
-        waiting += (form := waiting.pop()).__subclasses__()
-        for name, field in vars(form).items() if form.__module__.startswith(f"{PACKAGE}.bastion.") else ():
-            if isinstance(field, UnboundField) and issubclass(field.field_class, StringField):
-                texts[f"{form.__name__}.{name}"] = [one.max for one in field.args[1] if isinstance(one, Length)]
+    ours = [form for form in every_form(service).values() if form.__module__.startswith(f"{PACKAGE}.bastion.")]
+    texts = {
+        f"{form.__name__}.{name}": [one.max for one in field.args[1] if isinstance(one, Length)]
+        for form in ours
+        for name, field in vars(form).items()
+        if isinstance(field, UnboundField) and issubclass(field.field_class, StringField)
+    }
     assert len(texts) > 10
     assert [name for name, longest in texts.items() if not longest or not 0 < longest[0] <= 65_536] == []
 

@@ -70,7 +70,7 @@ def page_of(rows: Select[T], number: int, *, size: int = PAGE_SIZE) -> Page[T]:
     if not 1 <= number <= LARGEST_NUMBER or not 1 <= size <= LARGEST_PAGE_SIZE:
         raise ValueError("page or size out of range")
     counted = rows.order_by(None).limit(MOST_LISTED).subquery()
-    total = db.session.scalars(select(func.count()).select_from(counted)).one()
+    total = db.session.execute(select(func.count()).select_from(counted)).scalar_one()
     start = (number - 1) * size
     items = db.session.scalars(rows.limit(min(size, total - start)).offset(start)).all() if start < total else []
     return Page(items, number, max(1, -(-total // size)), total)
