@@ -11,7 +11,7 @@ import os
 import re
 import signal
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
@@ -457,6 +457,46 @@ def test_a_request_that_can_be_read_in_two_ways_is_not_read(service: Service) ->
     answers = {name: service.raw(server, head + rest + hidden) for name, rest in TWO_MEANINGS.items()}
     harm([name for name, answer in answers.items() if answer[9:12] != b"400"], "one server's body is another's request")
     assert {answer.count(b"HTTP/1.1 ") for answer in answers.values()} == {1}  # and what follows is not read at all
+    assert "Traceback" not in server.output
+
+
+UNREAD = HEAD.replace(b"POST " + PATH.encode(), b"GET /healthz") + b"%s\r\n"
+UNFINISHED = {
+    "a body that its view read in part": HEAD + TYPE + b"Content-Length: 200000\r\n\r\n" + b"x" * 70_000,
+    "a body that no view read": (UNREAD % b"Content-Length: 66000\r\n").ljust(65_536, b"x"),
+    "chunks that no view read": UNREAD % b"Transfer-Encoding: chunked\r\n" + b"no size\r\n",
+}
+"""Requests whose bodies end before their declared end. A proxy takes what follows for the rest of the body."""
+
+
+@protects(
+    "server-limits",
+    rest=edit(WORKER, "            self.is_cut = True\n", "            pass\n"),
+    unread=edit(WORKER, " and not conn.parser.unreader.is_cut", ""),
+    stray=edit(WORKER, "        with suppress(errors.ParseException):", "        with suppress():"),
+    close=edit(WORKER, " or self.req.unreader.is_cut or self.req.body.failed", ""),
+)
+def test_nothing_is_answered_behind_an_unfinished_body(service: Service) -> None:
+    """A second answer would go to the next visitor whose request the proxy sends on this connection."""
+    server = service.real_server(first=f"from {PACKAGE}.bastion import worker; worker.READ_SECONDS = 2.0")
+    kept = PROBE.replace(b"Connection: close\r\n", b"")
+    whole = UNREAD % b"Content-Length: 5\r\n" + b"abcde", UNREAD % b"Transfer-Encoding: chunked\r\n" + b"0\r\n\r\n"
+    works(all(service.raw(server, one + PROBE).count(b"HTTP/1.1 200 ") == 2 for one in whole), "whole bodies end")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in UNFINISHED]
+        for client, request in zip(clients, UNFINISHED.values(), strict=True):
+            client.sendall(request)
+        sleep(3.0)  # until the server has waited for the rest
+        answers = [client.recv(65_536) for client in clients]
+        for number, client in enumerate(clients):
+            with suppress(OSError):  # it is closed
+                client.sendall(kept)
+                answers[number] += answered(client, PATIENCE, b"ok")
+    found = dict(zip(UNFINISHED, answers, strict=True))
+    harm([name for name, answer in found.items() if answer.count(b"HTTP/1.1 ") > 1], "a rest was read as a request")
+    first, *_ = answers
+    assert first.startswith(b"HTTP/1.1 400 ")
+    harm(b"Connection: keep-alive" in first, "a proxy is told to send another visitor's request on this connection")
     assert "Traceback" not in server.output
 
 

@@ -80,7 +80,7 @@ class _Socket(socket.socket):
 
 
 class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
-    """Reads until the deadline; then the request ends, as if its client had gone."""
+    """Reads until the deadline; then the request ends, as if its client had gone, and so does the connection."""
 
     # What has no value here is set by begin(), before anything is read.
     deadline: float
@@ -99,16 +99,17 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
     """Whether the client was told to send its body."""
     is_read = False
     """Whether a thread reads a body that is still on its way."""
+    is_cut = False
+    """Whether a read ended before the request did: what comes later may be the rest of its body."""
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        left = self.deadline - monotonic()
-        if left <= 0:
-            return b""
-        self.sock.settimeout(left)
-        try:
-            piece: bytes = super().chunk(size_hint)
-        except TimeoutError:
-            return b""
+        left, piece = self.deadline - monotonic(), b""
+        if left > 0:
+            self.sock.settimeout(left)
+            with suppress(TimeoutError):
+                piece = super().chunk(size_hint)
+        if not piece:
+            self.is_cut = True
         return piece
 
     def begin(self) -> None:
@@ -275,6 +276,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             conn.close = _nothing_left
         return kept
 
+    def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
+        """Keep the connection only after a whole body: a proxy sends another visitor's request on it.
+
+        Gunicorn reads what the view did not. A read that fails is not refused: the answer has been sent.
+        """
+        with suppress(errors.ParseException):
+            return super()._keepalive_after(conn, keepalive) and not conn.parser.unreader.is_cut
+        return False
+
     def handle_error(self, _req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Refuse what could not be read as the edge refuses: gunicorn's page has no headers, and quotes the client.
 
@@ -297,6 +307,10 @@ def _nothing_left(graceful: bool = False) -> None:
 
 class _Response(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
     """An answer that does not say what sent it: who looks for a server with a known hole need not come here."""
+
+    def should_close(self) -> bool:
+        """Announce the end of a connection whose request has no certain end."""
+        return bool(super().should_close() or self.req.unreader.is_cut or self.req.body.failed)
 
     def default_headers(self) -> list[str]:
         """Gunicorn's, which it adds behind every layer of ours."""
