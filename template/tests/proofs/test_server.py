@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import socket
+import sys
 from contextlib import ExitStack, suppress
 from functools import partial
 from importlib import import_module
@@ -598,17 +599,15 @@ BOUNDS = {
     "timeout": (20, 60),  # more than a request may take to come, and a person waits for
     "graceful_timeout": (15, 29),  # for what runs; Kubernetes ends it after thirty
     "keepalive": (1, 10),
-    "max_requests": (2_000, 50_000),
     "max_requests_jitter": (100, 50_000),
 }
-"""Setting of gunicorn to the least and the most of it: seconds, and requests of one worker process."""
+"""Setting of gunicorn to the least and the most of it: seconds, and requests by which the lives of workers differ."""
 
 
 @protects(
     ROW,
     hang=edit(SERVER, "timeout = 30  #", "timeout = 0  #"),
     idle=edit(SERVER, "keepalive = 5  #", "keepalive = 3_600  #"),
-    leak=edit(SERVER, "max_requests = 10_000  #", "max_requests = 0  #"),
     control=edit(SERVER, "control_socket_disable = True", "control_socket_disable = False"),
 )
 def test_the_server_is_told_to_wait_for_nothing_without_an_end(service: Service) -> None:
@@ -627,6 +626,39 @@ def test_the_server_is_told_to_wait_for_nothing_without_an_end(service: Service)
     tolerant = ("permit_obsolete_folding", "strip_header_spaces", "casefold_http_method")
     assert not [name for name in tolerant if made.settings[name].get()]
     assert made.settings["header_map"].get() == "drop"
+
+
+LOGS_MAX_REQUESTS = """
+import os
+from gunicorn.workers.base import Worker
+os.environ["WEB_CONCURRENCY"] = "{workers}"
+import {package}.bastion.gunicorn
+os.environ["WEB_CONCURRENCY"] = "1"  # the guards of SQLite allow no more
+starts = Worker.init_process
+def logs(worker):
+    print("max requests:", worker.max_requests, flush=True)
+    starts(worker)
+Worker.init_process = logs
+"""
+
+
+@protects(
+    ROW,
+    leak=edit(SERVER, "10_000 if workers > 1 else 0", "0"),
+    only=edit(SERVER, " if workers > 1 else 0", ""),
+)
+def test_requests_do_not_end_the_only_worker(service: Service) -> None:
+    """Refused requests count as well: an attacker would keep all clients waiting for its replacement."""
+    limits = []
+    for workers in (1, 2):
+        server = service.real_server(first=LOGS_MAX_REQUESTS.format(package=PACKAGE, workers=workers))
+        works(service.raw(server, PROBE).startswith(b"HTTP/1.1 200 "), f"a server with {workers} workers answers")
+        limits.append([int(one) for one in re.findall("max requests: ([0-9]+)", server.output)])
+    only, several = limits
+    harm([limit for limit in only if limit < sys.maxsize], "requests end the only worker")
+    harm([limit for limit in several if not 2_000 <= limit <= 50_000], "a leak grows for ever, or workers seldom serve")
+    assert len(only) == 1
+    assert several
 
 
 def test_clients_that_are_odd_or_patient_are_answered(service: Service) -> None:

@@ -25,8 +25,9 @@ timeout = 30  # seconds until a worker that hangs is replaced; no limit on a cli
 graceful_timeout = 20  # seconds for running requests at a stop; below the 30 that Kubernetes gives
 keepalive = 5  # seconds an idle connection stays open
 sendfile = False  # the kernel would wait for a client for longer than worker.py lets it
-max_requests = 10_000  # then a worker is replaced, so that a leak can't grow for ever; a start costs about 0.7 CPU s
-max_requests_jitter = 1_000  # not all workers at once
+# A leak can't grow for ever. While a worker is replaced, 2.5 s, the others answer; the only one lives until a restart.
+max_requests = 10_000 if workers > 1 else 0
+max_requests_jitter = 10_000  # seldom two at once
 
 limit_request_line = 4094  # bytes
 limit_request_fields = 100
