@@ -12,7 +12,7 @@ import re
 import signal
 import socket
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
@@ -49,6 +49,7 @@ TYPE = b"Content-Type: application/%s\r\n" % (b"x-www-form-urlencoded" if AUTH =
 TYPE += f"Origin: {ORIGIN}\r\nSec-Fetch-Site: same-origin\r\n".encode()
 CHUNKED = HEAD + TYPE + b"Transfer-Encoding: chunked\r\n\r\n"
 LONG = HEAD + TYPE + b"Content-Length: 900000\r\nConnection: close\r\n\r\n"
+END = b"}" if AUTH == "jwt" else b"</html>"  # of an answer
 KEY = "KdzoD-9sRkP3"
 ADDS_LARGE = f"""
 from functools import wraps
@@ -310,7 +311,7 @@ def asks_first(server: RealServer, times: int) -> list[bytes]:
             client.sendall(HEAD + TYPE + SIZE + EXPECT + last + b"\r\n")
             assert answered(client, WITHIN, b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
             client.sendall(BODY)
-            received = answered(client, WITHIN, b"}" if AUTH == "jwt" else b"</html>")
+            received = answered(client, WITHIN, END)
             statuses.append(received.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")[9:12])
     return statuses
 
@@ -320,7 +321,7 @@ def goes_on(server: RealServer) -> list[bytes]:
     statuses = []
     with connect(server) as client:
         client.sendall(LONG.replace(b"Connection: close\r\n", b"") + b"x" * 900_000)
-        assert answered(client, WITHIN, b"}" if AUTH == "jwt" else b"</html>")[9:12] in (b"400", b"413")
+        assert answered(client, WITHIN, END)[9:12] in (b"400", b"413")
         for _ in range(SLOW):
             client.sendall(PROBE.replace(b"Connection: close\r\n", b""))
             statuses.append(answered(client, WITHIN, b"\r\n\r\nok")[9:12])
@@ -461,7 +462,7 @@ def test_a_request_that_can_be_read_in_two_ways_is_not_read(service: Service) ->
     assert "Traceback" not in server.output
 
 
-UNREAD = HEAD.replace(b"POST " + PATH.encode(), b"GET /healthz") + b"%s\r\n"
+UNREAD = HEAD.replace(b"POST " + PATH.encode(), b"GET /nowhere") + b"%s\r\n"
 UNFINISHED = {
     "a body that its view read in part": HEAD + TYPE + b"Content-Length: 200000\r\n\r\n" + b"x" * 70_000,
     "a body that no view read": (UNREAD % b"Content-Length: 66000\r\n").ljust(65_536, b"x"),
@@ -479,25 +480,24 @@ UNFINISHED = {
 )
 def test_nothing_is_answered_behind_an_unfinished_body(service: Service) -> None:
     """A second answer would go to the next visitor whose request the proxy sends on this connection."""
-    server = service.real_server(first=f"from {PACKAGE}.bastion import worker; worker.READ_SECONDS = 2.0")
-    kept = PROBE.replace(b"Connection: close\r\n", b"")
+    first = f"from {PACKAGE}.bastion import gunicorn, worker; worker.READ_SECONDS = 2.0; gunicorn.keepalive = 60"
+    server = service.real_server(first=first)
     whole = UNREAD % b"Content-Length: 5\r\n" + b"abcde", UNREAD % b"Transfer-Encoding: chunked\r\n" + b"0\r\n\r\n"
-    works(all(service.raw(server, one + PROBE).count(b"HTTP/1.1 200 ") == 2 for one in whole), "whole bodies end")
+    works(all(service.raw(server, one + PROBE).count(b"HTTP/1.1 ") == 2 for one in whole), "whole bodies are followed")
+    answers = dict.fromkeys(UNFINISHED, b"")
     with ExitStack() as stack:
-        clients = [stack.enter_context(connect(server)) for _ in UNFINISHED]
-        for client, request in zip(clients, UNFINISHED.values(), strict=True):
-            client.sendall(request)
-        sleep(3.0)  # until the server has waited for the rest
-        answers = [client.recv(65_536) for client in clients]
-        for number, client in enumerate(clients):
-            with suppress(OSError):  # it is closed
-                client.sendall(kept)
-                answers[number] += answered(client, PATIENCE, b"ok")
-    found = dict(zip(UNFINISHED, answers, strict=True))
-    harm([name for name, answer in found.items() if answer.count(b"HTTP/1.1 ") > 1], "a rest was read as a request")
-    first, *_ = answers
-    assert first.startswith(b"HTTP/1.1 400 ")
-    harm(b"Connection: keep-alive" in first, "a proxy is told to send another visitor's request on this connection")
+        clients = {name: stack.enter_context(connect(server)) for name in UNFINISHED}
+        for name, client in clients.items():
+            client.sendall(UNFINISHED[name])
+        for name, client in clients.items():
+            answers[name] += answered(client, WITHIN, END)
+            if not select([client], [], [], PATIENCE)[0]:  # the connection is kept
+                client.sendall(PROBE)
+            answers[name] += answered(client, WITHIN)
+    harm([name for name, answer in answers.items() if answer.count(b"HTTP/1.1 ") > 1], "a rest was read as a request")
+    read, *_ = answers.values()
+    assert read.startswith(b"HTTP/1.1 400 ")
+    harm(b"Connection: keep-alive" in read, "a proxy is told to send another visitor's request on this connection")
     assert "Traceback" not in server.output
 
 
