@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .wire import Response
 
 REFUSAL = "        refuse_uniformly()\n    attempt"  # of a failed login
-VERIFY = "state().passwords.verify(password, row.password_hash if row is not None else None)"
+VERIFY = "state().passwords.verify(password, row.password_hash if row is not None else None, attempt.rank)"
 
 
 def refusing(status: str) -> str:
@@ -102,7 +102,9 @@ class Work:
 @protects(
     "login-same-work",
     unknown=edit(
-        "identity/login.py", VERIFY, "row is not None and state().passwords.verify(password, row.password_hash)"
+        "identity/login.py",
+        VERIFY,
+        "row is not None and state().passwords.verify(password, row.password_hash, attempt.rank)",
     ),
     disabled=edit("identity/login.py", VERIFY, f"(row is None or row.active) and {VERIFY}"),
     passkey=edit("identity/login.py", VERIFY, f"(row is None or row.password_hash is not None) and {VERIFY}"),

@@ -17,7 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 from .accounts import Hashing, account, created, lives, signs_in
 from .harness import at_once, edit, harm, protects, refused, works
-from .logins import SIGNED_IN, WRONG, HashSpy, attempt, cheap_hash, cheap_user, sessions_of, store, stored
+from .logins import (
+    SIGNED_IN,
+    WRONG,
+    HashSpy,
+    attempt,
+    cheap_hash,
+    cheap_user,
+    device_of,
+    sessions_of,
+    step_up,
+    store,
+    stored,
+)
 from .mails import token_for, waiting
 from .running import PASSWORD
 from .service import AUTH
@@ -88,8 +100,7 @@ class Flood:
         self.change = threading.Condition()
         passwords = service.module("state").state_of(service.app).passwords
         passwords._hasher = self
-        passwords._slots = Semaphore(self, passwords._slots)
-        passwords._waiters = Semaphore(self, passwords._waiters)
+        passwords._change = Waits(self)
         self.begin()
 
     def begin(self) -> None:
@@ -118,33 +129,37 @@ class Flood:
     def hash(self, password: bytes) -> str:
         return self.real.hash(password)
 
-    def attempt(self, client: Client, identifier: str, password: str) -> Response:
-        answer = attempt(client, identifier, password)
+    def attempt(self, client: Client, identifier: str, password: str, device: str | None = None) -> Response:
+        return self.counted(partial(attempt, client, identifier, password, device))
+
+    def counted(self, send: Callable[[], Response]) -> Response:
+        answer = send()
         with self.change:
             self.answered += 1
             self.change.notify_all()
         return answer
 
 
-class Semaphore:
-    """The service's own semaphore; who blocks on it is counted, and waits until the flood ends instead of a second."""
+class Waits(threading.Condition):
+    """Where the service waits for a slot; each wait is counted, and lasts until the flood ends instead of a second."""
 
-    def __init__(self, flood: Flood, real: threading.BoundedSemaphore) -> None:
-        self.flood, self.real, self.release = flood, real, real.release
+    def __init__(self, flood: Flood) -> None:
+        super().__init__()
+        self.flood = flood
 
-    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
-        if not blocking:
-            return self.real.acquire(blocking=False)
+    def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
         flood = self.flood
+        if found := predicate():
+            return found
         with flood.change:
             flood.waits.append(timeout)
             flood.waiting += 1
             flood.most_waiting = max(flood.most_waiting, flood.waiting)
             flood.change.notify_all()
-        taken = self.real.acquire(timeout=Flood.PATIENCE)
+        found = super().wait_for(predicate, Flood.PATIENCE)
         with flood.change:
             flood.waiting -= 1
-        return taken
+        return found
 
 
 FLOOD = 20  # more than twice as many as a worker has threads
@@ -152,10 +167,8 @@ FLOOD = 20  # more than twice as many as a worker has threads
 
 @protects(
     "password-hash-concurrency",
-    slots=edit("identity/passwords.py", "with self._hash_slot():\n            try:", "if True:\n            try:"),
-    waiters=edit(
-        "identity/passwords.py", "if not self._waiters.acquire(blocking=False):", "if not self._waiters.acquire():"
-    ),
+    slots=edit("identity/passwords.py", "with self._hash_slot(rank):\n            try:", "if True:\n            try:"),
+    waiters=edit("identity/passwords.py", "            del self._waiting[self._free + self._places :]\n", ""),
 )
 def test_a_flood_of_logins_takes_neither_the_memory_nor_the_threads_of_a_worker(service: Service) -> None:
     """One round: every comparison is held until all but three are answered, so nothing depends on who is faster."""
@@ -194,10 +207,134 @@ def test_a_flood_of_logins_takes_neither_the_memory_nor_the_threads_of_a_worker(
     assert last.status == SIGNED_IN
 
 
+ATTACKERS = 8  # five more than are computed or wait at a time
+
+
+def owner_comes(flood: Flood, attackers: list[Callable[[], Response]], owner: Callable[[], Response]) -> list[Response]:
+    """Let the attackers take the slot and every place to wait, then the owner come. The owner's answer is the first."""
+    flood.begin()
+    with ThreadPoolExecutor(max_workers=8) as worker:  # the threads of one worker process
+        sent = []
+        for number, attack in enumerate(attackers, 1):
+            sent.append(worker.submit(attack))
+            flood.until(partial(lambda number: flood.computing + flood.waiting + flood.answered == number, number))
+        refused_before = flood.answered
+        sent.insert(0, worker.submit(owner))
+        flood.until(lambda: flood.answered > refused_before)  # the owner, or an attacker who gives way
+        flood.end()
+        return [one.result(Flood.PATIENCE) for one in sent]
+
+
+def wrong_passwords(service: Service, flood: Flood, addresses: list[str], **more: Any) -> list[Callable[[], Response]]:
+    """One wrong password from each address, for accounts that are not there."""
+    clients = [ready(service.client(address=address)) for address in addresses]
+    return [
+        partial(flood.attempt, client, f"nobody-{n}@example.com", WRONG, **more) for n, client in enumerate(clients)
+    ]
+
+
+def fails(attacks: list[Callable[[], Response]]) -> bool:
+    return [attack().status for attack in attacks] == [401] * len(attacks)
+
+
+@protects(
+    "password-hash-concurrency",
+    network=edit("identity/login.py", "else self.network.number", "else 1"),
+    turn=edit("identity/passwords.py", "insort(self._waiting, mine)", "self._waiting.append(mine)"),
+)
+def test_an_owner_at_another_address_signs_in_during_a_flood(service: Service) -> None:
+    owner, flood = cheap_user(service), Flood(service)
+    attackers = wrong_passwords(service, flood, [f"198.51.100.{number}" for number in range(ATTACKERS)])
+    flood.end()
+    works(fails(attackers), "each of the attackers has failed once")
+    client, compared = ready(service.client(address="203.0.113.9")), flood.real.compared
+    compared.clear()
+    first, *others = owner_comes(flood, attackers, partial(flood.attempt, client, owner.email, owner.password))
+    harm(not sessions_of(service, owner), "eight attackers at other addresses kept the owner out")
+    assert first.status == SIGNED_IN
+    assert [number for number, target in enumerate(compared) if target == stored(service, owner.email)] == [1]
+    assert Counter(answer.status for answer in others) == {503: ATTACKERS - 2, 401: 2}
+    for answer in others:
+        if answer.status == 503:
+            refused(answer, 503, "password-hash-concurrency")
+
+
+@protects(
+    "password-hash-concurrency",
+    wide=edit("throttle.py", "number=max(spent.number, wider.number // WIDE)", "number=spent.number"),
+)
+def test_a_new_ipv6_network_of_one_site_is_not_served_first(service: Service) -> None:
+    owner, flood = cheap_user(service), Flood(service)
+    networks = [f"2001:db8:1:{number:x}::1" for number in range(13)]
+    flood.end()
+    works(fails(wrong_passwords(service, flood, networks[3:])), "ten networks of one /48 have failed once")
+    client, attackers = ready(service.client(address="203.0.113.9")), wrong_passwords(service, flood, networks[:3])
+    first, *_ = owner_comes(flood, attackers, partial(flood.attempt, client, owner.email, owner.password))
+    harm(not sessions_of(service, owner), "a network that is new each time kept the owner out")
+    assert first.status == SIGNED_IN
+
+
+@protects(
+    "password-hash-concurrency",
+    device=edit("identity/login.py", "known=device is not None", "known=False"),
+    session=edit("identity/login.py", "known=True", "known=False"),
+)
+def test_a_known_device_and_a_session_go_before_every_network(service: Service) -> None:
+    owner, flood = cheap_user(service), Flood(service)
+    flood.end()
+    shared = ready(service.client(address="203.0.113.9"))
+    device = device_of(attempt(shared, owner.email, owner.password))
+    works(fails(wrong_passwords(service, flood, ["203.0.113.9"] * 5)), "the owner's neighbour fails often")
+    client, before = ready(service.client(address="203.0.113.9")), sessions_of(service, owner)
+    attackers = wrong_passwords(service, flood, [f"198.51.100.{number}" for number in range(3)])
+    known = partial(flood.attempt, client, owner.email, owner.password, device)
+    first, *_ = owner_comes(flood, attackers, known)
+    harm(sessions_of(service, owner) == before, "attackers kept the owner out on a known device")
+    assert first.status == SIGNED_IN
+    signed_in = ready(service.client(owner, "203.0.113.9").login())
+    before = sessions_of(service, owner)
+    attackers = wrong_passwords(service, flood, [f"198.51.100.{number}" for number in range(10, 13)])
+    first, *_ = owner_comes(flood, attackers, partial(flood.counted, partial(step_up, signed_in, owner.password)))
+    harm(sessions_of(service, owner) == before, "attackers kept a signed-in owner from proving who it is")
+    assert first.status == SIGNED_IN
+
+
+@protects(
+    "password-hash-concurrency",
+    foreign=edit("identity/login.py", "known=device is not None", "known=bool(arrival.device_token)"),
+)
+def test_a_device_of_another_account_is_not_served_first(service: Service) -> None:
+    owner, mallory, flood = cheap_user(service), cheap_user(service), Flood(service)
+    flood.end()
+    device = device_of(attempt(service.client(), mallory.email, mallory.password))
+    attackers = wrong_passwords(service, flood, [f"198.51.100.{number}" for number in range(3)], device=device)
+    works(fails(attackers), "each of the attackers has failed once")
+    client = ready(service.client(address="203.0.113.9"))
+    first, *_ = owner_comes(flood, attackers, partial(flood.attempt, client, owner.email, owner.password))
+    harm(not sessions_of(service, owner), "attackers with a device of another account kept the owner out")
+    assert first.status == SIGNED_IN
+
+
+@protects(
+    "password-hash-concurrency",
+    own=edit("identity/login.py", "self.rate.number - HEAD_START", "1 - HEAD_START"),
+)
+def test_an_attackers_own_device_is_served_first_five_times_a_minute(service: Service) -> None:
+    owner, mallory, flood = cheap_user(service), cheap_user(service), Flood(service)
+    flood.end()
+    device = device_of(attempt(service.client(), mallory.email, mallory.password))
+    clients = [ready(service.client(address=f"198.51.100.{number}")) for number in range(8)]
+    logins = [partial(flood.attempt, one, mallory.email, mallory.password, device=device) for one in clients]
+    works([login().status for login in logins[:5]] == [SIGNED_IN] * 5, "an attacker signs in to an own account")
+    client = ready(service.client(address="203.0.113.9"))
+    first, *_ = owner_comes(flood, logins[5:], partial(flood.attempt, client, owner.email, owner.password))
+    harm(not sessions_of(service, owner), "an attacker's own device kept the owner out")
+    assert first.status == SIGNED_IN
+
+
 def test_a_quarter_of_the_threads_may_wait_for_a_slot_and_one_at_least(service: Service) -> None:
     def places(threads: int) -> int:
-        waiters = service.module("identity.passwords").Passwords(concurrency=1, threads=threads)._waiters
-        return sum(waiters.acquire(blocking=False) for _ in range(threads))
+        return int(service.module("identity.passwords").Passwords(concurrency=1, threads=threads)._places)
 
     assert [places(threads) for threads in (2, 6, 8, 64)] == [1, 1, 2, 16]
 
@@ -208,11 +345,9 @@ def test_whoever_waits_for_a_slot_in_vain_is_told_to_come_back(
     user = cheap_user(service)
     passwords = service.module("state").state_of(service.app).passwords
     monkeypatch.setattr(service.module("identity.passwords"), "WAIT_SECONDS", 0.001)
-    slots = passwords._slots
-    taken = [slots.acquire(blocking=False) for _ in range(100)].count(True)
-    for _ in range(4):  # more than may wait at a time
-        refused(attempt(service.client(), user.email, user.password), 503, "password-hash-concurrency")
-    slots.release(taken)
+    with passwords._hash_slot():
+        for _ in range(4):  # more than may wait at a time
+            refused(attempt(service.client(), user.email, user.password), 503, "password-hash-concurrency")
     assert attempt(service.client(), user.email, user.password).status == SIGNED_IN
 
 

@@ -47,7 +47,7 @@ ROW = "login-throttle-account"
 NETWORK = "login-throttle-ip"
 BOOK = '    booking = throttle.book(*counter, "login-throttle-account")\n'
 RATE = '    rate = throttle.spend(f"{counter[0]}-rate", subject, "login-throttle-account", RATE)\n'
-ATTEMPT = "    attempt = _Attempt(network, rate, booking)\n"
+ATTEMPT = "    attempt = _Attempt(network, rate, booking, known=device is not None)\n"
 ROUNDS = 5  # of a race in which all meet each time
 MATCHES = "        matched = _matches(password, row, attempt)\n"
 COMPARED = "        matched = state().passwords.verify(password, row.password_hash if row is not None else None)\n"
@@ -325,7 +325,7 @@ def all_slots_taken(service: Service, monkeypatch: pytest.MonkeyPatch, meet: Any
     """From here on no password is compared: each attempt is told to come back."""
     passwords = service.module("identity.passwords")
 
-    def full() -> Any:
+    def full(_rank: int) -> Any:
         meet()
         raise passwords.Busy
 

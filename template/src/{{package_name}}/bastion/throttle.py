@@ -116,7 +116,8 @@ class Allowance:
 class Spent:
     """One counted use: the subject's names, and when it was; for a network also that of the wider one around it.
 
-    `number`: so many uses of the longest stretch of time there are with it.
+    `number`: so many uses of the longest stretch of time there are with it; for a network a WIDE-th of those of the
+    wider one, if that is more.
     """
 
     names: tuple[bytes, ...]
@@ -154,7 +155,7 @@ def spend_for_network(kind: str, reason: str, *allowances: Allowance) -> Spent:
     if wider is None:
         refund(spent)
         refuse(429, reason, retry_after=int(wait) + 1)
-    return replace(spent, wide=wider)
+    return replace(spent, wide=wider, number=max(spent.number, wider.number // WIDE))
 
 
 def take(kind: str, subject: str, *allowances: Allowance) -> tuple[Spent | None, float]:

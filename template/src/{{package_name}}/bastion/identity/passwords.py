@@ -10,9 +10,11 @@ import re
 import secrets
 import unicodedata
 from base64 import b64encode
+from bisect import insort
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from threading import BoundedSemaphore
+from itertools import count
+from threading import Condition
 from typing import Final
 
 from argon2 import PasswordHasher, Type
@@ -44,7 +46,7 @@ _WORDS: Final = re.compile(r"[^\W_]{3,}")
 
 
 class Busy(RuntimeError):
-    """All slots for password hashes are taken, and enough threads wait already."""
+    """All slots for password hashes are taken, and requests that go first take every place to wait."""
 
 
 def normalised(password: str) -> bytes:
@@ -86,7 +88,11 @@ def faults(password: str, context: Collection[str] = ()) -> list[str]:
 
 
 class Passwords:
-    """Hashes and verifies, `concurrency` at a time; a quarter of the worker's threads may wait, at most a second."""
+    """Hashes and verifies, `concurrency` at a time; a quarter of the worker's threads may wait, at most a second.
+
+    The caller with the lowest rank goes first, of equal ones the first to come. When all places to wait are taken, the
+    highest rank gives way. So a flood of high ranks keeps a low one waiting for one hash, not for all of its own.
+    """
 
     def __init__(self, *, concurrency: int, threads: int) -> None:
         self._hasher = PasswordHasher(
@@ -97,8 +103,11 @@ class Passwords:
             salt_len=SALT_BYTES,
             type=Type.ID,
         )
-        self._slots = BoundedSemaphore(concurrency)
-        self._waiters = BoundedSemaphore(max(1, threads // 4))
+        self._free = concurrency
+        self._places = max(1, threads // 4)
+        self._waiting: list[tuple[int, int]] = []  # rank and number of arrival, the next one first
+        self._arrivals = count()
+        self._change = Condition()
         # Costs a verification what a real one costs; its tag is random, so nothing can ever match it.
         self._dummy = (
             f"{PRESENT}{_unpadded(secrets.token_bytes(SALT_BYTES))}${_unpadded(secrets.token_bytes(TAG_BYTES))}"
@@ -114,11 +123,11 @@ class Passwords:
         yield from guessing.damage()
 
     def hash(self, password: str) -> str:
-        """The string to store (PHC format). Raises Busy."""
+        """The string to store (PHC format). Raises Busy. Goes before every network: a link or a session allows it."""
         with self._hash_slot():
             return self._hasher.hash(normalised(password))
 
-    def verify(self, password: str, stored: str | None) -> bool:
+    def verify(self, password: str, stored: str | None, rank: int = 0) -> bool:
         """Whether the password belongs to the stored string. Works as long when there is none. Raises Busy.
 
         One that is longer than any can be is never hashed, whosever it is.
@@ -127,7 +136,7 @@ class Passwords:
             return False
         usable = stored is not None and stored.startswith(PREFIX)
         target = stored if usable and stored is not None else self._dummy
-        with self._hash_slot():
+        with self._hash_slot(rank):
             try:
                 self._hasher.verify(target, normalised(password))
             except (VerificationError, InvalidHashError):
@@ -140,19 +149,24 @@ class Passwords:
         return not stored.startswith(PRESENT)
 
     @contextmanager
-    def _hash_slot(self) -> Iterator[None]:
-        if not self._slots.acquire(blocking=False):
-            if not self._waiters.acquire(blocking=False):
+    def _hash_slot(self, rank: int = 0) -> Iterator[None]:
+        mine = (rank, next(self._arrivals))
+        with self._change:
+            insort(self._waiting, mine)
+            del self._waiting[self._free + self._places :]
+            self._change.notify_all()  # whoever gives way
+            self._change.wait_for(lambda: mine not in self._waiting[self._free :], WAIT_SECONDS)
+            is_next = mine in self._waiting[: self._free]
+            self._waiting = [one for one in self._waiting if one != mine]
+            if not is_next:
                 raise Busy
-            try:
-                if not self._slots.acquire(timeout=WAIT_SECONDS):
-                    raise Busy
-            finally:
-                self._waiters.release()
+            self._free -= 1
         try:
             yield
         finally:
-            self._slots.release()
+            with self._change:
+                self._free += 1
+                self._change.notify_all()
 
 
 def _unpadded(value: bytes) -> str:
