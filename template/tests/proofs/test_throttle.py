@@ -36,9 +36,12 @@ from .logins import (
 )
 from .service import AUTH
 from .snapshot import changed, everything
+from .test_exceptions import declare, limit
 from .wire import HOST
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .real_server import RealServer
     from .running import Service
     from .wire import Response
@@ -928,6 +931,101 @@ def test_a_session_asks_so_often_a_minute_and_no_more(service: Service) -> None:
     assert second.get("/probe").status == 200
     service.travel(seconds=61)
     assert first.get("/probe").status == 200
+
+
+def fill(service: Service, address: str) -> None:
+    """Use up what this address may ask for in its minute."""
+    for _ in range(service.limits.requests_per_minute_and_address):
+        service.app.wsgi_app._ceiling.hit(address)  # type: ignore[attr-defined]
+
+
+def enters(service: Service) -> list[str]:
+    """The path of each request that the edge lets through to the app from here on."""
+    edge: Any = service.app.wsgi_app
+    inside, entered = edge._app, list[str]()
+    edge._app = lambda environ, start: entered.append(environ["PATH_INFO"]) or inside(environ, start)
+    return entered
+
+
+@protects(CEILING, neighbour=edit("edge/ceiling.py", "if self._is_signed_in(environ, network):", "if network == '':"))
+def test_a_signed_in_neighbour_of_a_flooder_is_answered(service: Service) -> None:
+    seen = service.adds_route("/probe")
+    service.adds_route("/public", mark="public")
+    neighbour = service.client(service.user(), SPRAYER).login()
+    flooder = service.client(address=SPRAYER)
+    works((neighbour.get("/probe").status, flooder.get("/public").status) == (200, 200), "both are answered")
+    seen.clear()
+    fill(service, SPRAYER)
+    answers = [client.get(path) for _ in range(20) for client, path in ((neighbour, "/probe"), (flooder, "/public"))]
+    harm(len(seen) < 20, "a flooder keeps a signed-in neighbour out")
+    assert [answer.status for answer in answers] == [200, 429] * 20
+    refused(answers[1], 429, CEILING)
+    assert [event for answer in answers[3::2] for event in answer.events if event["event"] == "refused"] == []
+    most = service.limits.requests_per_minute_and_session
+    [*_, last] = [neighbour.get("/probe") for _ in range(most - 20)]
+    refused(last, 429, CEILING)
+
+
+OPENED = "content = app.session_interface.open_session(app, app.request_class(environ, populate_request=False))"
+UNSIGNED = {
+    "session": edit("session/cookie.py", OPENED, 'content = {TOKEN: environ.get("HTTP_COOKIE")}'),
+    "jwt": edit("jwt/bearer.py", "verify_access_token(_token_in(header)).session_id.hex", "header"),
+}[AUTH]
+
+
+@protects(
+    CEILING,
+    anonymous=edit(
+        "edge/ceiling.py", "session = self._session_of(environ)", 'session = self._session_of(environ) or "-"'
+    ),
+    forged=UNSIGNED,
+    ended=edit("throttle.py", "elif (seconds := request.environ.get(OVER)) is not None:", "elif (seconds := None):"),
+)
+def test_above_the_ceiling_of_its_address_only_a_live_session_passes(service: Service) -> None:
+    seen, user = service.adds_route("/public", mark="public"), service.user()
+    live, ended = (service.client(user, SPRAYER).login() for _ in range(2))
+    anonymous, forged = service.client(address=SPRAYER), live.copy()
+    anonymous.honest("POST", {}, None, None, None)  # holds a signed cookie where pages have forms
+    forged.cookie = f"{str(live.cookie).rpartition('.')[0]}.{str(ended.cookie).rpartition('.')[2]}"
+    works([one.get("/public").status for one in (live, ended, anonymous, forged)] == [200] * 4, "all are answered")
+    assert live.end_others().status == live.DONE["end_others"]
+    fill(service, SPRAYER)
+    works(live.get("/public").status == 200, "a live session is answered above it")
+    entered = enters(service)
+    seen.clear()
+    answers = [one.get("/public") for one in (anonymous, forged)]
+    harm(entered, "a request without a signed session got past the edge")
+    answer = ended.get("/public")
+    harm(seen, "an ended session is answered above the ceiling of its address")
+    assert [one.status for one in answers] == [429, 429]
+    refused(answers[0], 429, CEILING)
+    refused(answer, 429, CEILING)
+    assert 1 <= int(answer.header("Retry-After") or 0) <= 60
+
+
+@protects(
+    CEILING,
+    each=edit("edge/ceiling.py", "self._count(session, self._per_session) is None", "session"),
+    together=edit("edge/ceiling.py", 'self._count(f"{network} signed in", self._most * SIGNED_IN) is None', "session"),
+)
+def test_sessions_above_the_ceiling_of_their_address_are_counted(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lower = {"requests_per_minute_and_address": 60, "requests_per_minute_and_session": 30}
+    declare(service, monkeypatch, tmp_path / "exceptions.toml", "".join(limit(*one) for one in lower.items()))
+    service.adds_route("/probe")
+    clients = [service.client(service.user(), SPRAYER).login() for _ in range(21)]
+    fill(service, SPRAYER)
+    entered = enters(service)
+    works([clients[0].get("/probe").status for _ in range(30)] == [200] * 30, "a session is answered so often")
+    answer = clients[0].get("/probe")
+    harm(len(entered) > 30, "a session gets past the edge without an end")
+    assert answer.status == 429
+    works({one.get("/probe").status for one in clients[1:20] for _ in range(30)} == {200}, "and so are twenty")
+    answer = clients[20].get("/probe")
+    harm(len(entered) > 600, "the sessions of one address get past the edge without an end")
+    assert answer.status == 429
+    assert service.client(service.user(), "203.0.113.5").login().get("/probe").status == 200
 
 
 @protects(

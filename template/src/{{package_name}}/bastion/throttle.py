@@ -29,7 +29,7 @@ from .authentication import PASSIVE, current_user
 from .clock import now
 from .database import connect, transaction
 from .edge.address import CLIENT, Client
-from .edge.ceiling import WIDE, Ceiling
+from .edge.ceiling import OVER, WIDE, Ceiling
 from .errors import refuse
 from .identity.models import ThrottleCounter, ThrottleUse
 from .state import state, state_of
@@ -399,7 +399,10 @@ def purge() -> int:
 
 
 def install(app: Flask) -> None:
-    """A ceiling for each signed-in session, so that one stolen session can't empty the service in a minute."""
+    """A ceiling for each signed-in session, so that one stolen session can't empty the service in a minute.
+
+    Where the edge has let a request pass the ceiling of its network for its session, it is refused if that has ended.
+    """
     app.extensions[EXTENSION] = _Fill()
     app.extensions[SESSIONS] = Ceiling(state_of(app).limits.requests_per_minute_and_session)
     app.extensions[LINKS] = Ceiling(CHOICES)
@@ -407,8 +410,12 @@ def install(app: Flask) -> None:
 
     @app.before_request
     def count_request() -> None:
-        if request.endpoint not in PASSIVE and current_user.is_authenticated:
+        if request.endpoint in PASSIVE:
+            return
+        if current_user.is_authenticated:
             count_session(current_user.session_id)
+        elif (seconds := request.environ.get(OVER)) is not None:
+            refuse(429, "default-throttle", retry_after=seconds)
 
 
 def count_session(session_id: UUID) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ..harness import at_once, edit, harm, protects, refused, works
+from ..test_throttle import fill
 from .forging import claims_of
 
 if TYPE_CHECKING:
@@ -98,6 +99,13 @@ def test_a_refresh_token_gives_no_second_pair(service: Service) -> None:
     refused(answer, 401, REUSE)
     assert answer.header("WWW-Authenticate") == 'Bearer error="invalid_token"'
     assert tokens_of(service, client.user) == (4, 0)
+
+
+def test_an_exchange_with_its_access_token_passes_the_ceiling(service: Service) -> None:
+    client = service.client(service.user()).login()
+    fill(service, client.address)
+    refused(exchange(service, client.refresh_token, client.address), 429, "default-throttle")
+    assert client.post("/auth/refresh", {"refresh_token": client.refresh_token}).status == 200
 
 
 @protects(

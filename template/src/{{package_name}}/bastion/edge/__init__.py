@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from itertools import count
 from os import urandom
@@ -19,7 +20,7 @@ from .. import log
 from . import health, media_types, methods, target
 from .address import ProxyRule
 from .answers import STATUS_LINES, Headers, Refusal, Reply
-from .ceiling import Ceiling
+from .ceiling import NetworkCeiling
 from .cookies import guard_cookies
 from .cors import Cors
 from .headers import HSTS, ID_KEY, PRELOAD, SHAREABLE, HeaderTable, csp_nonce, no_referrer, shareable
@@ -49,6 +50,8 @@ class EdgeSettings:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     trust_unix_socket: bool
     ceiling_per_minute: int
+    ceiling_per_session: int
+    session_of: Callable[[WSGIEnvironment], str | None]  # by signature alone: what to count a signed-in session by
     max_body_bytes: int
     image_origins: tuple[str, ...]
     hsts: str  # empty: none
@@ -84,7 +87,7 @@ class Edge:
         self._proxies = ProxyRule(settings.proxy_hops, settings.trusted_proxies, unix_socket=settings.trust_unix_socket)
         self._hosts = Hosts(settings.trusted_hosts, settings.public_origin, production=settings.production)
         self._https = HttpsOnly(settings.public_origin, pages=settings.page_policy, production=settings.production)
-        self._ceiling = Ceiling(settings.ceiling_per_minute)
+        self._ceiling = NetworkCeiling(settings.ceiling_per_minute, settings.ceiling_per_session, settings.session_of)
         self._size = BodyLimit(settings.max_body_bytes)
         self._cors = Cors(settings.cors_origins)
         self._table = HeaderTable(
@@ -223,6 +226,8 @@ def install(app: Flask, *, ready: Callable[[], bool]) -> None:
         trusted_proxies=tuple(settings.trusted_proxies),
         trust_unix_socket=settings.bind.startswith("unix:"),  # file permissions say who may connect
         ceiling_per_minute=state.limits.requests_per_minute_and_address,
+        ceiling_per_session=state.limits.requests_per_minute_and_session,
+        session_of=partial(style.signed_session, app),
         max_body_bytes=state.limits.body_bytes,
         image_origins=state.image_origins,
         hsts=(HSTS + PRELOAD * settings.hsts_preload) if settings.production else "",

@@ -1,11 +1,13 @@
 """One network can ask at most so often a minute, whatever it asks for, so that no neighbour takes the whole service.
 
-Each request costs a thread, and a script that fetches missing pages never meets a limit that hangs on routes.
+Each request costs a thread, and a script that fetches missing pages never meets a limit that hangs on routes. Signed-in
+sessions of a network that asks too often are counted instead of it, so that no flooder shuts out the neighbours.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from math import ceil
 from threading import Lock
 from typing import Final
@@ -19,6 +21,8 @@ ROW: Final = "default-throttle"
 WINDOW: Final = 60.0  # seconds
 # An IPv6 /48 may ask as much as five /64: a site with many subnets works, and a hoster's customer gains little.
 WIDE: Final = 5
+SIGNED_IN: Final = 10  # times as much may all sessions of a network ask together, or many ended ones would add up
+OVER: Final = "bastion.over_ceiling"  # environ key of what passed for its session alone: seconds to wait without one
 KEYS: Final = 10_000  # counters kept, about 4 MiB; with few, a botnet would push its own full counters out
 
 
@@ -33,7 +37,7 @@ class Ceiling:
     def __init__(self, per_minute: int, keys: int = KEYS) -> None:
         self._most = per_minute
         self._keys = keys
-        self._windows: OrderedDict[str, list[float]] = OrderedDict()  # key: [end of its window, requests in it]
+        self._windows: OrderedDict[str, list[float]] = OrderedDict()  # key: [end of its window, requests, refusals]
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -41,8 +45,34 @@ class Ceiling:
 
     def hit(self, key: str) -> int | None:
         """Count one request; None when it may go on, else the whole seconds until the key's window ends."""
-        over = self._count(key, self._most)
-        return None if over is None else over[0]
+        return self._count(key, self._most)
+
+    def _count(self, key: str, most: int) -> int | None:
+        now = clock.seconds()
+        with self._lock:
+            window = self._windows.get(key)
+            # The second comparison ends a window that a clock set back would otherwise keep shut for as long.
+            if window is None or not now < window[0] <= now + WINDOW:
+                window = self._windows[key] = [now + WINDOW, 0, 0]
+                if len(self._windows) > self._keys:
+                    self._windows.popitem(last=False)
+            self._windows.move_to_end(key)
+            window[1] += 1
+            end, used, _ = window
+        return None if used <= most else ceil(end - now)
+
+
+class NetworkCeiling(Ceiling):
+    """The ceiling of each network, in the edge; above it, that of each session that the network's requests belong to.
+
+    `session_of` verifies the signature of a request's cookie or token and names its session, without the database: what
+    no key has signed costs no more than that. Whether the session lives is looked at behind, by throttle.py.
+    """
+
+    def __init__(self, per_minute: int, per_session: int, session_of: Callable[[WSGIEnvironment], str | None]) -> None:
+        super().__init__(per_minute)
+        self._per_session = per_session
+        self._session_of = session_of
 
     def refuse(self, environ: WSGIEnvironment) -> Refusal | None:
         """Count the client's network, an IPv6 client's /48 too; refuse with 429 and Retry-After (RFC 6585, 4)."""
@@ -54,21 +84,23 @@ class Ceiling:
             over = self._count(network, self._most * WIDE)
         if over is None:
             return None
-        seconds, first = over
+        if self._is_signed_in(environ, network):
+            environ[OVER] = over
+            return None
         # One line a window: a flood must not become a flood of log lines.
-        return Refusal(429, ROW, (("Retry-After", str(seconds)),), {"network": network}, logged=first)
+        first = self._is_first_refusal(network)
+        return Refusal(429, ROW, (("Retry-After", str(over)),), {"network": network}, logged=first)
 
-    def _count(self, key: str, most: int) -> tuple[int, bool] | None:
-        """None, or the seconds to wait and whether this is the first refusal of the window."""
-        now = clock.seconds()
+    def _is_signed_in(self, environ: WSGIEnvironment, network: str) -> bool:
+        session = self._session_of(environ)
+        return (
+            session is not None
+            and self._count(session, self._per_session) is None
+            and self._count(f"{network} signed in", self._most * SIGNED_IN) is None
+        )
+
+    def _is_first_refusal(self, network: str) -> bool:
         with self._lock:
-            window = self._windows.get(key)
-            # The second comparison ends a window that a clock set back would otherwise keep shut for as long.
-            if window is None or not now < window[0] <= now + WINDOW:
-                window = self._windows[key] = [now + WINDOW, 0]
-                if len(self._windows) > self._keys:
-                    self._windows.popitem(last=False)
-            self._windows.move_to_end(key)
-            window[1] += 1
-            end, used = window
-        return None if used <= most else (ceil(end - now), used == most + 1)
+            window = self._windows[network]
+            window[2] += 1
+            return window[2] == 1

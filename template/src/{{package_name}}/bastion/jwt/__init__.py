@@ -24,7 +24,7 @@ from . import (
     mailed_link,
     openapi,
 )
-from .bearer import authenticate, factor_missing, not_fresh, unauthenticated
+from .bearer import authenticate, factor_missing, not_fresh, signed_session, unauthenticated
 from .problem import error_body_of
 from .settings import Settings, settings
 
@@ -36,6 +36,7 @@ __all__ = [
     "mailed_link",
     "not_fresh",
     "settings",
+    "signed_session",
     "unauthenticated",
 ]
 

@@ -7,8 +7,9 @@ would let another site, or whoever reads a log, act for the user. Source: RFC 67
 from __future__ import annotations
 
 from typing import Final
+from wsgiref.types import WSGIEnvironment
 
-from flask import g, request
+from flask import Flask, g, request
 from flask.typing import ResponseReturnValue
 
 from ..errors import refuse
@@ -47,8 +48,22 @@ def authenticate() -> Principal | None:
 def bearer_token() -> str | None:
     """The token of the Authorization header, None without one; InvalidToken for two headers or another scheme."""
     header = request.headers.get("Authorization")
+    return None if header is None else _token_in(header)
+
+
+def signed_session(app: Flask, environ: WSGIEnvironment) -> str | None:
+    """Return what the access token of a request is counted by, or None if it is refused. Asks no database."""
+    header = environ.get("HTTP_AUTHORIZATION")
     if header is None:
         return None
+    try:
+        with app.app_context():
+            return verify_access_token(_token_in(header)).session_id.hex
+    except InvalidToken:
+        return None
+
+
+def _token_in(header: str) -> str:
     scheme, _, token = header.partition(" ")
     if "," in header:  # servers join two headers of one name by a comma
         raise InvalidToken(HEADER_ONLY)

@@ -25,11 +25,19 @@ from . import (
     pages,
     templating,
 )
-from .cookie import authenticate
+from .cookie import authenticate, signed_session
 from .error_page import error_body_of
 from .pages import factor_missing, not_fresh, unauthenticated
 
-__all__ = ["authenticate", "error_body_of", "factor_missing", "mailed_link", "not_fresh", "unauthenticated"]
+__all__ = [
+    "authenticate",
+    "error_body_of",
+    "factor_missing",
+    "mailed_link",
+    "not_fresh",
+    "signed_session",
+    "unauthenticated",
+]
 
 PAGE_POLICY: Final = True
 """This style answers with HTML pages."""

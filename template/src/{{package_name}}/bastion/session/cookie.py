@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
+from wsgiref.types import WSGIEnvironment
 
 from flask import Flask, Request, Response, after_this_request, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
@@ -130,6 +131,13 @@ def authenticate() -> Principal | None:
     """The user of the live session that the cookie's token opens."""
     token = session.get(TOKEN)
     return sessions.find_by_token(token) if isinstance(token, str) else None
+
+
+def signed_session(app: Flask, environ: WSGIEnvironment) -> str | None:
+    """Return what the signed cookie of a request is counted by, or None if it names no session. Asks no database."""
+    content = app.session_interface.open_session(app, app.request_class(environ, populate_request=False))
+    token = content.get(TOKEN) if content is not None else None
+    return sessions.digest(token).hex() if isinstance(token, str) else None
 
 
 def log_in(identifier: str, password: str) -> bool:
