@@ -80,6 +80,16 @@ def test_nobody_gets_in_by_the_code_of_another_or_without_a_password(service: Se
     assert not answer.ok
 
 
+@protects(ROW, bits=edit(FILE, "secrets.token_bytes(CODE_BYTES)", "secrets.token_bytes(4)"))
+def test_a_recovery_code_has_128_bits(service: Service) -> None:
+    user = service.user()
+    with_app(service, user)
+    codes = with_codes(service, user)
+    works(waits(service, user, 1).send_code(codes[0]).status == DONE["send_code"], "a code is taken")
+    letters = min(len(code.replace("-", "")) for code in codes)
+    harm(letters < 26, f"a recovery code has {letters} letters of five bits: it can be guessed")
+
+
 @protects(
     ROW,
     renewed=edit(FILE, "    remove(connection, user_id)\n    codes = [", "    codes = ["),

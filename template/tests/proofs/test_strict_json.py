@@ -323,6 +323,28 @@ def test_no_answer_becomes_a_script_that_another_site_can_load(service: Service)
     assert answers[0].header("X-Content-Type-Options") == "nosniff"
 
 
+@protects(
+    "json-output-safe",
+    encoded=insert(
+        "strict_json.py",
+        after='    """Make every view read JSON in this one way."""\n',
+        new="\n    @app.after_request\n    def unescape(answer: Any) -> Any:\n"
+        "        if answer.is_json:\n"
+        """            answer.set_data(answer.get_data().replace(b'\\\\"', b'"'))\n"""
+        "        return answer\n",
+    ),
+)
+def test_text_in_an_answer_adds_no_member(service: Service) -> None:
+    text = 'a", "admin": "yes'
+    service.adds_route("/probe", view=lambda: {"text": text})
+    service.adds_route("/plain", view=lambda: {"text": "Zoë"})
+    client = service.client(service.user()).login()
+    works(client.get("/plain").json == {"text": "Zoë"}, "an answer is read as it was meant")
+    answer = client.get("/probe")
+    harm("admin" in answer.json, "what was typed became a member of the answer")
+    assert answer.json == {"text": text}
+
+
 class Pairs(list[Any]):
     """An object as it is written: its names may be there twice."""
 

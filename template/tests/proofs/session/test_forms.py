@@ -156,6 +156,27 @@ def test_no_credential_is_looked_at_that_is_longer_than_any_can_be(service: Serv
     assert "y" * 1000 not in answers[2].text  # a password is never shown again
 
 
+@protects(
+    "input-validated-typed",
+    repeated=edit(
+        "session/account.py",
+        'Length(max=LONGEST_TYPED), EqualTo("password", "The two passwords are not the same.")],',
+        "Length(max=LONGEST_TYPED)],",
+    ),
+)
+def test_a_mistyped_repetition_changes_no_password(service: Service) -> None:
+    user = service.user()
+    client = service.client(user).login()
+    new, other = "seven quiet otters row home", "nine slow badgers walk to town"
+    works(
+        client.change_password(user.password, new).status == client.DONE["change_password"], "the same twice is taken"
+    )
+    kept = service.rows("SELECT password_hash FROM auth_user")
+    answer = client.change_password(new, other, again=f"{other}s")
+    harm(service.rows("SELECT password_hash FROM auth_user") != kept, "a mistyped password locks its owner out")
+    assert answer.status == 422
+
+
 @protects("input-validated-typed")
 def test_no_text_as_a_credential_is_an_error_or_another_answer(service: Service) -> None:
     user = service.user()
