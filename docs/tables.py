@@ -1,7 +1,8 @@
 """Renders tables from the catalogue and the proofs, so that they are never typed.
 
-`python docs/tables.py` writes README.md's table of protections, that of a service's SECURITY.md
-(includes/protections.md.jinja) and docs/reference/asvs.md; `--check` exits 1 when one of them is not up to date.
+`python docs/tables.py` writes README.md's table of protections and its numbers of requirements, the table of a
+service's SECURITY.md (includes/protections.md.jinja) and docs/reference/asvs.md; `--check` exits 1 when one of them
+is not up to date.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import ast
 import csv
 import re
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ PROOFS = ROOT / "template/tests/proofs"
 TEMPLATE_ROWS = ROOT / "docs/reference/template.csv"  # proven in this repository's own tests
 BASTION = "template/src/{{package_name}}/bastion"
 BEGIN, END = "<!-- protections: rendered by docs/tables.py -->", "<!-- end of the protections -->"
+COUNTED, UNTIL = "<!-- requirements: rendered by docs/tables.py -->", "<!-- end of the requirements -->"
 STYLES = {"both": "both", "session": "session", "jwt": "jwt"}
 SECURITY = ROOT / "includes/protections.md.jinja"  # included by template/SECURITY.md.jinja
 ASVS = ROOT / "docs/reference/asvs.md"
@@ -28,14 +30,37 @@ QUESTIONS = {
     **dict.fromkeys(("sqlite", "postgresql", "mysql"), "database"),
     **dict.fromkeys(("env", "files", "vault", "aws", "gcp", "azure"), "secrets"),
 }
+AUTHS = ("session", "jwt")
+STATES = {"test": "tested", "part": "partly", "n/a": "none"} | dict.fromkeys(("open", "app", "deploy", "doc"), "not")
+HEADINGS = {
+    "tested": ("Tested", "by"),
+    "partly": ("Partly tested", "by, and what is missing"),
+    "not": ("Not tested", "why"),
+    "none": ("Not applicable", "why"),
+}
 SCOPES = {
-    "test": "a proof",
+    "open": "no proof yet",
     "app": "the team's code",
     "deploy": "what the service runs on",
     "doc": "a document",
-    "n/a": "out of scope",
+    "n/a": "",
 }
 LEVELS = ("L1", "L2", "L3")
+HEAD = """\
+# Requirements of OWASP ASVS 5.0
+
+Rendered by `docs/tables.py` from `template/tests/proofs/catalogue/asvs.csv`. Each requirement was read in its own
+text against the proofs of the rows ([why, and how](../decisions/0039-a-requirement-is-tested-as-a-whole.md)):
+
+- **tested**: proofs and their sabotages show all of it, with what it adds for higher levels. Only these are counted.
+- **partly**: proofs show some of it. What is missing is said; it is not counted.
+- **not tested**: no proof shows it. There is none yet, or a document, the team's code or the platform decides.
+- **not applicable**: a service of this style has nothing that it is about. One that adds such a thing has to meet it.
+
+Judged is the service as it is rendered, and of the team's code what scans and layers see. A service's own report
+(`uv run pytest --sabotage --proof-report=proofs.html`) counts only what held in its run. None of this is a statement
+of compliance.
+"""
 
 
 def rows() -> Iterator[tuple[str, dict[str, str]]]:
@@ -122,10 +147,15 @@ def table() -> str:
 
 
 def rendered(text: str) -> str:
-    """README.md with the present table between its marks."""
-    head, _, rest = text.partition(BEGIN)
-    _old, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n{table()}\n{END}{tail}"
+    """README.md with the present table and the numbers of requirements, each between its marks."""
+    counts = "\n".join(f"- {sentence(requirements(), auth)}" for auth in AUTHS)
+    return _between(_between(text, BEGIN, END, table()), COUNTED, UNTIL, counts)
+
+
+def _between(text: str, begin: str, end: str, new: str) -> str:
+    head, _, rest = text.partition(begin)
+    _old, _, tail = rest.partition(end)
+    return f"{head}{begin}\n{new}\n{end}{tail}"
 
 
 # --- a service's SECURITY.md ---------------------------------------------------------------------------------------
@@ -171,48 +201,71 @@ def _literal(text: str) -> str:
 
 
 def asvs() -> str:
-    """Each requirement of ASVS 5.0 with what the two styles have to do with it, and how many are tested by level."""
-    shipped: dict[str, set[str]] = {"session": set(), "jwt": set()}
-    for style, row in rows():
-        for auth in shipped:
-            if style in ("both", auth):
-                shipped[auth].add(row["id"])
-    with (PROOFS / "catalogue/asvs.csv").open(newline="", encoding="utf-8") as file:
-        entries = list(csv.DictReader(file))
-
-    def tested(entry: dict[str, str], auth: str) -> bool:
-        return entry[auth] == "test" and not shipped[auth].isdisjoint(entry["row_ids"].split(";"))
-
-    lines = [
-        "# Requirements of OWASP ASVS 5.0",
-        "",
-        "Rendered by `docs/tables.py`. A service's own report (`uv run pytest --sabotage --proof-report=proofs.html`)",
-        "counts what held in its run. These are tests for requirements; they are no statement of compliance.",
-        "",
-        "| level | session: apply | session: tested | jwt: apply | jwt: tested |",
-        "|---|---|---|---|---|",
-    ]
+    """Each requirement of ASVS 5.0 by what tests of the two styles show of it."""
+    entries, planned = requirements(), waiting()
+    lines = [HEAD, *(f"{sentence(entries, auth)}\n" for auth in AUTHS)]
+    lines += ["| level | style | apply | tested | partly | not tested | not applicable |", f"|{'---|' * 7}"]
     for level in (*LEVELS, "all"):
         of_it = [entry for entry in entries if level in ("all", entry["level"])]
-        counts = [
-            (sum(entry[auth] != "n/a" for entry in of_it), sum(tested(entry, auth) for entry in of_it))
-            for auth in shipped
-        ]
-        lines.append(f"| {level} | {' | '.join(f'{apply} | {number}' for apply, number in counts)} |")
-    lines += ["", "| requirement | level | about | session | jwt | rows |", "|---|---|---|---|---|---|"]
-    for entry in entries:
-        cells = [
-            "tested"
-            if tested(entry, auth)
-            else "no proof yet"
-            if entry[auth] == "test"
-            else f"{SCOPES[entry[auth]]}: {entry[f'{auth}_why']}"
-            for auth in shipped
-        ]
-        known = [row for row in entry["row_ids"].split(";") if any(row in ids for ids in shipped.values())]
-        named = ", ".join(f"`{row}`" for row in known)
-        lines.append(f"| {entry['req']} | {entry['level']} | {entry['area']} | {' | '.join(cells)} | {named} |")
+        for auth in AUTHS:
+            found = Counter(STATES[entry[auth]] for entry in of_it)
+            numbers = [found[state] for state in HEADINGS]
+            lines.append(f"| {level} | {auth} | {' | '.join(map(str, (sum(numbers[:3]), *numbers)))} |")
+    for state, (heading, told) in HEADINGS.items():
+        lines += ["", f"## {heading}", "", f"| requirement | level | about | style | {told} | rows |", f"|{'---|' * 6}"]
+        for entry in entries:
+            said = {auth: _told(entry, auth) for auth in AUTHS if STATES[entry[auth]] == state}
+            for text in dict.fromkeys(said.values()):
+                styles = [auth for auth in AUTHS if said.get(auth) == text]
+                style = "both" if len(styles) == len(AUTHS) else styles[0]
+                named = _rows_of(entry, styles, planned if state in ("partly", "not") else {})
+                lines.append(f"| {entry['req']} | {entry['level']} | {entry['area']} | {style} | {text} | {named} |")
     return "\n".join(lines) + "\n"
+
+
+def requirements() -> list[dict[str, str]]:
+    """The requirements with what each style has to do with them."""
+    with (PROOFS / "catalogue/asvs.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def waiting() -> dict[str, list[str]]:
+    """For each requirement the planned rows that will be evidence for it."""
+    found: dict[str, list[str]] = defaultdict(list)
+    with (ROOT / "docs/reference/planned.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            for req in filter(None, row["asvs"].split(";")):
+                found[req].append(row["id"])
+    return found
+
+
+def sentence(entries: list[dict[str, str]], auth: str) -> str:
+    """For how many requirements there are tests, in the words of a service's report."""
+    tested, applying = (
+        {level: sum(entry["level"] == level and test(entry[auth]) for entry in entries) for level in LEVELS}
+        for test in ((lambda status: status == "test"), (lambda status: status != "n/a"))
+    )
+    levels = ", ".join(f"{level} {tested[level]} of {applying[level]}" for level in LEVELS)
+    counts = f"{sum(tested.values())} of the {sum(applying.values())} applicable ASVS requirements"
+    return f"`auth={auth}`: tests for {counts} ({levels})."
+
+
+def _told(entry: dict[str, str], auth: str) -> str:
+    status, why, how = entry[auth], entry[f"{auth}_why"], entry["how"]
+    if status == "test":
+        return how
+    if status == "part":
+        return f"{how}. **Missing:** {why}"
+    return f"{SCOPES[status]}: {why}" if SCOPES[status] else why
+
+
+def _rows_of(entry: dict[str, str], styles: list[str], planned: dict[str, list[str]]) -> str:
+    of = {auth: [row for row in entry[f"{auth}_rows"].split(";") if row] for auth in styles}
+    found = []
+    for row in dict.fromkeys(row for rows in of.values() for row in rows):
+        only = [auth for auth in styles if row in of[auth]]
+        found.append(f"`{row}`" + (f" ({only[0]})" if len(only) < len(styles) else ""))
+    return ", ".join([*found, *(f"planned: `{row}`" for row in planned.get(entry["req"], ()))])
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One requirement of OWASP ASVS 5.0, what this service's style has to do with it, and the rows that test it."""
+    """One requirement of OWASP ASVS 5.0, what this service's style has to do with it, and the rows that it needs."""
 
     req: str
     level: str
@@ -67,10 +67,9 @@ class Requirement:
     status: str
     """A key of STATUSES."""
     why: str
-    """Where no proof can test it: the reason."""
+    """Unless it is tested as a whole: what is missing, or the reason."""
     how: str
     rows: tuple[str, ...]
-    note: str
 
     @property
     def applies(self) -> bool:
@@ -81,7 +80,9 @@ class Requirement:
 ANSWERS = frozenset({AUTH, DATABASE, SECRETS})
 LEVELS = ("L1", "L2", "L3")
 STATUSES = {
-    "test": "a proof can test it",
+    "test": "tests show all of it",
+    "part": "tests show a part of it",
+    "open": "no test yet",
     "app": "the team's code decides",
     "deploy": "what the service runs on decides",
     "doc": "a document decides",
@@ -103,8 +104,8 @@ def clauses(text: str) -> tuple[Clause, ...]:
 
 
 @cache
-def catalogue() -> dict[str, Row]:
-    """The rows that apply to this service, by id: those of both styles and those of its own."""
+def shipped() -> dict[str, Row]:
+    """Return the rows of both styles and of this one, by id, whatever else was answered."""
     rows: dict[str, Row] = {}
     for name in ("both", AUTH):
         with (FOLDER / f"{name}.csv").open(encoding="utf-8", newline="") as file:
@@ -122,15 +123,23 @@ def catalogue() -> dict[str, Row]:
                     clauses(line["sabotage"]),
                     line["priority"],
                 )
-                if row.applies:
-                    rows[row.id] = row
+                rows[row.id] = row
     return rows
 
 
 @cache
+def catalogue() -> dict[str, Row]:
+    """Return the rows that apply to this service, by id."""
+    return {row.id: row for row in shipped().values() if row.applies}
+
+
+@cache
 def requirements() -> tuple[Requirement, ...]:
-    """Every requirement of ASVS 5.0. Its `rows` are those of this service; without one a proof is only planned."""
-    known = catalogue()
+    """Return every requirement of ASVS 5.0, without the rows that are for other answers than this service's.
+
+    A row that is in no file of the catalogue stays: its requirement does not count.
+    """
+    elsewhere = shipped().keys() - catalogue().keys()
     with (FOLDER / "asvs.csv").open(encoding="utf-8", newline="") as file:
         return tuple(
             Requirement(
@@ -140,8 +149,7 @@ def requirements() -> tuple[Requirement, ...]:
                 line[AUTH],
                 line[f"{AUTH}_why"],
                 line["how"],
-                tuple(row for row in line["row_ids"].split(";") if row in known),
-                line["note"],
+                tuple(row for row in line[f"{AUTH}_rows"].split(";") if row and row not in elsewhere),
             )
             for line in csv.DictReader(file)
         )
