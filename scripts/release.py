@@ -10,6 +10,7 @@ here. docs/release.md tells what comes before and after.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from flask_bastion import advisory, compatibility, gate, trust, version
 from flask_bastion.advisory import Advisory, Affected, InvalidAdvisory
 from flask_bastion.compatibility import Difference
+from flask_bastion.git import GitError, git
 from flask_bastion.plan import URGENT
 from flask_bastion.template import Template, TemplateError
 from flask_bastion.version import Version
@@ -34,8 +36,22 @@ _CHANGELOG, _PYPROJECT, _KEYS = "CHANGELOG.md", "pyproject.toml", "includes/rele
 _HEADING: Final = re.compile(r"## (v\S+) \((\d{4}-\d\d-\d\d)\)")
 _UNRELEASED: Final = "## Unreleased"
 _NOTES, _NOTHING = "### Upgrade notes", "Nothing to do."
+_PERSON: Final = ("GIT_AUTHOR_", "GIT_COMMITTER_")
 _OFFICIAL: Final = re.compile(r"(x_|CVE-|GHSA-)")
 """How an id begins that OSV's own schema takes: of a database of one's own, or of one that numbers for everybody."""
+
+
+class Own(Template):
+    """A repository of the person who releases: git runs in it with its configuration and as that person."""
+
+    def git(self, *arguments: str, data: bytes = b"") -> bytes:
+        """What git prints. Raises TemplateError with git's reason."""
+        at = ("--git-dir" if (self.path / "HEAD").is_file() else "-C", str(self.path))
+        person = {name: value for name, value in os.environ.items() if name.startswith(_PERSON)}
+        try:
+            return git(*arguments, at=at, data=data, protocols="file", environment=person)
+        except GitError as error:
+            raise TemplateError(f"git failed in {self.path}: {error}") from None
 
 
 def main(arguments: Sequence[str] | None = None, *, root: Path = ROOT) -> int:
@@ -51,7 +67,7 @@ def main(arguments: Sequence[str] | None = None, *, root: Path = ROOT) -> int:
         return 2
     try:
         with tempfile.TemporaryDirectory(prefix="release-") as scratch:
-            candidate = Candidate(Template(root), wanted, Path(scratch) / "clone.git", options.key)
+            candidate = Candidate(Own(root), wanted, Path(scratch) / "clone.git", options.key)
             reasons = list(dict.fromkeys(candidate.reasons()))
             if reasons:
                 print(f"{wanted.text} can't be released:", *(f"- {one}" for one in reasons), sep="\n", file=sys.stderr)
@@ -89,7 +105,7 @@ def section(changelog: str, title: str) -> Section | None:
 class Candidate:
     """The commit that HEAD names, as the version that it would be."""
 
-    def __init__(self, origin: Template, wanted: Version, scratch: Path, key: str | None) -> None:
+    def __init__(self, origin: Own, wanted: Version, scratch: Path, key: str | None) -> None:
         self._origin = origin
         self._wanted = wanted
         self._key = key
@@ -102,7 +118,7 @@ class Candidate:
         self._advisories: list[Advisory] = []
         self._difference: Difference | None = None
         origin.git("clone", "--quiet", "--bare", "--", str(origin.path), str(scratch))
-        self._clone = Template(scratch)
+        self._clone = Own(scratch)
 
     def reasons(self) -> Iterator[str]:
         """Why the version may not go out, one sentence a reason; nothing if it may. Raises TemplateError."""
@@ -273,14 +289,14 @@ def _answers(affected: Affected) -> str:
     return ", ".join(said) or "any answers"
 
 
-def _configured(template: Template, name: str) -> str:
+def _configured(template: Own, name: str) -> str:
     try:
         return template.git("config", "--get", name).decode().strip()
     except TemplateError:  # git has no such setting
         return ""
 
 
-def _identity(template: Template) -> tuple[str, str]:
+def _identity(template: Own) -> tuple[str, str]:
     """Who makes the tag, as git would say it. Raises TemplateError if it does not know."""
     name, _, rest = template.git("var", "GIT_COMMITTER_IDENT").decode().strip().partition(" <")
     return name, rest.partition(">")[0]

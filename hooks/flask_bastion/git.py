@@ -1,7 +1,8 @@
-"""git as a program of ours: nothing that a repository's configuration names is run by it, and it ends in time.
+"""git as a program of ours: it asks nothing, talks over no protocol that was not named, and ends in time.
 
-A repository's configuration may name programs for `git status` alone (core.fsmonitor, hooks), an address may name one
-(ext::), and a variable of the environment may name another repository than the one that was meant.
+An address may name a program (ext::), and a variable of the environment another repository than the one that was meant.
+A repository that is not ours is reached through borrowed.py only, because its configuration, attributes and hooks name
+programs that git runs; what is run directly from here is run in repositories that this program has made.
 """
 
 from __future__ import annotations
@@ -47,15 +48,16 @@ def git(
     goes_on: bool = False,
     seconds: float = SECONDS,
 ) -> bytes:
-    """What git prints. `at` says where: ("-C", folder) or ("--git-dir", folder).
+    """What git prints. `at` says where: ("-C", folder) or ("--git-dir", folder), a repository of ours; () is none.
 
-    It may talk over `protocols` alone (separated by colons), asks nobody anything, and is ended after `seconds`, or
-    when this process is interrupted, unless it `goes_on`. Raises GitError.
+    It may talk over `protocols` only (separated by colons), asks no questions, and is ended after `seconds`, or when
+    this process is interrupted; if it `goes_on`, this process waits for it then. Raises GitError.
     """
     options = [part for option in _OPTIONS for part in ("-c", option)]
+    place = at or ("-C", os.sep)
     try:
         process = subprocess.Popen(  # noqa: S603 - a fixed program, and arguments that were checked
-            ["git", "--no-pager", *options, *at, *arguments],  # noqa: S607 - the caller's git, as he installed it
+            ["git", "--no-pager", *options, *place, *arguments],  # noqa: S607 - the caller's git, as he installed it
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -70,7 +72,9 @@ def git(
         _end(process)
         raise GitError(f"git {_verb(arguments)} took longer than {seconds:.0f} seconds.") from None
     except BaseException:
-        if not goes_on:
+        if goes_on:
+            process.communicate()
+        else:
             _end(process)
         raise
     if process.returncode:

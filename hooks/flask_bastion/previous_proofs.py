@@ -205,7 +205,7 @@ def command(options: argparse.Namespace) -> int:
         print("The version of the template stays the same: its proofs are those that the service has.")
         return 0
     with tempfile.TemporaryDirectory(prefix="flask-bastion-") as scratch:
-        for name, data in Template(service).files(proposal.base, PROOFS).items():
+        for name, data in Template(service, bare=False).files(proposal.base, PROOFS).items():
             target = Path(scratch) / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)

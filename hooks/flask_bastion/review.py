@@ -11,18 +11,19 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from . import advisory, start, trust
+from .borrowed import Borrowed
 from .checkout import Checkout
 from .drift import drift, same
 from .escape import document, terminal
 from .finding import Finding
-from .git import GitError, git
+from .git import GitError
 from .leftovers import line
 from .plan import OWNERS, RULES, Plan, fixes, plan, recorded
 from .repository import ANSWERS, Repository
@@ -72,12 +73,12 @@ class Proposal:
 def proposed(service: Path, base: str) -> Proposal:
     """What the checked out commit changes of `base`, a commit or branch. Raises TemplateError; what isn't committed is
     left out."""
-    at = ("-C", str(service))
     try:
-        base, head = _commit(base, at), _commit("HEAD", at)
-        raw = git("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", base, head, at=at)
-        parents = git("rev-list", "--parents", "-n", "1", head, at=at).decode().split()[1:]
-        before, after = _texts(base, at), _texts(head, at)
+        git = Borrowed(service).git
+        base, head = _commit(base, git), _commit("HEAD", git)
+        raw = git("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", base, head)
+        parents = git("rev-list", "--parents", "-n", "1", head).decode().split()[1:]
+        before, after = _texts(base, git), _texts(head, git)
     except GitError as error:
         raise TemplateError(f"{service} can't be compared with what it goes to. {error}") from None
     parts = raw.decode(errors="surrogateescape").split("\0")
@@ -94,25 +95,25 @@ def proposed(service: Path, base: str) -> Proposal:
     return Proposal(base, frozenset({head, *parents[1:]}), before, after)
 
 
-def _commit(ref: str, at: tuple[str, ...]) -> str:
+def _commit(ref: str, git: Callable[..., bytes]) -> str:
     if not _REF.fullmatch(ref):
         raise TemplateError(f"{ref!r} is no commit or branch. Name the one that the update goes to: --base HEAD^1.")
     try:
-        found = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}", at=at)
+        found = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     except GitError:
         raise TemplateError(f"{ref} is no commit here. Name the one that the update goes to: --base HEAD^1.") from None
     return found.decode().strip()
 
 
-def _texts(commit: str, at: tuple[str, ...]) -> dict[str, bytes]:
+def _texts(commit: str, git: Callable[..., bytes]) -> dict[str, bytes]:
     """The files of a commit that are read, if they are regular ones of no unusual size."""
-    listed = git("ls-tree", "-r", "-z", "-l", commit, "--", *_READ, at=at).decode(errors="surrogateescape")
+    listed = git("ls-tree", "-r", "-z", "-l", commit, "--", *_READ).decode(errors="surrogateescape")
     texts = {}
     for entry in filter(None, listed.split("\0")):
         about, _, name = entry.partition("\t")
         mode, _, blob, size = about.split()
         if mode.startswith("100") and int(size) <= trust.LARGEST_BYTES * 16:
-            texts[name] = git("cat-file", "blob", blob, at=at)
+            texts[name] = git("cat-file", "blob", blob)
     return texts
 
 

@@ -8,23 +8,20 @@ The template is trusted: where it may come from is decided before (see trust.py)
 from __future__ import annotations
 
 import functools
-import os
-import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from . import version
-from .git import reason
+from .borrowed import Borrowed
+from .git import GitError
 
 if TYPE_CHECKING:
     from jinja2.environment import Template as Compiled
 
-_SECONDS: Final = 60
 NEED_TRUST: Final = ("_tasks", "_migrations", "_jinja_extensions")
 """What of a copier.yml runs code of its own when it is rendered: no version of ours has it."""
 _SUFFIX: Final = ".jinja"
-_OF_THE_PROCESS: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_CONFIG_PARAMETERS")
 
 
 class TemplateError(Exception):
@@ -34,40 +31,35 @@ class TemplateError(Exception):
 class Template:
     """A git repository (a clone, or a bare one) that holds the template."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, bare: bool = True) -> None:
+        """`bare`: the folder may be a repository itself, and not only lie in one."""
         self.path: Final = path.resolve()
-        is_bare = (self.path / "objects").is_dir() and (self.path / "HEAD").is_file()
-        self.at: Final = ("--git-dir" if is_bare else "-C", str(self.path))
-        """How git is told where it is, so that a bare one is read whatever safe.bareRepository says."""
+        self._bare = bare
         self.release = functools.lru_cache(maxsize=64)(self._release)
 
-    def git(self, *arguments: str, data: bytes = b"") -> bytes:
-        """What git says: nothing is asked for, no hook runs. Raises TemplateError with git's last line."""
-        environment = {name: value for name, value in os.environ.items() if name not in _OF_THE_PROCESS}
-        environment |= {
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_OPTIONAL_LOCKS": "0",
-            "GIT_NO_REPLACE_OBJECTS": "1",
-            "LC_ALL": "C",
-        }
-        command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", *self.at]
+    @functools.cached_property
+    def _repository(self) -> Borrowed:
+        return Borrowed(self.path, bare=self._bare)
+
+    @property
+    def origin(self) -> str:
+        """The address that it was cloned from; "" if it does not say. Raises TemplateError."""
         try:
-            done = subprocess.run(  # noqa: S603 - a fixed program, and arguments that were checked
-                [*command, *arguments],
-                input=data,
-                capture_output=True,
-                check=False,
-                env=environment,
-                timeout=_SECONDS,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise TemplateError(f"git did not run: {type(error).__name__}. Install git.") from None
-        if done.returncode:
-            why = reason(done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"])
-            is_none = "not a git repository" in why or "cannot change to" in why
-            cure = ". Name the folder of a clone of the template." if is_none else ""
-            raise TemplateError(f"git failed in {self.path}: {why}{cure}")
-        return done.stdout
+            return self._repository.settings.get("remote.origin.url", "")
+        except GitError as error:
+            raise self._failed(error) from None
+
+    def git(self, *arguments: str, data: bytes = b"") -> bytes:
+        """What git says; nothing of the repository's configuration counts. Raises TemplateError with git's reason."""
+        try:
+            return self._repository.git(*arguments, data=data)
+        except GitError as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: GitError) -> TemplateError:
+        is_none = "not a git repository" in str(error)
+        cure = ". Name the folder of a clone of the template." if is_none else ""
+        return TemplateError(f"git failed in {self.path}: {error}{cure}")
 
     def tags(self) -> list[version.Version]:
         """The released versions, oldest first."""

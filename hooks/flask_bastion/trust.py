@@ -295,13 +295,9 @@ def fetch_template(
 def verify_tag(template: Template, wanted: Version, keys: Iterable[str]) -> Signed:
     """The commit that a tag's signature vouches for. Raises Refused if it is not signed by one of the keys."""
     name = wanted.text
-    at = template.at
-    try:
-        tag = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/tags/{name}", at=at).decode().strip()
-        kind = git("cat-file", "-t", tag, at=at).decode().strip()
-        body = git("cat-file", "tag", tag, at=at) if kind == "tag" else b""
-    except GitError as error:
-        raise TemplateError(str(error)) from None
+    tag = template.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/tags/{name}").decode().strip()
+    kind = template.git("cat-file", "-t", tag).decode().strip()
+    body = template.git("cat-file", "tag", tag) if kind == "tag" else b""
     again = f"Whoever releases the template signs it: git tag --sign {name}."
     if kind != "tag":
         raise Refused(f"The tag {name} is a mere name for a commit, which anybody can have put there. {again}")
@@ -320,17 +316,16 @@ def verify_tag(template: Template, wanted: Version, keys: Iterable[str]) -> Sign
 
 
 def _verify_signature(template: Template, tag: str, name: str, keys: Iterable[str]) -> None:
-    """Have ssh-keygen say so, through git, with no configuration but ours."""
+    """Have ssh-keygen verify it, through git, with no configuration but ours."""
     with tempfile.NamedTemporaryFile("w", suffix=".allowed", encoding="ascii") as allowed:
         for key in keys:
             kind, public = key.split(" ")[:2]
             allowed.write(f'{_SIGNER} namespaces="git" {kind} {public}\n')
         allowed.flush()
         options = ("gpg.format=ssh", f"gpg.ssh.allowedSignersFile={allowed.name}", "gpg.ssh.program=ssh-keygen")
-        at = [*(part for option in options for part in ("-c", option)), *template.at]
         try:
-            git("verify-tag", "--raw", tag, at=at, environment=ALONE)
-        except GitError as error:
+            template.git(*(part for option in options for part in ("-c", option)), "verify-tag", "--raw", tag)
+        except TemplateError as error:
             if "ssh-keygen" in str(error) or "cannot run" in str(error):
                 raise TemplateError("ssh-keygen is needed to verify a signature. Install OpenSSH's client.") from None
             raise Refused(

@@ -37,6 +37,7 @@ _PROJECT: Final = "pyproject.toml"
 _BLOCKS: Final = frozenset({"fix-lost", "leftover-conflict", "leftover-reject"})
 """What no update leaves behind: then it is not put in place."""
 _SECONDS_TO_LOCK: Final = 300
+_NO_FOLDER: Final = "/nonexistent"
 _SECONDS_TO_PROVE: Final = 1800
 
 
@@ -310,11 +311,16 @@ def _fixed(before: Report, after: Report) -> Iterable[Advisory]:
 
 
 def _lock(folder: Path) -> str:
-    """Have uv resolve the service's dependencies anew where they changed; why it could not, or ""."""
+    """Have uv resolve the service's dependencies anew where they changed; why it could not, or "".
+
+    uv builds nothing for it, and asks no interpreter that the service names (.venv, .python-version): either would be
+    the repository's code.
+    """
     if not (folder / LOCK).is_file():
         return "there is no uv.lock yet"
     try:
-        done = _uv("lock", "--quiet", cwd=folder, seconds=_SECONDS_TO_LOCK)
+        options = ("--quiet", "--no-build", "--python", sys.executable)
+        done = _uv("lock", *options, cwd=folder, seconds=_SECONDS_TO_LOCK, project_environment=_NO_FOLDER)
     except FileNotFoundError:
         return "uv is not installed"
     except subprocess.TimeoutExpired:
@@ -347,12 +353,15 @@ def _prove(before: Path, folder: Path, fetched: Fetched) -> Iterable[Finding]:
     ]
 
 
-def _uv(*arguments: str, cwd: Path, seconds: float) -> subprocess.CompletedProcess[str]:
+def _uv(
+    *arguments: str, cwd: Path, seconds: float, project_environment: str = ".venv"
+) -> subprocess.CompletedProcess[str]:
     """Run uv in the copy, with no virtual environment but the copy's own. Raises FileNotFoundError if there is none."""
     beside = Path(sys.executable).with_name("uv")
     program = shutil.which("uv") or (str(beside) if beside.exists() else "uv")
-    left_out = {"VIRTUAL_ENV", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT"}
+    left_out = {"VIRTUAL_ENV", "PYTHONPATH"}
     environment = {name: value for name, value in os.environ.items() if name not in left_out}
+    environment["UV_PROJECT_ENVIRONMENT"] = project_environment
     return subprocess.run(  # noqa: S603 - a fixed program and arguments
         [program, *arguments],
         cwd=cwd,

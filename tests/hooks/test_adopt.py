@@ -466,10 +466,7 @@ def test_nothing_of_the_repository_runs_not_even_to_see_what_is_committed(
     os.utime(tmp_path / "other" / "config.py")
     done(command()(*asked(application, "--write"), cwd=application))
     assert [path.name for path in tmp_path.glob("canary*")] == []
-    sabotaged = command(
-        ("adoption/worktree.py", "    folder = folder.resolve()\n",
-         "    folder = folder.resolve()\n    _git('-C', str(folder), 'status', '--porcelain')\n")
-    )  # fmt: skip
+    sabotaged = command(("borrowed.py", 'at = ("--git-dir", str(self._ours))', 'at = ("--git-dir", str(self.private))'))
     sabotaged(*asked(tmp_path / "other", "--write"))
     assert [path.name for path in tmp_path.glob("canary*")] != []
 
@@ -697,9 +694,9 @@ def test_without_a_clone_it_is_where_the_program_was_installed_from(
     assert str(history.repository.path) in capsys.readouterr().out
     address = "https://git.example/team/flask-bastion.git"
     monkeypatch.setattr(origin, "installed_from", lambda: f"git+{address}")
-    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
-    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{history.repository.path}.insteadOf")
-    monkeypatch.setenv("GIT_CONFIG_VALUE_0", address)
+    of_the_user = application.parent / "gitconfig"
+    of_the_user.write_text(f'[url "{history.repository.path}"]\n\tinsteadOf = {address}\n', encoding="utf-8")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(of_the_user))
     assert cli.main(["adopt", str(application), "--write"]) == 0
     assert recorded(application)["_src_path"] == f"git+{address}"
     trust = (application / ".bastion-trust.toml").read_text(encoding="utf-8")

@@ -200,7 +200,8 @@ def test_a_difference_that_was_made_to_take_for_ever_takes_no_time(history: Hist
 
 
 def test_a_clone_of_another_user_says_how_it_is_trusted(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # as of a folder that a container was given
+    other = history.repository.path.stat().st_uid + 1  # as of a folder that a container was given
+    monkeypatch.setattr("os.geteuid", lambda: other)
     with pytest.raises(TemplateError, match=r"dubious ownership.*\. If you trust it: git config --global --add safe"):
         Template(history.repository.path).tags()
 

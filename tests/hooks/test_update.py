@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+import planted
 from flask_bastion import cli, previous_proofs, trust
 from flask_bastion.check import check
 from flask_bastion.checkout import Checkout, Copy
@@ -27,9 +28,10 @@ from flask_bastion.finding import Finding
 from flask_bastion.merge import File, merge
 from flask_bastion.template import Template
 from flask_bastion.tree import Tree
+from flask_bastion.update import _lock
 from histories import FLOOR, HEADER, HEADERS, HISTORIES, OLD_FLOOR, PACKAGE, PYPROJECT, recorded
 from signed import ADDRESS, EVIL, TRUST, Key, Publisher, Server, answers, commit, everything
-from support import ROOT, copier, done, git, ignores_nothing, replace_once, run
+from support import ROOT, copier, done, git, ignores_nothing, replace_once, run, uv
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 BASTION = "src/my_service/bastion"
@@ -490,7 +492,7 @@ def test_a_link_in_place_of_a_file_is_not_written_through(
         (lambda service: (service / FILE).write_text("x"), f"Not everything is committed here: {FILE}."),
         (lambda service: shutil.rmtree(service / ".git"), "is in no git repository that can be updated"),
         (lambda service: (service / ".git/MERGE_HEAD").write_text("x"), "A merge or rebase is under way"),
-        (lambda service: (service / ".git/config").write_text("[x"), "(git rev-parse: fatal: bad config"),
+        (lambda service: (service / ".git/config").write_text("[x"), "(git config: fatal: bad config"),
         (lambda service: git(service, "update-ref", "-d", "HEAD"), "has no commit yet"),
         (lambda service: (service / ".copier-answers.yml").unlink(), "so it is no rendered service"),
     ],
@@ -978,22 +980,69 @@ def test_lines_that_both_sides_add_to_a_list_all_stay_where_their_order_means_no
         assert data.endswith(b"/dist/\n")
 
 
-def test_nothing_that_the_checkouts_configuration_names_is_run(
-    service: Path, tmp_path: Path, update: Callable[..., Said]
+def test_nothing_that_a_checkout_or_a_mirror_names_is_run(
+    service: Path, publisher: Publisher, tmp_path: Path, command: Callable[..., Command]
 ) -> None:
-    canary = tmp_path / "canary"
-    script = tmp_path / "script"
-    script.write_text(f"#!/bin/sh\ntouch {canary}\n", encoding="utf-8")
-    script.chmod(0o755)
-    hooks = tmp_path / "hooks"
-    hooks.mkdir()
-    for name in ("post-checkout", "post-index-change", "post-merge", "reference-transaction"):
-        (hooks / name).symlink_to(script)
-    for name in ("core.fsmonitor", "diff.external", "core.alternateRefsCommand", "core.pager", "core.sshCommand"):
-        git(service, "config", name, str(script))
-    git(service, "config", "core.hooksPath", str(hooks))
-    assert update(service, "--to", "v1.0.1").status == 0
-    assert not canary.exists()
+    """Each way by itself is in test_borrowed.py."""
+    script = str(planted.program(tmp_path))
+    mirror = publisher.clone(tmp_path / "mirror").path
+    (service / ".gitattributes").write_text("* filter=x diff=x merge=x\n", encoding="utf-8")
+    commit(service, "Attributes")
+    for repository in (service, mirror):
+        planted.hooks(repository, script)
+        planted.every_other(repository, script)
+        for key in ("core.fsmonitor", "diff.external", "filter.x.clean", "filter.x.smudge", "core.sshCommand"):
+            git(repository, "config", key, script)
+    os.utime(service / "README.md", (1, 1))
+    asked = ("update", service, "--template", mirror, "--to", "v1.0.1")
+    done(command()(*asked, "--plan"))
+    done(command()(*asked))
+    assert not planted.ran(Path(script))
+    sabotaged = command(("borrowed.py", 'at = ("--git-dir", str(self._ours))', 'at = ("--git-dir", str(self.private))'))
+    sabotaged("update", service, "--template", mirror)
+    assert planted.ran(Path(script))
+
+
+BUILDS = """[project]
+name = "x"
+version = "1"
+requires-python = ">=3.11"
+dependencies = ["inner"]
+[tool.uv.sources]
+inner = {path = "inner"}
+"""
+INNER = """[project]
+name = "inner"
+dynamic = ["version"]
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+
+
+@pytest.mark.parametrize("way", ["backend", ".venv", ".python-version"])
+def test_a_new_lock_runs_no_code_of_the_service(tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    script = planted.program(tmp_path)
+    script.write_text(f'#!/bin/sh\ntouch {tmp_path}/canary\nexec {sys.executable} "$@"\n', encoding="utf-8")
+    folder = tmp_path / "service"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(BUILDS, encoding="utf-8")
+    if way == "backend":
+        (folder / "inner/pyproject.toml").write_text(INNER, encoding="utf-8")
+        (folder / "inner/backend.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w')\n", encoding="utf-8")
+    elif way == ".venv":
+        (folder / ".venv/bin").mkdir(parents=True)
+        (folder / ".venv/bin/python").symlink_to(script)
+        (folder / ".venv/pyvenv.cfg").write_text("home = /usr/bin\n", encoding="utf-8")
+    else:
+        (folder / ".python-version").write_text(f"{script}\n", encoding="utf-8")
+    (folder / "uv.lock").write_text('version = 1\nrequires-python = ">=3.11"\n', encoding="utf-8")
+    _lock(folder)
+    assert not planted.ran(script)
+    uv("lock", cwd=folder)
+    assert planted.ran(script), "uv itself runs it"
 
 
 # --- attacks ---------------------------------------------------------------------------------------------------------

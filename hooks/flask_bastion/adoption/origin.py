@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from .. import escape
+from ..git import GitError, git
 from ..template import Template, TemplateError
 
 _REMOTE: Final = re.compile(r"(?:https|ssh|git\+https|git\+ssh)://\S+\Z|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:\S+\Z")
@@ -46,7 +47,11 @@ def opened(folder: Path | None) -> Iterator[tuple[Template, str]]:
         return
     with tempfile.TemporaryDirectory(prefix="flask-bastion-") as scratch:
         clone = Template(Path(scratch))
-        clone.git("clone", "--quiet", "--bare", "--", address.removeprefix("git+"), ".")
+        try:
+            options = ("--quiet", "--bare", "--", address.removeprefix("git+"), scratch)
+            git("clone", *options, at=(), protocols="https:ssh:file")  # file: where the user's insteadOf says so
+        except GitError as error:
+            raise TemplateError(f"The template could not be cloned from {escape.address(address)}. {error}") from None
         yield clone, plain(address)
 
 
@@ -82,8 +87,5 @@ def is_reached_by_others(address: str) -> bool:
 
 def _came_from(template: Template) -> str:
     """Where a clone was cloned from, if others reach it; otherwise the clone itself."""
-    try:
-        address = template.git("config", "--get", "remote.origin.url").decode(errors="replace").strip()
-    except TemplateError:
-        address = ""
+    address = template.origin
     return plain(address) if _REMOTE.match(address) else str(template.path)
