@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Final, Literal
@@ -52,7 +52,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything about one service. `compared` says whether its files were compared with the template's."""
+    """Everything about one service. `compared` says whether its files were compared with the template's.
+
+    Of one that was not read as a whole nothing is said but that.
+    """
 
     name: str
     version: str  # "" if none is recorded
@@ -63,11 +66,13 @@ class Report:
     verdicts: tuple[Verdict, ...]
     exceptions: tuple[Exemption, ...]
     findings: tuple[Finding, ...]
+    not_read: str = ""
+    """Why it was not read; "" if it was."""
 
     @property
     def status(self) -> int:
-        """The exit status: 1 if there is an error or a warning, otherwise 0."""
-        return int(any(finding.level != "note" for finding in self.findings))
+        """The exit status: 2 if it was not read, 1 if there is an error or a warning, otherwise 0."""
+        return 2 if self.not_read else int(any(finding.level != "note" for finding in self.findings))
 
 
 def check(
@@ -77,7 +82,7 @@ def check(
     sources: tuple[Source, ...] | None = None,
     *,
     today: date,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = time.process_time,
 ) -> Report:
     """Look at the service in a folder; nothing in it is run or written. Its files are compared if there is a template.
 
@@ -113,6 +118,11 @@ def check_repository(
 
         findings += trust.moved(repository, template)
         findings += drift(repository, template)
+    if fault := repository.tree.not_read:  # asked last; what was found until then may be wrong
+        return Report(
+            name=repository.tree.root.resolve().name, version="", source="", answers={}, compared=False,
+            is_service=repository.is_service, verdicts=(), exceptions=(), findings=(fault,), not_read=fault.text,
+        )  # fmt: skip
     compared = template is not None and repository.version is not None
     return Report(
         name=repository.name,
@@ -142,7 +152,11 @@ def _look(
     says = affected.claims(repository.version) if repository.version else "unknown"
     if says == "before" and repository.claims:
         return Verdict(advisory, "not affected", waiver=waiver)
-    seen = tuple(probe.look(affected.probe, program))
+    looked = probe.look(affected.probe, program)
+    unread = {fault.file for fault in repository.tree.faults if fault.kind == "repository-unreadable"}
+    seen = tuple(
+        replace(one, holds=None, why="This file was not read.") if one.file in unread else one for one in looked
+    )
     holds = probe.holds(seen)
     status: Status
     if says == "affected":

@@ -24,6 +24,7 @@ from .escape import terminal
 from .report import FORMATS, rendered
 from .repository import NO_SERVICE
 from .template import Template, TemplateError
+from .tree import NotRead
 
 _COMMANDS = (
     ("update", updating.add_arguments, updating.run, "bring a service to a newer version, whole or not at all"),
@@ -42,7 +43,8 @@ _ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and give its exit status: 0 nothing found, 1 something found, 2 asked wrongly."""
+    """Run one command and give its exit status: 0 nothing found, 1 something found, 2 asked wrongly or not
+    read."""
     parser = argparse.ArgumentParser(prog="flask-bastion", description="Looks after services made by this template.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_check(commands.add_parser("check", help="say whether a service has what its version promises"))
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _interruptible():
             status: int = options.run(options)
-    except (TemplateError, advisory.InvalidAdvisory, *fleet.ERRORS, *adopt.ERRORS, *updating.ERRORS) as error:
+    except (TemplateError, NotRead, advisory.InvalidAdvisory, *fleet.ERRORS, *adopt.ERRORS, *updating.ERRORS) as error:
         for line in str(error).splitlines():
             print(terminal(line), file=sys.stderr)
         return 2
@@ -124,7 +126,7 @@ def _check(options: argparse.Namespace) -> int:
         trust.listed(options.trust) if options.trust else None,
         today=datetime.now(UTC).date(),
     )
-    if not report.is_service:
+    if not report.is_service and not report.not_read:
         print(terminal(f"{service} holds {NO_SERVICE}"), file=sys.stderr)
         return 2
     sys.stdout.write(rendered(report, options.format))

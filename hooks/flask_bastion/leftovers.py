@@ -14,7 +14,7 @@ from typing import Final
 
 from .escape import terminal
 from .finding import Finding
-from .tree import LARGEST_BYTES, Tree
+from .tree import LARGEST_BYTES, NotRead, Tree
 
 MARKERS: Final = (b"<<<<<<< before updating", b">>>>>>> after updating")
 """What Copier writes around both sides of a conflict."""
@@ -47,15 +47,22 @@ def line(finding: Finding) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The hook: print what an update left in a service's folder; 1 if there is anything, 2 if it is no service."""
+    """The hook: print what an update left in a service's folder; 1 if there is anything, 2 if it is no service
+    or was not read."""
     parser = argparse.ArgumentParser(description="Says what an update left half done.")
     parser.add_argument("service", nargs="?", default=".", type=Path, help="the service's folder; default: this one")
     service: Path = parser.parse_args(arguments).service
     tree = Tree(service)
+    found = leftovers(tree)
+    try:
+        tree.must_be_read()
+    except NotRead as error:
+        print(terminal(str(error)), file=sys.stderr)
+        return 2
     if ".copier-answers.yml" not in tree.sizes:
         print(terminal(f"{service} holds no .copier-answers.yml, so it is no rendered service."), file=sys.stderr)
         return 2
-    found = [*leftovers(tree), *tree.faults]
+    found = [*found, *tree.faults]
     for one in found:
         print(line(one))
     return 1 if found else 0

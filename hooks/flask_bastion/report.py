@@ -32,6 +32,10 @@ def rendered(report: Report, form: str) -> str:
 
 def as_text(report: Report) -> Iterator[str]:
     """Line by line: which service, what each advisory means for it, what was found, and what was not looked at."""
+    if report.not_read:
+        yield escape.terminal(f"{report.name} was not read: {report.not_read}")
+        yield "Nothing is known of it. Take what is no part of a service out of this folder, and check again."
+        return
     answers = ", ".join(answer for question, answer in report.answers.items() if question != "project_name")
     yield escape.terminal(f"{report.name} {report.version or 'of no known version'} ({answers or 'no answers'})")
     for verdict in report.verdicts:
@@ -43,7 +47,9 @@ def as_text(report: Report) -> Iterator[str]:
     counted = sum(finding.level != "note" for finding in report.findings)
     found = f"{counted} to look at" if counted else "Nothing found"
     advisories = "1 advisory" if len(report.verdicts) == 1 else f"{len(report.verdicts)} advisories"
-    looked = advisories + (", and every file of the template" if report.compared else "")
+    unread = any(one.kind.startswith("repository-") for one in report.findings)
+    files = "every file of the template that could be read" if unread else "every file of the template"
+    looked = advisories + (f", and {files}" if report.compared else "")
     unknown = any(one.kind in _UNKNOWN for one in report.findings)
     why = "the version or the answers are not known, so" if unknown else "without --template"
     without = "" if report.compared else f"; {why} no file was compared"
@@ -58,6 +64,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "source": report.source,
         "answers": report.answers,
         "compared": report.compared,
+        "not_read": report.not_read,
         "status": report.status,
         "advisories": [
             {

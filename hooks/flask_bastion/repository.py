@@ -52,7 +52,7 @@ class Repository:
         """The answers that are known and valid."""
 
     @classmethod
-    def open(cls, path: Path, *, clock: Callable[[], float] = time.monotonic) -> Repository:
+    def open(cls, path: Path, *, clock: Callable[[], float] = time.process_time) -> Repository:
         """Read a folder. Reading goes on later, file by file, within the time of the tree."""
         return cls(Tree(path, clock=clock))
 

@@ -168,6 +168,16 @@ def _judged(
 ) -> tuple[Plan, list[Finding]]:
     """The plan, and where what is proposed is not the signed version."""
     repository = Repository.open(service)
+    try:
+        found = _judged_of(repository, service, proposal, sources, folder)
+    finally:
+        repository.tree.must_be_read()  # before anything that is said of it
+    return found
+
+
+def _judged_of(
+    repository: Repository, service: Path, proposal: Proposal, sources: tuple[trust.Source, ...], folder: Path | None
+) -> tuple[Plan, list[Finding]]:
     old, new = proposal.versions
     now = datetime.now(UTC)
     if old is None or new is None or new.commits:
@@ -176,6 +186,7 @@ def _judged(
     with tempfile.TemporaryDirectory(prefix="flask-bastion-") as scratch:
         before = Repository.open(Checkout(service).copy(Path(scratch, "before"), proposal.base).folder)
         begin = start.of_code(before) if before.contradictions() else start.recorded(before)
+        before.tree.must_be_read()
         if begin is None:
             raise Refused(f"{before.contradictions()[0].text} {_UNKNOWN}")
         fetched = trust.fetch_template(

@@ -87,6 +87,8 @@ class Service:
     @classmethod
     def of(cls, path: str, report: Report, today: date) -> Service:
         """The row of a report."""
+        if report.not_read:
+            return cls(path, fault=f"It was not read: {report.not_read}")
         if not report.is_service:
             return cls(path, fault=f"It holds {NO_SERVICE}")
         told = sorted(report.findings, key=lambda finding: _LEVELS.index(finding.level))[:MOST_FINDINGS]

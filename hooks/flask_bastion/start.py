@@ -63,7 +63,8 @@ class Start:
 
         A start that is too old loses nothing: what was there already is merged again. So a version is held against the
         files only where chosen.py says the newer one. `repository` is opened just before: reading has its time. Raises
-        TemplateError for answers that the template does not take, and where not everything could be read.
+        TemplateError for answers that the template does not take, and where a file could not be read; NotRead where
+        many were not.
         """
         if self.claimed is None:
             return ""
@@ -80,6 +81,7 @@ class Start:
                 mine = repository.read(name)
                 if mine is not None and same(mine, data):
                     return name
+        repository.tree.must_be_read()
         if unread := next((fault for fault in repository.tree.faults if fault.kind in _UNREAD), None):
             raise TemplateError(f"{unread.text} What was not looked at speaks for nothing.")
         return ""

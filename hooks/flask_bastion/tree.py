@@ -26,8 +26,9 @@ DEEPEST: Final = 40
 """Folders in each other."""
 REMEMBERED_BYTES: Final = 32 * 1024 * 1024
 """Of all files of a repository together that are read once and looked at again; a service has about two MiB."""
-SECONDS: Final = 5.0
-"""For all reading of one repository together."""
+SECONDS: Final = 20.0
+"""Of a processor, from the first look at a repository to the last: on a busy machine it takes longer by the clock. A
+service takes a tenth of a second, and two where the template is rendered to compare with."""
 
 _SKIPPED: Final = frozenset(
     {".git", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
@@ -42,10 +43,18 @@ _OURS: Final = re.compile(
 """Where a file of the template lies, or leads there: what is odd in one of these places is a finding."""
 
 
+_NOT_READ: Final = frozenset({"repository-slow", "repository-many"})
+"""Faults after which any number of files was not looked at."""
+
+
+class NotRead(Exception):
+    """A repository could not be looked at as a whole, so nothing is known of it. The text says why, in one line."""
+
+
 class Tree:
     """The regular files below a folder, and what was odd about it. Names are relative, with `/`."""
 
-    def __init__(self, root: Path, *, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, root: Path, *, seconds: float = SECONDS, clock: Callable[[], float] = time.process_time) -> None:
         self.root: Final = root
         self._clock = clock
         self._ends = clock() + seconds
@@ -60,6 +69,16 @@ class Tree:
     def faults(self) -> tuple[Finding, ...]:
         """What could not be looked at, so far."""
         return tuple(self._faults.values())
+
+    @property
+    def not_read(self) -> Finding | None:
+        """Why not everything was looked at: what is missing here may be there, so nothing follows from it."""
+        return next((fault for fault in self.faults if fault.kind in _NOT_READ), None)
+
+    def must_be_read(self) -> None:
+        """Raises NotRead where not everything was looked at."""
+        if fault := self.not_read:
+            raise NotRead(f"{self.root} was not read, so nothing is known of it: {fault.text}")
 
     @property
     def stamp(self) -> str:

@@ -197,6 +197,8 @@ def told(repository: Repository, sources: tuple[Source, ...] | None = None) -> l
         cure = "Write address and keys for each [[source]]; until then no update is taken."
         faults = [line.removeprefix(f"{FILE}: ") for line in str(error).splitlines()]
         return [Finding("trust-invalid", "error", fault, cure, FILE) for fault in faults]
+    if not known and any(fault.file == FILE for fault in repository.tree.faults):
+        return []  # what it lists was not read, which is told already
     if not known:
         text = "No source of updates is listed, so `flask-bastion update` takes none."
         cure = f"List the template's address and the keys that sign its tags in {FILE}."

@@ -87,12 +87,22 @@ class Outcome:
 def update(path: Path, request: Request) -> Outcome:
     """Update the service in a folder.
 
-    Raises Refused for a version that is not trusted, TemplateError and InvalidTrust for what is asked wrongly, and
-    Completed if all there was to do was to complete an update that had been interrupted.
+    Raises Refused for a version that is not trusted, TemplateError and InvalidTrust for what is asked wrongly, NotRead
+    where not everything could be looked at, and Completed if all there was to do was to complete an update that had
+    been interrupted.
     """
     checkout = Checkout(path)
     checkout.finish()
     repository = Repository.open(checkout.folder)
+    try:
+        return _update_from(checkout, repository, path, request)
+    except (Refused, TemplateError):
+        repository.tree.must_be_read()  # or that is the reason
+        raise
+
+
+def _update_from(checkout: Checkout, repository: Repository, path: Path, request: Request) -> Outcome:
+    """The same for a repository that was opened."""
     if not repository.is_service:
         raise CheckoutError(f"{path} holds {NO_SERVICE}")
     if not repository.recorded:  # it says why
@@ -176,6 +186,7 @@ def _update(
     known = advisory.together(advisory.shipped(), advisory.of_template(fetched.template))
     today = datetime.now(UTC).date()
     before = check_repository(repository, known, None, request.sources, today=today)
+    repository.tree.must_be_read()
     if not merged.changes and not merged.conflicts:  # of a version whose fix was lost since, no update is to come
         lost = tuple(finding for finding in before.findings if finding.kind == "fix-lost")
         return _outcome(repository, source, fetched, begin, files, blocking=lost)
@@ -189,7 +200,9 @@ def _update(
             left.append(f"uv lock ({problem})")
         elif LOCK in files and (now := (copy.folder / LOCK).read_bytes()) != files[LOCK].data:
             changes.append(Change(LOCK, files[LOCK].data, now))
-    after = check_repository(Repository.open(copy.folder), known, fetched.template, request.sources, today=today)
+    updated = Repository.open(copy.folder)
+    after = check_repository(updated, known, fetched.template, request.sources, today=today)
+    updated.tree.must_be_read()
     untouched = {conflict.file for conflict in merged.conflicts}  # they are as they were, which says no more
     found = [finding for finding in after.findings if finding.file not in untouched]
     blocking = [*merged.conflicts, *_blocking(before, found, locked=not left)]

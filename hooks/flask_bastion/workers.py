@@ -12,6 +12,7 @@ import os
 import selectors
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,11 +37,11 @@ def answers(
     """For each (path, key) that path with the answer, or with what went wrong, as they come. Raises WorkerError."""
     waiting = deque(tasks)
     running: list[_Worker] = []
-    with selectors.DefaultSelector() as selector:
+    with selectors.DefaultSelector() as selector, tempfile.TemporaryDirectory(prefix="flask-bastion-") as scratch:
         try:
             while waiting or any(worker.path for worker in running):
                 while len(running) < min(jobs, len(waiting) + sum(worker.path != "" for worker in running)):
-                    worker = _Worker(question, seconds)
+                    worker = _Worker(question, seconds, scratch)
                     running.append(worker)
                     selector.register(worker.out, selectors.EVENT_READ, worker)
                 for worker in running:
@@ -72,13 +73,14 @@ def answers(
 class _Worker:
     """One process, and the path that it looks at ("" if it waits for one)."""
 
-    def __init__(self, question: Mapping[str, Any], seconds: float) -> None:
+    def __init__(self, question: Mapping[str, Any], seconds: float, scratch: str) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-I", "-c", _START, str(Path(__file__).resolve().parents[1])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd="/",
+            env={**os.environ, "TMPDIR": scratch},  # it is killed in the end, and leaves nothing that way
             start_new_session=True,  # Ctrl-C is for us
         )
         self._heard = b""

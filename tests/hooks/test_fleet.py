@@ -360,9 +360,9 @@ def test_hostile_repositories_have_rows_and_their_neighbours_keep_theirs(
 
 
 CRASH = 'if path.name == "old":\n            __import__("os").kill(__import__("os").getpid(), 9)\n        '
-HANG = 'if path.name == "old":\n            time.sleep(600)\n        '
+HANG = 'if path.name == "old":\n            __import__("time").sleep(600)\n        '
 FULL = 'if path.name == "old":\n            bytearray(LARGEST_MEMORY)\n        '
-LOOK = "repository = Repository.open(path, clock=time.process_time)"
+LOOK = "repository = Repository.open(path)"
 
 
 @pytest.mark.parametrize(
@@ -386,6 +386,24 @@ def test_a_process_that_a_repository_ends_costs_its_row_alone(
     assert told["old"]["fault"] == says
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.05])
+def test_services_that_were_not_read_are_in_no_other_state(
+    command: Callable[..., Run], arguments: tuple[str | Path, ...], seconds: float
+) -> None:
+    """Where the template was rendered before, a hundredth of a second may be enough for the next service."""
+    slow = command(("tree.py", "SECONDS: Final = 20.0", f"SECONDS: Final = {seconds}"))
+    result = slow(*arguments, "--json")
+    assert result.returncode == 1
+    rows = {Path(one["path"]).name: one for one in json.loads(result.stdout)["services"]}
+    states = {name: one["state"] for name, one in rows.items()}
+    unread = {name for name, state in states.items() if state == "not read"}
+    assert {name: state for name, state in states.items() if name not in unread}.items() <= STATES.items()
+    assert unread == {*STATES} if seconds == 0 else unread
+    for name in unread:
+        assert "It was not read: Reading this repository took too long" in rows[name]["fault"]
+        assert (rows[name]["advisories"], rows[name]["findings"], rows[name]["version"]) == ([], [], "")
+
+
 def test_whoever_ends_the_run_leaves_no_process_behind(
     command: Callable[..., Run], arguments: tuple[str | Path, ...], tmp_path: Path
 ) -> None:
@@ -396,7 +414,7 @@ def test_whoever_ends_the_run_leaves_no_process_behind(
         'with __import__("contextlib").suppress(FileExistsError):\n'
         f'            open({once!r}, "x").close()\n'
         '            __import__("os").kill(__import__("os").getppid(), 2)\n'
-        "        time.sleep(600)\n        "
+        '        __import__("time").sleep(600)\n        '
     )
     edited = command(("scan.py", LOOK, f"{note}{interrupt}{LOOK}"))
     result = edited(*arguments, "--resume", tmp_path / "state")

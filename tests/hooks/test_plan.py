@@ -93,6 +93,16 @@ def test_a_patch_of_the_templates_own_code_that_has_waited_may_merge_by_itself(
     assert (about["lane"], about["by_itself"], about["at_once"], about["reasons"]) == ("patch", True, False, [])
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.05])
+def test_what_was_not_read_is_no_judgement(
+    signed: SignedTemplate, service: Path, judge: Command, seconds: float
+) -> None:
+    signed.update(service, "v1.0.1")
+    result = judge(edits=(("tree.py", "SECONDS: Final = 20.0", f"SECONDS: Final = {seconds}"),))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "was not read, so nothing is known of it: Reading this repository took too long" in result.stderr
+
+
 def test_a_branch_without_an_update_is_not_held_up(service: Path, judge: Command) -> None:
     git(service, "checkout", "--quiet", "-b", "feature")
     (service / "src/my_service/feature.py").write_text("FEATURE = True\n", encoding="utf-8")

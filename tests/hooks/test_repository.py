@@ -22,9 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flask_bastion.check import Report, check
+from flask_bastion.report import rendered
 from flask_bastion.repository import Repository, safe_yaml
 from flask_bastion.tree import MOST_FILES, Tree
-from histories import History, record, recorded
+from histories import HISTORIES, History, record, recorded
 from support import git
 
 TODAY = date(2026, 11, 26)
@@ -253,8 +254,56 @@ def test_a_repository_that_takes_too_long_is_left_and_named(history: History, se
     """The clock of the test moves by a second with each look at it."""
     ticks = iter(range(10**9))
     report = look(history, service, clock=lambda: float(next(ticks)))
-    assert "repository-slow" in kinds(report)
-    assert report.status == 1
+    assert kinds(report) == {"repository-slow"}
+    assert report.status == 2
+
+
+SLOW = ("tree.py", "SECONDS: Final = 20.0", "SECONDS: Final = {}")
+"""The time of a processor that is given to one repository: none, or as little as a busy machine had left of a limit."""
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.05])
+def test_of_a_repository_that_was_not_read_nothing_is_said(
+    history: History, service: Path, advisories_folder: Path, command: Callable[..., Run], seconds: float
+) -> None:
+    arguments = ("check", service, "--template", history.repository.path, "--advisories", advisories_folder)
+    slow = command((*SLOW[:2], SLOW[2].format(seconds)))
+    result = slow(*arguments)
+    assert result.returncode == 2
+    assert result.stdout.splitlines() == [
+        "service was not read: Reading this repository took too long; the rest was not looked at.",
+        "Nothing is known of it. Take what is no part of a service out of this folder, and check again.",
+    ]
+    about = json.loads(slow(*arguments, "--format", "json").stdout)
+    assert (about["status"], about["advisories"], about["compared"], about["version"]) == (2, [], False, "")
+    assert [finding["kind"] for finding in about["findings"]] == ["repository-slow"]
+
+
+def test_a_busy_machine_makes_no_repository_slow(history: History, service: Path, monkeypatch: Any) -> None:
+    ticks = iter(range(0, 10**9, 60))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(ticks)))
+    assert kinds(look(history, service)) == set()
+
+
+def test_a_file_that_could_not_be_read_speaks_for_nothing(
+    history: History, service: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = {"pyproject.toml", ".bastion-trust.toml"}
+    real = os.open
+
+    def locked(path: Any, *arguments: Any, **more: Any) -> int:
+        if path in refused:
+            raise PermissionError(13, "Permission denied")
+        return real(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", locked)
+    report = look(history, service)
+    floor = next(one for one in report.verdicts if one.advisory.id == HISTORIES["floor"]["id"])
+    assert floor.status == "fixed, unverified"
+    said = {(finding.kind, finding.file) for finding in report.findings}
+    assert {("repository-unreadable", name) for name in refused} < said
+    assert not {finding.kind for finding in report.findings} & {"fix-lost", "trust-missing", "drift-missing"}
+    assert "every file of the template that could be read looked at" in rendered(report, "text")
 
 
 def test_a_file_that_may_not_be_read_is_named(history: History, service: Path, monkeypatch: pytest.MonkeyPatch) -> None:

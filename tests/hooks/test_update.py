@@ -943,8 +943,21 @@ def test_files_that_could_not_be_read_speak_for_nothing(
     monkeypatch.setattr(Tree, "read", too_slow)
     said = update(service)
     assert said.status == 2
-    assert "took too long" in said.err
-    assert "What was not looked at speaks for nothing." in said.err
+    assert "was not read, so nothing is known of it: Reading this repository took too long" in said.err
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.05])
+def test_what_was_not_read_is_no_reason_of_an_update(
+    service: Path, publisher: Publisher, command: Callable[..., Command], seconds: float
+) -> None:
+    slow = command(("tree.py", "SECONDS: Final = 20.0", f"SECONDS: Final = {seconds}"))
+    before = everything(service)
+    for arguments in ((), ("--restore",), ("--restore", "--to", "v1.0.1", "--plan")):
+        said = slow("update", service, "--template", publisher.path, *arguments)
+        assert (said.returncode, said.stdout) == (2, "")
+        assert "was not read, so nothing is known of it: Reading this repository took too long" in said.stderr
+        assert len(said.stderr.splitlines()) == 2, "beside the peak"
+    assert everything(service) == before
 
 
 # --- lists that both add lines to ------------------------------------------------------------------------------------
