@@ -90,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
         advisories=tuple(known),
         rows=tuple(rows),
         others=tuple(map(str, found.others)),
+        empty=tuple(map(str, found.empty)),
         compared=template is not None,
         released=template.tags()[-1].text if template and template.tags() else "",
     )

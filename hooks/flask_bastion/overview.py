@@ -31,6 +31,7 @@ _IN_THE_TABLE: Final = frozenset(
     {"affected", "fix-lost", "drift-changed", "drift-missing", "drift-extra", "waiver-ended", "exception-ended"}
 )
 """Kinds of findings that a cell of the table tells of."""
+_MAX_EMPTY: Final = 5
 _MOST_TOLD: Final = 20
 """Services of which a line below the table says what is wrong."""
 
@@ -65,6 +66,8 @@ class Fleet:
     """Whether the services' files were compared with the template's."""
     released: str
     """The newest version of the template, if there was a template to ask; otherwise ""."""
+    empty: tuple[str, ...] = ()
+    """Folders with nothing in them."""
 
     @cached_property
     def services(self) -> list[Service]:
@@ -202,6 +205,10 @@ def _counts(fleet: Fleet) -> Iterator[str]:
     yield f"Versions: {', '.join(versions)}."
     if fleet.others:
         yield f"{_counted(len(fleet.others), 'repository', 'repositories')} without a service of this template."
+    if fleet.empty:
+        named = ", ".join(fleet.place(path) for path in fleet.empty[:_MAX_EMPTY])
+        more = f" and {len(fleet.empty) - _MAX_EMPTY} more" if len(fleet.empty) > _MAX_EMPTY else ""
+        yield f"{_counted(len(fleet.empty), 'empty folder')}, as of a clone that failed: {named}{more}."
     if fleet.outdated:
         yield fleet.outdated
     if not fleet.compared:
@@ -278,6 +285,7 @@ def as_json(fleet: Fleet) -> dict[str, Any]:
         ],
         "services": [one.as_json() for one in fleet.services],
         "others": list(fleet.others),
+        "empty": list(fleet.empty),
     }
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from .repository import ANSWERS
 
@@ -20,6 +20,7 @@ DEEPEST: Final = 4
 MOST_FOLDERS: Final = 50_000
 """Looked into below each folder of a named one; what has more is looked at itself, which says so."""
 LARGEST_LIST_BYTES: Final = 4 * 1024 * 1024
+Kind = Literal["service", "other", "empty"]
 _SKIPPED: Final = frozenset({"node_modules", "__pycache__", "venv"})
 
 
@@ -29,10 +30,14 @@ class PlaceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The folders to look at, and the git repositories in which no service was found."""
+    """The folders to look at, the git repositories in which no service was found, and the folders that are empty.
+
+    A clone of which no file is checked out, a bare one too, may be a service, so it is looked at: its row says so.
+    """
 
     services: tuple[Path, ...]
     others: tuple[Path, ...]
+    empty: tuple[Path, ...]
 
 
 def find(named: Iterable[Path]) -> Places:
@@ -42,14 +47,31 @@ def find(named: Iterable[Path]) -> Places:
     """
     services: dict[Path, None] = {}
     others: dict[Path, None] = {}
+    empty: dict[Path, None] = {}
     for one in (path for place in named for path in (listed(place) if place.is_file() else (place,))):
         path = Path(os.path.abspath(one))
         found = list(_below(path, 0, _Room()))
-        services.update((folder, None) for folder, is_service in found if is_service)
-        others.update((folder, None) for folder, is_service in found if not is_service and folder != path)
-        if not any(is_service for _, is_service in found):
+        services.update((folder, None) for folder, kind in found if kind == "service")
+        others.update((folder, None) for folder, kind in found if kind == "other" and folder != path)
+        empty.update((folder, None) for folder, kind in found if kind == "empty" and folder != path)
+        if not any(kind == "service" for _, kind in found):
             services[path] = None
-    return Places(tuple(sorted(services)), tuple(sorted(others.keys() - services.keys())))
+    left = (tuple(sorted(folders.keys() - services.keys())) for folders in (others, empty))
+    return Places(tuple(sorted(services)), *left)
+
+
+def nature(folder: Path) -> str:
+    """What a folder is in which no service was found; "" if that is nothing special."""
+    try:
+        with os.scandir(folder) as entries:
+            kinds = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+    except OSError:
+        return ""
+    if not kinds:
+        return "This folder is empty. If a clone failed, repeat it; otherwise remove the folder."
+    if _is_bare(kinds):
+        return "This is a bare clone: no file is checked out. Clone it, and look at that clone."
+    return ""
 
 
 def listed(file: Path) -> Iterator[Path]:
@@ -76,8 +98,8 @@ class _Room:
         self.left = MOST_FOLDERS
 
 
-def _below(folder: Path, depth: int, room: _Room) -> list[tuple[Path, bool]]:
-    """Each service at or below a folder, and each git repository without one (False)."""
+def _below(folder: Path, depth: int, room: _Room) -> list[tuple[Path, Kind]]:
+    """Each service at or below a folder, and what else has to be named."""
     room.left -= 1
     try:
         with os.scandir(folder) as entries:
@@ -85,16 +107,28 @@ def _below(folder: Path, depth: int, room: _Room) -> list[tuple[Path, bool]]:
     except OSError:
         return []
     if ANSWERS in kinds or (kinds.get("src") and _holds_bastion(folder / "src")):
-        return [(folder, True)]
-    found = []
+        return [(folder, "service")]
+    if _is_bare(kinds):
+        return [(folder, "service" if _has_branches(folder) else "other")]
+    if not kinds:
+        return [(folder, "empty")]
+    found: list[tuple[Path, Kind]] = []
     for name in sorted(name for name, is_folder in kinds.items() if is_folder and _may_hold(name)):
         if depth < DEEPEST and room.left > 0:
             inner = _Room() if depth == 0 else room
             below = _below(folder / name, depth + 1, inner)
-            found += below if inner.left > 0 or depth > 0 else [(folder / name, True)]
-    if ".git" in kinds and not any(is_service for _, is_service in found):
-        found.append((folder, len(kinds) == 1 and _has_branches(folder / ".git")))
+            found += below if inner.left > 0 or depth > 0 else [(folder / name, "service")]
+    if ".git" in kinds:
+        found = [(place, kind) for place, kind in found if kind != "empty"]  # part of that repository
+        if not any(kind == "service" for _, kind in found):
+            is_other = len(kinds) > 1 or not _has_branches(folder / ".git")
+            found.append((folder, "other" if is_other else "service"))
     return found
+
+
+def _is_bare(kinds: Mapping[str, bool]) -> bool:
+    """Whether a folder with these entries (is each a folder?) is a git repository without a work tree."""
+    return kinds.get("HEAD") is False and kinds.get("objects") is True and kinds.get("refs") is True
 
 
 def _has_branches(git: Path) -> bool:

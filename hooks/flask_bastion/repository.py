@@ -92,6 +92,11 @@ class Repository:
         """Whether Copier has recorded a bare commit, as it does where the template has no tags."""
         return _COMMIT.fullmatch(str(self.recorded.get("_commit", ""))) is not None
 
+    @property
+    def is_draft(self) -> bool:
+        """Whether it was copied from a clone of the template with uncommitted changes."""
+        return self.rendered.get("COMMIT") == "uncommitted"
+
     @cached_property
     def rendered(self) -> Mapping[str, str]:
         """What bastion/chosen.py says that was answered, and the version that wrote it: AUTH, DATABASE, VERSION, ..."""
@@ -196,6 +201,9 @@ class Repository:
                 text = "_commit is no version of the template but a commit: it had no tag when this was copied."
                 cure = UNTAGGED
             found.append(Finding("version-unknown", "error", text, cure, ANSWERS))
+        if self.is_draft:
+            text = "It was copied from a clone with uncommitted changes, which are in no version to update from."
+            found.append(Finding("version-unknown", "error", text, _DRAFT, ANSWERS))
         rendered = self.rendered.get("VERSION", "")
         if self.version and rendered and rendered != self.version.text:
             text = f"_commit is {self.version.text} here, and {rendered} in bastion/chosen.py: no update brought it."
@@ -213,6 +221,10 @@ _RESTORE: Final = "Take the file from the last commit in which it was right, the
 RENAME: Final = (
     "For another name, move the package below src/, write project_name into the answers file, commit, and update with"
     " --restore."
+)
+_DRAFT: Final = (
+    "Copy it again from a version, or update with `flask-bastion update --restore`, which takes the files of the"
+    " template's version and keeps your edits of them as a patch."
 )
 UNTAGGED: Final = "Update with `copier update --defaults` once the template has a version: that records it."
 _CONTRADICTED: Final = (

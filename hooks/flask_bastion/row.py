@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any, Final, Literal
 
+from . import places
 from .check import Report, Status, Verdict
 from .finding import Level
 from .repository import NO_SERVICE
@@ -90,7 +92,7 @@ class Service:
         if report.not_read:
             return cls(path, fault=f"It was not read: {report.not_read}")
         if not report.is_service:
-            return cls(path, fault=f"It holds {NO_SERVICE}")
+            return cls(path, fault=places.nature(Path(path)) or f"It holds {NO_SERVICE}")
         told = sorted(report.findings, key=lambda finding: _LEVELS.index(finding.level))[:MOST_FINDINGS]
         return cls(
             path=path,

@@ -92,6 +92,8 @@ class Fetched:
     recorded: Version
     base: str  # the commit that the service has
     wanted: Signed
+    between: tuple[Version, ...]  # released ones, the newest first
+    cached: Template  # with every version; none of them is proven yet
 
 
 # --- the list --------------------------------------------------------------------------------------------------------
@@ -250,16 +252,17 @@ def fetch_template(
     wanted: Version | None = None,
     folder: Path | None = None,
     denied: Version | None = None,
+    cached: Template | None = None,
 ) -> Fetched:
     """Fetch the tags of a trusted source, and give the wanted version (default: the newest) once it is proven.
 
     `commit` is what the service recorded for its version; "" if it did not. `folder` is a clone or mirror to fetch from
     in place of the address, with the same keys. `denied` is what the answers file claims where the code is believed
     (see start.py): then both versions that are read have to be signed, and none comes that is older than the claim.
-    `into` is an empty folder for the result. Raises Refused for what is not trusted, and TemplateError where git fails
-    or a version does not exist.
+    `into` is an empty folder for the result; with `cached`, fetched before, nothing is fetched again. Raises
+    Refused for what is not trusted, and TemplateError where git fails or a version does not exist.
     """
-    cached = _cached(source, folder)
+    cached = cached or _cached(source, folder)
     known = cached.tags()
     released = [one for one in known if one.released]
     if wanted is None and not released:
@@ -291,7 +294,8 @@ def fetch_template(
     if denied and denied < recorded:  # the code is held against it
         cached.commit(denied)  # otherwise there is no such version, which is said
         tags[denied.text] = verify_tag(cached, denied, source.keys).commit
-    return Fetched(_two(cached, into, tags), recorded, base, signed)
+    between = tuple(one for one in reversed(released) if recorded < one < wanted)
+    return Fetched(_two(cached, into, tags), recorded, base, signed, between, cached)
 
 
 def verify_tag(template: Template, wanted: Version, keys: Iterable[str]) -> Signed:

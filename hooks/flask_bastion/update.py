@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,15 +29,18 @@ from .merge import Change, File, Merged, merge, rendered
 from .plan import OWNERS, RULES, Plan, plan
 from .repository import ANSWERS, NO_SERVICE, RENAME, UNTAGGED, Repository
 from .start import Start
-from .template import NEED_TRUST, TemplateError
+from .template import NEED_TRUST, Template, TemplateError
+from .tree import NotRead
 from .trust import Fetched, Refused, Signed, Source
-from .version import Version
+from .version import Version, parse
 
 LOCK: Final = "uv.lock"
 _PROJECT: Final = "pyproject.toml"
 _BLOCKS: Final = frozenset({"fix-lost", "leftover-conflict", "leftover-reject"})
 """What no update leaves behind: then it is not put in place."""
 _SECONDS_TO_LOCK: Final = 300
+_MAX_TRIES: Final = 10
+"""Lower versions that are tried where something is in the way; each takes a second or two."""
 _NO_FOLDER: Final = "/nonexistent"
 _SECONDS_TO_PROVE: Final = 1800
 
@@ -77,6 +81,8 @@ class Outcome:
     """What the answers file said wrongly, a sentence each: it is right afterwards (see start.py)."""
     patch: Path | None = None
     """Where a team's edits are that `restore` took out of files of the template."""
+    passing: Version | None = None
+    """The highest version that nothing would be in the way of, if there is one and something is in the way of this."""
 
     @property
     def status(self) -> int:
@@ -112,15 +118,22 @@ def _update_from(checkout: Checkout, repository: Repository, path: Path, request
     source = trust.trusted(repository, trust.own(repository) if request.sources is None else request.sources)
     with tempfile.TemporaryDirectory(prefix="flask-bastion-") as scratch:
 
-        def fetch(begin: Start) -> Fetched:
+        def fetch(begin: Start, wanted: Version | None = request.wanted, cached: Template | None = None) -> Fetched:
             into = Path(tempfile.mkdtemp(prefix="template-", dir=scratch))
             return trust.fetch_template(
-                source, begin.version, begin.commit, into, wanted=request.wanted, folder=request.folder,
-                denied=begin.denied,
+                source, begin.version, begin.commit, into, wanted=wanted, folder=request.folder, denied=begin.denied,
+                cached=cached,
             )  # fmt: skip
 
         begin, fetched = _begin(repository, fetch, restore=request.restore)
-        return _update(checkout, repository, source, fetched, begin, request, Path(scratch))
+        outcome = _update(checkout, repository, source, fetched, begin, request, Path(scratch, "wanted"))
+        for wanted in fetched.between[:_MAX_TRIES] if outcome.blocking else ():
+            lower = replace(request, wanted=wanted, plan=True, proofs=False)
+            with suppress(Refused, TemplateError, NotRead):
+                again = fetch(begin, wanted, fetched.cached)
+                if not _update(checkout, repository, source, again, begin, lower, Path(scratch, wanted.text)).blocking:
+                    return replace(outcome, passing=wanted)
+        return outcome
 
 
 def _begin(repository: Repository, fetch: Callable[[Start], Fetched], *, restore: bool) -> tuple[Start, Fetched]:
@@ -144,6 +157,8 @@ def _begin(repository: Repository, fetch: Callable[[Start], Fetched], *, restore
             if not restore:
                 raise
         recorded = replace(recorded, commit="")  # of which version it is, is not known then
+        if repository.is_draft and (tag := parse(recorded.version.tag)):  # what came after it is in no version
+            recorded = replace(recorded, version=tag)
     if not recorded.commit and not restore:
         raise Refused(
             f"bastion/chosen.py does not say which commit {recorded.version.text} was, so a moved tag would not be"

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from . import trust
 from .checkout import Completed
 from .escape import document, terminal
+from .finding import Finding
 from .git import GitError
 from .leftovers import line
 from .report import finding_as_json
 from .trust import InvalidTrust, Refused
 from .update import Outcome, Request, update
 
-MOST_FILES: Final = 40
-"""Told one by one to a person; a major version may change three hundred."""
+MAX_FILES: Final = 40
+"""Listed one by one for a person; a major version may change three hundred."""
+MAX_FINDINGS: Final = 10
+"""Of each kind of list, so that what matters stays on one screen; --json has all of them."""
 ERRORS: Final = (InvalidTrust, GitError)
 _OWNERS: Final = {"template": "the template's", "both": "the template's and yours"}
 
@@ -71,7 +74,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def as_text(outcome: Outcome) -> Iterator[str]:
-    """Line by line: from where to where, what it fixes, whose files change, what is in the way, and what next."""
+    """Line by line: from where to where, what it fixes, whose files change, what `check` finds, and what next.
+
+    What is in the way stands last, next to the prompt.
+    """
     wanted = outcome.wanted.version.text
     if not outcome.changes and not outcome.blocking:
         yield terminal(f"{outcome.service} has {wanted} of {outcome.source} already. Nothing was changed.")
@@ -80,27 +86,35 @@ def as_text(outcome: Outcome) -> Iterator[str]:
     way = f"{outcome.recorded.text} -> {wanted} ({outcome.plan.lane})" if outcome.recorded.text != wanted else wanted
     yield terminal(f"{outcome.service} {way} from {outcome.source}, {signed}")
     yield from (terminal(f"  {one}") for one in outcome.corrections)
-    for one in outcome.fixed:
+    for one in () if outcome.blocking else outcome.fixed:
         yield terminal(f"  fixes {one.id} ({one.severity.lower()}): {one.summary}")
     for owner, whose in _OWNERS.items():
         changes = [change for change in outcome.changes if change.owner == owner]
-        if changes:
+        if changes and not outcome.blocking:
             yield f"  {whose}: {len(changes)} file{'s'[: len(changes) != 1]}"
-            yield from (terminal(f"    {change.letter} {change.name}") for change in changes[:MOST_FILES])
-            if len(changes) > MOST_FILES:
-                yield f"    and {len(changes) - MOST_FILES} more"
-    for heading, findings in (
-        ("Not done, and nothing was changed:", outcome.blocking),
-        ("What `check` finds in it:", outcome.told),
-    ):
-        if findings:
-            yield heading
-        for finding in findings:
+            yield from (terminal(f"    {change.letter} {change.name}") for change in changes[:MAX_FILES])
+            if len(changes) > MAX_FILES:
+                yield f"    and {len(changes) - MAX_FILES} more"
+    if outcome.told:
+        yield "What `check` finds in it:"
+        yield from (f"  {line(finding)}" for finding in outcome.told[:MAX_FINDINGS])
+        yield from _more(outcome.told)
+    if outcome.blocking:
+        yield "Not done, and nothing was changed:"
+        for finding in outcome.blocking[:MAX_FINDINGS]:
             yield f"  {line(finding)}"
             yield from (f"    | {terminal(one)}" for one in finding.diff)
+        yield from _more(outcome.blocking)
+    if outcome.passing:
+        yield terminal(f"{outcome.passing.text} would pass: update with --to {outcome.passing.text}")
     if outcome.patch:
         yield terminal(f"Your edits of the template's files are kept as a patch: {outcome.patch}")
     yield from _next(outcome)
+
+
+def _more(findings: Sequence[Finding]) -> Iterator[str]:
+    if len(findings) > MAX_FINDINGS:
+        yield f"  and {len(findings) - MAX_FINDINGS} more; --plan --json lists them all, with what differs"
 
 
 def _next(outcome: Outcome) -> Iterator[str]:
@@ -131,7 +145,11 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "applied": outcome.applied,
         "status": outcome.status,
         "files": [{"name": change.name, "owner": change.owner, "change": change.letter} for change in outcome.changes],
-        "fixes": [{"id": one.id, "severity": one.severity, "summary": one.summary} for one in outcome.fixed],
+        "fixes": [
+            {"id": one.id, "severity": one.severity, "summary": one.summary}
+            for one in (() if outcome.blocking else outcome.fixed)
+        ],
+        "passing": outcome.passing.text if outcome.passing else None,
         "blocking": [finding_as_json(one) for one in outcome.blocking],
         "findings": [finding_as_json(one) for one in outcome.told],
         "left": list(outcome.left),

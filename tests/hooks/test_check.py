@@ -25,7 +25,7 @@ from flask_bastion.report import as_json, as_sarif, as_text
 from flask_bastion.tree import Tree
 from histories import ADDRESS, HEADER, KEY, History, record, recorded
 from services import Service
-from support import PAIRS, ROOT, Combination, copier, done, replace_once, run
+from support import PAIRS, ROOT, Combination, copier, done, git, replace_once, run
 
 CONFLICT = "<<<<<<< before updating\nmine\n=======\ntheirs\n>>>>>>> after updating\n"
 TODAY = datetime.now(UTC).date()
@@ -283,6 +283,21 @@ def test_answers_that_are_not_those_of_the_code_are_named(
     report = look(history, service)
     assert report.status == 1
     assert any(finding.text.startswith(said) for finding in report.findings)
+
+
+def test_a_copy_of_uncommitted_changes_says_so_at_once_and_in_check(history: History, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(history.repository.path), str(clone))
+    for name, dirty in (("clean", False), ("dirty", True)):
+        if dirty:
+            (clone / "README.md").write_text("not committed\n", encoding="utf-8")
+        copied = copier("copy", "--defaults", "--vcs-ref", "HEAD", clone, tmp_path / name)
+        assert copied.returncode == 0
+        assert ("has uncommitted changes" in copied.stderr) is dirty
+        report = check(tmp_path / name, (), today=TODAY)
+        said = [finding.text for finding in report.findings if finding.kind == "version-unknown"]
+        assert any("was copied from a clone with uncommitted changes" in text for text in said) is dirty
+        assert report.status == dirty
 
 
 @pytest.mark.parametrize("text", ["a: [b", "", "- a", "_commit: v9.9.9\nproject_name: my-service\n"])

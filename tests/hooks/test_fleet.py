@@ -296,6 +296,36 @@ def test_a_clone_of_which_nothing_was_checked_out_is_not_left_out(
     assert row.state == "not read"
 
 
+def test_bare_clones_and_empty_folders_are_listed_as_that(
+    clones: Path, tmp_path: Path, command: Callable[..., Run]
+) -> None:
+    original = tmp_path / "original"
+    shutil.copytree(clones / "good", original)
+    git(original, "init", "--quiet", "--initial-branch", "main")
+    (original / "kept").mkdir()
+    git(original, "add", "--all")
+    git(original, "commit", "--quiet", "--message", "x")
+    git(tmp_path, "clone", "--quiet", "--bare", str(original), "clones/bare.git")
+    git(tmp_path, "clone", "--quiet", str(original), "clones/good")
+    git(tmp_path, "init", "--quiet", "clones/website")
+    for name in ("failed", "good/empty", "website/empty"):  # what is empty in a repository is that repository's
+        (tmp_path / "clones" / name).mkdir()
+    arguments = ("fleet", tmp_path / "clones", "--html", tmp_path / "page.html")
+    result = command()(*arguments, "--json")
+    assert result.returncode == 1, "the bare clone may be a service"
+    about = json.loads(result.stdout)
+    bare = next(one for one in about["services"] if one["path"].endswith("bare.git"))
+    assert bare["state"] == "not read"
+    assert bare["fault"].startswith("This is a bare clone: no file is checked out.")
+    assert len(about["services"]) == 2
+    assert [Path(path).name for path in about["others"]] == ["website"]
+    assert about["empty"] == [str(tmp_path / "clones" / "failed")]
+    text = command()(*arguments).stdout
+    assert "bare.git: This is a bare clone: no file is checked out." in text
+    assert "1 empty folder, as of a clone that failed: failed." in text
+    assert "1 empty folder, as of a clone that failed" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_no_link_leads_the_search_away_and_none_is_endless(
     clones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

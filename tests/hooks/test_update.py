@@ -928,6 +928,44 @@ def test_restore_mends_answers_that_were_spoiled_in_chosen_py(service: Path, upd
     assert recorded(service)["auth"] == "session"
 
 
+def test_a_copy_of_uncommitted_changes_is_restored_to_its_version(service: Path, update: Callable[..., Said]) -> None:
+    draft = "v1.0.0-1-g0123abc"
+    answers(service, _commit=draft)
+    says(service, VERSION=draft, COMMIT="uncommitted")
+    refused = update(service)
+    assert refused.status == 2
+    assert "was copied from a clone with uncommitted changes" in refused.err
+    assert "update with --restore" in refused.err
+    said = update(service, "--restore")
+    assert said.status == 0, said.out + said.err
+    assert recorded(service)["_commit"] == "v1.1.0"
+    assert "uncommitted" not in (service / BASTION / "chosen.py").read_text(encoding="utf-8")
+
+
+def test_what_is_in_the_way_stands_last_with_the_version_that_would_pass(
+    service: Path, update: Callable[..., Said]
+) -> None:
+    clock = service / f"{BASTION}/clock.py"
+    clock.write_text(clock.read_text(encoding="utf-8") + "\nOURS = 1\n", encoding="utf-8")  # v1.1.0 adds there, too
+    for number in range(60):
+        (service / BASTION / f"extra{number}.py").write_text("X = 1\n" * 50, encoding="utf-8")
+    commit(service, "Ours")
+    said = update(service)
+    assert said.status == 1
+    lines = said.out.splitlines()
+    assert lines[-1] == "v1.0.1 would pass: update with --to v1.0.1"
+    assert any(line.startswith(f"  {BASTION}/clock.py") for line in lines[lines.index(LAST) + 1 :])
+    assert not [line for line in lines if "fixes" in line or line.startswith("  the template's:")]
+    assert "more; --plan --json lists them all" in said.out
+    assert len(lines) < 80
+    about = json.loads(update(service, "--plan", "--json").out)
+    assert (about["passing"], about["fixes"], len(about["findings"]) >= 60) == ("v1.0.1", [], True)
+    assert update(service, "--to", "v1.0.1").status == 0
+
+
+LAST = "Not done, and nothing was changed:"
+
+
 def test_files_that_could_not_be_read_speak_for_nothing(
     service: Path, update: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
