@@ -98,9 +98,13 @@ def test_what_was_not_read_is_no_judgement(
     signed: SignedTemplate, service: Path, judge: Command, seconds: float
 ) -> None:
     signed.update(service, "v1.0.1")
-    result = judge(edits=(("tree.py", "SECONDS: Final = 20.0", f"SECONDS: Final = {seconds}"),))
+    slow = ("tree.py", "SECONDS: Final = 20.0", f"SECONDS: Final = {seconds}")
+    result = judge(edits=(slow,))
     assert (result.returncode, result.stdout) == (2, "")
     assert "was not read, so nothing is known of it: Reading this repository took too long" in result.stderr
+    if seconds:
+        sabotaged = judge(edits=(slow, ("tree.py", "if fault := self.not_read:", "if fault := None:")))
+        assert "It may merge by itself." in sabotaged.stdout
 
 
 def test_a_branch_without_an_update_is_not_held_up(service: Path, judge: Command) -> None:

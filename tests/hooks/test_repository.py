@@ -274,6 +274,11 @@ def test_of_a_repository_that_was_not_read_nothing_is_said(
         "service was not read: Reading this repository took too long; the rest was not looked at.",
         "Nothing is known of it. Take what is no part of a service out of this folder, and check again.",
     ]
+    sabotaged = command(
+        (*SLOW[:2], SLOW[2].format(seconds)), ("check.py", "fault := repository.tree.not_read", "fault := None")
+    )
+    if seconds:
+        assert "AFFECTED" in sabotaged(*arguments).stdout
     about = json.loads(slow(*arguments, "--format", "json").stdout)
     assert (about["status"], about["advisories"], about["compared"], about["version"]) == (2, [], False, "")
     assert [finding["kind"] for finding in about["findings"]] == ["repository-slow"]
