@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final, Literal
 
-from . import exemptions, probe, trust, waivers
+from . import dependencies, exemptions, hidden, probe, proof_switches, replacements, trust, waivers
 from .advisory import Advisory, Affected
 from .exemptions import Exemption
 from .finding import Finding
@@ -108,6 +108,11 @@ def check_repository(
     findings += [finding for verdict in verdicts for finding in _told(verdict, repository)]
     exceptions, ended = exemptions.read(repository, repository.package, today)
     findings += ended
+    if repository.is_service:
+        findings += replacements.findings(program.replaced)
+        findings += dependencies.findings(repository, repository.package)
+        findings += proof_switches.findings(repository)
+        findings += hidden.findings(repository.tree.root)
     findings += repository.contradictions()
     findings += leftovers(repository.tree)
     findings += trust.told(repository, sources)

@@ -180,6 +180,9 @@ def _in_force(file: str, outermost: str, names: set[str], program: Program) -> O
         place, line, name = found
         what = f"{name} is replaced" if name != "*" else "Parts of bastion are replaced"
         return Outcome(False, f"{what} here, so {file} is not what runs.", place, line)
+    for one in program.replaced:
+        why = f"It can't be told whether {file} is what runs: see {one.name} here."
+        return Outcome(None, why, one.file, one.line)
     return HOLDS
 
 

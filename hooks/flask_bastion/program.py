@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Final, Protocol
 
 from . import syntax
+from .replacements import Replacement, replacements
 
 EVERYTHING: Final = "*"
 """Stands for every name: what is replaced can't be told."""
@@ -85,6 +86,11 @@ class Program:
                     if name in wanted:
                         return file, line, name
         return None
+
+    @functools.cached_property
+    def replaced(self) -> tuple[Replacement, ...]:
+        """Where code outside bastion/ replaces a part of it, or may do so."""
+        return tuple(replacements(self.files, self.package)) if self.package else ()
 
     def _loaded(self) -> Iterator[tuple[str, bytes]]:
         for name in self.reached:
@@ -168,8 +174,8 @@ def _replacements(module: ast.Module) -> Iterator[tuple[str, int]]:
             case ast.Attribute(attr=name, ctx=ast.Store() | ast.Del()):
                 yield name, node.lineno
             case ast.Subscript(slice=ast.Constant(value=str(name)), ctx=ast.Store() | ast.Del()):
-                if ".bastion" in name:
-                    yield EVERYTHING, node.lineno  # sys.modules
+                if ".bastion" in name and "modules" in (getattr(node.value, "attr", ""), getattr(node.value, "id", "")):
+                    yield EVERYTHING, node.lineno
                 elif _is_namespace(node.value):
                     yield name, node.lineno
             case ast.Name(id="__path__") | ast.Attribute(attr="__path__" | "meta_path" | "path_hooks"):
@@ -196,6 +202,8 @@ def _called(
         if "bastion" in code:
             yield EVERYTHING
     elif called == "update" and isinstance(function, ast.Attribute) and _is_namespace(function.value):
+        if _root(function.value) in ("self", "cls"):
+            return  # its own
         yield from (keyword.arg or EVERYTHING for keyword in keywords)
         for one in arguments:
             keys = one.keys if isinstance(one, ast.Dict) else [None]

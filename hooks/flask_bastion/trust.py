@@ -215,7 +215,22 @@ def told(repository: Repository, sources: tuple[Source, ...] | None = None) -> l
     if not source.keys:
         text = f"No key is listed for {source.address}, so `flask-bastion update` takes nothing from it."
         return [Finding("trust-missing", "note", text, "Add the key that signs the template's tags.", FILE)]
-    return []
+    return list(_strangers(source, known)) if sources is None else []
+
+
+def _strangers(own: Source, known: Iterable[Source]) -> Iterator[Finding]:
+    """Each further source with a key that the service's own source has not: a line in a pull request moves it there."""
+    keys = {_key(key) for key in own.keys}
+    for other in known:
+        if not {_key(key) for key in other.keys} <= keys:
+            text = f"{other.address} is trusted too, with a key that {own.address} has not."
+            cure = "Take it out, unless the service is about to move there; a mirror has the keys of the original."
+            yield Finding("trust-stranger", "warning", text, cure, FILE)
+
+
+def _key(line: str) -> str:
+    """A public key without what is said of it."""
+    return " ".join(line.split(" ")[:2])
 
 
 def moved(repository: Repository, template: Template) -> list[Finding]:
