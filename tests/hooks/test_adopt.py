@@ -156,6 +156,44 @@ def test_an_application_of_one_file_is_told_what_its_pins_and_answers_mean(tmp_p
     assert "Move your modules, templates/ and static/ below src/hello_there/" in " ".join(found["steps"])
 
 
+BELOW_A_PREFIX = {
+    "app.py": (
+        "from flask import Blueprint, Flask\nfrom flask_login import login_required\n"
+        "from flask_httpauth import HTTPTokenAuth\n\n"
+        'token_auth = HTTPTokenAuth()\nauth = Blueprint("auth", __name__)\nshop = Blueprint("shop", __name__)\n'
+        '@auth.route("/login")\ndef login(): ...\n'
+        '@auth.post("/password")\n@login_required\ndef password(): ...\n'
+        '@shop.post("/register")\n@token_auth.login_required\ndef register(): ...\n'
+        '@shop.get("/")\n@login_required\ndef index(): ...\n'
+        'app = Flask(__name__)\napp.register_blueprint(auth, url_prefix="/api/auth")\n'
+        'app.register_blueprint(shop, url_prefix="/shop")\n'
+    ),
+    "requirements.txt": "Flask>=3.1\nFlask-SQLAlchemy>=3\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("auth", "taken"),
+    [
+        ("session", {"/api/auth/login": "/login"}),
+        ("jwt", {"/api/auth/login": "/auth/login", "/api/auth/password": "/auth/password"}),
+    ],
+)
+def test_what_bastion_answers_is_known_below_a_prefix(
+    tmp_path: Path, ask: Run, auth: str, taken: dict[str, str]
+) -> None:
+    folder = legacy.committed(tmp_path / "hello", BELOW_A_PREFIX)
+    found = json.loads(ask(folder, "--format", "json", "--data", f"auth={auth}").stdout)
+    assert {one["path"]: one["taken_at"] for one in found["routes"] if one["taken"]} == taken
+    assert not {"/shop/register", "/shop/"} & taken.keys(), "a shop's own"
+    said = ask(folder, "--data", f"auth={auth}").stdout
+    assert f"bastion answers this itself, at {taken['/api/auth/login']}" in said
+    assert f"/api/auth/login (at {taken['/api/auth/login']})" in said
+    assert "@login_required becomes @login_required of .bastion, in place of" in said
+    assert "@token_auth.login_required becomes decide: " in said
+    assert said.index("dev db upgrade") < said.index("dev db revision")
+
+
 def test_the_differences_are_shown_on_demand(application: Path, ask: Run) -> None:
     short, long = (ask(application, *more).stdout for more in ((), ("--diff",)))
     assert "| +/node_modules/" not in short

@@ -111,13 +111,33 @@ def test_a_library_that_is_said_to_be_brought_is_brought(release: Release) -> No
 
 # --- routes ----------------------------------------------------------------------------------------------------------
 
+OURS = "@login_required of .bastion, in place of the one that is imported now"
 CODE = {
     "plain": ('@app.route("/x")\ndef x(): ...\n', "/x", "", routes.DECIDE),
     "verb": ('@bp.post("/x")\nasync def x(): ...\n', "/x", "", routes.DECIDE),
     "keyword": ('@bp.route(rule="/x")\ndef x(): ...\n', "/x", "", routes.DECIDE),
     "computed": ("@bp.route(PREFIX + '/x')\ndef x(): ...\n", "(computed)", "", routes.DECIDE),
-    "login": ('@app.route("/x")\n@login_required\ndef x(): ...\n', "/x", "login_required", "@login_required"),
-    "attribute": ('@app.route("/x")\n@auth.login_required\ndef x(): ...\n', "/x", "login_required", "@login_required"),
+    "login": ('@app.route("/x")\n@login_required\ndef x(): ...\n', "/x", "login_required", OURS),
+    "module": ('@app.route("/x")\n@flask_login.login_required\ndef x(): ...\n', "/x", "login_required", OURS),
+    "http": (
+        '@app.route("/x")\n@token_auth.login_required\ndef x(): ...\n',
+        "/x",
+        "token_auth.login_required",
+        "decide: @login_required of .bastion takes the session cookie (auth=session) or the access token (auth=jwt) of "
+        "bastion, and no password or token that token_auth checks now",
+    ),
+    "http with a role": (
+        '@app.route("/x")\n@auth.login_required(role="admin")\ndef x(): ...\n',
+        "/x",
+        "auth.login_required",
+        "@requires(...)",
+    ),
+    "http that may lack": (
+        '@app.route("/x")\n@auth.login_required(optional=True)\ndef x(): ...\n',
+        "/x",
+        "login_required",
+        "@public, and ask current_user.is_authenticated inside",
+    ),
     "fresh": (
         '@app.route("/x")\n@fresh_login_required\ndef x(): ...\n',
         "/x",

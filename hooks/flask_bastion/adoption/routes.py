@@ -19,7 +19,7 @@ _VERBS: Final = frozenset({"route", "get", "post", "put", "patch", "delete"})
 _LONGEST: Final = 200
 DECIDE: Final = "decide: @login_required, @requires(...), or @public if everybody may"
 _RULES: Final = {
-    "login_required": "@login_required",
+    "login_required": "@login_required of .bastion, in place of the one that is imported now",
     "auth_required": "@login_required",
     "token_required": "@login_required",
     "jwt_required": "@login_required",
@@ -35,6 +35,14 @@ _RULES: Final = {
     "public": "@public",
 }
 """What a guard that is known by its name becomes."""
+
+
+_MODULES: Final = frozenset({"flask_login", "flask_security"})
+_OF_AN_OBJECT: Final = (
+    "decide: @login_required of .bastion takes the session cookie (auth=session) or the access token (auth=jwt) of"
+    " bastion, and no password or token that {} checks now"
+)
+"""For HTTPBasicAuth and HTTPTokenAuth of Flask-HTTPAuth, whose clients sign in with each request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,10 @@ def _guard(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> tuple
                 return name, "nothing: the template exchanges refresh tokens itself"
             if _is_true(options.get("fresh")):
                 return name, "@login_required(fresh=True)"
+            if name == "login_required" and (owner := _owner(decorator)):
+                return f"{owner}.{name}"[:_LONGEST], "@requires(...)" if "role" in options else _OF_AN_OBJECT.format(
+                    owner
+                )
             return name, rule
     others = [_called(one) for one in node.decorator_list if _path(one, _VERBS) is None and _called(one)]
     if others:
@@ -119,6 +131,14 @@ def _called(node: ast.expr) -> str:
     if isinstance(function, ast.Attribute):
         return function.attr
     return function.id if isinstance(function, ast.Name) else ""
+
+
+def _owner(node: ast.expr) -> str:
+    """The object that a decorator is a method of: `token_auth` of `@token_auth.login_required`; "" for a module's."""
+    function = node.func if isinstance(node, ast.Call) else node
+    if not isinstance(function, ast.Attribute) or _called(function.value) in _MODULES:
+        return ""
+    return _called(function.value)
 
 
 def _view(node: ast.expr | None) -> str:

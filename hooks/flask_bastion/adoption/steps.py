@@ -100,7 +100,7 @@ def _code(found: Survey) -> Iterator[str]:
             f"create_app(app) of {app}. What configures it becomes fields of Settings in {settings}, read from "
             "APP_<NAME>; the secret key, hosts, cookies and the database are settings of bastion."
         )
-    own = [route for route in found.routes if route.path not in found.taken]
+    own = [route for route in found.routes if not found.answered_at(route.path)]
     if own:
         undecided = sum(not route.guard for route in own)
         yield (
@@ -108,8 +108,10 @@ def _code(found: Survey) -> Iterator[str]:
             f"each route: {undecided} have no guard yet, {len(own) - undecided} have one to translate. A route that is "
             "forgotten stops the start, and is named."
         )
-    if taken := list(dict.fromkeys(route.path for route in found.routes if route.path in found.taken)):
-        yield f"Take out what bastion answers itself: {', '.join(taken)}."
+    taken = {route.path: place for route in found.routes if (place := found.answered_at(route.path))}
+    if taken:
+        places = (path if path == place else f"{path} (at {place})" for path, place in taken.items())
+        yield f"Take out what bastion answers itself: {', '.join(places)}."
     if "/" in taken:
         yield "Give your start page another address than /, and name its endpoint in start_page of Settings."
     if own:
@@ -144,8 +146,9 @@ def _data(found: Survey) -> Iterator[str]:
             "bastion needs."
         )
     yield (
-        f"`uv run {name} db revision` proposes to drop tables that no model names, as the old one of users: read what "
-        "it writes. Keep that table until everybody is invited."
+        f'`uv run {name} dev db upgrade`, then `uv run {name} dev db revision "what changed"`, which compares models '
+        "with the upgraded database. It proposes to drop tables that no model names, as the old one of users: read "
+        "what it writes, and keep that table until everybody is invited."
     )
     if found.answers["database"].value == "sqlite":
         yield "The database file is its owner's alone: chmod 600 on it."

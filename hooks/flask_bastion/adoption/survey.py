@@ -33,6 +33,8 @@ EXAMPLE: Final = ("/src/*/notes/**", "/src/*/migrations/*_notes.py", "/tests/tes
 """The template's example of a feature: an application that exists has features of its own."""
 _OF_EXAMPLE: Final = re.compile(rb"[^\n]*\bnotes\b[^\n]*\n")
 """A line that registers or lists the example, in the three files that do."""
+_ACCOUNTS: Final = frozenset({"auth", "account", "accounts", "user", "users"})
+"""Below such a folder an application has the addresses that the template has elsewhere."""
 _ALONG: Final = frozenset(
     {"jinja2", "markupsafe", "itsdangerous", "click", "blinker", "mako", "greenlet", "typing-extensions", "dnspython"}
 )
@@ -74,6 +76,19 @@ class Survey:
     secrets: tuple[Place, ...]
     unread: tuple[Finding, ...]
     has: frozenset[str]  # what else matters: "tests/__init__.py", "migrations/versions/", ...
+
+    def answered_at(self, path: str) -> str:
+        """The address at which the template does what this one does: itself, or /login for /auth/login; "" if none."""
+        if path in self.taken:
+            return path
+        before, *segments = path.strip("/").split("/")
+        tried = [f"/auth{path}"]
+        for at, segment in enumerate(segments):
+            rest = "/" + "/".join(segments[at:])
+            if rest in ("/login", "/logout") or before in _ACCOUNTS:
+                tried += [rest, f"/auth{rest}"]
+            before = segment
+        return next((one for one in tried if one in self.taken), "")
 
 
 def look(folder: Path, release: Release, source: str, given: Mapping[str, str]) -> Survey:

@@ -79,8 +79,8 @@ def _address(route: Route) -> str:
 
 
 def _becomes(found: Survey, route: Route) -> str:
-    if route.path in found.taken:
-        return "bastion answers this itself"
+    if place := found.answered_at(route.path):
+        return "bastion answers this itself" + (f", at {place}" if place != route.path else "")
     return f"@{route.guard} becomes {route.becomes}" if route.guard else route.becomes
 
 
@@ -132,8 +132,9 @@ def as_json(found: Survey, *, written: bool = False) -> dict[str, Any]:
                 "file": route.file,
                 "line": route.line,
                 "guard": route.guard,
-                "becomes": "" if route.path in found.taken else route.becomes,
-                "taken": route.path in found.taken,
+                "becomes": "" if found.answered_at(route.path) else route.becomes,
+                "taken": bool(found.answered_at(route.path)),
+                "taken_at": found.answered_at(route.path),
             }
             for route in found.routes
         ],
