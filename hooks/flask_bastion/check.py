@@ -16,7 +16,7 @@ from typing import Final, Literal
 from . import dependencies, exemptions, hidden, probe, proof_switches, replacements, trust, waivers
 from .advisory import Advisory, Affected
 from .exemptions import Exemption
-from .finding import Finding
+from .finding import Finding, Level
 from .leftovers import leftovers
 from .program import Program
 from .repository import Repository
@@ -36,6 +36,7 @@ STATUSES: Final[tuple[Status, ...]] = (
 _LOST_OF_OURS: Final = (
     "Restore the file with `flask-bastion update --restore`, which keeps your edit as a patch; no other update does it."
 )
+_LOCK: Final = "Commit uv.lock (`uv lock`), which says which versions are installed."
 _LOST: Final = "Put it right by hand there, and check again: the file is yours, so no update changes it."
 
 
@@ -191,7 +192,10 @@ def _told(verdict: Verdict, repository: Repository) -> Iterator[Finding]:
             cure = _LOST_OF_OURS if is_ours else _LOST
         yield Finding("fix-lost" if lost else "affected", "error", what, cure, place, first.line, advisory.id)
     elif verdict.status == "fixed, unverified":
-        yield Finding("fix-unverified", "warning", what, verdict.action, place, first.line, advisory.id)
+        absent = bool(verdict.seen) and all(one.absent for one in verdict.seen)
+        level: Level = "note" if absent else "warning"
+        cure = _LOCK if absent else verdict.action
+        yield Finding("fix-unverified", level, what, cure, place, first.line, advisory.id)
     if waiver and not bad:
         text = f"The waiver of {advisory.id} is needed no more: {verdict.status}."
         yield Finding("waiver-needless", "note", text, "Take it out.", waivers.FILE, advisory=advisory.id)

@@ -21,6 +21,8 @@ SHARED: Final = frozenset({"pyproject.toml"})
 """What the template and the team write into together: what the template says there has to be said there still."""
 _TEAMS: Final = frozenset({"project.version", "project.requires-python", "project.description"})
 """Values in such a file that the template only begins with."""
+_STYLE: Final = frozenset({"tool.ruff.line-length", "tool.ruff.target-version"})
+"""Values that say how the team's own code is written; the template's code has its own form in every service."""
 _RESTORE: Final = (
     "Restore it with `flask-bastion update --restore`, which keeps your edit as a patch, or move what is yours to a"
     " file of your own."
@@ -115,7 +117,7 @@ def _toml(data: bytes) -> Any:
 def unsaid(expected: Any, value: Any, at: str) -> Iterator[tuple[str, list[str]]]:
     """Each place at which a value is said by the template and not by the service, with what is missing there, as it is
     written in TOML; more may be said."""
-    if at in _TEAMS and type(value) is type(expected):
+    if at in _STYLE or (at in _TEAMS and type(value) is type(expected)):
         return
     if isinstance(expected, dict) and isinstance(value, dict):
         for key, inner in expected.items():

@@ -14,7 +14,7 @@ Level = Literal["error", "warning", "note"]
 KINDS: Final[dict[str, str]] = {
     "affected": "The service has a known vulnerability of its template",
     "fix-lost": "The recorded version has a fix that the code has not",
-    "fix-unverified": "The recorded version has a fix that could not be found in the code",
+    "fix-unverified": "Whether the service has a fix of its recorded version can't be told from its repository",
     "code-replaced": "Code outside bastion/ replaces a part of it, or may do so",
     "dependency-replaced": "A library of the template is replaced, older or left out, or may be",
     "proofs-switched-off": "Something of the team's keeps proofs from running or from counting, or may do so",

@@ -33,6 +33,7 @@ _FIELDS: Final = {
 }
 """The kinds of conditions, and what each takes beside its own field."""
 _LIMITS: Final = "bastion/settings.py"
+_OVERRIDDEN: Final = "tool.uv.override-dependencies lets {library} be older than {floor} here."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Outcome:
     why: str = ""
     file: str = ""
     line: int = 0
+    absent: bool = False
+    """What would decide is not kept in the repository, which is the team's choice and no fault."""
 
 
 HOLDS: Final = Outcome(True)
@@ -270,13 +273,15 @@ def _line(pattern: str, wanted: str, files: Files, program: Program) -> Outcome:
 # --- dependencies and limits -----------------------------------------------------------------------------------------
 
 
-def _lock(library: str, floor: str, files: Files, _: Program) -> Outcome:
-    """Every version of the library that uv.lock holds; a service without a lock has no versions yet."""
+def _lock(library: str, floor: str, files: Files, program: Program) -> Outcome:
+    """Every version of the library that uv.lock holds; without a lock, what the floors in pyproject.toml allow."""
+    if "uv.lock" not in files.names():
+        return _unlocked(library, floor, files, program)
     data = files.read("uv.lock")
     document = _document("uv.lock", data) if data else None
     packages = document.get("package") if isinstance(document, dict) else None
     if not isinstance(packages, list):
-        return Outcome(None, "There is no uv.lock that can be read, so it can't be told what is installed.", "uv.lock")
+        return Outcome(None, "uv.lock can't be read, so it can't be told what is installed.", "uv.lock")
     for package in packages:
         if isinstance(package, dict) and _normal(package.get("name")) == _normal(library):
             version = package.get("version")
@@ -284,6 +289,20 @@ def _lock(library: str, floor: str, files: Files, _: Program) -> Outcome:
             if not enough:
                 return Outcome(enough, f"{library} is not at least {floor} here.", "uv.lock")
     return HOLDS
+
+
+def _unlocked(library: str, floor: str, files: Files, program: Program) -> Outcome:
+    """A floor is a verdict where it is high enough: nothing older is installed. A lower one says nothing."""
+    outcome = _requires(library, floor, files, program)
+    if outcome is HOLDS:
+        return HOLDS
+    if outcome.why == _OVERRIDDEN.format(library=library, floor=floor):
+        return Outcome(None, outcome.why, outcome.file)
+    why = (
+        f"No uv.lock is committed, and the floor of {library} in pyproject.toml is below {floor}, so the repository"
+        " does not say which version is installed."
+    )
+    return Outcome(None, why, "pyproject.toml", absent=True)
 
 
 def _requires(library: str, floor: str, files: Files, _: Program) -> Outcome:
@@ -300,8 +319,7 @@ def _requires(library: str, floor: str, files: Files, _: Program) -> Outcome:
         return Outcome(False, f"The floor of {library} is not at least {floor} here.", "pyproject.toml")
     for line in _values(project, ("tool", "uv", "override-dependencies", "*")):  # what uv installs, whatever is asked
         if _library(line) == _normal(library) and not (_floor(line) and at_least(_floor(line), floor)):
-            why = f"tool.uv.override-dependencies lets {library} be older than {floor} here."
-            return Outcome(False, why, "pyproject.toml")
+            return Outcome(False, _OVERRIDDEN.format(library=library, floor=floor), "pyproject.toml")
     return HOLDS
 
 

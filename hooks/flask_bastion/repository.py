@@ -33,6 +33,7 @@ CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "ci": ("github", "none"),
 }
 """The questions of copier.yml that have choices; their first is the default. A test compares the two."""
+_BASTION: Final = re.compile(r"src/[a-z][a-z0-9_]*/bastion/__init__\.py\Z")
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST_NAME: Final = 40
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,40}", re.ASCII)
@@ -73,8 +74,13 @@ class Repository:
 
     @property
     def package(self) -> str:
-        """The service's Python package; "" if the answers don't say."""
-        return self.answers.get("project_name", "").replace("-", "_")
+        """The service's Python package: as the answers say, or the only one with bastion/ in it; "" if neither does."""
+        return self.answers.get("project_name", "").replace("-", "_") or self._only_package
+
+    @cached_property
+    def _only_package(self) -> str:
+        found = {name.split("/")[1] for name in self.tree.sizes if _BASTION.match(name)}
+        return found.pop() if len(found) == 1 else ""
 
     @property
     def source(self) -> str:
@@ -118,9 +124,22 @@ class Repository:
         return self.tree.read(name)
 
     def answered(self, question: str) -> frozenset[str]:
-        """Every answer that the file or the code claims; all choices if neither says, so that nothing is overlooked."""
-        claims = {self.answers.get(question), self.rendered.get(question.upper())} - {None}
+        """Every answer that the file or the code claims; all choices if neither says, so that nothing is overlooked.
+
+        The style is what the code has: the answers file decides only where there is no code of either.
+        """
+        claims = {self.answers.get(question), self.rendered.get(question.upper())}
+        if question == "auth" and (styles := self._styles):
+            claims = {*styles, self.rendered.get("AUTH")}
         return frozenset(claim for claim in claims if claim) or frozenset(CHOICES.get(question, ()))
+
+    @cached_property
+    def _styles(self) -> frozenset[str]:
+        """The styles that bastion/ has a folder of."""
+        bastion = f"src/{self.package}/bastion/"
+        return frozenset(
+            style for style in CHOICES["auth"] if any(name.startswith(f"{bastion}{style}/") for name in self.tree.sizes)
+        )
 
     def may_be(self, when: Mapping[str, Iterable[str]]) -> bool:
         """Whether the service may have given these answers."""
@@ -183,7 +202,7 @@ class Repository:
     def misnamed(self) -> Finding | None:
         """That no service of the recorded name begins here: its package was renamed, or its name was."""
         begins = f"src/{self.package}/app.py"
-        if not self.package or begins in self.tree.sizes or self.tree.faults:
+        if "project_name" not in self.answers or begins in self.tree.sizes or self.tree.faults:
             return None
         text = f"project_name is {self.name} here, and {begins}, where a service of that name begins, is not there."
         cure = f"Put it right, or check out the whole clone. {RENAME}"
@@ -193,6 +212,8 @@ class Repository:
         """Where the answers file says another thing than the code that the template rendered with the answers."""
         found = [misnamed] if (misnamed := self.misnamed) else []
         for question, rendered in self.denied.items():
+            if question not in self.answers:
+                continue  # that it can't be read is told already
             text = f"{question} is {self.answers.get(question)} here, and {rendered} in bastion/chosen.py."
             found.append(Finding("answers-contradict", "error", text, _CONTRADICTED, ANSWERS))
         if self.recorded and self.version is None:

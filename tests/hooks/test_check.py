@@ -18,12 +18,13 @@ import pytest
 import yaml
 
 from flask_bastion import cli
+from flask_bastion.advisory import Advisory
 from flask_bastion.check import Report, check
 from flask_bastion.finding import KINDS
 from flask_bastion.leftovers import leftovers
 from flask_bastion.report import as_json, as_sarif, as_text
 from flask_bastion.tree import Tree
-from histories import ADDRESS, HEADER, KEY, History, record, recorded
+from histories import ADDRESS, HEADER, HISTORIES, KEY, History, read, record, recorded
 from services import Service
 from support import PAIRS, ROOT, Combination, copier, done, git, replace_once, run
 
@@ -245,13 +246,89 @@ def test_a_vulnerable_version_is_affected_and_a_fix_by_hand_counts(history: Hist
     assert report.status == 0
 
 
-def test_a_service_without_a_lock_is_not_called_fixed(history: History, tmp_path: Path) -> None:
+def test_without_a_lock_the_floors_decide(history: History, tmp_path: Path) -> None:
+    """The floor of the fixed version is the fix itself: nothing older is installed."""
     service = history.service(tmp_path, "v1.1.2")
     (service / "uv.lock").unlink()
-    report = look(history, service)
-    assert status(report, 3) == "fixed, unverified"
+    report = look(history, service, template=True)
+    assert status(report, 3) == "fixed"
+    assert (report.status, report.findings) == (0, ())
+
+
+def brought() -> Advisory:
+    """An advisory about a library, whose fixed version no floor of the template says."""
+    about = json.loads(json.dumps(HISTORIES["floor"]))
+    about["affected"][0]["database_specific"]["probe"] = [{"lock": "itsdangerous", "at_least": "99"}]
+    return read(about)
+
+
+def test_a_healthy_service_without_a_lock_is_not_called_broken(history: History, tmp_path: Path) -> None:
+    """What is installed is not in its repository: that is said, and is no fault."""
+    service = history.service(tmp_path, "v1.1.2")
+    (service / "uv.lock").unlink()
+    report = check(service, [brought()], history.template, today=TODAY)
+    assert status(report, 3) == "fixed, unverified", "and not called fixed"
     (finding,) = report.findings
-    assert (finding.kind, finding.level) == ("fix-unverified", "warning")
+    assert (finding.kind, finding.level) == ("fix-unverified", "note")
+    assert "does not say which version is installed" in finding.text
+    assert "uv lock" in finding.cure
+    assert report.status == 0
+
+
+@pytest.mark.parametrize(
+    ("lock", "status_", "level"),
+    [
+        ('[[package]]\nname = "itsdangerous"\nversion = "2.2.0"\n', "AFFECTED, fix lost", "error"),
+        ('[[package]]\nname = "itsdangerous"\n', "fixed, unverified", "warning"),
+        ("[[", "fixed, unverified", "warning"),
+    ],
+)
+def test_a_lock_that_proves_an_old_version_or_nothing_is_a_fault(
+    history: History, tmp_path: Path, lock: str, status_: str, level: str
+) -> None:
+    service = history.service(tmp_path, "v1.1.2")
+    (service / "uv.lock").write_text(lock, encoding="utf-8")
+    report = check(service, [brought()], history.template, today=TODAY)
+    assert status(report, 3) == status_
+    (finding,) = report.findings
+    assert finding.level == level
+    assert report.status == 1
+
+
+def test_an_override_is_no_floor(history: History, tmp_path: Path) -> None:
+    service = history.service(tmp_path, "v1.1.2")
+    (service / "uv.lock").unlink()
+    with (service / "pyproject.toml").open("a", encoding="utf-8") as project:
+        project.write('\n[tool.uv]\noverride-dependencies = ["werkzeug<4"]\n')
+    about = json.loads(json.dumps(HISTORIES["floor"]))
+    del about["affected"][0]["database_specific"]["probe"][0]
+    report = check(service, [read(about)], history.template, today=TODAY)
+    assert status(report, 3) == "fixed, unverified"
+    assert report.status == 1
+
+
+GARBAGE = ["a: [b", "", "- a", "project_name: 7\nauth: 7\n", "_commit: v1.0.3\nauth: banana\n", "\0"]
+
+
+@pytest.mark.parametrize("text", GARBAGE)
+def test_the_code_tells_the_style_where_the_answers_can_not(history: History, tmp_path: Path, text: str) -> None:
+    """The advisory is about tokens: garbage in the answers file neither makes it hit a session service nor hides it."""
+    for auth, expected in (("session", ("not affected",)), ("jwt", ("AFFECTED", "AFFECTED, fix lost"))):
+        service = history.service(tmp_path / auth, "v1.0.3", auth=auth)
+        (service / ".copier-answers.yml").write_text(text, encoding="utf-8")
+        report = look(history, service)
+        assert status(report, 2) in expected
+        assert report.status == 1, "the answers file is a finding itself"
+        assert not any("is None here" in finding.text for finding in report.findings)
+
+
+def test_an_answer_hides_no_style(history: History, tmp_path: Path) -> None:
+    """Neither the answers file nor both claims together lead away from the code that is there."""
+    service = history.service(tmp_path, "v1.0.3", auth="jwt")
+    record(service, recorded(service) | {"auth": "session"})
+    chosen = service / BASTION / "chosen.py"
+    chosen.write_text(chosen.read_text(encoding="utf-8").replace('"jwt"', '"session"'), encoding="utf-8")
+    assert status(look(history, service), 2) == "AFFECTED"
 
 
 def test_a_lock_that_holds_the_old_version_beside_the_new_one_is_affected(history: History, tmp_path: Path) -> None:

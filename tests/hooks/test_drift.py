@@ -147,6 +147,22 @@ def test_what_is_shared_must_still_say_what_the_template_says(history: History, 
     assert "no TOML" in finding.text
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("line-length = 120", "line-length = 100"),
+        ('target-version = "py311"', 'target-version = "py313"'),
+        ('target-version = "py311"\n', ""),
+        ("line-length = 120\n", ""),
+    ],
+)
+def test_a_teams_own_style_is_no_drift(history: History, service: Path, old: str, new: str) -> None:
+    replace_once(service / "pyproject.toml", old, new)
+    assert drifted(history, service) == []
+    replace_once(service / "pyproject.toml", "xfail_strict = true", "xfail_strict = false")
+    assert [one.kind for one in drifted(history, service)] == ["drift-changed"]
+
+
 def test_a_version_that_was_written_by_hand_brought_nothing(history: History, service: Path) -> None:
     """Without an advisory too: every file of that version which differs is named."""
     record(service, recorded(service) | {"_commit": "v1.0.1"})
