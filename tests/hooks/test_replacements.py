@@ -1,11 +1,13 @@
 """A fix that is not what runs is found, however it was put out of force; ordinary code of a team is left alone.
 
-Each attack leaves every file of the template as it is, so the comparison with the template finds nothing.
+Each attack leaves every file of the template as it is, so the comparison with the template finds nothing. Source:
+catalogue row probe-not-fooled; ASVS 15.2.1.
 """
 
 from __future__ import annotations
 
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,6 +26,7 @@ from support import ROOT, git, replace_once
 PACKAGE = "src/my_service"
 OTHER_KEY = KEY.replace("PLATFORM", "STRANGER")
 Change = Callable[[Path], object]
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
@@ -518,3 +521,46 @@ def test_no_index_is_followed_through_a_link(service: Path, tmp_path: Path) -> N
     (tmp_path / "index").write_bytes(b"DIRC")
     (service / ".git/index").symlink_to(tmp_path / "index")
     assert hidden_files(service) == []
+
+
+# --- without a protection --------------------------------------------------------------------------------------------
+
+
+def hide(service: Path) -> None:
+    git(service, "init", "--quiet")
+    git(service, "add", "--all")
+    git(service, "update-index", "--skip-worktree", f"{PACKAGE}/app.py")
+
+
+SABOTAGES: dict[str, tuple[Change, tuple[str, str, str]]] = {
+    "caller": (
+        REPLACED["the caller of the fixed function"],
+        ("check.py", "        findings += replacements.findings(program.replaced)\n", ""),
+    ),
+    "libraries": (
+        DEPENDENCIES["a source that is a fork"],
+        ("check.py", "        findings += dependencies.findings(repository, repository.package)\n", ""),
+    ),
+    "switches": (
+        SWITCHES["not collected"],
+        ("check.py", "        findings += proof_switches.findings(repository)\n", ""),
+    ),
+    "stranger": (
+        lambda service: trust(service, OTHER_KEY),
+        ("trust.py", "<= keys:", "<= {*keys, *map(_key, other.keys)}:"),
+    ),
+    "hidden": (hide, ("check.py", "        findings += hidden.findings(repository.tree.root)\n", "")),
+}
+
+
+@pytest.mark.parametrize("name", SABOTAGES)
+def test_without_the_protection_the_attack_exits_0(
+    history: History, service: Path, command: Callable[..., Command], name: str
+) -> None:
+    attack, sabotage = SABOTAGES[name]
+    arguments = ("check", service, "--template", history.repository.path)
+    intact, sabotaged = command(), command(sabotage)
+    assert (intact(*arguments).returncode, sabotaged(*arguments).returncode) == (0, 0), "the legitimate way"
+    attack(service)
+    assert intact(*arguments).returncode == 1
+    assert sabotaged(*arguments).returncode == 0
