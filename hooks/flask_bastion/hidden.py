@@ -85,6 +85,8 @@ def _hidden(data: bytes) -> Iterator[str]:
             at += (end - at + 8) // 8 * 8  # one to eight NUL
         if skipped or flags & _ASSUME_VALID:
             yield os.fsdecode(name)
+    if data[at : at + 4] == b"link":
+        raise ValueError("a split index, whose other half is another file")
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:

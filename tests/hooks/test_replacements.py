@@ -516,6 +516,15 @@ def test_an_index_that_can_not_be_read_is_told(service: Path, index: bytes) -> N
     assert (found.kind, found.level) == ("git-hidden", "warning")
 
 
+def test_half_an_index_is_told(service: Path) -> None:
+    git(service, "init", "--quiet")
+    git(service, "add", "--all")
+    assert hidden_files(service) == []
+    git(service, "update-index", "--split-index")
+    (found,) = hidden_files(service)
+    assert "can't be told" in found.text
+
+
 def test_no_index_is_followed_through_a_link(service: Path, tmp_path: Path) -> None:
     (service / ".git").mkdir()
     (tmp_path / "index").write_bytes(b"DIRC")
