@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 _INDIRECT: Final = frozenset(
     {
-        "alembic", "annotated-types", "argon2-cffi-bindings", "blinker", "cbor2", "cffi", "click", "dnspython",
-        "greenlet", "idna", "itsdangerous", "jinja2", "mako", "markupsafe", "packaging", "pycparser", "pydantic-core",
-        "pyopenssl", "python-dotenv", "typing-extensions", "typing-inspection",
+        "alembic", "annotated-types", "argon2-cffi-bindings", "asgiref", "blinker", "cbor2", "cffi", "click",
+        "dnspython", "greenlet", "idna", "itsdangerous", "jinja2", "mako", "markupsafe", "pyasn1", "pyasn1-modules",
+        "pycparser", "pydantic-core", "pyopenssl", "python-dotenv", "typing-extensions", "typing-inspection",
     }
 )  # fmt: skip
-"""What the libraries of the template bring along; a test holds them against what was tested together."""
+"""What the libraries of every service bring along; a test holds it against what a lock says."""
 _IMPORTED_AS: Final = {
     "argon2-cffi": "argon2", "argon2-cffi-bindings": "_argon2_cffi_bindings", "pyjwt": "jwt", "pyopenssl": "OpenSSL",
     "python-dotenv": "dotenv",
