@@ -194,7 +194,7 @@ def _told(verdict: Verdict, repository: Repository) -> Iterator[Finding]:
     elif verdict.status == "fixed, unverified":
         absent = bool(verdict.seen) and all(one.absent for one in verdict.seen)
         level: Level = "note" if absent else "warning"
-        cure = _LOCK if absent else verdict.action
+        cure = _LOCK if absent else _LOST if repository.claims else verdict.action
         yield Finding("fix-unverified", level, what, cure, place, first.line, advisory.id)
     if waiver and not bad:
         text = f"The waiver of {advisory.id} is needed no more: {verdict.status}."

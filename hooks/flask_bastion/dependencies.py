@@ -204,15 +204,15 @@ def _replaced(text: str, file: str, *, certain: bool = True) -> Finding:
 def _reaches(line: str, floor: str) -> bool:
     """Whether a requirement allows some version that is not older than the floor, from an index."""
     from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.specifiers import SpecifierSet
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     from .adoption.requirements import together
 
     try:
-        requirement = Requirement(line)
-    except InvalidRequirement:
+        requirement, wanted = Requirement(line), SpecifierSet(f">={floor}" if floor else "")
+    except (InvalidRequirement, InvalidSpecifier):
         return False
-    return requirement.url is None and (not floor or together(requirement.specifier, SpecifierSet(f">={floor}")))
+    return requirement.url is None and (not floor or together(requirement.specifier, wanted))
 
 
 def _floors(project: Any) -> dict[str, str]:

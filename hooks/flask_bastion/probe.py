@@ -284,6 +284,9 @@ def _lock(library: str, floor: str, files: Files, program: Program) -> Outcome:
         return Outcome(None, "uv.lock can't be read, so it can't be told what is installed.", "uv.lock")
     for package in packages:
         if isinstance(package, dict) and _normal(package.get("name")) == _normal(library):
+            source = package.get("source")
+            if isinstance(source, dict) and "registry" not in source:
+                return Outcome(None, f"{library} comes from no index here, so its version says nothing.", "uv.lock")
             version = package.get("version")
             enough = at_least(version, floor) if isinstance(version, str) else None
             if not enough:
@@ -294,6 +297,10 @@ def _lock(library: str, floor: str, files: Files, program: Program) -> Outcome:
 def _unlocked(library: str, floor: str, files: Files, program: Program) -> Outcome:
     """A floor is a verdict where it is high enough: nothing older is installed. A lower one says nothing."""
     outcome = _requires(library, floor, files, program)
+    project = _document("pyproject.toml", files.read("pyproject.toml") or b"")
+    sources = next(_values(project, ("tool", "uv", "sources")), None)
+    if any(_normal(name) == _normal(library) for name in (sources if isinstance(sources, dict) else ())):
+        return Outcome(None, f"tool.uv.sources takes {library} from elsewhere.", "pyproject.toml")
     if outcome is HOLDS:
         return HOLDS
     if outcome.why == _OVERRIDDEN.format(library=library, floor=floor):

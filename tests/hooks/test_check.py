@@ -280,6 +280,11 @@ def test_a_healthy_service_without_a_lock_is_not_called_broken(history: History,
     [
         ('[[package]]\nname = "itsdangerous"\nversion = "2.2.0"\n', "AFFECTED, fix lost", "error"),
         ('[[package]]\nname = "itsdangerous"\n', "fixed, unverified", "warning"),
+        (
+            '[[package]]\nname = "itsdangerous"\nversion = "99"\nsource = { directory = "../x" }\n',
+            "fixed, unverified",
+            "warning",
+        ),
         ("[[", "fixed, unverified", "warning"),
     ],
 )
@@ -295,11 +300,14 @@ def test_a_lock_that_proves_an_old_version_or_nothing_is_a_fault(
     assert report.status == 1
 
 
-def test_an_override_is_no_floor(history: History, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text", ['[tool.uv]\noverride-dependencies = ["werkzeug<4"]', '[tool.uv.sources]\nWerkzeug = { path = "../x" }']
+)
+def test_a_library_from_elsewhere_has_no_floor(history: History, tmp_path: Path, text: str) -> None:
     service = history.service(tmp_path, "v1.1.2")
     (service / "uv.lock").unlink()
     with (service / "pyproject.toml").open("a", encoding="utf-8") as project:
-        project.write('\n[tool.uv]\noverride-dependencies = ["werkzeug<4"]\n')
+        project.write(f"\n{text}\n")
     about = json.loads(json.dumps(HISTORIES["floor"]))
     del about["affected"][0]["database_specific"]["probe"][0]
     report = check(service, [read(about)], history.template, today=TODAY)

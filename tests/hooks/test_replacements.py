@@ -410,6 +410,28 @@ def test_a_library_that_is_another_is_found(history: History, service: Path, way
     assert {kind for kind, _ in kinds(report)} - {"fix-lost"} == {"dependency-replaced"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[tool.uv]\nsources = 3\noverride-dependencies = 3\nexclude-dependencies = [3, '']",
+        "[tool.uv]\nsources = ['werkzeug']\noverride-dependencies = ['werkzeug>=x', '@', 'werkzeug @']",
+        "[tool.uv.sources]\nx = 3\ny = [3]\n[tool.hatch]\nbuild = 3",
+        "[tool.hatch.build]\npackages = 3\nexclude = 3\nhooks = 3\ntargets = []\nforce-include = ['werkzeug']",
+        "[tool.hatch.build.targets.wheel.force-include]\nx = 3\ny = ''\nz = '/'",
+        "[tool.pytest]\nini_options = 3",
+    ],
+)
+def test_values_of_another_kind_end_in_no_error(history: History, service: Path, text: str) -> None:
+    (service / "uv.lock").unlink()
+    replace_once(service / "pyproject.toml", '"werkzeug>=3.1.9,<4"', '"werkzeug>=3.x"')
+    if "ini_options" in text:
+        replace_once(service / "pyproject.toml", "[tool.pytest.ini_options]", "[tool.other]")
+    pyproject(text)(service)
+    append("Dockerfile", "RUN pip install 'werkzeug==x' @ '' -r -r ../x werkzeug@ && pip install")(service)
+    append("deploy/x.yaml", "PYTHONPATH: ${{ }} ${ ::: \nPYTHONPATH=:/:..:\0")(service)
+    assert look(history, service).status == 1
+
+
 def test_a_teams_own_libraries_and_image_raise_no_alarm(history: History, service: Path) -> None:
     ORDINARY_PROJECT(service)
     assert look(history, service).findings == ()
