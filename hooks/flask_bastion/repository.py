@@ -212,9 +212,10 @@ class Repository:
         """Where the answers file says another thing than the code that the template rendered with the answers."""
         found = [misnamed] if (misnamed := self.misnamed) else []
         for question, rendered in self.denied.items():
-            if question not in self.answers:
-                continue  # that it can't be read is told already
-            text = f"{question} is {self.answers.get(question)} here, and {rendered} in bastion/chosen.py."
+            if not self.recorded:
+                continue  # that the file can't be read is told already
+            answer = self.answers.get(question, "no known answer")
+            text = f"{question} is {answer} here, and {rendered} in bastion/chosen.py."
             found.append(Finding("answers-contradict", "error", text, _CONTRADICTED, ANSWERS))
         if self.recorded and self.version is None:
             text, cure = "_commit is no version of the template, so nothing follows from it.", _RESTORE
