@@ -14,7 +14,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 from wsgiref.handlers import SimpleHandler
 
-from .harness import edit, harm, protects, works
+from .harness import edit, harm, protects, refused, works
+from .probe_model import model
 from .running import Service
 from .service import AUTH
 from .wire import HOST, ORIGIN, Response
@@ -346,6 +347,65 @@ def test_an_error_keeps_its_status_and_what_tells_the_client_how_to_go_on(servic
             harm(not found, f"{path}: {status} without {name}")
             assert {*found.removeprefix(ORIGIN).split(", ")} >= {*value.split(", ")}
     assert client.get("/view").status == 500
+
+
+# --- a write that another request overtook -------------------------------------------------------------------------
+
+CONFLICT = "_on_conflict(error) if dialect.is_conflict(error.orig) else _on_exception(error)"
+
+
+@protects(
+    "transaction-all-or-nothing",
+    overtaken=edit("errors.py", "in (StaleDataError, ObjectDeletedError):", "in ():"),
+    taken=edit("errors.py", CONFLICT, "_on_exception(error)"),
+    fault=edit("errors.py", CONFLICT, "_on_conflict(error)"),
+)
+def test_a_write_that_was_overtaken_is_a_conflict(service: Service) -> None:
+    """Each view is a team's; between its read and its write another connection does what another request would."""
+
+    def view(race: str) -> dict[str, Any]:
+        item, session = model(service), service.module("database").db.session
+        mine = session.get_one(item, items[race])
+        table, user = item.__table__, service.module().current_user.id
+
+        def elsewhere(statement: Any) -> None:
+            with service.engine.begin() as connection:
+                connection.execute(statement)
+
+        if race in ("deleted", "deleted-expired"):
+            elsewhere(table.delete().where(table.c.id == mine.id))
+        elif race == "taken":
+            made = uuid.uuid4()
+            elsewhere(table.insert().values(id=made, user_id=user, title="theirs", body=""))
+            session.add(item(id=made, user_id=user, title="mine"))
+        elif race == "parent-deleted":
+            accounts = service.module("identity.models").User.__table__
+            elsewhere(accounts.delete().where(accounts.c.id == parent.id))
+            session.add(item(user_id=parent.id, title="mine"))
+        elif race == "fault":
+            session.add(item(user_id=user, title=None))
+        if race == "deleted-expired":
+            session.expire(mine)
+        mine.body = f"{mine.title}, changed"
+        session.commit()
+        return {}
+
+    probe = service.adds_probe()
+    service.adds_route("/race/<race>", view=view)
+    client, parent = service.client(service.user()).login(), service.user()
+    races = ("deleted", "deleted-expired", "taken", "parent-deleted")
+    items = {race: probe.add(client.user, "as it was") for race in ("none", "fault", *races)}
+    works(client.get("/race/none").status == 200, "a change is written")
+    works(probe.row(items["none"]) == ("as it was", "as it was, changed"), "and kept")
+    for race in races:
+        answer = client.get(f"/race/{race}")
+        harm(answer.status == 500, f"{race}: the race of two requests is a failure of the service")
+        refused(answer, 409, "transaction-all-or-nothing")
+        assert told(answer) == expected(service, 409, answer)
+    assert {probe.row(items[race]) for race in races} == {None, ("as it was", "")}
+    fault = client.get("/race/fault")
+    harm(fault.status != 500, "a fault of the code is taken for a race of two requests")
+    assert "unhandled_exception" in [event["event"] for event in fault.events]
 
 
 # --- a guard that fails ------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import Final, NoReturn
 
 from flask import Flask, Response, request
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from . import audit, encryption, log
@@ -111,6 +112,19 @@ def _on_statement(error: DBAPIError) -> Response:
     return _on_database(error) if error.connection_invalidated else _on_exception(error)
 
 
+def _on_conflict(error: Exception) -> Response:
+    # Another request deleted the row, or took its unique value, between the read and the write of this one.
+    status = 409
+    log.refused("transaction-all-or-nothing", status=status, error=type(error).__name__)
+    return response(status)
+
+
+def _on_constraint(error: IntegrityError) -> Response:
+    from .chosen import dialect  # not above: the chosen style imports this module
+
+    return _on_conflict(error) if dialect.is_conflict(error.orig) else _on_exception(error)
+
+
 def _on_secret(error: Exception) -> Response:
     # Its backend is away for longer than the last value counts. Nothing steps in for it.
     _log.error("secret_unavailable", error=str(error))
@@ -136,5 +150,8 @@ def install(app: Flask) -> None:
     app.register_error_handler(encryption.DecryptError, _on_unreadable)
     app.register_error_handler(SecretUnavailable, _on_secret)
     app.register_error_handler(DBAPIError, _on_statement)
+    app.register_error_handler(IntegrityError, _on_constraint)
+    for overtaken in (StaleDataError, ObjectDeletedError):
+        app.register_error_handler(overtaken, _on_conflict)
     for away in (OperationalError, InterfaceError, PoolTimeout):
         app.register_error_handler(away, _on_database)

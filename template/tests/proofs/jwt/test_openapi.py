@@ -312,6 +312,7 @@ def test_the_description_knows_what_the_layers_before_a_view_refuse(service: Ser
         expected = ALWAYS | {str(status) for status in (one.status, *one.also, *one.refuses)}
         expected |= {"413", "415", "422"} if one.body else set()
         expected |= {"422"} if "query" in places else set()
+        expected |= {"409"} if method != "get" else set()
         expected |= {"404", "405"} if "path" in places else set()
         expected |= {"401"} if operation["security"] else set()
         expected |= set() if access.public or access.without_factor else {"403"}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from click import Command
+from pymysql import IntegrityError
 from pymysql.constants import ER
 from sqlalchemy import URL, Connection, Engine, Table, event, make_url, text
 from sqlalchemy.engine import ExceptionContext
@@ -48,6 +49,7 @@ STATEMENT_TIMEOUT: Final = 1969  # of MariaDB
 GIVEN_UP: Final = frozenset(
     (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.QUERY_INTERRUPTED, QUERY_TIMEOUT, STATEMENT_TIMEOUT)
 )
+CONFLICTS: Final = frozenset((ER.DUP_ENTRY, ER.NO_REFERENCED_ROW_2, ER.ROW_IS_REFERENCED_2))
 READS: Final = frozenset(
     ("SELECT", "WITH", "SHOW", "EXPLAIN", "DESCRIBE", "SET", "DO", "SAVEPOINT", "RELEASE", "ROLLBACK")
 )
@@ -209,6 +211,11 @@ def begin(connection: Connection) -> None:
 def has_written(connection: Connection) -> bool:
     """Whether the open transaction has written and can still be committed."""
     return not connection.invalidated and bool(connection.info.get(_WROTE))
+
+
+def is_conflict(error: BaseException | None) -> bool:
+    """Return True for a broken constraint that a concurrent request can cause; others are faults of the code."""
+    return isinstance(error, IntegrityError) and error.args[0] in CONFLICTS
 
 
 COMMANDS: Final[tuple[Command, ...]] = ()

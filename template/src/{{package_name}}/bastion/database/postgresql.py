@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from click import Command
-from psycopg.errors import IdleInTransactionSessionTimeout
+from psycopg.errors import ExclusionViolation, ForeignKeyViolation, IdleInTransactionSessionTimeout, UniqueViolation
 from psycopg.pq import Conninfo, TransactionStatus
 from sqlalchemy import URL, Connection, Engine, event, make_url, text
 from sqlalchemy.engine import ExceptionContext
@@ -153,6 +153,11 @@ def has_written(connection: Connection) -> bool:
     if driver.info.transaction_status != TransactionStatus.INTRANS:
         return False
     return bool(connection.scalar(_WROTE))
+
+
+def is_conflict(error: BaseException | None) -> bool:
+    """Return True for a broken constraint that a concurrent request can cause; others are faults of the code."""
+    return isinstance(error, (UniqueViolation, ForeignKeyViolation, ExclusionViolation))
 
 
 COMMANDS: Final[tuple[Command, ...]] = ()

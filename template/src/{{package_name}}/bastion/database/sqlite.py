@@ -29,6 +29,7 @@ CODE: Final = Path(__file__).resolve().parents[2]  # the service's package, with
 BUSY_SECONDS: Final = 5.0  # how long a writer waits for another before the request is answered with 503
 STATEMENT_SECONDS: Final = 5.0  # how long a statement of a request may take, until its last row is read; likewise
 STEPS: Final = 50_000  # of SQLite's machine between two looks at the time: mostly a few milliseconds
+CONFLICTS: Final = frozenset(f"SQLITE_CONSTRAINT_{kind}" for kind in ("FOREIGNKEY", "PRIMARYKEY", "UNIQUE"))
 _ENDS_AT: Final = "bastion.statement_ends_at"
 
 
@@ -111,6 +112,11 @@ def begin(connection: Connection) -> None:
 def has_written(connection: Connection) -> bool:
     """Whether the open transaction has written: only then does the driver begin one, and hold the lock."""
     return bool(getattr(connection.connection.driver_connection, "in_transaction", False))
+
+
+def is_conflict(error: BaseException | None) -> bool:
+    """Return True for a broken constraint that a concurrent request can cause; others are faults of the code."""
+    return getattr(error, "sqlite_errorname", None) in CONFLICTS
 
 
 @click.command("backup")

@@ -17,6 +17,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from werkzeug.routing import Rule
 
 from ..access import AUTOMATIC, login_required, public
+from ..cross_site import SAFE_METHODS
 from ..database.queries import LARGEST_NUMBER
 from ..errors import TEXTS
 from ..paths import LONGEST, LONGEST_PATH
@@ -147,6 +148,7 @@ def _operation(app: Flask, rule: Rule, declared: Declaration, named: Named) -> d
     statuses |= set() if access.public or access.without_factor else {403}
     # A part that no view may get is not found; where the address has other methods, Werkzeug says 405.
     statuses |= {404, 405} if rule.arguments else set()
+    statuses |= {409} if (rule.methods or set()) - SAFE_METHODS else set()  # another request was faster
     statuses |= {413, 415} if declared.body else set()
     statuses |= {422} if declared.body or declared.query else set()
     entry: dict[str, Any] = {
