@@ -604,6 +604,24 @@ def test_nobody_gives_himself_a_role(service: Service, monkeypatch: pytest.Monke
     refused(refusal, 403, "role-required")
 
 
+COUNTS = "    throttle.install(app)  # a ceiling for each session, before any work for it\n"
+ASKS = "    access.install(app, style.unauthenticated, style.factor_missing, style.not_fresh)\n"
+
+
+@protects("default-throttle", refused=(edit("__init__.py", COUNTS, ""), edit("__init__.py", ASKS, f"{ASKS}{COUNTS}")))
+def test_a_request_that_is_refused_counts_for_its_session(service: Service) -> None:
+    service.adds_route("/closed", mark=(PERMISSION,))
+    service.adds_route("/open")
+    thief, other = service.client(service.user()).login(), service.client(service.user()).login()
+    most = service.limits.requests_per_minute_and_session
+    answers = [thief.get("/closed") for _ in range(most)]
+    works(other.get("/open").status == 200, "another session goes on")
+    further = thief.get("/open")
+    harm(further.status == 200, "what was refused was counted for no session")
+    refused(further, 429, "default-throttle")
+    assert {answer.status for answer in answers} == {403}
+
+
 @protects(
     CHANGE,
     last=edit(

@@ -31,11 +31,13 @@ from .accounts import (
     lives,
     nothing_more_was_read,
     signs_in,
+    with_app,
 )
 from .harness import at_once, edit, harm, protects, refused, works
 from .logins import WRONG, HashSpy, arrived, attempt, cheap_user, device_of, stored
 from .mails import link, sent, subjects, text, token_for, tokens_for, waiting
 from .routes import ANY_ID, routes
+from .running import PASSWORD
 from .service import AUTH, DATABASE
 from .snapshot import changed, everything
 from .test_exceptions import declare, limit
@@ -563,6 +565,21 @@ def test_whoever_opens_a_link_has_not_proved_who_he_is(service: Service, monkeyp
     refused_late(act, manager)
     assert manager.step_up(manager.user.password).status == DONE["step_up"]
     assert manager.export().status == DONE["export"]
+
+
+@protects("fresh-login-5-min", password=edit(FILE, "proved=not factors.held(user.id, connection)", "proved=True"))
+def test_a_password_change_proves_no_second_factor(service: Service) -> None:
+    """A thief who has the session and the password lacks the second factor, and must not get round it."""
+    without, user = service.client(service.user(), "192.0.2.91").login(), service.user()
+    app, thief = with_app(service, user), arrived(service, user, "192.0.2.92")
+    thief.send_code(app.next_code())
+    stale(service, without, thief)
+    works(without.change_password(PASSWORD, CHOSEN).status == DONE["change_password"], "a password is changed")
+    works(without.export().ok, "and proves who has no other factor")
+    assert thief.change_password(user.password, CHOSEN).status == DONE["change_password"]
+    export = thief.export()
+    harm(export.ok, "the password counted as a proof without the second factor")
+    refused_late(export, thief)
 
 
 def test_an_address_that_was_taken_in_the_meantime_is_refused_like_any_link_that_has_ended(service: Service) -> None:

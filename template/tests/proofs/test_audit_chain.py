@@ -247,6 +247,16 @@ def test_neither_end_can_be_cut_off(service: Service) -> None:
     assert verdict(service) is None
 
 
+@protects(ROW, beginning=edit(FILE, 'None if dict(head._mapping) == START else "was changed"', "None"))
+def test_only_an_empty_chain_has_an_unsigned_head(service: Service) -> None:
+    works(verdict(service) is None, "the head of a new database has no seal, and is in order")
+    attacker = prepared(service)
+    shorter = {"number": 5, "mac": attacker.read(5)["mac"], "version": 0}
+    attacker.runs(attacker.takes(6), attacker.head.update().values(shorter))
+    harm(verdict(service) is None, "the last event was taken out, and the head says that nothing was sealed yet")
+    assert verdict(service) == "the head of the chain was changed"
+
+
 @protects(ROW, known=edit(FILE, "    yield from _fault_of_known(connection, head, known)\n", ""))
 def test_a_database_that_was_put_back_does_not_go_with_the_log(
     service: Service, monkeypatch: pytest.MonkeyPatch

@@ -108,6 +108,25 @@ def test_the_link_is_mailed_and_neither_printed_nor_logged(service: Service, mon
     assert "Error: There is already an account with this address." in text
 
 
+@protects(
+    ROW, expiry=edit("identity/links.py", "    if purpose == ACTIVATE:\n", "    if purpose in (ACTIVATE, CREATE):\n")
+)
+def test_the_link_that_an_operator_mails_is_good_for_minutes(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may make an administrator, and its reader is waiting for it: an invitation of days is sent by a page."""
+    monkeypatch.setattr(service.module("mail.transport"), "hand_over", service.mails.append)
+    minutes, tokens = service.limits.reset_minutes, {}
+    for email in ("first@example.com", EMAIL):
+        code, text = command(service, monkeypatch, "users", "create", email, "--role", "admin")
+        assert (code, f"good for {minutes} minutes." in text) == (0, True)
+        tokens[email] = mails.token_for(service, email, "create")
+    service.travel(minutes=minutes, seconds=-5)
+    works(service.client().activate(tokens["first@example.com"], CHOSEN).status == DONE["activate"], "it is used")
+    service.travel(seconds=6)
+    answer = service.client().activate(tokens[EMAIL], CHOSEN)
+    harm(account(service, EMAIL), "an old mail made an administrator")
+    assert answer.status == 410
+
+
 @protects(ROW, policy=edit("identity/users.py", CREATES, UNCHECKED))
 def test_a_password_that_is_typed_obeys_the_same_rules(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden = at_a_terminal(monkeypatch, CANARY, "passwordpassword")
@@ -281,7 +300,7 @@ def test_an_operator_is_told_what_became_of_his_mail(service: Service, monkeypat
         code, text = command(service, monkeypatch, *arguments)
         return code, [line for line in text.splitlines() if not line.startswith("{")]
 
-    noted = "Noted: a mail with a link, good for ten minutes."
+    noted = "Noted: a mail with a link, good for 10 minutes."
     waiting = "Still waiting: 1. The log says why; a running service tries again by itself."
     monkeypatch.setattr(service.module("mail.transport"), "hand_over", hand_over)
     assert told("mail", "send") == (0, ["Sent: 0."])

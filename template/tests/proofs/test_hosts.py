@@ -146,6 +146,7 @@ def test_no_row_is_written_for_a_request_for_another_host(service: Service) -> N
 @protects(
     "host-header-trusted",
     absolute=edit("edge/hosts.py", 'if target[:1] != "/" and not _names_host(target, host):', "if not target:"),
+    ending=edit("edge/hosts.py", "[0].lower() == host", "[0].lower().endswith(host)"),
 )
 def test_no_second_host_hides_in_an_absolute_target(service: Service) -> None:
     seen = adds_spy(service)
@@ -162,12 +163,29 @@ def test_no_second_host_hides_in_an_absolute_target(service: Service) -> None:
             "https://evil.example/probe",
             f"https://{HOST}:81/probe",
             f"https://{HOST}@evil.example/probe",
+            f"https://evil.example@{HOST}/probe",
+            f"https://evil{HOST}/probe",
             "ftp://app.example/probe",
         )
     ]
     harm(seen, "code ran for a request whose target names another host")
     for answer in answers:
         refused(answer, 400, ROW)
+
+
+@protects(ROW, local=edit("edge/hosts.py", r"{1,5})?\Z", r"{1,5})?"))
+def test_development_trusts_the_names_of_this_machine_only(service: Service) -> None:
+    """Otherwise a page of another site reaches it by a name that leads to 127.0.0.1 (DNS rebinding)."""
+    hosts = service.module("edge.hosts").Hosts((HOST,), "http://localhost:8000", production=False)
+    ours = ("localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000")
+    works(all(map(hosts.trusts, ours)), "this machine is answered")
+    foreign = (
+        *("localhost.evil.example", "127.0.0.1.evil.example", "localhost:8000.evil.example", "evil.localhost"),
+        *("localhost@evil.example", "localhost\n", "localhost:", "localhost:800000", "127.0.0.2", HOST, ""),
+    )
+    trusted = [host for host in foreign if hosts.trusts(host)]
+    harm(trusted, "development answers to a name of another machine")
+    assert hosts.refuse({"HTTP_HOST": foreign[0]}) == service.module("edge.hosts").REFUSAL
 
 
 @protects("host-header-trusted")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from .harness import edit, harm, protects, works
+from .harness import edit, harm, protects, refused, works
 from .running import PASSWORD, Service
 from .wire import BaseClient
 
@@ -594,6 +594,22 @@ def sign_in(client: BaseClient) -> int:
     assert client.user is not None
     path = "/login" if hasattr(client, "csrf_token") else "/auth/login"
     return client.post(path, {"identifier": client.user.email, "password": client.user.password}).status
+
+
+ROUTE = "rule.rule if rule else None)  # never"
+
+
+@protects("log-redaction", unknown=edit("log.py", ROUTE, ROUTE.replace("None", "request.path")))
+def test_the_path_of_an_unknown_address_is_not_logged(service: Service) -> None:
+    """An address that was cut or mistyped may hold a token that no pattern finds."""
+    service.adds_route("/probe/<part>", mark="public")
+    client, cut, twice = service.client(), TOKEN[:20], {"page": ["1", "2"]}
+    [told] = client.get(f"/probe/{cut}", query=twice).events
+    works(told["route"] == "/probe/<part>", "of a known address the route is logged")
+    answer = client.get(f"/prboe/{cut}", query=twice)
+    harm(cut in service.output, "the log holds the token in the path")
+    refused(answer, 400, "duplicate-parameters-refused")
+    assert [event["route"] for event in answer.events] == [None]
 
 
 # --- anonymous-cost-bounded -----------------------------------------------------------------------------------------

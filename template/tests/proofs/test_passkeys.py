@@ -225,6 +225,28 @@ def test_an_answer_that_was_read_on_its_way_opens_nothing_again(service: Service
 
 @protects(
     ONCE,
+    purged=edit(FILE, '"expires_at": now() + GOOD_FOR}', '"expires_at": now()}'),
+    cleared=edit("identity/flows.py", "delete(SpentChallenge).where(_c.expires_at < now())", "delete(SpentChallenge)"),
+)
+def test_the_purge_forgets_no_challenge_that_still_counts(service: Service) -> None:
+    holder, flows = without_counter(service), service.module("identity.flows")
+    asked = holder.asks(LOGIN)
+    answer = holder.device.get(asked.options)
+    works(asked.gets(answer).status == DONE[LOGIN], "the answer signs in")
+    before = holder.sessions()
+    service.travel(minutes=4, seconds=50)
+    with service.app.app_context():
+        flows.purge()
+    replay = asked.gets(answer)
+    harm(holder.sessions() - before, "the purge made a spent challenge good again")
+    refused(replay, *REFUSED[LOGIN])
+    service.travel(seconds=11)
+    with service.app.app_context():
+        assert flows.purge() == 2  # this one, and that of the registration
+
+
+@protects(
+    ONCE,
     failed=(
         LATER,
         edit(

@@ -22,9 +22,10 @@ from .accounts import (
     live_sessions,
     lives,
     signs_in,
+    with_app,
 )
 from .harness import at_once, edit, harm, protects, refused, works
-from .logins import attempt, stored
+from .logins import arrived, attempt, stored
 from .mails import sent, token_for, tokens_for
 from .service import AUTH
 
@@ -239,6 +240,7 @@ def test_there_is_nothing_to_be_done_to_an_account_that_is_not_there(
         "        return connection.execute(_ending(now(), _s.id != but)).rowcount\n",
         "        return 0\n",
     ),
+    waiting=edit("identity/sessions.py", "        connection.execute(_ending_flows())\n", ""),
 )
 def test_an_administrator_ends_the_sessions_of_one_user_or_of_everybody(
     service: Service, monkeypatch: pytest.MonkeyPatch
@@ -252,9 +254,14 @@ def test_an_administrator_ends_the_sessions_of_one_user_or_of_everybody(
     works(manager.end_sessions_of(user.id).status == DONE["end_sessions_of"], "the sessions of one user are ended")
     works(not lives(one) and not lives(two), "all of them")
     works(lives(theirs), "and nobody else's")
-    again = service.client(user, "192.0.2.54").login()
+    again, late = service.client(user, "192.0.2.54").login(), service.user()
+    app, thief = with_app(service, late), arrived(service, late, "192.0.2.55")
+    assert thief.waiting
     assert manager.end_everybodys().status == DONE["end_everybodys"]
     harm([client for client in (again, theirs) if lives(client)], "a session outlived the end of all")
+    completed = thief.send_code(app.next_code())
+    harm(lives(thief), "a login that waited for its second factor outlived the end of all")
+    assert completed.status == 401
     assert lives(manager)
     refused(manager.end_sessions_of(uuid.uuid4()), 404, "ownership-404")
     assert live_sessions(service, user.id) == 0

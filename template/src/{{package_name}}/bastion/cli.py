@@ -165,7 +165,8 @@ def create_user(email: str, roles: tuple[str, ...], prompt: bool) -> None:
     """Mail somebody a link that makes an account: whoever reads the mail chooses the password."""
     if not prompt:
         began = now()
-        _done(lambda: registration.invite_by_operator(email, roles), "Noted: a mail with a link, good for ten minutes.")
+        noted = f"Noted: a mail with a link, good for {state().limits.reset_minutes} minutes."
+        _done(lambda: registration.invite_by_operator(email, roles), noted)
         address = users.address(email)
         sent = address in outbox.send_due()  # mails to others may have been due, or wait on
         waiting = outbox.waiting(address)
