@@ -142,6 +142,24 @@ def test_an_app_that_was_begun_waits_for_its_code_for_ten_minutes(service: Servi
     refused(late.confirm_totp(forgotten.code()), 410, ENROL)
 
 
+FLOWS = "identity/flows.py"
+
+
+@protects(
+    ENROL,
+    used=edit(FLOWS, "used_at=now(), data=None)).rowcount == 1", "used_at=now())).rowcount == 1"),
+    ended=edit(FLOWS, "*which).values(used_at=now(), data=None)", "*which).values(used_at=now())"),
+)
+def test_a_flow_that_has_ended_keeps_no_seed(service: Service) -> None:
+    client = service.client(service.user(), "198.51.100.1").login()
+    works(client.seed_of(client.begin_totp()), "an enrolment begins")
+    app = App(service, client.seed_of(client.begin_totp()))  # and ends when another one does
+    works(client.confirm_totp(app.code()).status == DONE["confirm_totp"], "which is completed")
+    flows = service.rows("SELECT used_at, data FROM auth_flow")
+    harm([row for row in flows if row.data is not None], "the row keeps a seed that it is not needed for any more")
+    assert [row.used_at is None for row in flows] == [False, False]
+
+
 @protects(ENROL, fresh=STALE)
 def test_nobody_adds_an_app_in_a_session_that_was_left_open(service: Service) -> None:
     user = service.user()
