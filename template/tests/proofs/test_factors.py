@@ -17,7 +17,7 @@ from .accounts import (
 )
 from .authenticator import App, Authenticator
 from .harness import edit, harm, insert, protects, refused, works
-from .logins import SIGNED_IN, arrive, arrived
+from .logins import SIGNED_IN, arrive, arrived, stored
 from .mails import token_for
 from .routes import routes, stubbed
 from .service import AUTH, Client
@@ -174,6 +174,26 @@ def test_nobody_adds_an_app_in_a_session_that_was_left_open(service: Service) ->
     assert client.step_up(user.password).status == DONE["step_up"]
     app = App(service, client.seed_of(client.begin_totp()))
     assert client.confirm_totp(app.code()).status == DONE["confirm_totp"]
+
+
+# --- pending-flows-cancelled -----------------------------------------------------------------------------------------
+
+
+@protects("pending-flows-cancelled", factors=edit(FILE, "        links.cancel(connection, row.email, user_id)\n", ""))
+def test_a_removal_by_an_administrator_ends_mailed_links(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until a new factor is set up the password alone opens the account, and so would a link of before."""
+    manager, user, other = administrator(service, monkeypatch), service.user(), service.user()
+    with_app(service, user)
+    tokens = {}
+    for one in (user, other):
+        service.client().forgot(one.email)
+        tokens[one.email] = token_for(service, one.email, "reset")
+    before = stored(service, user.email)
+    works(manager.reset_factors(user.id).status == DONE["reset_factors"], "an administrator removes what was lost")
+    works(service.client().reset(tokens[other.email], CHOSEN).status == DONE["reset"], "another user's link is good")
+    answer = service.client().reset(tokens[user.email], CHOSEN)
+    harm(stored(service, user.email) != before, "a link of before sets the password of an account without factors")
+    refused(answer, 410, "reset-token-single-use")
 
 
 # --- mfa-removal-guarded ---------------------------------------------------------------------------------------------
