@@ -39,7 +39,12 @@ FILES = {
 }
 # A service without pages sends no HTML, whatever a view makes.
 TEXT: dict[str, Edit] = (
-    {"page": edit("edge/media_types.py", "    if not pages and", "    if pages and")} if AUTH == "jwt" else {}
+    {
+        "page": edit("edge/media_types.py", "    if not pages and", "    if pages and"),
+        "xhtml": edit("edge/media_types.py", '"text/html", "application/xhtml+xml"', '"text/html", "text/xml"'),
+    }
+    if AUTH == "jwt"
+    else {}
 )
 
 
@@ -58,10 +63,10 @@ def adds_careless(service: Service) -> None:
 
         return Response(MARKUP, content_type="text/plain")
 
-    def page() -> Any:
+    def page(kind: str = "text/html") -> Any:
         from flask import Response
 
-        return Response(MARKUP, mimetype="text/html")
+        return Response(MARKUP, mimetype=kind)
 
     def silent(status: int = 200) -> Any:
         from flask import Response
@@ -76,6 +81,7 @@ def adds_careless(service: Service) -> None:
     service.adds_route("/careless/empty/<int:status>", mark="public", view=silent)
     service.adds_route("/careless/text", mark="public", view=lambda: "a text")
     service.adds_route("/careless/page", mark="public", view=page)
+    service.adds_route("/careless/xhtml", mark="public", view=lambda: page("application/xhtml+xml"))
     service.adds_route("/careless/json", mark="public", view=lambda: {"name": MARKUP})
 
 
@@ -113,7 +119,7 @@ def test_no_answer_leaves_a_browser_to_guess_what_it_is(service: Service) -> Non
     bare = client.get("/careless/bare")
     harm(bare.headers_named("Content-Type") != [PLAIN], "a text left without its charset")
     expected = PAGE if AUTH == "session" else PLAIN
-    for path in ("/careless/text", "/careless/page"):
+    for path in ("/careless/text", "/careless/page", *(["/careless/xhtml"] if AUTH == "jwt" else [])):
         harm(client.get(path).headers_named("Content-Type") != [expected], "a service without pages sent one")
     for path in ("/careless/silent", "/careless/file/note", "/careless/file/note.unheard-of"):
         answer = client.get(path)
