@@ -17,7 +17,7 @@ import pytest
 
 from .accounts import ADMINISTRATOR, CHOSEN, OTHER, administrator, with_app, with_codes
 from .authenticator import App, Authenticator
-from .harness import edit, harm, protects, works
+from .harness import edit, harm, protects, refused, works
 from .logins import PATH, SIGNED_IN, UNKNOWN, WRONG, attempt, cheap_user
 from .mails import token_for
 from .probe_model import model
@@ -409,6 +409,28 @@ def test_a_password_that_was_typed_as_the_address_is_nowhere(service: Service) -
     [row] = [row for row in events(service) if row["kind"] == "login.failure"]
     assert (row["user_id"], row["details"]) == (None, {"reason": "unknown"})
     assert canary not in service.output
+
+
+@protects(
+    "audit-events-complete", details=edit("audit.py", '"details": log.redact(details)', '"details": dict(details)')
+)
+@protects("audit-access-decisions", address=edit("audit.py", "isinstance(value, (UUID, int))}", "value}"))
+def test_no_row_keeps_a_secret_detail_or_a_text_of_the_address(service: Service) -> None:
+    token = "cut-0f-token"  # no pattern finds it
+
+    def report() -> str:
+        service.module("audit").record("report.sent", token=token, report="weekly")
+        return "sent"
+
+    service.adds_route("/report", view=report)
+    service.adds_route("/shared/<part>/<int:number>", mark=("proof.granted-to-no-role",))
+    client = service.client(service.user()).login()
+    works(client.get("/report").text == "sent", "a view records an event")
+    refused(client.get(f"/shared/{token}/7"), 403, "role-required")
+    kept = {row["kind"]: row["details"] for row in events(service)}
+    harm(token in str(kept), "the audit holds a token")
+    assert kept["report.sent"] == {"token": "[redacted]", "report": "weekly"}
+    assert kept["access.denied"]["number"] == "7"
 
 
 @protects("audit-events-complete", factors=edit("identity/login.py", "        factors=sorted(methods),\n", ""))
