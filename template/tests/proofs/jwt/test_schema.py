@@ -13,8 +13,11 @@ import pytest
 from .. import header_table
 from ..harness import edit, harm, protects, refused, works
 from ..snapshot import changed, everything
+from ..test_exceptions import declare, limit
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..jwt_client import Client
     from ..running import Service
     from ..wire import Response
@@ -405,11 +408,16 @@ def test_no_operation_reads_json_that_has_two_meanings(service: "Service") -> No
         refused(answer, 400, "json-strict")
 
 
-@protects("json-strict", values=edit("strict_json.py", '    if bare.count(b",") >= most_values:\n', "    if False:\n"))
+@protects(
+    "json-strict",
+    values=edit("strict_json.py", '    if bare.count(b",") >= most_values:\n', "    if False:\n"),
+    declared=edit("jwt/api.py", ", most_values=state().limits.json_values_per_body)", ")"),
+)
 def test_no_operation_checks_more_fields_than_a_document_may_have(
-    service: "Service", monkeypatch: pytest.MonkeyPatch
+    service: "Service", monkeypatch: pytest.MonkeyPatch, tmp_path: "Path"
 ) -> None:
     """Each refusal of a field costs the processor as much as reading a hundred of them."""
+    declare(service, monkeypatch, tmp_path / "exceptions.toml", limit("json_values_per_body", 100))
     adds_operation(service)
     client, most = service.client(service.user()).login(), service.limits.json_values_per_body
     schema = service.module("jwt.schema").Schema
