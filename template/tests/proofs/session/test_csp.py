@@ -242,11 +242,15 @@ def report(number: int) -> dict[str, Any]:
     return {"type": "csp-violation", "body": body}
 
 
-def sends(client: Client, document: object, content_type: str = "application/reports+json") -> Response:
+CHUNKED = {"CONTENT_LENGTH": None, "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+"""Part of a WSGI environment: a body that comes in chunks, as gunicorn hands it over."""
+
+
+def sends(client: Client, document: object, content_type: str = "application/reports+json", **environ: Any) -> Response:
     """As a browser sends it: without a token, and from wherever the page was embedded."""
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     bare = {"X-CSRFToken": None, "Origin": None, "Referer": None, "Cookie": None, "Sec-Fetch-Site": "cross-site"}
-    return client.post("/csp-report", body=body, content_type=content_type, headers=bare)
+    return client.post("/csp-report", body=body, content_type=content_type, headers=bare, environ=environ)
 
 
 def logged(answer: Response) -> list[dict[str, Any]]:
@@ -259,6 +263,7 @@ def logged(answer: Response) -> list[dict[str, Any]]:
         "session/csp_report.py", " > LARGEST or len(data := request.get_data(cache=False)) > LARGEST:", EVEN_LARGER
     ),
     kind=edit("session/csp_report.py", "    if request.mimetype not in KINDS:\n", "    if False:\n"),
+    chunked=edit("session/csp_report.py", ".get_data(cache=False)) > LARGEST", ".get_data(cache=False)) > 10**9"),
 )
 def test_no_report_is_larger_or_of_another_kind_than_browsers_send(service: Service) -> None:
     client = service.client()
@@ -266,17 +271,21 @@ def test_no_report_is_larger_or_of_another_kind_than_browsers_send(service: Serv
     passed = sends(client, [FROM_CHROMIUM])
     works((passed.status, len(logged(passed))) == (204, 1), "one is kept")
     assert logged(passed)[0]["page"] == "https://app.example/notes"  # without its query
+    works(sends(client, [FROM_CHROMIUM], **CHUNKED).status == 204, "in chunks as well")
 
+    too_long = [{"body": {"documentURL": "x" * 16_384}}]
     answers = {
         "another type": sends(client, OLDER, "text/plain"),
         "JSON": sends(client, OLDER, "application/json"),
         "a form": sends(client, b"a=1", "application/x-www-form-urlencoded"),
-        "too long": sends(client, [{"body": {"documentURL": "x" * 16_384}}]),
+        "too long": sends(client, too_long),
+        "too long, in chunks": sends(client, too_long, **CHUNKED),
     }
     harm([event for answer in answers.values() for event in logged(answer)], "a report of this kind was kept")
     for kind in ("another type", "JSON", "a form"):
         refused(answers[kind], 415, REPORTS)
-    refused(answers["too long"], 413, REPORTS)
+    for kind in ("too long", "too long, in chunks"):
+        refused(answers[kind], 413, REPORTS)
     assert [table for table in changed(before, everything(service)) if table != "audit_event"] == []
 
 
