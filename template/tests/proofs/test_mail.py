@@ -516,6 +516,7 @@ TRUSTED = "TRUSTED: Final = (Allowance(1, timedelta(minutes=1)), Allowance(10, t
 @protects(
     "mail-budget-per-recipient",
     trusted=edit("mail/budget.py", TRUSTED, TRUSTED.replace(", Allowance(10, timedelta(days=1)))", ",)")),
+    each=edit("mail/budget.py", 'f"{purpose}:{email}", *NOTICE', "email, *NOTICE"),
 )
 def test_nor_does_an_administrator_or_a_known_device_get_more_into_a_mailbox(service: Service) -> None:
     budget = service.module("mail.budget")
@@ -534,6 +535,7 @@ def test_nor_does_an_administrator_or_a_known_device_get_more_into_a_mailbox(ser
     assert allowed()
     for _ in range(2):
         assert [allowed("password-changed") for _ in range(11)] == [True] * 10 + [False]  # of each notice, in an hour
+        harm(not allowed("email-changed"), "whoever causes one kind of notice keeps another kind from the owner")
         service.travel(hours=1, seconds=1)
 
 
