@@ -653,6 +653,22 @@ def test_to_be_refused_fills_no_log_and_hides_nothing_else(service: Service, mon
     assert [event["count"] for event in told] == [55, 1]
 
 
+@protects(
+    "anonymous-cost-bounded",
+    signed_in=edit("log.py", "        if _signed_in() is not None:\n            return True\n", ""),
+)
+def test_a_flood_of_strangers_hides_nothing_of_a_session(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.adds_route("/probe", methods=("POST",), mark="public")
+    stranger, user = service.client(), service.client(service.user()).login()
+    monkeypatch.setattr(service.module("log"), "MOST_A_MINUTE", 1)
+    foreign = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    lines = [len(stranger.post("/probe", headers=foreign).events) for _ in range(2)]
+    works(lines == [1, 0], "what strangers cause is logged up to a limit")
+    answer = user.post("/probe", headers=foreign)
+    harm(not answer.events, "strangers keep out of the log what was tried in a session")
+    refused(answer, 403, "csrf-cross-site-blocked")
+
+
 def test_what_is_new_each_time_is_counted_together(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody's program may log a text that is another one each time: that takes no memory without an end either."""
     say, log = logger(service, "probe"), service.module("log")
