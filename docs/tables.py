@@ -50,7 +50,7 @@ HEAD = """\
 # Requirements of OWASP ASVS 5.0
 
 Rendered by `docs/tables.py` from `template/tests/proofs/catalogue/asvs.csv`. Each requirement was read in its own
-text against the proofs of the rows ([why, and how](../decisions/0039-a-requirement-is-tested-as-a-whole.md)):
+text against the proofs of the rows ([why, and how](../decisions/0042-a-requirement-is-tested-as-a-whole.md)):
 
 - **tested**: proofs and their sabotages show all of it, with what it adds for higher levels. Only these are counted.
 - **partly**: proofs show some of it. What is missing is said; it is not counted.
