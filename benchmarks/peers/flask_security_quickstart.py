@@ -37,7 +37,11 @@ class User(db.Model, fsqla.FsUserMixin):  # type: ignore[misc, name-defined]
     pass
 
 
-datastore = SQLAlchemyUserDatastore(db, User, Role)
+class WebAuthn(db.Model, fsqla.FsWebAuthnMixin):  # type: ignore[misc, name-defined]
+    """Flask-Security's user refers to it as soon as the package webauthn is installed, which ours needs."""
+
+
+datastore = SQLAlchemyUserDatastore(db, User, Role, webauthn_model=WebAuthn)
 
 
 def create_app() -> Flask:
