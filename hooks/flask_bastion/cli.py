@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from . import adopt, advisory, fleet, previous_proofs, review, trust, updating
+from . import adopt, advisory, fleet, previous_proofs, prove, review, trust, updating
 from .check import check
 from .escape import terminal
 from .report import FORMATS, rendered
@@ -35,6 +35,7 @@ _COMMANDS = (
         previous_proofs.command,
         "run the proofs of the version before on a proposed update",
     ),
+    ("prove", prove.add_arguments, prove.run, "run every further attack of its version on a copy of a service"),
     ("fleet", fleet.add_arguments, fleet.run, "say the same of many services, in one table or page"),
     ("adopt", adopt.add_arguments, adopt.run, "bring an application that exists under the template"),
 )
@@ -59,7 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _interruptible():
             status: int = options.run(options)
-    except (TemplateError, NotRead, advisory.InvalidAdvisory, *fleet.ERRORS, *adopt.ERRORS, *updating.ERRORS) as error:
+    except (
+        TemplateError,
+        NotRead,
+        advisory.InvalidAdvisory,
+        *fleet.ERRORS,
+        *adopt.ERRORS,
+        *prove.ERRORS,
+        *updating.ERRORS,
+    ) as error:
         for line in str(error).splitlines():
             print(terminal(line), file=sys.stderr)
         return 2

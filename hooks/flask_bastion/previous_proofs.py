@@ -33,10 +33,10 @@ PROOFS: Final = "tests/proofs"
 SECONDS: Final = 1800.0
 """For installing the service and running its proofs; they take two minutes on two cores."""
 _PROCESSES: Final = 4
-_LEFT_BEHIND: Final = shutil.ignore_patterns(
+LEFT_BEHIND: Final = shutil.ignore_patterns(
     ".git", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "instance"
 )
-_NOT_PASSED_ON: Final = frozenset(
+NOT_PASSED_ON: Final = frozenset(
     {
         "PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT",
         "GH_TOKEN", "GITHUB_TOKEN", "ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
@@ -72,12 +72,12 @@ def run(previous: Path, new: Path, *, patch: bool = True, seconds: float = SECON
         folder = Path(scratch)
         folder.chmod(0o755)  # started by root, PostgreSQL runs as nobody from the service's environment
         copy, report = folder / "service", folder / "report.json"
-        shutil.copytree(new, copy, symlinks=True, ignore=_LEFT_BEHIND)
+        shutil.copytree(new, copy, symlinks=True, ignore=LEFT_BEHIND)
         if (copy / PROOFS).is_symlink() or not (copy / PROOFS).is_dir():
             return [Finding("proof-missing", "error", "There is no such folder.", _CURE, PROOFS)]
         rules = _rules(copy / PROOFS)
         shutil.rmtree(copy / PROOFS)
-        shutil.copytree(previous, copy / PROOFS, ignore=_LEFT_BEHIND)
+        shutil.copytree(previous, copy / PROOFS, ignore=LEFT_BEHIND)
         said = _pytest(copy, report, seconds)
         told = _report(report)
     if not told:
@@ -131,7 +131,7 @@ def _pytest(copy: Path, report: Path, seconds: float) -> str:
         uv, "run", "--locked", "pytest", "-q", "-m", "protects",
         "-n", str(processes), "--dist", "worksteal", f"--proof-report={report}", PROOFS,
     ]  # fmt: skip
-    environment = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON} | {"CI": "true"}
+    environment = {name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON} | {"CI": "true"}
     try:
         started = subprocess.Popen(  # noqa: S603 - a fixed program and fixed arguments
             command,

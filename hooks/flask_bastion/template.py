@@ -145,6 +145,7 @@ class Release:
         sources = {name.removeprefix(folder): data for name, data in files.items() if name.startswith(folder)}
         self._sources = {name: data for name, data in sources.items() if f"{name}{_SUFFIX}" not in sources}
         self._folder = folder
+        self._tests = {name: data for name, data in files.items() if name.startswith("tests/")}
         self._executable = frozenset(name.removeprefix(folder) for name in executable)
         self._compile = functools.lru_cache(maxsize=None)(self._environment.from_string)
         self._matching = functools.lru_cache(maxsize=256)(matcher)
@@ -218,6 +219,15 @@ class Release:
         except (self._errors, UnicodeError, ValueError, TypeError) as error:
             raise self._unrendered(error) from None
         raise TemplateError(f"Version {self.text} of the template renders no {self.answers_file}.")
+
+    def edges(self, given: Mapping[str, Any], folder: str = "tests/edges") -> dict[str, bytes]:
+        """Give the tests of a folder of this repository that are laid over a service with these answers, by path.
+
+        A file goes where a proof of the same path would go: an answer leaves out the same paths of both.
+        """
+        leaves_out = self.excludes(given)
+        named = {name.removeprefix(f"{folder}/"): name for name in self._tests if name.startswith(f"{folder}/")}
+        return {path: self._tests[name] for path, name in named.items() if not leaves_out(f"tests/proofs/{path}")}
 
     def programs(self, given: Mapping[str, Any]) -> frozenset[str]:
         """Those of the files of a service with these answers that may be executed."""
