@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from flask_bastion.template import Template
 from support import ROOT, Combination, copier, done, git, run, uv
 
+LAID = ("edges", "bastion")
+"""The folders of tests/ that are laid over a service, into its tests/proofs, whose harness they use."""
 SECONDS = 1800
 """How long the slowest command may take: every sabotage of a service, with another one and other tests beside it."""
 
@@ -81,6 +86,25 @@ class Service:
     def python(self, program: str, **env: str) -> str:
         return done(run(self.path / ".venv" / "bin" / "python", "-c", program, cwd=self.path, env=env))
 
+    def lay_edges(self, template: Path, combination: Combination) -> None:
+        """Lay the edges and the unit tests of bastion's modules over the service's proofs."""
+        release = Template(template).release_of("HEAD", "HEAD")
+        for folder in LAID:
+            for name, data in release.edges(combination.data, f"tests/{folder}").items():
+                target = self.path / "tests" / "proofs" / folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+
+    @contextmanager
+    def with_edges(self, template: Path, combination: Combination) -> Iterator[None]:
+        """Lay them within the block only, so that the repository is as clean afterwards as before."""
+        self.lay_edges(template, combination)
+        try:
+            yield
+        finally:
+            for folder in LAID:
+                shutil.rmtree(self.path / "tests" / "proofs" / folder)
+
     def pytest(self, *args: str, seconds: float = SECONDS) -> subprocess.CompletedProcess[str]:
         """Run the service's tests in its own environment, where a skipped proof is red (CI=true)."""
         return run(self.path / ".venv" / "bin" / "pytest", *args, cwd=self.path, env={"CI": "true"}, seconds=seconds)
@@ -88,19 +112,22 @@ class Service:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a service's tests said, intact and sabotaged, and how long each took, in seconds."""
+    """What a service's tests said, core and edges, and how long each took, in seconds."""
 
     service: Service
     tests: subprocess.CompletedProcess[str]
     tests_seconds: float
+    units: subprocess.CompletedProcess[str] | None
+    """The plain tests of bastion's modules; None where no edges are laid."""
     sabotage: subprocess.CompletedProcess[str] | None
+    """Core and edges, each proof intact and against each of its sabotages; None where no edges are laid."""
     sabotage_seconds: float
 
 
 def judge(template: Path, folder: Path, combination: Combination, sabotaged: Sequence[str] | None) -> Verdict:
-    """Render and install a service, run its tests, then its sabotage; the outcome is for the caller to judge.
+    """Render and install a service, run its tests, then core and edges sabotaged. The caller judges the outcome.
 
-    `sabotaged` are patterns of the files whose proofs are sabotaged; empty means all proofs, None none.
+    `sabotaged` are patterns of files in tests/proofs, and so in its edges; empty means all proofs, None no edges.
     Raises AssertionError when a pattern finds no file.
     """
     service = Service.start(template, folder / combination.name, **combination.data)
@@ -108,7 +135,11 @@ def judge(template: Path, folder: Path, combination: Combination, sabotaged: Seq
     started = time.monotonic()
     tests = service.pytest()
     between = time.monotonic()
+    if sabotaged is None:
+        return Verdict(service, tests, between - started, None, None, 0.0)
     reports = ("--proof-report=proofs.html", "--proof-report=proofs.json")
-    proofs = [found for pattern in sabotaged or () for found in service.files(pattern)]
-    sabotage = None if sabotaged is None else service.pytest("--sabotage", *reports, *proofs)
-    return Verdict(service, tests, between - started, sabotage, time.monotonic() - between)
+    with service.with_edges(template, combination):
+        proofs = [found for pattern in sabotaged for found in service.files(f"tests/proofs/**/{pattern}")]
+        sabotage = service.pytest("--sabotage", *reports, *proofs)
+        units = service.pytest("-q", "tests/proofs/bastion", "-n2")
+    return Verdict(service, tests, between - started, units, sabotage, time.monotonic() - between)

@@ -71,14 +71,14 @@ SABOTAGED: dict[Combination, tuple[str, ...]] = {
     for name, proofs in {
         "session-sqlite-env": EVERYTHING,
         "jwt-postgresql-vault": EVERYTHING,
-        "jwt-mysql-files": ("tests/proofs/test_secrets.py", "tests/proofs/test_database*.py"),
-        "session-postgresql-aws": ("tests/proofs/test_backend_aws.py",),
-        "session-mysql-gcp": ("tests/proofs/test_backend_gcp.py",),
-        "jwt-sqlite-azure": ("tests/proofs/test_backend_azure.py",),
+        "jwt-mysql-files": ("test_secrets.py", "test_database*.py"),
+        "session-postgresql-aws": ("test_backend_aws.py",),
+        "session-mysql-gcp": ("test_backend_gcp.py",),
+        "jwt-sqlite-azure": ("test_backend_azure.py",),
     }.items()
 }
-"""Of these, those in which protections are taken away as well, and by which proofs: whole in one service of each style,
-and what a database or a secrets backend alone has, where it is."""
+"""Of these, those over which the edges are laid and in which protections are taken away, and by which files of proofs:
+all in one service of each style; for another database or secrets backend, only the files about it."""
 
 
 def run(
@@ -125,10 +125,13 @@ def uv(*args: str | Path, cwd: Path, seconds: float = 300) -> subprocess.Complet
 
 
 def copy_of_the_template(target: Path) -> Path:
-    """Copy what Copier reads of this repository, as it stands, into a folder that is no repository."""
+    """Copy what a version consists of, as it stands, into a folder that is no repository.
+
+    Copier reads copier.yml, includes and template; tests/edges and tests/bastion are laid over services.
+    """
     target.mkdir(parents=True)
     shutil.copy2(ROOT / "copier.yml", target)
-    for folder in ("includes", "template"):
+    for folder in ("includes", "template", "tests/edges", "tests/bastion"):
         shutil.copytree(ROOT / folder, target / folder, symlinks=True, ignore=shutil.ignore_patterns(*JUNK))
     return target
 

@@ -28,10 +28,14 @@ class InMemory:
 
     root = Path("service")
     faults: tuple[Finding, ...] = ()
+    not_read: Finding | None = None
 
     def __init__(self, files: Files) -> None:
         self._files = files
         self.sizes = {name: len(data) for name, data in files.items()}
+
+    def must_be_read(self) -> None:
+        """Raise nothing: what is in memory is read as a whole."""
 
     def names(self) -> list[str]:
         return sorted(self._files)

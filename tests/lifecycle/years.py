@@ -98,7 +98,7 @@ _EARLY_DATA_ROW = (
     "early-data-refused,Early data changes nothing,requests,,"
     '"A request with Early-Data: 1 that is no GET, HEAD or OPTIONS is 425 in the edge (RFC 8470).",own layer in edge/,'
     '"Attack: a POST with Early-Data: 1. Legitimate: the same without it, and a GET with it.",'
-    "layer: leave the layer out of the edge,must\n"
+    "layer: leave the layer out of the edge,layer,must\n"
 )
 _MIGRATION = '''"""A session has a name that its user gave it.
 
@@ -462,9 +462,6 @@ def _major(repository: Repository) -> None:
     repository.edit("copier.yml", excluded, excluded + transfer)
     repository.edit("copier.yml", "  default: eu\n", "  default: us\n")
     _bastion(repository, SETTINGS, _MINUTES, _FEWER)
-    proof = repository.path / "template" / "tests" / "proofs" / "test_settings.py"
-    if proof.exists():
-        repository.edit("template/tests/proofs/test_settings.py", "(60, 10, 720)", "(30, 10, 45)")
 
 
 def _log(repository: Repository) -> None:

@@ -108,15 +108,18 @@ class Result:
 # --- services -------------------------------------------------------------------------------------------------
 
 
-def rendered(name: str) -> Target:
-    """Render the working tree, with the versions that are tested together."""
+def rendered(name: str, *, edges: bool = True) -> Target:
+    """Render the working tree, with the versions that are tested together and, unless the core only is asked, edges."""
     path = FOLDER / name
     shutil.rmtree(path, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="flask-bastion-") as folder:
         repository = Repository.make(Path(folder) / "template")
         repository.release("v1.0.0")
         combination = Combination.parse(name)
-        Service.start(repository.path, path, **combination.data).install(combination)
+        service = Service.start(repository.path, path, **combination.data)
+        service.install(combination)
+        if edges:
+            service.lay_edges(repository.path, combination)
     return Target(name, path)
 
 
@@ -385,13 +388,16 @@ def main() -> int:
     parser.add_argument(
         "--seconds", type=float, default=SECONDS, help="of processor time that one mutant gets (%(default)s)"
     )
+    parser.add_argument("--core", action="store_true", help="without the edges: only the proofs that a service carries")
     parser.add_argument("--quick", action="store_true", help="only proofs that name the module, without the map")
     parser.add_argument("--again", action="store_true", help="forget what earlier runs found")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every mutant and its verdict")
     args = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
     names = [] if args.service else args.services.split(",")
-    targets = [Target(path.name, path.resolve()) for path in args.service or []] + [rendered(name) for name in names]
+    targets = [Target(path.name, path.resolve()) for path in args.service or []] + [
+        rendered(name, edges=not args.core) for name in names
+    ]
     results: dict[str, Result] = {}
     for target in targets:
         attack(target, chosen(target, args.only, args.share, args.seed, args.least), results, args)

@@ -1,4 +1,4 @@
-"""The proofs pass in a rendered service, and each fails when its protection is taken away.
+"""The core passes in rendered services; core and edges fail when their protection is taken away.
 
 A template whose proofs were only ever run in the template proves nothing about what teams get.
 """
@@ -43,6 +43,13 @@ def test_every_proof_sees_its_sabotage(verdicts: Verdicts, combination: Combinat
     sabotage = verdicts[combination].result().sabotage
     assert sabotage is not None
     assert sabotage.returncode == 0, sabotage.stdout[-6000:] + sabotage.stderr[-2000:]
+
+
+@every_sabotaged
+def test_the_unit_tests_of_its_modules_pass(verdicts: Verdicts, combination: Combination) -> None:
+    units = verdicts[combination].result().units
+    assert units is not None
+    assert units.returncode == 0, units.stdout[-6000:] + units.stderr[-2000:]
 
 
 @every_sabotaged

@@ -21,7 +21,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support import AUTHS, CIS, COMBINATIONS, DATABASES, ROOT, SECRETS, Combination, done, files_of, run, uv
+from services import Service
+from support import (
+    AUTHS,
+    CIS,
+    COMBINATIONS,
+    DATABASES,
+    ROOT,
+    SABOTAGED,
+    SECRETS,
+    Combination,
+    Repository,
+    done,
+    files_of,
+    run,
+    uv,
+)
 
 Render = Callable[[Combination, str], Path]
 every_combination = pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda combination: combination.name)
@@ -258,6 +273,18 @@ def type_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @every_combination
 def test_mypy_strict_finds_nothing(rendered: Render, combination: Combination, type_cache: Path) -> None:
     result = types(rendered(combination, "github"), type_cache)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("combination", SABOTAGED, ids=lambda combination: combination.name)
+def test_mypy_strict_finds_nothing_in_the_edges(
+    rendered: Render, template_repository: Repository, combination: Combination, type_cache: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(rendered(combination, "github"), tmp_path / "service")
+    service = Service(tmp_path / "service")
+    service.lay_edges(template_repository.path, combination)
+    assert service.files("tests/proofs/edges/test_*.py")
+    result = types(service.path, type_cache)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

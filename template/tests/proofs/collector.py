@@ -24,7 +24,7 @@ class Collector:
         if error is not None:
             dump = traceback.TracebackException.from_exception(error, capture_locals=True)
             # The proofs' own functions know all secrets.
-            dump.stack[:] = [frame for frame in dump.stack if Path(frame.filename).parent != HERE]
+            dump.stack[:] = [frame for frame in dump.stack if not Path(frame.filename).is_relative_to(HERE)]
             self.texts.append("".join(dump.format()))
 
     @property

@@ -209,7 +209,7 @@ def _missing(run: Run) -> list[Verdict]:
     return [
         Verdict(row.id, clause, "", "missing", "no proof has it")
         for row in catalogue().values()
-        for clause in ("", *(clause.name for clause in row.clauses))
+        for clause in ("", *(clause.name for clause in row.demanded))
         if (row.id, clause) not in seen
     ]
 
@@ -239,7 +239,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             f"{len(run.verdicts) - bad} of {len(run.verdicts)} proven", bold=True, green=not bad, red=bool(bad)
         )
     if run.whole and run.verdicts:
-        terminalreporter.write_line(str(report.covered(run)))
+        terminalreporter.write_line(f"{report.covered(run)}; {report.scope()}")
     for verdict in skipped:
         terminalreporter.write_line(f"NOT PROVEN, skipped: {verdict.test}: {verdict.reason}", yellow=True)
     if run.deselected and run.sabotage:

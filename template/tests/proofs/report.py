@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import place
-from .rows import LEVELS, Requirement, Row, catalogue, requirements
+from .rows import EDGES, LEVELS, Requirement, Row, catalogue, requirements
 from .rows import STATUSES as SCOPES
 from .service import AUTH, DATABASE, PACKAGE, SECRETS
 from .verdicts import Run, Verdict
@@ -57,6 +57,7 @@ def collect(run: Run, at: datetime) -> dict[str, Any]:
         "at": at.isoformat(timespec="seconds"),
         "sabotage": run.sabotage,
         "whole": run.whole,
+        "scope": scope(),
         "summary": {
             "rows": len(rows),
             "held": sum(row["status"] in held for row in rows),
@@ -102,6 +103,15 @@ def coverage(held: Collection[str]) -> Coverage:
             "apply": len(of_it),
         }
     return Coverage(tested, partly, counts)
+
+
+def scope() -> str:
+    """Say which attacks this run could hold: those of the core, or every clause of the catalogue."""
+    every = sum(len(row.clauses) for row in catalogue().values())
+    if EDGES.is_dir():
+        return f"core and edges: all {every} clauses"
+    core = sum(len(row.demanded) for row in catalogue().values())
+    return f"this run: the core, {core} of {every} clauses; the requirements count with those of `flask-bastion prove`"
 
 
 def covered(run: Run) -> Coverage:
@@ -158,7 +168,7 @@ def _row(row: Row, run: Run, loosened: bool) -> dict[str, Any]:
                 "change": clause.text,
                 "verdicts": [_verdict(verdict) for verdict in verdicts if verdict.clause == clause.name],
             }
-            for clause in row.clauses
+            for clause in row.demanded
         ],
     }
 
@@ -175,7 +185,7 @@ def _status(row: Row, verdicts: Sequence[Verdict], run: Run) -> str:
     if not run.sabotage:
         return "refused"
     proven = {verdict.clause for verdict in verdicts}
-    return "proven" if proven >= {"", *(clause.name for clause in row.clauses)} else "not proven"
+    return "proven" if proven >= {"", *(clause.name for clause in row.demanded)} else "not proven"
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

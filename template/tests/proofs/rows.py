@@ -14,6 +14,8 @@ from pathlib import Path
 from .service import AUTH, DATABASE, SECRETS
 
 FOLDER = Path(__file__).resolve().parent / "catalogue"
+EDGES = FOLDER.with_name("edges")
+"""Where `flask-bastion prove` and the template's tests lay every further attack; a service carries the core."""
 _CLAUSE = re.compile(
     r"\A(?P<name>[a-z][a-z0-9-]*)(?: \((?P<only>[a-z0-9-]+(?:, [a-z0-9-]+)*)\))?: (?P<text>.+)\Z", re.DOTALL
 )
@@ -26,6 +28,8 @@ class Clause:
     name: str
     only: tuple[str, ...]
     text: str
+    core: bool
+    """Whether a service carries its proof; the proofs of all others are edges, kept with the template."""
 
     def applies(self, answers: frozenset[str]) -> bool:
         """Whether a service with these answers has it; "template" is proven in the template's own tests."""
@@ -50,6 +54,11 @@ class Row:
     def clauses(self) -> tuple[Clause, ...]:
         """The sabotages that apply to this service."""
         return tuple(clause for clause in self.all_clauses if clause.applies(ANSWERS))
+
+    @property
+    def demanded(self) -> tuple[Clause, ...]:
+        """The clauses that a run must prove: those of the core, and all where the edges are laid over the service."""
+        return tuple(clause for clause in self.clauses if clause.core or EDGES.is_dir())
 
     @property
     def applies(self) -> bool:
@@ -91,15 +100,21 @@ STATUSES = {
 """What a service has to do with a requirement of ASVS."""
 
 
-def clauses(text: str) -> tuple[Clause, ...]:
-    """The clauses of a `sabotage` column, `name: what` or `name (answer): what`. Raises ValueError for others."""
+def clauses(text: str, core: str = "") -> tuple[Clause, ...]:
+    """Parse a `sabotage` column, `name: what` or `name (answer): what`, and a `core` column, `name;name`.
+
+    Raises ValueError for a clause in another form, and for a core clause that the first column does not have.
+    """
     found = []
+    carried = set(filter(None, core.split(";")))
     for part in text.split(" || "):
         match = _CLAUSE.match(part.strip())
         if match is None:
             raise ValueError(f"no clause: {part!r}")
         only = tuple(match["only"].split(", ")) if match["only"] else ()
-        found.append(Clause(match["name"], only, match["text"]))
+        found.append(Clause(match["name"], only, match["text"], match["name"] in carried))
+    if unknown := carried - {clause.name for clause in found}:
+        raise ValueError(f"no such clause, but in the column core: {', '.join(sorted(unknown))}")
     return tuple(found)
 
 
@@ -120,7 +135,7 @@ def shipped() -> dict[str, Row]:
                     line["the_rule"],
                     line["well_kept_library"],
                     line["proof"],
-                    clauses(line["sabotage"]),
+                    clauses(line["sabotage"], line["core"]),
                     line["priority"],
                 )
                 rows[row.id] = row

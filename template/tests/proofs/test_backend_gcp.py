@@ -6,19 +6,10 @@ They stop whoever stands on the way, or may set an address, from choosing this s
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-from base64 import b64encode
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .faulty_backend import CANARY, Answer, Front, Mode, Request
+from .faulty_backend import CANARY, Front, Mode
 from .harness import edit, harm, protects, works
-from .mail_server import resolves_here
 from .running import Service
 
 if TYPE_CHECKING:
@@ -26,77 +17,10 @@ if TYPE_CHECKING:
 
     import pytest
 
-VALUE, FORMER = "the-value-of-the-secret", "the-former-value-of-it"
-TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
-CHECKSUM = "2404249746"  # of VALUE
-TOKEN = "token-of-the-workload"
-GRANT = "/deploy/base/secrets/gcp/grant.sh"
-ATTACKER = "secretmanager.googleapis.com.attacker.example"
-OF_GOOGLE = '    if api is None or not (remote.is_loopback(api.hostname or "") or (api.hostname or "").endswith(".googleapis.com")):\n'  # noqa: E501
-OF_THE_MACHINE = (
-    '    if settings.metadata != METADATA and (metadata is None or not remote.is_loopback(metadata.hostname or "")):\n'
-)
-
-
-@dataclass
-class Google:
-    """What answers in Google's place, the metadata service too: one secret, and what is wrong with it."""
-
-    changed: dict[str, Any] = field(default_factory=dict)
-    """Parts of the answer that are others than Google would give."""
-    tokens: list[str] = field(default_factory=lambda: [TOKEN])
-    """Those that count; the newest is given out."""
-    lasts: Any = 3599
-
-    def __call__(self, request: Request) -> Answer:
-        if request.path == TOKEN_PATH:
-            told = {"access_token": self.tokens[-1], "expires_in": self.lasts, "token_type": "Bearer"}
-            return Answer(200, json.dumps(told).encode())
-        if request.headers.get("authorization") not in [f"Bearer {token}" for token in self.tokens]:
-            return Answer(401, b'{"error": {"status": "UNAUTHENTICATED"}}')
-        secret = request.path.split("/")[5]
-        payload = {"data": b64encode(VALUE.encode()).decode(), "dataCrc32c": CHECKSUM}
-        told = {"name": f"projects/100000000001/secrets/{secret}/versions/7", "payload": payload, **self.changed}
-        return Answer(200, json.dumps(told).encode())
-
-
-@contextmanager
-def googles(service: Service) -> Iterator[tuple[Front, Google, Any]]:
-    """A front without TLS, what it answers, and the service's `Secrets` that ask it."""
-    google = Google()
-    with Front(google, tls=False) as front:
-        yield front, google, asks(service, front)
-
-
-def asks(service: Service, api: Front, metadata: Front | None = None) -> Any:
-    """The service's `Secrets`, which ask this front, and sign in there or at another one."""
-    return opened(service, BASTION_GCP_ENDPOINT=api.url, BASTION_GCP_METADATA=(metadata or api).url)
-
-
-def opened(service: Service, **settings: str) -> Any:
-    """The backend with these settings, as at a start: nothing is kept of what was read before."""
-    gcp = service.module("secrets.gcp")
-    return gcp.open_secrets(
-        gcp.Settings(**{"BASTION_GCP_PROJECT": "a-project", "BASTION_GCP_PREFIX": gcp.OURS, **settings})
-    )
-
 
 def in_a_hurry(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the pauses between the attempts of a start."""
     monkeypatch.setattr(service.module("secrets.kept"), "PAUSES", (0.0, 0.0))
-
-
-def told(service: Service, secrets: Any) -> tuple[str, str]:
-    """The value that would be used, and how the question failed: one of them is empty."""
-    with ThreadPoolExecutor(1) as thread:  # where an exception is a result
-        asked = thread.submit(secrets.get, "API_KEY")
-        error = asked.exception()
-    if error is None:
-        return asked.result().reveal(), ""
-    assert isinstance(error, service.module("secrets").SecretUnavailable)
-    text = f"{error!r} {error.__context__!r} {error.__cause__!r}"
-    assert [one for one in (VALUE, TOKEN, CANARY) if one in text] == []
-    return "", error.fault
 
 
 # --- who answers ---------------------------------------------------------------------------------------------------
@@ -133,49 +57,6 @@ def test_whoever_stands_on_the_way_gets_no_question_and_gives_no_answer(
         assert "did not prove who it is (TLS)" in service.start().text  # nobody vouches for it without that file
 
 
-@protects("secret-backend-genuine", elsewhere=edit("secrets/gcp.py", OF_GOOGLE, "    if api is None and False:\n"))
-def test_the_workloads_token_goes_to_google_alone(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_a_hurry(service, monkeypatch)
-    resolves_here(monkeypatch, ATTACKER, "secretmanager.googleapis.com")
-    works(service.start().app is not None, "a stand-in on this machine is all right")
-    upstream = ("127.0.0.1", service.environment.backend.standin.port)
-    with Front(upstream, name=ATTACKER) as attacker, Front(upstream, name=ATTACKER, tls=False) as clear:
-        named = (
-            *(attacker.url, clear.url, f"http://secretmanager.googleapis.com:{clear.port}"),
-            *(
-                f"https://x@secretmanager.googleapis.com:{attacker.port}",
-                "https://[::1",
-                "secretmanager.googleapis.com",
-            ),
-            *(f"https://{ATTACKER}:{attacker.port}\\.googleapis.com", "https://secretmanager.googleapis.com/v1", ""),
-        )
-        for url in named:
-            tried = service.start(BASTION_GCP_ENDPOINT=url, BASTION_GCP_CA=attacker.ca)
-            harm([*attacker.requests, *clear.requests], f"the token of the workload was sent to {url}")
-            assert tried.reasons == [
-                "BASTION_GCP_ENDPOINT: name an https origin below googleapis.com, or leave it out."
-            ]
-    check, settings = service.module("secrets.gcp").check, service.module("secrets.gcp").Settings
-    for url in ("https://secretmanager.googleapis.com", "https://secretmanager-ours.p.googleapis.com"):
-        assert [*check(settings(BASTION_GCP_PROJECT="ours-1", BASTION_GCP_ENDPOINT=url), production=True)] == []
-
-
-@protects(
-    "secret-backend-genuine", metadata=edit("secrets/gcp.py", OF_THE_MACHINE, "    if metadata is None and False:\n")
-)
-def test_no_other_machine_says_who_this_workload_is(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_a_hurry(service, monkeypatch)
-    resolves_here(monkeypatch, "metadata.attacker.example")
-    works(service.start().app is not None, "the machine's own metadata service signs it in")
-    with Front(Google(), name="metadata.attacker.example", tls=False) as attacker:
-        for url in (attacker.url, "https://metadata.google.internal", f"{attacker.url}/x", "//127.0.0.1", ""):
-            tried = service.start(BASTION_GCP_METADATA=url)
-            harm(attacker.requests, "somebody else signs this service in")
-            assert tried.reasons == [
-                "BASTION_GCP_METADATA: leave it out; only a stand-in on this machine may have another address."
-            ]
-
-
 @protects(
     "secret-backend-identity",
     key_file=edit("secrets/gcp.py", 'if production and "GOOGLE_APPLICATION_CREDENTIALS" in os.environ:', "if False:"),
@@ -189,171 +70,3 @@ def test_no_key_file_signs_this_service_in(service: Service, tmp_path: Path) -> 
     [reason] = tried.reasons
     assert reason.startswith("GOOGLE_APPLICATION_CREDENTIALS is not read: this service signs in as the workload")
     assert CANARY not in tried.text
-
-
-# --- what is answered ----------------------------------------------------------------------------------------------
-
-
-@protects(
-    "secret-backend-genuine",
-    about=edit("secrets/gcp.py", "if version is None:", "version = version or ['', '']\n    if False:"),
-)
-def test_an_answer_about_another_secret_is_not_taken(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_a_hurry(service, monkeypatch)
-    with googles(service) as (front, google, secrets):
-        works(secrets.get("API_KEY").reveal() == VALUE, "the secret that was asked for is read")
-        works(secrets.found("API_KEY").version == "7", "with its version")
-        ours = service.module("secrets.gcp").OURS
-        for name in (f"{ours}OTHER_KEY", f"{ours}API_KEY_2", f"x-{ours}API_KEY", ""):
-            google.changed = {"name": f"projects/100000000001/secrets/{name}/versions/7"}
-            value, fault = told(service, asks(service, front))
-            harm(value, f"the value of {name!r} was taken for another one")
-            assert fault == "answered about another secret"
-
-
-@protects("secret-backend-genuine", damaged=edit("secrets/gcp.py", 'if _text(payload, "dataCrc32c") !=', "if None is"))
-def test_a_value_that_was_damaged_is_not_taken(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_a_hurry(service, monkeypatch)
-    assert service.module("secrets.gcp").crc32c(b"123456789") == 0xE3069283  # RFC 3720's polynomial, its check value
-    with googles(service) as (front, google, secrets):
-        works(secrets.get("API_KEY").reveal() == VALUE, "a value with its checksum is read")
-        cut = b64encode(VALUE[:-1].encode()).decode()
-        for payload in ({"data": cut, "dataCrc32c": CHECKSUM}, {"data": cut}, {"data": cut, "dataCrc32c": 1}):
-            google.changed = {"payload": payload}
-            value, fault = told(service, asks(service, front))
-            harm(value, "a damaged key is used as a key")
-            assert fault == "gave a value that was damaged on the way"
-
-
-@protects("secret-backend-genuine", latest=edit("secrets/gcp.py", "/versions/latest:access", "/versions/1:access"))
-def test_a_version_that_was_disabled_or_replaced_is_not_used(service: Service) -> None:
-    standin, names = service.environment.backend.standin, service.environment.backend.write(service.folder, {})
-    project, prefix = names["BASTION_GCP_PROJECT"], names["BASTION_GCP_PREFIX"]
-    standin.put(project, {f"{prefix}API_KEY": FORMER.encode(), f"{prefix}DISABLED": FORMER.encode()})
-    works(opened(service, **names).get("API_KEY").reveal() == FORMER, "the one version is used")
-    standin.put(project, {f"{prefix}API_KEY": VALUE.encode()})
-    standin.put(project, {f"{prefix}DISABLED": VALUE.encode()}, "DISABLED")
-    found = opened(service, **names).found("API_KEY")
-    harm(found.value.reveal() == FORMER, "a version that was replaced is used")
-    assert (found.value.reveal(), found.version) == (VALUE, "2")
-    for name in ("DISABLED", "NEVER_MADE"):
-        assert opened(service, **names).find(name) is None  # the version before is no substitute
-
-
-@protects(
-    "secret-backend-genuine",
-    name=(
-        edit("secrets/gcp.py", "        if not remote.NAME.match(name):\n            return None\n", ""),
-        edit("secrets/gcp.py", "if version is None:", "version = version or ['', '']\n    if False:"),
-    ),
-)
-def test_a_name_leads_to_no_other_version_or_project(service: Service) -> None:
-    standin, names = service.environment.backend.standin, service.environment.backend.write(service.folder, {})
-    project, prefix = names["BASTION_GCP_PROJECT"], names["BASTION_GCP_PREFIX"]
-    standin.put(project, {f"{prefix}API_KEY": FORMER.encode()})
-    standin.put(project, {f"{prefix}API_KEY": VALUE.encode(), f"{prefix}api": VALUE.encode()})
-    secrets = opened(service, **names)
-    works(secrets.get("API_KEY").reveal() == VALUE, "a name is found")
-    for name in ("API_KEY/versions/1:access?", "api", f"../{prefix}API_KEY", "API_KEY\r\nX: y", f"A{'B' * 64}", ""):
-        found = secrets.find(name)
-        harm(found is not None, f"{name!r} is read as if it were a name")
-
-
-def test_nothing_that_fails_is_told_with_a_value_or_asked_twice(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service.module("secrets.kept"), "PAUSES", ())  # one attempt
-    faults: dict[Mode, str] = {
-        "down": "does not answer",
-        "slow": "does not answer",
-        "403": "refuses this service (forbidden)",
-        "500": "fails (status 500)",
-        "malformed": "gave no answer of its kind",
-        "redirect": "fails (status 307)",
-    }
-    with googles(service) as (front, _google, _secrets), Front(Google(), tls=False) as api:
-        for mode, fault in faults.items():
-            with monkeypatch.context() as hurried:
-                if mode == "slow":  # whoever answers has his time: a busy machine needs it
-                    hurried.setattr(service.module("secrets.remote"), "READ_SECONDS", 1.0)
-                api.mode, front.mode = mode, "works"
-                api.requests.clear()
-                assert told(service, asks(service, api, front)) == ("", fault)
-                assert len(api.requests) == (mode != "down")
-                api.mode, front.mode = "works", mode
-                assert told(service, asks(service, api, front)) == ("", f"can't be asked: the metadata service {fault}")
-    assert TOKEN not in service.output
-
-
-def test_an_answer_that_is_no_secret_is_a_fault(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_a_hurry(service, monkeypatch)
-    bytes_that_are_no_text = {"data": b64encode(b"\xff\xfe").decode(), "dataCrc32c": "0"}
-    no_text = "gave something that is no text"
-    for changed, fault in (
-        ({"payload": bytes_that_are_no_text}, no_text),
-        ({"payload": {"data": "not base64!", "dataCrc32c": "0"}}, no_text),
-        ({"payload": None}, "gave a value that was damaged on the way"),
-        ({"name": None}, "answered about another secret"),
-        ({"padding": "x" * 131_072}, "gave no answer of its kind"),
-    ):
-        with googles(service) as (_front, google, secrets):
-            google.changed = changed
-            assert told(service, secrets) == ("", fault)
-
-
-def test_what_is_no_token_is_sent_nowhere(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_a_hurry(service, monkeypatch)
-    for token, lasts in ((f"{TOKEN}\r\nX-Injected: 1", 3599), ("", 3599), ("\u00e9", 3599), (TOKEN, "an hour")):
-        with googles(service) as (front, google, secrets):
-            google.tokens, google.lasts = [token], lasts
-            assert told(service, secrets) == ("", "can't be asked: the metadata service gave no token")
-            assert {request.path for request in front.requests} == {TOKEN_PATH}
-
-
-def test_a_token_is_replaced_before_it_ends(service: Service) -> None:
-    with googles(service) as (front, google, secrets):
-        works(secrets.get("API_KEY").reveal() == VALUE, "the first token opens it")
-        asked = [request.path for request in front.requests].count(TOKEN_PATH)
-        assert asked == 1
-        service.travel(seconds=301)
-        assert secrets.get("API_KEY").reveal() == VALUE
-        assert [request.path for request in front.requests].count(TOKEN_PATH) == asked  # it still lasts
-        google.tokens.append("token-of-the-next-hour")
-        del google.tokens[0]
-        service.travel(seconds=3240)
-        assert secrets.get("API_KEY").reveal() == VALUE
-        assert [request.path for request in front.requests].count(TOKEN_PATH) == asked + 1
-
-
-# --- what the service may read -------------------------------------------------------------------------------------
-
-
-@protects(
-    "secret-backend-identity",
-    least=edit(GRANT, 'secrets add-iam-policy-binding "$prefix$name"', 'projects add-iam-policy-binding "$project"'),
-    role=edit(GRANT, "roles/secretmanager.secretAccessor", "roles/secretmanager.admin"),
-)
-def test_what_is_granted_is_to_read_each_secret_and_nothing_else(service: Service, tmp_path: Path) -> None:
-    called = tmp_path / "called"
-    program = tmp_path / "gcloud"
-    program.write_text(f'#!/bin/sh\necho "$*" >> {called}\ncase "$*" in "secrets describe"*) exit 1 ;; esac\n', "utf-8")
-    program.chmod(0o700)
-    script = service.root / GRANT[1:]
-    bash, path = shutil.which("bash") or "bash", f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run([bash, script, "ours", "serviceAccount:us"], env={"PATH": path}, check=True)  # noqa: S603
-    secrets = service.module("secrets")
-    prefix = service.module("secrets.gcp").OURS
-    read = [f"{prefix}{name}" for name in (*service.environment.secrets, *secrets.OPTIONAL)]
-    made = [line.split() for line in called.read_text("utf-8").splitlines()]
-    created = [line[2] for line in made if line[:2] == ["secrets", "create"]]
-    works(sorted(created) == sorted(read), "each secret that the service reads is made, the optional ones too")
-    granted = [line for line in made if "add-iam-policy-binding" in line]
-    works(len(granted) == len(read), "and granted")
-    wanted = ["--project=ours", "--member=serviceAccount:us", "--role=roles/secretmanager.secretAccessor"]
-    more = [line for line in granted if line[:2] != ["secrets", "add-iam-policy-binding"] or line[3:6] != wanted]
-    harm(more, f"the service may do more than read its secrets: {more}")
-    assert sorted(line[2] for line in granted) == sorted(read)
-    called.unlink()
-    subprocess.run([bash, script, "ours", "serviceAccount:us", "PAYMENT_TOKEN"], env={"PATH": path}, check=True)  # noqa: S603
-    named = [line.split()[2] for line in called.read_text("utf-8").splitlines()]
-    assert named == [f"{prefix}PAYMENT_TOKEN"] * 3

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 from .accounts import (
     CHOSEN,
-    OTHER,
     TAKES_ANYTHING,
     WHAT_WAS_SENT,
-    Transactions,
     administrator,
     lives,
     with_app,
@@ -17,7 +15,7 @@ from .accounts import (
 )
 from .authenticator import App, Authenticator
 from .harness import edit, harm, insert, protects, refused, works
-from .logins import SIGNED_IN, arrive, arrived, stored
+from .logins import SIGNED_IN, arrive, arrived
 from .mails import token_for
 from .routes import routes, stubbed
 from .service import AUTH, Client
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
 
     from .running import Service, User
     from .wire import Response
+
 
 ENROL = "mfa-enrol-confirmed"
 REMOVAL = "mfa-removal-guarded"
@@ -59,47 +58,7 @@ def not_fresh(answer: Response) -> None:
     assert [event["reason"] for event in answer.events if event["event"] == "refused"] in ([], ["fresh-login-5-min"])
 
 
-def test_a_change_of_factors_proves_nothing_about_who_made_it(service: Service) -> None:
-    user = service.user()
-    client = signed_in(service, user, with_app(service, user), "198.51.100.1")
-    service.travel(seconds=service.limits.fresh_login_seconds - 60)
-    assert client.new_codes().status == DONE["new_codes"]
-    service.travel(seconds=61)
-    not_fresh(client.new_codes())
-
-
 # --- mfa-enrol-confirmed ---------------------------------------------------------------------------------------------
-
-
-@protects(
-    ENROL,
-    encrypt=edit(
-        "identity/totp.py", "secret=encryption.encrypt(seed.encode(), _place(user_id))", "secret=seed.encode()"
-    ),
-)
-def test_whoever_reads_the_table_has_no_seed(service: Service) -> None:
-    user, other = service.user(), service.user()
-    client = service.client(user, "198.51.100.1").login()
-    begun = client.begin_totp()
-    seed = client.seed_of(begun)
-    works((begun.header("Cache-Control"), len(seed)) == ("no-store", 32), "a seed of 160 bits is shown, and not kept")
-    table = service.module("identity.models").Flow.__table__
-    with service.engine.connect() as connection:
-        harm(seed.encode() in repr(connection.execute(table.select()).all()).encode(), "it stands in the flow's row")
-    works(client.confirm_totp(App(service, seed).code()).status == DONE["confirm_totp"], "its first code confirms it")
-    totp = service.module("identity.models").Totp.__table__
-    with service.engine.connect() as connection:
-        stored = connection.execute(totp.select().where(totp.c.user_id == user.id)).one().secret
-    harm(seed.encode() in bytes(stored), "the seed stands in the table as it is")
-    # What is stored for one account opens no other.
-    app, theirs = App(service, seed), with_app(service, other)
-    with service.engine.begin() as connection:
-        connection.execute(totp.update().where(totp.c.user_id == other.id).values(secret=stored))
-    thief = arrived(service, other, "198.51.100.2")
-    assert thief.send_code(app.next_code()).status == 500
-    assert not lives(thief)
-    assert thief.send_code(theirs.next_code()).status == 500
-    assert seed not in service.client(user, "198.51.100.3").login().get(FACTORS).text
 
 
 @protects(
@@ -131,69 +90,6 @@ def test_an_app_is_in_force_with_its_first_code_and_not_before(service: Service)
     mallory = service.client(careless, "198.51.100.2").login()
     answer = mallory.post(BEGIN, {"secret": planted, "seed": planted})
     harm(answer.ok and mallory.seed_of(answer) == planted, "the seed is one that the client chose")
-
-
-def test_an_app_that_was_begun_waits_for_its_code_for_ten_minutes(service: Service) -> None:
-    slow, late = (service.client(service.user(), f"198.51.100.{number}").login() for number in (1, 2))
-    app, forgotten = (App(service, client.seed_of(client.begin_totp())) for client in (slow, late))
-    service.travel(minutes=9)  # and at most ten seconds until its code is a fresh one
-    assert slow.confirm_totp(app.code()).status == DONE["confirm_totp"]
-    service.travel(seconds=61)
-    refused(late.confirm_totp(forgotten.code()), 410, ENROL)
-
-
-FLOWS = "identity/flows.py"
-
-
-@protects(
-    ENROL,
-    used=edit(FLOWS, "used_at=now(), data=None)).rowcount == 1", "used_at=now())).rowcount == 1"),
-    ended=edit(FLOWS, "*which).values(used_at=now(), data=None)", "*which).values(used_at=now())"),
-)
-def test_a_flow_that_has_ended_keeps_no_seed(service: Service) -> None:
-    client = service.client(service.user(), "198.51.100.1").login()
-    works(client.seed_of(client.begin_totp()), "an enrolment begins")
-    app = App(service, client.seed_of(client.begin_totp()))  # and ends when another one does
-    works(client.confirm_totp(app.code()).status == DONE["confirm_totp"], "which is completed")
-    flows = service.rows("SELECT used_at, data FROM auth_flow")
-    harm([row for row in flows if row.data is not None], "the row keeps a seed that it is not needed for any more")
-    assert [row.used_at is None for row in flows] == [False, False]
-
-
-@protects(ENROL, fresh=STALE)
-def test_nobody_adds_an_app_in_a_session_that_was_left_open(service: Service) -> None:
-    user = service.user()
-    client = service.client(user, "198.51.100.1").login()
-    begun = "SELECT count(*) FROM auth_flow"
-    works(client.seed_of(client.begin_totp()), "who has just signed in is shown a seed")
-    works(service.rows(begun)[0][0] == 1, "and what waits for its code is noted")
-    service.travel(seconds=service.limits.fresh_login_seconds + 1)
-    answer = client.post(BEGIN)
-    harm(service.rows(begun)[0][0] > 1, "an app was begun in a session that was left open")
-    not_fresh(answer)
-    assert client.step_up(user.password).status == DONE["step_up"]
-    app = App(service, client.seed_of(client.begin_totp()))
-    assert client.confirm_totp(app.code()).status == DONE["confirm_totp"]
-
-
-# --- pending-flows-cancelled -----------------------------------------------------------------------------------------
-
-
-@protects("pending-flows-cancelled", factors=edit(FILE, "        links.cancel(connection, row.email, user_id)\n", ""))
-def test_a_removal_by_an_administrator_ends_mailed_links(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until a new factor is set up the password alone opens the account, and so would a link of before."""
-    manager, user, other = administrator(service, monkeypatch), service.user(), service.user()
-    with_app(service, user)
-    tokens = {}
-    for one in (user, other):
-        service.client().forgot(one.email)
-        tokens[one.email] = token_for(service, one.email, "reset")
-    before = stored(service, user.email)
-    works(manager.reset_factors(user.id).status == DONE["reset_factors"], "an administrator removes what was lost")
-    works(service.client().reset(tokens[other.email], CHOSEN).status == DONE["reset"], "another user's link is good")
-    answer = service.client().reset(tokens[user.email], CHOSEN)
-    harm(stored(service, user.email) != before, "a link of before sets the password of an account without factors")
-    refused(answer, 410, "reset-token-single-use")
 
 
 # --- mfa-removal-guarded ---------------------------------------------------------------------------------------------
@@ -232,20 +128,6 @@ def test_a_second_factor_goes_by_itself_alone(service: Service) -> None:
     assert len(thief.codes_of(thief.new_codes())) == 10
 
 
-@protects(
-    REMOVAL,
-    sessions=edit(FILE, "    sessions.end_all(user.id, but=user.session_id, connection=connection)\n", ""),
-)
-def test_with_a_factor_go_all_other_sessions(service: Service) -> None:
-    user = service.user()
-    app = with_app(service, user)
-    other, owner = signed_in(service, user, app, "198.51.100.1"), signed_in(service, user, app, "198.51.100.2")
-    works(lives(other) and lives(owner), "two sessions live")
-    works(owner.remove_totp().status == DONE["remove_totp"], "the owner removes the app in one")
-    works(lives(owner), "which goes on")
-    harm(lives(other), "the other session outlived the removal of the factor")
-
-
 # --- mfa-required-for-admins -----------------------------------------------------------------------------------------
 
 
@@ -258,34 +140,6 @@ def open_to(service: Service, client: Client) -> set[str]:
             client.send(route.method, route.path)
         ran |= {route.endpoint} if runs else set()
     return ran
-
-
-LEFT_OPEN = {
-    "session": {
-        *("change_name", "change_password", "confirm_email", "confirm_totp", "logout", "reauthenticate"),
-        "reauthenticate_with_passkey",
-    },
-    "jwt": {
-        *("change_password", "confirm_email_change", "confirm_totp", "logout", "reauthenticate", "step_up_options"),
-        *("step_up_with_passkey", "update_profile"),
-    },
-}[AUTH]
-"""What an administrator's session can change that was left open: what asks for the password or a link by itself."""
-
-
-def test_a_session_that_was_left_open_changes_nothing_that_matters(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    manager, ran = administrator(service, monkeypatch), set[str]()
-    unsafe = [one for one in routes(service) if not one.access.public and one.method not in ("GET", "HEAD", "OPTIONS")]
-    service.travel(seconds=service.limits.fresh_login_seconds + 1)
-    for number, route in enumerate(one for one in unsafe if one.endpoint.startswith("bastion")):
-        manager.address = f"192.0.2.{number % 250 + 1}"
-        with stubbed(service, route.endpoint) as runs:
-            manager.send(route.method, route.path)
-        ran |= {route.endpoint.partition(".")[2]} if runs else set()
-    assert ran == LEFT_OPEN
-    assert len(unsafe) > 3 * len(LEFT_OPEN)
 
 
 def to_set_one_up(service: Service) -> set[str]:
@@ -334,219 +188,6 @@ def test_an_administrator_gets_nowhere_without_a_second_factor(
     options, state = with_passkey.passkey_options()
     assert with_passkey.add_passkey(state, Authenticator().create(options)).status == DONE["add_passkey"]
     assert with_passkey.users().status == DONE["users"]
-
-
-@protects(
-    REQUIRED,
-    removed=edit(FILE, "            methods -= SECOND\n", "            pass\n"),
-)
-def test_whoever_must_have_a_factor_and_removes_the_last_sets_up_another(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    manager = administrator(service, monkeypatch)
-    user = manager.user
-    assert user is not None
-    app = with_app(service, user)
-    owner = signed_in(service, user, app, "198.51.100.1")
-    works(owner.users().status == DONE["users"], "with the app he sees the accounts")
-    without_app = arrived(service, user, "198.51.100.2")
-    without_app.send_code(with_codes(service, user)[0])
-    works(without_app.users().status == DONE["users"], "with a recovery code as well")
-    works(owner.remove_totp().status == DONE["remove_totp"], "he may remove it")
-    harm(owner.users().status == DONE["users"], "he still sees the accounts, without any second factor")
-    assert owner.begin_totp().status == DONE["begin_totp"]
-
-
-@protects(
-    REQUIRED,
-    reset=edit(METHODS, "    return must_enrol or ", "    return "),
-    everybody=edit(METHODS, 'wanted == "all" or ', ""),
-)
-def test_whose_factors_were_removed_sets_up_a_new_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    manager = administrator(service, monkeypatch)
-    user, free = service.user(), service.user()
-    app = with_app(service, user)
-    held = signed_in(service, user, app, "198.51.100.1")
-    assert manager.user is not None
-    with_app(service, manager.user)
-    assert manager.reset_factors(manager.user.id).status == 409  # a thief in his session would be rid of them
-    assert apps_of(service, manager.user) == 1
-    options, state = held.passkey_options()
-    assert held.add_passkey(state, Authenticator().create(options)).status == DONE["add_passkey"]
-    with_codes(service, user)
-    keeps = service.client(unharmed := service.user(), "198.51.100.7").login()
-    options, state = keeps.passkey_options()
-    assert keeps.add_passkey(state, Authenticator().create(options)).status == DONE["add_passkey"]
-    devices = "SELECT auth_device.id FROM auth_device JOIN auth_user ON user_id = auth_user.id WHERE email = :email"
-    signed_in(service, user, app, "198.51.100.6")
-    arrived(service, free, "198.51.100.8")
-    works(service.rows(devices, email=user.email), "his device is known")
-    works(manager.reset_factors(user.id).status == DONE["reset_factors"], "an administrator removes what was lost")
-    assert service.rows(devices, email=user.email) == []
-    other = service.user()
-    assert manager.reset_factors(other.id).status == DONE["reset_factors"]
-    harm(lives(held), "a session outlived its factors")
-    works((apps_of(service, user), apps_of(service, manager.user)) == (0, 1), "the app is gone")
-    with service.app.app_context():
-        left, others = (service.module("identity.factors").held(one.id) for one in (user, unharmed))
-    assert (others.totp, others.passkeys, others.suspended, others.recovery_codes) == (False, 1, 0, 10)
-    assert service.rows(devices, email=free.email)
-    assert (left.totp, left.passkeys, left.suspended, left.recovery_codes) == (False, 0, 0, 0)
-    works(lives(arrived(service, free, "198.51.100.2")), "others sign in as before")
-    bare = arrived(service, user, "198.51.100.3")
-    harm(open_to(service, bare) - to_set_one_up(service), "the password alone opened the account from then on")
-    again = App(service, bare.seed_of(bare.begin_totp()))
-    assert bare.confirm_totp(again.code()).status == DONE["confirm_totp"]
-    assert lives(bare)
-    still = arrived(service, other, "198.51.100.5")
-    assert still.account().status != DONE["account"]  # whoever else has yet to set one up
-    assert [row.told for row in service.rows("SELECT details AS told FROM audit_event WHERE kind LIKE 'mfa.reset_%'")]
-    service.restart(BASTION_REQUIRE_MFA="all")
-    anybody = service.client(free, "198.51.100.4")
-    arrive(anybody, free.email, free.password)
-    harm(lives(anybody), "somebody got in without a second factor where all must have one")
-
-
-def test_whoever_was_overtaken_changes_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the look and the change somebody else used the flow, or ended the session."""
-    user = service.user()
-    client = service.client(user, "198.51.100.1").login()
-    app = App(service, client.seed_of(client.begin_totp()))
-
-    def before(what: str, comes: object) -> tuple[int, int]:
-        with monkeypatch.context() as meanwhile:
-            module, _, name = what.rpartition(".")
-            meanwhile.setattr(service.module(module), name, lambda *_, **_more: comes)
-            return client.confirm_totp(app.code()).status, apps_of(service, user)
-
-    assert before("identity.flows.spend", False) == (410, 0)
-    assert before("identity.flows.count", False) == (410, 0)
-    with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(service.module("identity.sessions"), "renew", lambda *_, **_more: None)
-        assert client.change_password(user.password, CHOSEN).status == 401
-        assert client.step_up(user.password).status == 401
-    assert (lives(client), client.confirm_totp(app.code()).status) == (True, DONE["confirm_totp"])
-    assert not arrived(service, user, "198.51.100.2", CHOSEN).waiting
-    device = Authenticator()
-    options, state = client.passkey_options()
-    assert client.add_passkey(state, device.create(options)).status == 200
-    late = arrived(service, user, "198.51.100.3")
-    options, state = late.factor_passkey_options()
-    with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(service.module("identity.flows"), "count", lambda _flow: False)
-        assert late.send_passkey(state, device.get(options)).status == 401
-    assert not lives(late)
-    [own] = client.passkeys()
-    with monkeypatch.context() as meanwhile:
-        for module, name in (("totp", "remove"), ("passkeys", "remove"), ("passkeys", "rename")):
-            meanwhile.setattr(service.module(f"identity.{module}"), name, lambda *_: False)
-        refused(client.remove_totp(), 404, "ownership-404")
-        refused(client.remove_passkey(own["id"]), 404, "ownership-404")
-        refused(client.rename_passkey(own["id"], "Mine"), 404, "ownership-404")
-    assert lives(client)
-
-
-def test_a_login_that_was_overtaken_opens_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the look and the change the account was disabled, the login given up, or a factor added."""
-    user, device = service.user(), Authenticator()
-    client = service.client(user, "198.51.100.1").login()
-    options, state = client.passkey_options()
-    assert client.add_passkey(state, device.create(options)).status == DONE["add_passkey"]
-    app, login = with_app(service, user), service.module("identity.login")
-    visitor, late = service.client(user, "198.51.100.2"), arrived(service, user, "198.51.100.3")
-    with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(login, "open_session", lambda *_, **_more: None)
-        options, state = visitor.login_passkey_options()
-        refused(visitor.login_with_passkey(state, device.get(options)), 401, "login-uniform-failure")
-        refused(late.send_code(app.code()), 401, "mfa-pending-has-no-access")
-    with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(service.module("identity.flows"), "count", lambda _flow: False)
-        for _ in range(6):  # none of them was looked at, so none is counted as a guess
-            refused(late.send_code(app.code()), 401, "mfa-pending-has-no-access")
-    assert not lives(visitor)
-    assert late.send_code(app.code()).status == DONE["send_code"]
-    other = service.user()
-    bare = service.client(other, "198.51.100.4").login()
-    with monkeypatch.context() as meanwhile:
-        none = service.module("identity.factors").Held(False, 0, 0, 0)
-        meanwhile.setattr(login.factors, "held", lambda _user_id, connection=None: connection is not None or none)
-        refused(bare.step_up(other.password), 403, "mfa-attempts-5")
-
-
-def test_a_session_without_the_factor_that_its_account_has_changes_none(service: Service) -> None:
-    user, bare = service.user(), service.user()
-    client = service.client(user, "198.51.100.1").login()
-    options, state = client.passkey_options()
-    begun = App(service, client.seed_of(client.begin_totp()))
-    with_app(service, user)
-    for answer in (
-        client.remove_totp(),
-        client.new_codes(),
-        client.add_passkey(state, Authenticator().create(options)),
-        client.confirm_totp(begun.code()),
-    ):
-        refused(answer, 403, REMOVAL)
-    assert apps_of(service, user) == 1
-    refused(service.client(bare, "198.51.100.2").login().new_codes(), 404, "recovery-codes")
-
-
-def test_a_change_of_factors_and_other_links_leave_the_way_to_another_password(service: Service) -> None:
-    """A thief in a session would keep the owner from it for ever."""
-    user = service.user()
-    client, owner = service.client(user, "198.51.100.1").login(), service.client(address="198.51.100.2")
-    client.ask_email("other@example.com")
-    asked = token_for(service, "other@example.com", "email")
-    owner.forgot(user.email)
-    token = token_for(service, user.email, "reset")
-
-    def good() -> list[bool]:
-        with service.app.app_context():
-            look = service.module("identity.links").look
-            return [look(asked, "email") is not None, look(token, "reset") is not None]
-
-    assert good() == [True, True]  # a mail ends the links of its own kind that went before it, and no others
-    owner.forgot(user.email)
-    app = App(service, client.seed_of(client.begin_totp()))
-    assert client.confirm_totp(app.code()).status == DONE["confirm_totp"]
-    purposes = [row.purpose for row in service.rows("SELECT purpose FROM mail_outbox")]
-    assert "reset" in purposes
-    assert good() == [False, True]
-    assert owner.reset(token, CHOSEN).status == DONE["reset"]
-
-
-def test_whatever_changes_what_opens_an_account_holds_its_row_before_it_looks(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two that meet would decide by what the other one changes: the last factor goes while a login needs none yet."""
-    manager = administrator(service, monkeypatch)
-    user, device, done = service.user(), Authenticator(), Transactions(service)
-    client = service.client(user, "198.51.100.1").login()
-    app, tables = App(service, client.seed_of(client.begin_totp())), ("auth_user", "auth_totp", "auth_passkey")
-
-    def holds(answer: Response) -> None:
-        assert answer.status < 400
-        [statements, *more] = done.writing(*tables, "auth_recovery_code")
-        assert (done.held_by(statements[0]), more) == ([user.id], [])
-
-    done.writing()
-    holds(client.confirm_totp(app.code()))
-    holds(client.new_codes())
-    options, state = client.passkey_options()
-    holds(client.add_passkey(state, device.create(options)))
-    [passkey] = client.passkeys()
-    holds(client.remove_passkey(passkey["id"]))
-    holds(client.remove_totp())
-    holds(client.change_password(user.password, CHOSEN))
-    client.ask_email("other@example.com")
-    holds(client.confirm_email(token_for(service, "other@example.com", "email")))
-    client.forgot("other@example.com")
-    holds(client.reset(token_for(service, "other@example.com", "reset"), OTHER))
-    for change in (manager.reset_factors, manager.disable, manager.enable):
-        # With those of all administrators, or two who disable each other leave none.
-        done.writing()
-        assert change(user.id).status < 400
-        [statements] = done.writing(*tables)
-        assert sorted(done.held_by(statements[0])) == sorted([user.id, manager.user.id])  # type: ignore[union-attr]
 
 
 # --- reset-keeps-mfa -------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .service import Client
     from .wire import Response
 
+
 # The table in one function of Flask's instead of around it: what many applications have.
 IN_ONE_HOOK = """
     table = app.wsgi_app._table
@@ -174,71 +175,6 @@ def test_no_answer_leaves_without_its_headers_whoever_makes_it(service: Service)
     assert header_table.faults(service, client.get("/kind/shared"), shared=True) == []
 
 
-HOSTILE = {
-    "X-Frame-Options": "ALLOWALL",
-    "x-frame-options": "SAMEORIGIN",
-    "X-Content-Type-Options": "sniff",
-    "Content-Security-Policy": "default-src *; script-src 'unsafe-inline'",
-    "Referrer-Policy": "unsafe-url",
-    "Permissions-Policy": "camera=*",
-    "Strict-Transport-Security": "max-age=0",
-    "Cross-Origin-Opener-Policy": "unsafe-none",
-    "Cross-Origin-Resource-Policy": "cross-origin",
-    "Cross-Origin-Embedder-Policy": "unsafe-none",
-    "X-Permitted-Cross-Domain-Policies": "all",
-    "X-XSS-Protection": "1",
-    "Reporting-Endpoints": 'csp="https://evil.example/"',
-    "Server": "Probe/1.0",
-    "X-Powered-By": "Probe",
-}
-
-
-@protects(
-    "headers-on-every-response",
-    overwrite=edit("edge/headers.py", "            if name in self._ours or", "            if name in _REMOVED or"),
-)
-def test_no_view_widens_a_header_by_setting_it(service: Service) -> None:
-    def plain() -> Any:
-        return {"view": "plain"}
-
-    def hostile() -> Any:
-        from flask import Response
-
-        return Response("{}", mimetype="application/json", headers=list(HOSTILE.items()))
-
-    ran = service.adds_route("/plain", view=plain)
-    hostile_ran = service.adds_route("/hostile", view=hostile)
-    client = service.client(service.user()).login()
-    plain_answer = client.get("/plain")
-    works(plain_answer.json == {"view": "plain"}, "a view that sets nothing answers")
-    works(header_table.faults(service, plain_answer) == [], "it carries the whole table")
-
-    answer = client.get("/hostile")
-    harm(header_table.faults(service, answer), "a header that the view set stood")
-    assert answer.status == 200
-    assert (len(ran), len(hostile_ran)) == (1, 1)
-
-
-@protects("headers-on-every-response")
-def test_no_hook_removes_a_header_that_the_edge_puts_on(service: Service) -> None:
-    removed: list[str] = []
-
-    def add(app: Flask) -> None:
-        @app.after_request
-        def remove(answer: Any) -> Any:
-            for name in [*header_table.CLASSIC, "Content-Security-Policy", "Strict-Transport-Security"]:
-                answer.headers.pop(name, None)
-                removed.append(name)
-            return answer
-
-    service.adds(add)
-    service.adds_route("/plain")
-    answer = service.client(service.user()).login().get("/plain")
-    works(answer.json == {"probe": "ran"}, "the view answers")
-    assert "Content-Security-Policy" in removed
-    harm(header_table.faults(service, answer), "a hook took a header off")
-
-
 @protects(
     "headers-classic",
     frame=edit("edge/headers.py", '    yield ("X-Frame-Options", "DENY")\n', ""),
@@ -300,20 +236,6 @@ def test_no_answer_lets_a_browser_come_back_in_clear_text(service: Service) -> N
     assert "bad host" in answers
 
 
-@protects("header-hsts", preload=edit("edge/__init__.py", "HSTS + PRELOAD * settings.hsts_preload", "HSTS + PRELOAD"))
-def test_nobody_is_put_on_the_browsers_list_who_has_not_asked_for_it(service: Service) -> None:
-    service.restart(BASTION_HSTS_PRELOAD="1")
-    asked = service.client().get("/healthz")
-    works(asked.header("Strict-Transport-Security") == f"{HSTS}; preload", "who asks for it is put on the list")
-    service.restart(BASTION_HSTS_PRELOAD=None)
-    answer = service.client().get("/healthz")
-    harm("preload" in (answer.header("Strict-Transport-Security") or ""), "the domain was offered for the list")
-    assert answer.headers_named("Strict-Transport-Security") == [HSTS]
-    service.restart(BASTION_ENV="development")
-    local = service.client().get("/healthz", scheme="http")
-    assert local.headers_named("Strict-Transport-Security") == []  # it would bind all services on this machine
-
-
 @protects(
     "referrer-policy", value=edit("edge/headers.py", 'REFERRER: Final = "same-origin"', 'REFERRER: Final = "origin"')
 )
@@ -323,27 +245,6 @@ def test_no_other_origin_learns_where_somebody_came_from(service: Service) -> No
     answers = dict(kinds(service, client))
     harm(others(answers, "Referrer-Policy", "same-origin"), "an answer lets a browser tell other origins its address")
     assert len(answers) >= 38
-
-
-@protects(
-    "referrer-policy",
-    link=edit("edge/headers.py", "NO_REFERRER if _NO_REFERRER in environ else REFERRER", "REFERRER"),
-)
-def test_the_address_of_a_link_that_is_a_secret_goes_nowhere(service: Service) -> None:
-    def link(token: str) -> Any:
-        from flask import redirect, request
-
-        service.module("edge").no_referrer(request.environ)
-        return redirect(f"/clean?{len(token)}", 303)
-
-    service.adds_route("/open/<token>", mark="public", view=link)
-    service.adds_route("/clean", mark="public")
-    client = service.client()
-    opened = client.get("/open/3f9ac1")
-    works((opened.status, opened.location) == (303, "/clean?6"), "the link moves on to an address without the secret")
-    clean = client.get("/clean?6")
-    works(clean.header("Referrer-Policy") == "same-origin", "a form there is posted with its Origin and Referer")
-    harm(opened.headers_named("Referrer-Policy") != ["no-referrer"], "the browser may send the secret on as Referer")
 
 
 @protects(
@@ -365,24 +266,6 @@ def test_no_other_origin_embeds_an_answer_or_holds_its_window(service: Service) 
     shared = client.get("/kind/shared")
     assert shared.headers_named("Cross-Origin-Resource-Policy") == ["cross-origin"]
     assert shared.headers_named("Cross-Origin-Opener-Policy") == ["same-origin"]
-
-
-@protects(
-    "cross-origin-isolation",
-    coep=edit("edge/headers.py", '        yield ("Cross-Origin-Embedder-Policy", "require-corp")\n', "        pass\n"),
-)
-def test_no_page_embeds_what_did_not_agree_to_it(service: Service) -> None:
-    def line(*, pages: bool, image_origins: tuple[str, ...] = ()) -> list[str]:
-        table = service.module("edge.headers").HeaderTable(pages=pages, image_origins=image_origins)
-        sent = table.finish({"bastion.request_id": "x"}, "200 OK", [("Content-Type", "text/html")])
-        return [value for name, value in sent if name == "Cross-Origin-Embedder-Policy"]
-
-    works(line(pages=True, image_origins=("https://images.example",)) == [], "declared images of another origin load")
-    harm(line(pages=True) != ["require-corp"], "a page may embed what another origin never offered")
-    assert line(pages=False) == []
-    expected = [] if header_table.image_origins(service) else ["require-corp"]
-    answer = service.client().get("/healthz")
-    assert answer.headers_named("Cross-Origin-Embedder-Policy") == (expected if AUTH == "session" else [])
 
 
 # --- what a user wrote in a header -----------------------------------------------------------------------------
@@ -444,26 +327,6 @@ def test_no_line_break_or_control_character_gets_into_a_header(service: Service)
             assert header_table.faults(service, answer, download=answer.ok) == []
 
 
-@protects(
-    "header-values-safe",
-    request_id=edit(
-        "edge/__init__.py",
-        "= request_id = _new_request_id()",
-        '= request_id = environ.get("HTTP_X_REQUEST_ID") or _new_request_id()',
-    ),
-)
-def test_nobody_chooses_the_id_under_which_his_request_is_logged(service: Service) -> None:
-    client = service.client()
-    first, second = client.get("/nothing").request_id, client.get("/nothing").request_id
-    works(first != second, "each answer has an id of its own")
-    works(re.fullmatch(r"[0-9a-f-]{36}", first or "") is not None, "it is a plain one")
-    for chosen in ("a" * 36, first or "", "x\r\nSet-Cookie: x=1", "<script>", "x" * 5_000):
-        answer = client.get("/nothing", environ={"HTTP_X_REQUEST_ID": chosen})
-        harm(answer.request_id == chosen, "the client's own id was taken")
-        assert (answer.status, injected(answer)) == (404, [])
-        assert re.fullmatch(r"[0-9a-f-]{36}", answer.request_id or "")
-
-
 # --- what is no page -------------------------------------------------------------------------------------------
 
 
@@ -495,44 +358,3 @@ def test_no_answer_that_is_no_page_can_do_anything_when_a_browser_shows_it(servi
     saved = client.get("/kind/saves")
     assert saved.body == b"a,b"
     assert header_table.faults(service, saved, download=True) == []
-
-
-@protects("csp-json-exact")
-def test_markup_in_json_stays_json(service: Service) -> None:
-    markup = "<script>alert(1)</script>"
-
-    def view() -> Any:
-        return {"name": markup}
-
-    service.adds_route("/markup", view=view)
-    client = service.client(service.user()).login()
-    works(client.get("/markup").json == {"name": markup}, "the client parses what the view gave")
-
-    answer = client.get("/markup", headers={"Accept": "text/html"})
-    harm(answer.headers_named("Content-Security-Policy") != [header_table.DATA_POLICY], "the policy was another")
-    assert answer.headers_named("Content-Type") == ["application/json"]
-    assert answer.headers_named("X-Content-Type-Options") == ["nosniff"]
-    assert header_table.faults(service, answer) == []
-
-
-def test_all_that_an_answer_differs_by_is_said_in_one_header(service: Service) -> None:
-    def of_a_team(app: Flask) -> None:
-        inner: Any = app.wsgi_app
-
-        def by_team(environ: Any, start_response: Any) -> Any:
-            def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
-                return start_response(status, [*headers, ("Vary", "X-Team"), ("Vary", "Accept-Language")], *more)
-
-            return inner(environ, start if environ["PATH_INFO"] == "/varies" else start_response)
-
-        app.wsgi_app = by_team  # type: ignore[method-assign]
-
-    service.adds_route("/varies", mark="public")
-    service.adds_route("/plain", mark="public")
-    service.adds(of_a_team)
-    client = service.client()
-    said, plain = ([one for one in client.get(path).headers if one[0] == "Vary"] for path in ("/varies", "/plain"))
-    ours = {"session": "Cookie", "jwt": "Authorization"}[AUTH]
-    [(_, names)] = said
-    assert {*names.split(", ")} == {"X-Team", "Accept-Language", ours}
-    assert plain == [("Vary", ours)]

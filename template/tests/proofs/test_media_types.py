@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import mimetypes
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .harness import Edit, edit, harm, protects, works
@@ -13,11 +11,10 @@ from .service import AUTH
 from .test_headers import kinds, visitor
 
 if TYPE_CHECKING:
-    import pytest
-
     from .running import Service
     from .service import Client
     from .wire import Response
+
 
 ROW = "content-type-with-charset"
 MARKUP = "<script>alert(1)</script>"
@@ -131,25 +128,6 @@ def test_no_answer_leaves_a_browser_to_guess_what_it_is(service: Service) -> Non
         assert (answer.header("Content-Security-Policy") or "").endswith("; sandbox")
 
 
-@protects(
-    ROW,
-    table=edit(
-        "edge/media_types.py", "        mimetypes.add_type(kind, suffix)\n", "        mimetypes.guess_type(suffix)\n"
-    ),
-)
-def test_a_program_on_the_machine_does_not_decide_what_a_file_is(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An editor registers scripts as text for the whole system, and from then on no browser runs them."""
-    mimetypes.init()
-    for name in FILES:
-        monkeypatch.setitem(mimetypes.types_map, Path(name).suffix, "text/plain")
-    adds_careless(service)
-    client = service.client()
-    works(types({"": client.get("/careless/file/note.txt")}) == {"": [PLAIN]}, "a text is a text")
-    harm(types(files(client)) != FILES, "a file is what the machine's table says")
-
-
 @protects(ROW)
 def test_every_answer_is_what_it_says(service: Service) -> None:
     client = visitor(service)
@@ -167,22 +145,3 @@ def test_every_answer_is_what_it_says(service: Service) -> None:
         answer.body.decode("utf-8")
     assert len(answers) >= 25
     assert {"missing", "text", "style", "bad host", "live"} <= answers.keys()
-
-
-@protects(ROW)
-def test_no_client_chooses_what_an_answer_is(service: Service) -> None:
-    adds_careless(service)
-    client = service.client()
-    plain = client.get("/careless/json")
-    works(plain.headers_named("Content-Type") == ["application/json"], "JSON is JSON")
-    for query in (
-        {"callback": "run"},
-        {"jsonp": "run"},
-        {"format": "html"},
-        {"type": "text/html"},
-        {"_format": "html"},
-    ):
-        for accept in ("text/html", "application/javascript", "*/*"):
-            answer = client.get("/careless/json", query=query, headers={"Accept": accept})
-            harm(answer.headers_named("Content-Type") != ["application/json"], f"{query} and {accept} changed the type")
-            assert answer.body == plain.body

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import uuid
-from base64 import urlsafe_b64encode
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .accounts import (
     CHOSEN,
@@ -15,24 +10,20 @@ from .accounts import (
     OTHER,
     Hashing,
     Statements,
-    administrator,
     live_sessions,
     lives,
-    nothing_more_was_read,
     signs_in,
 )
-from .harness import at_once, edit, harm, protects, refused, works
-from .logins import UNKNOWN, asks_for_reset, attempt, cheap_user, device_of, seen_by_client, stored
+from .harness import edit, harm, protects, refused, works
+from .logins import UNKNOWN, seen_by_client
 from .mails import sent, subjects, text, token_for, tokens_for, waiting
-from .service import AUTH
-from .test_throttle import WIDE
 
 if TYPE_CHECKING:
     import pytest
 
     from .running import Service, User
-    from .service import Client
     from .wire import Response
+
 
 FILE = "identity/recovery.py"
 LINKS = "identity/links.py"
@@ -40,16 +31,12 @@ SINGLE_USE = "reset-token-single-use"
 THROTTLE = "reset-throttle"
 ENQUEUES = "        mail.enqueue(connection, links.RESET, email, trusted=trusted)\n"
 ASKS = f"    with transaction() as connection:\n{ENQUEUES}"  # by whoever types an address, not by an administrator
-ENQUEUES_AS_A_STRANGER = "mail.enqueue(connection, links.RESET, email)"
 UNKNOWN_TO_US = (
     "    with transaction() as connection:\n"
     "        if not connection.execute(update(User).where(_u.email == email).values(email=email)).rowcount:\n"
 )
-STRANGERS = "STRANGERS: Final = (Allowance(1, timedelta(minutes=10)), Allowance(10, timedelta(days=1)))"
 OF_PURPOSE = "        _l.purpose.in_(purposes),\n"
 UNUSED = f"{OF_PURPOSE}        _l.used_at.is_(None),\n"
-LOOKS = "    row = look(token, *purposes)\n"
-NOT_ENDED = "        _l.expires_at > moment,\n"
 
 
 def asked(service: Service, statements: Statements, email: str, number: int) -> tuple[Response, int]:
@@ -134,128 +121,6 @@ def test_a_link_sets_one_password_and_signs_nobody_in(service: Service) -> None:
     assert lives(unharmed)
 
 
-@protects(
-    SINGLE_USE,
-    race=edit(LINKS, "    if connection.execute(used).rowcount != 1:\n", "    if not connection.execute(used):\n"),
-)
-def test_of_two_who_use_a_link_at_once_one_sets_the_password(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    Hashing(service, monkeypatch, cheap=True)
-    users = [cheap_user(service) for _ in range(ROUNDS + 1)]
-    gate = Gate(service, monkeypatch)
-    works(gate.race(users[0], [CHOSEN])[0].status == DONE["reset"], "a link that is used alone sets a password")
-    works(gate.passed == 1, "and is used here")
-    for user in users[1:]:
-        answers = gate.race(user, [CHOSEN, OTHER])
-        done = [answer for answer in answers if answer.status == DONE["reset"]]
-        harm(done[1:], "two passwords were set by one link")
-        assert len(done) == 1
-        [lost] = [answer for answer in answers if answer not in done]
-        refused(lost, 410, SINGLE_USE)
-
-
-ROUNDS = 5
-"""The gate makes both meet in each of them; only what happens behind it is left to chance."""
-
-
-class Gate:
-    """Stands before the use of a link, behind everything that was read: nobody goes on until all have come so far."""
-
-    def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-        import threading
-
-        self.service, self.passed = service, 0
-        self._barrier = threading.Barrier(1)
-        self._new = threading.Barrier
-        users = service.module("identity.users")
-        checked = users.checked_password
-
-        def wait(*arguments: Any, **more: Any) -> str:
-            made: str = checked(*arguments, **more)
-            self.passed += 1
-            self._barrier.wait(timeout=30)
-            return made
-
-        monkeypatch.setattr(users, "checked_password", wait)
-
-    def race(self, user: User, passwords: list[str]) -> list[Response]:
-        """The answers to these passwords, all of which were sent with one link at the same moment."""
-        with self.service.app.app_context(), self.service.module("database").transaction() as connection:
-            self.service.module("mail").enqueue(connection, "reset", user.email)
-        token = token_for(self.service, user.email, "reset")
-        clients = [self.service.client(address=f"198.51.100.{number}") for number in range(1, len(passwords) + 1)]
-        for client in clients:
-            client.honest("POST", {}, None, None, None)
-        self._barrier = self._new(len(passwords))
-        pairs = zip(clients, passwords, strict=True)
-        return at_once([lambda client=client, one=one: client.reset(token, one) for client, one in pairs])
-
-
-@protects(SINGLE_USE, expiry=edit(LINKS, NOT_ENDED, ""))
-def test_a_link_ends_after_minutes(service: Service) -> None:
-    early, late = service.user(), service.user()
-    tokens = [link_for(service, user) for user in (early, late)]
-    client = service.client()
-    service.stop_time()
-    service.travel(minutes=service.limits.reset_minutes, seconds=-5)
-    works(client.reset(tokens[0], CHOSEN).status == DONE["reset"], "until then it sets a password")
-    service.travel(seconds=6)
-    answer = client.reset(tokens[1], CHOSEN)
-    harm(signs_in(service, late.email, CHOSEN), "a link that had ended set a password")
-    refused(answer, 410, SINGLE_USE)
-
-
-@protects(SINGLE_USE, siblings=edit(FILE, "        links.cancel(connection, link.email, link.user_id)\n", ""))
-def test_a_new_password_ends_what_was_asked_for_before_it(service: Service) -> None:
-    """A mail that waits is a link that will be good: here it was asked for before, and goes out after."""
-    user, email = service.user(), "new@example.com"
-    service.client(user, "192.0.2.73").login().ask_email(email)
-    first = link_for(service, user)
-    change = token_for(service, email, "email")
-    service.travel(minutes=service.limits.reset_minutes - 1)
-    assert service.client(address="198.51.100.66").forgot(user.email).status == DONE["forgot"]
-    answer = service.client().reset(first, CHOSEN)
-    works(answer.status == DONE["reset"], "the first link sets a password")
-    service.travel(minutes=2)
-    later = tokens_for(service, user.email, "reset")[1:]
-    harm(later, "a link that was asked for before the new password went out after it")
-    again = service.client(user, "192.0.2.73").login()
-    refused(again.confirm_email(change), 410, "email-change-confirmed")
-    assert waiting(service) == []
-
-
-@protects(
-    SINGLE_USE,
-    hash=edit(
-        LINKS,
-        "from .sessions import TOKEN_BYTES, digest\n",
-        # as much of it as MySQL's column holds
-        "from .sessions import TOKEN_BYTES\n\n\ndef digest(token: str) -> bytes:\n    return token.encode()[:32]\n",
-    ),
-)
-def test_what_the_database_holds_of_a_link_sets_no_password(service: Service) -> None:
-    user, other = service.user(), service.user()
-    token = link_for(service, user)
-    before = stored(service, user.email)
-    [(stolen,)] = service.rows("SELECT token_hash FROM auth_link WHERE email = :email", email=user.email)
-    found = bytes(stolen)
-    in_base64 = urlsafe_b64encode(found).decode()
-    as_it_is = re.sub(r"[^\w-]", "", found.decode("ascii", "ignore"))
-    works(len(token) == 43, "a link has 256 bits")
-    stranger = service.client(address="198.51.100.66")
-    answers = [
-        stranger.reset(one, OTHER)
-        for one in (as_it_is, found.hex(), in_base64, in_base64.rstrip("="), token[:-1])
-        if one
-    ]
-    harm(stored(service, user.email) != before, "what the database holds was taken for the token")
-    for answer in answers:
-        refused(answer, 410, SINGLE_USE)
-    assert len(found) == 32
-    others = stored(service, other.email)
-    nothing_more_was_read(stranger.reset(token, OTHER, user_id=str(other.id)), "reset")
-    assert stored(service, other.email) == others
-
-
 # --- how often -------------------------------------------------------------------------------------------------
 
 
@@ -282,227 +147,3 @@ def test_a_stranger_who_asks_again_and_again_sends_no_mails_and_ends_no_link(ser
     assert answer.status == DONE["reset"]
     views = [seen_by_client(one, user.email) for one in answers]
     assert views == [views[0]] * 3
-
-
-@protects(
-    THROTTLE,
-    day=edit("mail/budget.py", STRANGERS, STRANGERS.replace(", Allowance(10, timedelta(days=1)))", ",)")),
-)
-def test_nobody_gets_more_than_ten_of_these_mails_a_day(service: Service) -> None:
-    user = service.user()
-    for number in range(11):
-        client = service.client(address=f"198.51.100.{number + 1}")
-        assert client.forgot(user.email).status == DONE["forgot"]
-        sent(service)
-        service.travel(minutes=10, seconds=1)
-    tokens = tokens_for(service, user.email, "reset")
-    works(tokens[:10], "one every ten minutes is mailed")
-    harm(tokens[10:], "an eleventh mail went out on the same day")
-    assert len(tokens) == 10
-    service.travel(days=1)
-    assert service.client().forgot(user.email).status == DONE["forgot"]
-    assert len(tokens_for(service, user.email, "reset")) == 11
-
-
-@protects(
-    THROTTLE,
-    network=edit(FILE, '    throttle.spend_for_network("reset", "reset-throttle", REQUESTS)\n', ""),
-)
-def test_no_network_asks_for_more_than_ten_mails_an_hour(service: Service) -> None:
-    users = [service.user() for _ in range(12)]
-    stranger = service.client(address="198.51.100.66")
-    answers = [stranger.forgot(user.email) for user in users[:11]]
-    works(answers[0].status == DONE["forgot"], "the first is taken")
-    harm(("reset", users[10].email) in waiting(service), "an eleventh mail is due")
-    assert [answer.status for answer in answers[:10]] == [DONE["forgot"]] * 10
-    refused(answers[10], 429, THROTTLE)
-    assert service.client(address="192.0.2.75").forgot(users[11].email).status == DONE["forgot"]
-    member = service.client(users[11], "198.51.100.66").login()
-    answer = member.ask_email("new@example.com")
-    assert ("email", "new@example.com") not in waiting(service)
-    assert answer.status == 429
-
-
-@protects(THROTTLE, wide=WIDE)
-def test_forty_ipv6_networks_of_one_customer_ask_for_as_many_mails_as_five(service: Service) -> None:
-    works(service.client(address="2001:db8:1::1").forgot(UNKNOWN).status == DONE["forgot"], "one is taken")
-    answers = [
-        service.client(address=f"2001:db8:0:{number % 40:x}::1").forgot(f"{number}@example.com") for number in range(60)
-    ]
-    taken = len(waiting(service)) - 1
-    harm(taken > 50, "each /64 of a /48 asked as it liked")
-    assert taken == 50
-    for answer in answers[50:]:
-        refused(answer, 429, THROTTLE)
-    assert service.client(address="2001:db8:1:1::1").forgot(UNKNOWN).status == DONE["forgot"]
-
-
-def used_up(service: Service, user: User) -> int:
-    """A stranger has asked for every mail of this account's day; how many tokens were mailed."""
-    for number in range(10):
-        assert service.client(address=f"198.51.100.{number + 1}").forgot(user.email).status == DONE["forgot"]
-        sent(service)
-        service.travel(minutes=10, seconds=1)
-    tokens = tokens_for(service, user.email, "reset")
-    service.client(address="198.51.100.11").forgot(user.email)
-    assert tokens_for(service, user.email, "reset") == tokens
-    return len(tokens)
-
-
-@protects(
-    THROTTLE,
-    administrator=edit(FILE, "mail.enqueue(connection, links.RESET, email, trusted=True)", ENQUEUES_AS_A_STRANGER),
-)
-def test_a_stranger_who_asks_all_day_stops_no_reset_of_an_administrator(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    user, other = service.user(), service.user()
-    assert administrator(service, monkeypatch).admin_reset(other.id).status == DONE["admin_reset"]
-    works(tokens_for(service, other.email, "reset"), "an administrator starts a reset")
-    asked_for = used_up(service, user)
-    manager = administrator(service, monkeypatch)
-    assert manager.admin_reset(user.id).status == DONE["admin_reset"]
-    tokens = tokens_for(service, user.email, "reset")
-    harm(len(tokens) == asked_for, "his sessions have ended, and the link that lets him in was never mailed")
-    assert service.client().reset(tokens[-1], CHOSEN).status == DONE["reset"]
-    for _ in range(2):  # it has a budget too
-        manager.admin_reset(user.id)
-        sent(service)
-    assert len(tokens_for(service, user.email, "reset")) == asked_for + 1
-    service.travel(minutes=1, seconds=1)
-    manager.admin_reset(user.id)
-    assert len(tokens_for(service, user.email, "reset")) == asked_for + 2
-
-
-TRUSTED = "bool(device_token) and devices.find(device_token, email) is not None"
-
-
-@protects(
-    THROTTLE,
-    device=edit(FILE, TRUSTED, "False"),
-    foreign=edit(FILE, TRUSTED, "bool(device_token)"),
-)
-def test_a_stranger_who_asks_all_day_keeps_no_owner_out_on_a_device_that_is_known(service: Service) -> None:
-    user, mallory = cheap_user(service), cheap_user(service)
-    own = device_of(attempt(service.client(), user.email, user.password))
-    foreign = device_of(attempt(service.client(), mallory.email, mallory.password))
-    asked_for = used_up(service, user)
-    works(asked_for == 10, "whoever asks is mailed to, once in ten minutes")
-    answers = []
-    for number, device in enumerate((foreign, own[:-1], "x")):
-        answers.append(asks_for_reset(service.client(address=f"203.0.113.{number}"), user.email, device))
-        harm(
-            len(tokens_for(service, user.email, "reset")) > asked_for,
-            "a device that the account was never signed in to from was mailed to",
-        )
-    answers.append(asks_for_reset(service.client(), user.email, own))
-    tokens = tokens_for(service, user.email, "reset")
-    harm(len(tokens) == asked_for, "a stranger keeps the owner out of his account")
-    assert answers[0].status == DONE["forgot"]
-    views = [seen_by_client(one, user.email) for one in answers]
-    assert views == [views[0]] * 4
-    assert service.client().reset(tokens[-1], CHOSEN).status == DONE["reset"]
-    asks_for_reset(service.client(address="203.0.113.9"), user.email, own)
-    sent(service)
-    asks_for_reset(service.client(address="203.0.113.9"), user.email, own)
-    assert len(tokens_for(service, user.email, "reset")) == asked_for + 1  # it has a budget too
-
-
-COUNTS = '        throttle.spend_for_network("link", "reset-throttle", GUESSES)\n'
-
-
-@protects(
-    THROTTLE,
-    tokens=edit(LINKS, COUNTS, ""),
-    good=(
-        edit(LINKS, COUNTS, ""),
-        edit(LINKS, f"{LOOKS}    if row is None:\n", f"{COUNTS[4:]}{LOOKS}    if row is None:\n"),
-    ),
-)
-def test_a_network_has_ten_wrong_tokens_an_hour_and_they_keep_no_good_one_out(service: Service) -> None:
-    user, other = service.user(), service.user()
-    token, unused = link_for(service, user), link_for(service, other)
-    stranger = service.client(address="198.51.100.66")
-    works(service.client().reset(unused, CHOSEN).status == DONE["reset"], "a link sets a password")
-    guesses = [opens(stranger, f"{number:043}") for number in range(11)]
-    harm([guess for guess in guesses[10:] if guess.status == 410], "there is no end to guessing")
-    before = stored(service, user.email)
-    answer = service.client(address="198.51.100.66").reset(token, OTHER)  # a neighbour who read his mail
-    harm(stored(service, user.email) == before, "a neighbour's wrong tokens keep the owner of a good one out")
-    assert answer.status == DONE["reset"]
-    assert [guess.status for guess in guesses[:10]] == [410] * 10
-    refused(guesses[10], 429, THROTTLE)
-
-
-@protects(THROTTLE, choices=edit(FILE, "    throttle.count_link(link.id)\n", ""))
-def test_by_one_link_twenty_passwords_a_minute_are_looked_at(service: Service) -> None:
-    """Each that is refused leaves the link good, and to look at a long one costs as much as twenty requests."""
-    user, other = service.user(), service.user()
-    token, another = link_for(service, user), link_for(service, other)
-    client = service.client(address="192.0.2.73")
-    works([client.reset(token, "too short").status for _ in range(20)] == [422] * 20, "so many are looked at")
-    answer = service.client(address="192.0.2.74").reset(token, "too short")
-    harm(answer.status == 422, "one more is looked at")
-    refused(answer, 429, THROTTLE)
-    assert client.reset(another, CHOSEN).status == DONE["reset"]
-    service.travel(seconds=61)
-    assert client.reset(token, CHOSEN).status == DONE["reset"]
-
-
-def opens(client: Client, token: str) -> Response:
-    """Ask once for what this token opens."""
-    if AUTH == "jwt":
-        return client.reset(token, OTHER)
-    client.get(f"/link/reset/{token}")
-    return client.get("/reset")
-
-
-def test_a_link_is_good_as_long_as_all_are_who_stand_behind_it(service: Service) -> None:
-    """And that others are there, active and signed in, makes up for none of them."""
-    models, links, moment = service.module("identity.models"), service.module("identity.links"), service.now()
-    owner, inviter, other = service.user(), service.user(), service.user()
-    service.client(owner).login()
-    service.client(other).login()
-    users, sessions, table = (one.__table__ for one in (models.User, models.AuthSession, models.Link))
-    with service.engine.connect() as connection:
-        [session] = connection.execute(sessions.select().where(sessions.c.user_id == owner.id)).all()
-    behind = {"user_id": owner.id, "inviter_id": inviter.id, "session_id": session.id}
-    tokens = {name: name.ljust(43, "x") for name in ("nobody", *behind)}
-    rows = [
-        {
-            "id": uuid.uuid4(),
-            "token_hash": hashlib.sha256(token.encode()).digest(),
-            "email": "a@b.example",
-            **{"purpose": "reset", "roles": "", "created_at": moment, "expires_at": moment + timedelta(hours=1)},
-            **{one: behind[one] if one == name else None for one in behind},
-        }
-        for name, token in tokens.items()
-    ]
-
-    def bad(statement: Any, back: Any) -> list[str]:
-        """Those that are not good any more after this statement; then everything is as it was."""
-        with service.engine.begin() as connection:
-            connection.execute(statement)
-        with service.app.app_context():
-            found = [name for name, token in tokens.items() if links.look(token, "reset") is None]
-            assert [links.look(token, "email") for token in tokens.values()] == [None] * 4
-        with service.engine.begin() as connection:
-            connection.execute(back)
-        return found
-
-    def off(user: User, active: bool) -> Any:
-        return users.update().where(users.c.id == user.id).values(active=active)
-
-    mine = sessions.update().where(sessions.c.id == session.id)
-    was = mine.values(revoked_at=None, expires_at=session.expires_at)
-    all_good = table.update().values(used_at=None, expires_at=moment + timedelta(hours=1))
-    with service.engine.begin() as connection:
-        connection.execute(table.insert(), rows)
-    assert bad(was, was) == []
-    assert bad(off(owner, False), off(owner, True)) == ["user_id"]
-    assert bad(off(inviter, False), off(inviter, True)) == ["inviter_id"]
-    assert bad(off(other, False), off(other, True)) == []
-    assert bad(mine.values(revoked_at=moment), was) == ["session_id"]
-    assert bad(mine.values(expires_at=moment), was) == ["session_id"]
-    assert bad(table.update().values(used_at=moment), all_good) == [*tokens]
-    assert bad(table.update().values(expires_at=moment), all_good) == [*tokens]

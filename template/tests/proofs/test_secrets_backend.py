@@ -5,10 +5,7 @@ They stop a stolen and replaced key from opening on, and an outage from becoming
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
-from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .harness import edit, harm, protects, works
 from .running import Service
@@ -19,9 +16,9 @@ if TYPE_CHECKING:
 
     from .wire import Response
 
+
 NAME = "PARTNER_API_KEY"
 FIRST, SECOND = "the-first-value-of-it", "the-second-value-of-it"
-TOLD = "secret_backend_unavailable"
 
 
 def adds_reader(service: Service) -> list[str]:
@@ -49,18 +46,6 @@ def started(service: Service, stub: Stub) -> list[str]:
     return used
 
 
-def hangs(stub: Stub) -> tuple[Event, Event]:
-    """From here on it answers only after the second event; the first says that somebody is asking."""
-    entered, over = Event(), Event()
-
-    def hang() -> None:
-        entered.set()
-        over.wait(60)
-
-    stub.meanwhile = hang
-    return entered, over
-
-
 @protects(
     "secret-rotation-picked-up",
     cache=edit("secrets/kept.py", "return not _within(seconds() - self.asked_at, self.pause)", "return not self.last"),
@@ -77,78 +62,6 @@ def test_a_value_that_was_replaced_is_not_used_after_five_minutes(service: Servi
         assert ask(service).status == 200
         harm(FIRST in used, "a value that was replaced is still used")
         assert used == [SECOND]
-
-
-@protects(
-    "secret-rotation-picked-up",
-    again=edit(
-        "secrets/kept.py",
-        "if kept.fault is None and not (_within(seconds() - kept.refreshed_at, AGAIN) or self._is_silent()):",
-        "if True:",
-    ),
-)
-def test_strangers_cannot_make_the_service_ask_its_backend_all_the_time(service: Service) -> None:
-    with stubbed(service) as stub:
-        started(service, stub)
-        kept = service.module("state").state_of(service.app).secrets
-        stub.values[NAME] = SECOND
-        service.travel(seconds=11)
-        works(kept.refresh(NAME) is True, "whoever meets what only a newer value explains has it at once")
-        works(kept.get(NAME).reveal() == SECOND, "and it counts")
-        questions = len(stub.asked)
-        for _ in range(20):
-            assert kept.refresh(NAME) is False
-        harm(len(stub.asked) > questions, "each bad signature of a stranger is a question to the backend")
-        service.travel(seconds=11)
-        assert kept.refresh(NAME) is False
-        assert stub.asked[questions:] == [NAME]
-
-
-@protects(
-    "secret-rotation-picked-up",
-    moment=edit("secrets/kept.py", "_within(seconds() - kept.refreshed_at, AGAIN)", "_within(seconds() - kept.asked_at, AGAIN)"),  # noqa: E501
-)  # fmt: skip
-def test_no_exchange_comes_at_a_moment_when_nobody_may_ask(service: Service) -> None:
-    with stubbed(service) as stub:
-        started(service, stub)
-        kept = service.module("state").state_of(service.app).secrets
-        service.travel(seconds=301)
-        works(kept.get(NAME).reveal() == FIRST, "the backend is asked in its turn")
-        former = kept.get(NAME)
-        stub.values[NAME] = SECOND
-        service.travel(seconds=1)
-        newer = kept.refresh(NAME, former)
-        harm(not newer, "who is refused with the former value goes on with it for ten seconds")
-        assert kept.get(NAME).reveal() == SECOND
-
-
-def test_threads_that_read_while_it_is_rotated_see_one_value_or_the_other(service: Service) -> None:
-    with stubbed(service) as stub:
-        started(service, stub)
-        kept = service.module("state").state_of(service.app).secrets
-        written, over, reads = {FIRST}, Event(), [0] * 4
-
-        def read(number: int) -> set[str]:
-            seen: set[str] = set()
-            while not over.is_set():
-                seen.add(kept.get(NAME).reveal())
-                reads[number] += 1
-            return seen
-
-        with ThreadPoolExecutor(4) as threads:
-            running = [threads.submit(read, number) for number in range(4)]
-            for number in range(4):  # in each, every thread reads while it is replaced
-                stub.values[NAME] = f"value-number-{number}"
-                written.add(stub.values[NAME])
-                service.travel(seconds=301)
-                assert kept.get(NAME).reveal() in written
-                before = [*reads]
-                while not all(now > then for now, then in zip(reads, before, strict=True)) and not over.wait(0.001):
-                    assert not any(one.done() for one in running)  # one that failed reads no more
-            over.set()
-        seen = set[str]().union(*(one.result() for one in running))
-    assert seen
-    assert seen <= written
 
 
 @protects(
@@ -204,180 +117,3 @@ def test_an_hour_after_the_last_answer_nothing_stands_in_for_a_secret(service: S
         service.travel(seconds=11)
         assert ask(service).status == 200
         assert used == [FIRST]
-
-
-@protects(
-    "secret-backend-down-at-run",
-    deleted=edit("secrets/kept.py", "if (answer := kept.answer) is None and _within(seconds() - kept.last_at, STALE):", "if (answer := kept.answer) is None:"),  # noqa: E501
-)  # fmt: skip
-def test_a_secret_that_somebody_deleted_counts_for_an_hour_and_no_longer(service: Service) -> None:
-    with stubbed(service) as stub:
-        used = started(service, stub)
-        del stub.values[NAME]
-        service.travel(seconds=3500)
-        works(ask(service).status == 200, "a slip of the hand is no outage")
-        used.clear()
-        service.travel(seconds=101)
-        answer = ask(service)
-        harm(used, "a value that was deleted an hour ago is still used")
-        assert (answer.status, answer.header("Retry-After")) == (503, "5")
-        stub.values[NAME] = SECOND
-        service.travel(seconds=301)
-        assert ask(service).status == 200
-        assert used == [SECOND]
-
-
-@protects(
-    "secret-backend-down-at-run",
-    told=edit("secrets/kept.py", "            self._warn(name, kept)\n", "            pass\n"),
-)
-def test_an_outage_is_told_once_a_minute_and_names_no_value(service: Service) -> None:
-    def told() -> list[dict[str, Any]]:
-        return [event for event in service.log if event["event"] == TOLD and event["name"] == NAME]
-
-    with stubbed(service) as stub:
-        started(service, stub)
-        works(told() == [], "nothing is told while it answers")
-        opened = stub.connected
-        stub.goes_down()
-        service.travel(seconds=301)
-        for _ in range(3):
-            assert ask(service).status == 200
-        harm(not told(), "the service lives on its last values, and nobody knows")
-        [event] = told()
-        assert (event["level"], event["fault"]) == ("warning", "does not answer")
-        rows = service.rows("SELECT outcome FROM audit_event WHERE kind = 'secret.backend_unavailable'")
-        assert {outcome for (outcome,) in rows} == {"failure"}
-        for _ in range(3):
-            service.travel(seconds=31)
-            assert ask(service).status == 200
-        assert len(told()) == 2
-        assert stub.connected > opened  # a client that failed may be broken: the next question has another
-        assert FIRST not in service.output
-
-
-@protects("secret-backend-down-at-run", silent=edit("secrets/kept.py", "self._silent_at = seconds()", "pass"))
-def test_a_backend_that_hangs_is_waited_for_once_and_not_for_each_secret(service: Service) -> None:
-    others = [f"PARTNER_{number}" for number in range(8)]
-    with stubbed(service) as stub:
-        started(service, stub)
-        stub.values.update(dict.fromkeys(others, FIRST))
-        kept = service.module("state").state_of(service.app).secrets
-        works([kept.get(name).reveal() for name in others] == [FIRST] * 8, "eight more secrets are used")
-        stub.goes_down()
-        stub.meanwhile = lambda: setattr(stub, "clock", stub.clock + 5)
-        service.travel(minutes=30)
-        questions = len(stub.asked)
-        read = [kept.get(name).reveal() for _ in range(3) for name in (NAME, *others)]
-        harm(len(stub.asked) > questions + 1, "each secret of a service is five seconds more in which nobody is served")
-        assert set(read) == {FIRST}
-        service.travel(seconds=11)
-        assert kept.get(others[3]).reveal() == FIRST
-        assert len(stub.asked) == questions + 2
-        stub.comes_back()
-        stub.values[NAME] = SECOND
-        service.travel(seconds=11)
-        assert kept.get(NAME).reveal() == SECOND
-
-
-@protects(
-    "secret-backend-down-at-run",
-    waits=edit("secrets/kept.py", "return not self.counts() or (old and self.fault is None)", "return True"),
-)
-def test_nobody_but_one_waits_for_a_backend_that_hangs(service: Service) -> None:
-    with stubbed(service) as stub, ThreadPoolExecutor(2) as threads:
-        started(service, stub)
-        kept = service.module("state").state_of(service.app).secrets
-        service.travel(seconds=301)
-        entered, over = hangs(stub)
-        one = threads.submit(kept.get, NAME)
-        works(entered.wait(60), "one of them asks")
-        other = threads.submit(kept.get, NAME)
-        waited = wait([other], timeout=5).not_done
-        over.set()
-        works(one.result().reveal() == FIRST, "the one who asked has the answer")
-        harm(waited, "everybody waits for a backend that hangs, although there is a value that counts")
-        assert other.result().reveal() == FIRST
-
-
-def test_what_nobody_has_asked_for_in_long_is_waited_for(service: Service) -> None:
-    with stubbed(service) as stub, ThreadPoolExecutor(2) as threads:
-        started(service, stub)
-        kept = service.module("state").state_of(service.app).secrets
-        stub.values[NAME] = SECOND
-        service.travel(seconds=400)
-        entered, over = hangs(stub)
-        one = threads.submit(kept.get, NAME)
-        assert entered.wait(60)
-        other = threads.submit(kept.get, NAME)
-        assert wait([other], timeout=0.2).not_done  # a value of long ago may have been replaced since
-        over.set()
-        assert [thread.result().reveal() for thread in (one, other)] == [SECOND, SECOND]
-
-
-def test_a_value_that_ends_soon_is_asked_for_when_a_third_of_its_time_is_over(service: Service) -> None:
-    service.stop_time()
-    with stubbed(service) as stub:
-        stub.values["LEASED"], fetch, lasts = "a value with an end", stub._fetch, 30.0
-
-        def ends(name: str) -> Any:
-            return replace(fetch(name), ends_at=service.now().timestamp() + lasts)
-
-        stub._fetch = ends  # type: ignore[method-assign]
-        kept = stub.secrets()
-        for seconds, times in ((0, 1), (9, 1), (2, 2)):
-            service.travel(seconds=seconds)
-            assert kept.get("LEASED").reveal() == "a value with an end"
-            assert stub.asked.count("LEASED") == times
-        lasts = 0.9
-        service.travel(seconds=31)
-        for _ in range(3):
-            kept.get("LEASED")
-            service.travel(seconds=0.4)
-        assert stub.asked.count("LEASED") == 3  # what is over at once is no question at each use
-
-
-def test_a_name_that_is_refused_at_once_silences_no_other(service: Service) -> None:
-    with stubbed(service) as stub:
-        started(service, stub)
-        stub.values["PARTNER"] = FIRST
-        kept = service.module("state").state_of(service.app).secrets
-        assert kept.get("PARTNER").reveal() == FIRST
-        stub.goes_down("refuses", only="PARTNER")
-        stub.meanwhile = lambda: setattr(stub, "clock", stub.clock + 0.1)
-        stub.values[NAME] = SECOND
-        service.travel(seconds=301)
-        assert (kept.get("PARTNER").reveal(), kept.get(NAME).reveal()) == (FIRST, SECOND)
-
-
-def test_the_thread_of_the_mails_asks_so_that_no_request_has_to(service: Service) -> None:
-    with stubbed(service) as stub:
-        started(service, stub)
-        kept = service.module("state").state_of(service.app).secrets
-        service.travel(seconds=301)
-        questions = len(stub.asked)
-        kept.renew()
-        assert {*stub.asked[questions:]} >= {NAME, "SECRET_KEY", "DATA_KEY"}
-        questions = len(stub.asked)
-        assert ask(service).status == 200
-        assert stub.asked[questions:] == []
-        stub.goes_down()
-        service.travel(seconds=301)
-        kept.renew()
-        service.travel(seconds=3601)
-        kept.renew()  # nobody is there to whom a secret that has ended could be refused
-
-
-def test_the_list_of_secrets_goes_on_behind_one_that_can_not_be_read(service: Service) -> None:
-    with stubbed(service) as stub:
-        stub.values, fetch = {"A": FIRST, "B": FIRST}, stub._fetch
-        stub._fetch = lambda name: (found := fetch(name)) and replace(found, version="7" * 32)  # type: ignore[method-assign]
-        stub.goes_down("refuses", only="B")
-        names = {"A": "does", "B": "does", "C": "does"}
-        table = [*service.module("secrets.overview").lines(stub.secrets(), names, {})]
-    assert [line.split()[:3] for line in table[2::2]] == [
-        ["A", "present", "7" * 12],
-        ["B", "away", "-"],
-        ["C", "absent", "-"],
-    ]
-    assert table[4].endswith(f"{WHERE} refuses")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from . import mails
-from .accounts import NO_LOCK_AT_FIRST, exchange
-from .harness import Meeting, at_once, edit, harm, insert, protects, refused, works
-from .logins import SIGNED_IN, Outage, attempt, cheap_user, sessions_of, step_up
+from .harness import edit, harm, protects, works
+from .logins import Outage, cheap_user, sessions_of
 from .routes import routes, stubbed
 from .service import AUTH
 from .test_access import ADMINISTRATOR, NOT_SIGNED_IN, grant
@@ -16,8 +14,8 @@ if TYPE_CHECKING:
     import pytest
 
     from .running import Service, User
-    from .service import Client
     from .wire import Response
+
 
 # --- session-limit-5 ------------------------------------------------------------------------------------------------
 
@@ -58,48 +56,6 @@ def test_a_login_too_many_ends_the_session_that_was_unused_for_longest(service: 
     assert kinds == ["session.surplus"]
 
 
-@protects(
-    LIMIT,
-    count=(
-        edit("identity/sessions.py", SURPLUS, ""),
-        insert(
-            "identity/sessions.py",
-            after="                connection=own,\n            )\n",
-            new="    surplus = _surplus(connection, user_id, uuid4(), now())\n",
-        ),
-        *NO_LOCK_AT_FIRST,
-    ),
-)
-def test_logins_at_the_same_moment_are_counted_together(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In each round three have begun before one of them writes: a count that was made before that is seen at once."""
-    most, user, app = service.limits.sessions_per_account, cheap_user(service), service.app
-    sessions = service.module("identity.sessions")
-    from datetime import timedelta
-
-    def opens() -> None:
-        with app.app_context():
-            sessions.open_session(user.id, lifetime=timedelta(hours=1))
-
-    for _ in range(most):
-        opens()
-    works(live(service, user) == most, "so many logins are open")
-    real, meetings = sessions._beginning, [Meeting(3)]
-
-    def begin_together(*only_if: Any, **values: Any) -> Any:
-        meetings[-1].wait()
-        return real(*only_if, **values)
-
-    monkeypatch.setattr(sessions, "_beginning", begin_together)
-    left = []
-    rounds = 4  # all meet in each; where the lock is one for the file, each waits for the others in vain
-    for _ in range(rounds):
-        at_once([opens] * 3)
-        meetings.append(Meeting(3))
-        left.append(live(service, user))
-    harm([number for number in left if number > most], "logins at the same moment left more than allowed open")
-    assert left == [most] * rounds
-
-
 # --- session-store-fails-closed -------------------------------------------------------------------------------------
 
 CLOSED = "session-store-fails-closed"
@@ -136,65 +92,13 @@ def test_while_sessions_cannot_be_read_nobody_is_taken_for_a_visitor(service: Se
     assert [client.get(path).status for path in ("/probe", "/public")] == [200, 200]  # the same cookie or token
 
 
-ISSUE = edit(
-    "identity/login.py",
-    "        with transaction() as connection:\n            begun = _begin(",
-    "        import contextlib\n\n        with contextlib.suppress(Exception), transaction() as connection:\n"
-    "            begun = _begin(",
-)
-
-
-# In the token style the refresh token's row refers to the session's: without that one there is none.
-@protects(CLOSED, **({"issue": ISSUE} if AUTH == "session" else {}))
-def test_no_cookie_or_token_leaves_for_a_session_that_was_not_written(service: Service) -> None:
-    from sqlalchemy import event
-    from sqlalchemy.exc import OperationalError
-
-    failing: list[str] = []
-    user = cheap_user(service)
-
-    def fail(connection: Any) -> None:
-        # The commit of the login is the one that has written a session.
-        if connection.info.pop("wrote", None) and failing:
-            failing.append("met")
-            raise OperationalError("COMMIT", {}, Exception("the disk is full"))
-
-    def note(connection: Any, _cursor: object, statement: str, *_more: object) -> None:
-        if statement.startswith("INSERT INTO auth_session"):
-            connection.info["wrote"] = True
-
-    with service.app.app_context():
-        engine = service.module("database").db.engine
-    event.listen(engine, "commit", fail)
-    event.listen(engine, "before_cursor_execute", note)
-    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
-    before = sessions_of(service, user)
-    client = service.client()
-    client.honest("POST", {}, None, None, None)
-    failing.append("now")
-    answer = attempt(client, user.email, user.password)
-    works(failing == ["now", "met"], "the login wrote a session, and its commit failed")
-    works(sessions_of(service, user) == before, "the session is not there")
-    given = [cookie.name for cookie in answer.set_cookies] or [word for word in ("_token",) if word in answer.text]
-    harm(given, "a cookie or token was given for a session that does not exist")
-    assert answer.status == 503
-    failing.clear()
-    assert attempt(service.client(), user.email, user.password).status == SIGNED_IN
-
-
 # --- fresh-login-5-min ----------------------------------------------------------------------------------------------
 
 FRESH = "fresh-login-5-min"
-MARK = {
-    "session": ("session/account.py", '@blueprint.route("/account/email", methods=["GET", "POST"])\n@login_required'),
-    "jwt": ("jwt/account.py", '@blueprint.post("/auth/email")\n@login_required'),
-}[AUTH]
-EMAIL_PATH = {"session": "/account/email", "jwt": "/auth/email"}[AUTH]
 SENSITIVE = {
     "session": {"change_email", "end_session", "end_others", "delete_account"},
     "jwt": {"request_email_change", "end_session", "end_others", "delete_account"},
 }[AUTH]
-ENDED_FIRST = "row is None or connection.execute(_ending(now(), _s.id == old.session_id)).rowcount != 1"
 
 
 def asks_to_prove_again(answer: Response) -> bool:
@@ -203,11 +107,6 @@ def asks_to_prove_again(answer: Response) -> bool:
         return (answer.location or "").startswith("/reauth") and answer.status == 303
     challenge = answer.header("WWW-Authenticate") or ""
     return answer.status == 401 and 'error="insufficient_user_authentication", max_age="' in challenge
-
-
-def changes_address(client: Client) -> Response:
-    """Ask for another address for the account: what a thief with a session would like to do."""
-    return client.post(EMAIL_PATH, {"email": "thief@example.org"})
 
 
 @protects(
@@ -237,84 +136,3 @@ def test_an_old_login_runs_no_view_that_asks_for_a_fresh_one(service: Service, m
             answer = old.send(route.method, route.path)
             harm(ran, f"an old login reached {route}")
         assert asks_to_prove_again(answer), f"{route}: {answer.status} {answer.headers}"
-
-
-@protects(FRESH, back=edit("access.py", "abs(now() - current_user.verified_at)", "now() - current_user.verified_at"))
-def test_a_clock_that_is_put_back_keeps_no_login_fresh(service: Service) -> None:
-    user = cheap_user(service)
-    thief = service.client(user).login()
-    service.travel(hours=-1)  # a machine that was an hour ahead, and finds out
-    changes_address(service.client(cheap_user(service)).login())
-    works(len(mails.waiting(service)) == 2, "whoever signs in now changes the address")
-    service.rows("DELETE FROM mail_outbox")
-    if AUTH == "jwt":  # an access token that lies ahead is refused, and exchanged for one of now
-        thief.cookie = exchange(service, thief).json["access_token"]
-    answer = changes_address(thief)
-    harm(mails.waiting(service), "a session is fresh for an hour and five minutes")
-    assert asks_to_prove_again(answer)
-    step_up(thief, user.password)
-    changes_address(thief)
-    assert len(mails.waiting(service)) == 2
-
-
-@protects(FRESH, mark=edit(MARK[0], f"{MARK[1]}(fresh=True)", MARK[1]))
-def test_a_stolen_old_session_changes_no_address_until_the_password_was_given(service: Service) -> None:
-    user = cheap_user(service)
-    changes_address(service.client(cheap_user(service)).login())
-    works(
-        len(mails.waiting(service)) == 2, "a fresh session changes the address: a link to it, a notice to the present"
-    )
-    service.rows("DELETE FROM mail_outbox")
-    owner = service.client(user).login()
-    service.travel(seconds=service.limits.fresh_login_seconds + 1)
-    answer = changes_address(owner)
-    harm(mails.waiting(service), "an old session changed the address of its account")
-    assert asks_to_prove_again(answer)
-    wrong = step_up(owner, "not the password of anybody")
-    refused(wrong, 403, "password-change-needs-current")
-    assert asks_to_prove_again(changes_address(owner))
-    assert step_up(owner, user.password).status == SIGNED_IN
-    changes_address(owner)
-    assert len(mails.waiting(service)) == 2
-
-
-@protects(
-    FRESH,
-    other=(
-        edit(
-            "identity/sessions.py",
-            "        verified_at=row.verified_at,\n",
-            "        verified_at=_latest(row.user_id),\n",
-        ),
-        edit(
-            "identity/sessions.py",
-            "def _principal(row: Row[Any]) -> Principal:\n",
-            "def _latest(user_id: UUID) -> Any:\n    from sqlalchemy import func\n\n    with connect() as connection:\n"
-            "        latest = select(func.max(_s.verified_at)).where(_s.user_id == user_id)\n"
-            "        return connection.execute(latest).scalar()\n"
-            "\n\ndef _principal(row: Row[Any]) -> Principal:\n",
-        ),
-    ),
-    token=(
-        edit("identity/sessions.py", ENDED_FIRST, "row is None"),
-        edit(
-            "identity/sessions.py",
-            "    return open_session(\n        old.id,\n",
-            "    connection.execute(update(AuthSession).where(_s.id == old.session_id).values(verified_at=now()))\n"
-            "    return open_session(\n        old.id,\n",
-        ),
-    ),
-)
-def test_a_step_up_makes_no_other_session_and_no_copy_of_this_one_fresh(service: Service) -> None:
-    user = cheap_user(service)
-    owner, elsewhere = service.client(user).login(), service.client(user, address="198.51.100.7").login()
-    thief = owner.copy()
-    service.travel(seconds=service.limits.fresh_login_seconds + 1)
-    works(step_up(owner, user.password).status == SIGNED_IN, "the owner proves once more who he is")
-    changes_address(owner)
-    works(len(mails.waiting(service)) == 2, "and changes the address")
-    service.rows("DELETE FROM mail_outbox")
-    answers = [changes_address(elsewhere), changes_address(thief)]
-    harm(mails.waiting(service), "a session was fresh that nobody had proven anything in")
-    assert asks_to_prove_again(answers[0])
-    assert answers[1].status == NOT_SIGNED_IN

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import secrets
-import threading
-from datetime import timedelta
-from functools import partial
 from textwrap import indent
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from . import mails
-from .accounts import DONE, with_app
-from .authenticator import Authenticator
-from .harness import Edit, at_once, edit, harm, protects, refused, works
+from .harness import Edit, edit, harm, protects, refused, works
 from .logins import (
     PATH,
     SIGNED_IN,
-    UNKNOWN,
     WRONG,
     HashSpy,
     Outage,
@@ -30,28 +22,24 @@ from .logins import (
     chooses_by_mail,
     device_of,
     registers,
-    seen_by_client,
     sessions_of,
     step_up,
 )
 from .service import AUTH
 from .snapshot import changed, everything
-from .test_exceptions import declare, limit
 from .wire import HOST
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .real_server import RealServer
     from .running import Service
     from .wire import Response
+
 
 ROW = "login-throttle-account"
 NETWORK = "login-throttle-ip"
 BOOK = '    booking = throttle.book(*counter, "login-throttle-account")\n'
 RATE = '    rate = throttle.spend(f"{counter[0]}-rate", subject, "login-throttle-account", RATE)\n'
 ATTEMPT = "    attempt = _Attempt(network, rate, booking, known=device is not None)\n"
-ROUNDS = 5  # of a race in which all meet each time
 MATCHES = "        matched = _matches(password, row, attempt)\n"
 COMPARED = "        matched = state().passwords.verify(password, row.password_hash if row is not None else None)\n"
 
@@ -97,403 +85,9 @@ def test_after_five_wrong_passwords_even_the_right_one_opens_nothing(service: Se
     assert attempt(service.client(), victim.email, victim.password).status == SIGNED_IN
 
 
-@protects(ROW)
-def test_an_account_that_does_not_exist_has_to_wait_in_the_same_words(service: Service) -> None:
-    user = cheap_user(service)
-    HashSpy(service, quick=True)
-    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
-    answers = {identifier: guess(service, identifier, most(service) + 1) for identifier in (user.email, UNKNOWN)}
-    known, unknown = ([seen_by_client(one, name) for one in answers[name]] for name in (user.email, UNKNOWN))
-    harm([pair for pair in zip(known, unknown, strict=True) if pair[0] != pair[1]], "an answer tells of an account")
-    assert [one.status for one in answers[UNKNOWN]] == [401] * most(service) + [429]
-    refused(answers[UNKNOWN][-1], 429, ROW)
-
-
-@protects(ROW, normalise=edit("identity/login.py", "subject = normalised(identifier)", "subject = identifier"))
-def test_another_spelling_of_an_address_is_no_further_guess(service: Service) -> None:
-    user, victim = cheap_user(service), cheap_user(service, "alice@example.com")
-    HashSpy(service, quick=True)
-    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
-    spellings = (
-        "Alice@EXAMPLE.com",
-        " alice@example.com\u3000",  # an ideographic space
-        "\uff41lice@\uff45xample.com",  # full-width letters
-        "al\u00adi\u200bce@example.com",  # a soft hyphen and a zero-width space
-        "aLICe@example.com",
-    )
-    answers = [guess(service, spellings[number % 5], 1)[0] for number in range(most(service))]
-    answer = attempt(service.client(), victim.email, victim.password)
-    harm(sessions_of(service, victim), "five wrong passwords under five spellings were not counted together")
-    refused(answer, 429, ROW)
-    for one in answers:
-        refused(one, 401, "login-uniform-failure")
-    service.travel(minutes=service.limits.login_wait_minutes, seconds=1)
-    for spelling in spellings:  # and each reaches the account, so that each was a guess
-        assert attempt(service.client(), spelling, victim.password).status == SIGNED_IN
-
-
-@protects(ROW, doubling=edit("throttle.py", "wait = min(window * 2 ** min(rounds, 10), LONGEST_WAIT)", "wait = window"))
-def test_whoever_waits_and_guesses_on_waits_twice_as_long_each_time(service: Service) -> None:
-    patient, victim = cheap_user(service), cheap_user(service)
-    minutes = service.limits.login_wait_minutes
-    guess(service, patient.email, most(service))
-    guess(service, victim.email, most(service))
-    service.travel(minutes=minutes, seconds=1)
-    answer = attempt(service.client(), patient.email, patient.password)
-    works(answer.status == SIGNED_IN, "after the wait the right password signs in")
-    guess(service, victim.email, most(service))
-    service.travel(minutes=minutes, seconds=1)
-    answer = attempt(service.client(), victim.email, victim.password)
-    harm(sessions_of(service, victim), "the second wait was no longer than the first")
-    refused(answer, 429, ROW)
-    waits = []
-    for _ in range(8):
-        [refusal] = guess(service, victim.email, 1)
-        service.travel(seconds=int(refusal.header("Retry-After") or 0) + 1)
-        refusal = guess(service, victim.email, most(service) + 1)[-1]
-        waits.append(round(int(refusal.header("Retry-After") or 0) / 60))
-    assert waits == [min(minutes * 2**number, 24 * 60) for number in range(2, 10)]
-    assert waits[-1] == 24 * 60
-    service.rows("UPDATE throttle_counter SET rounds = 500")  # after years of it
-    service.travel(hours=24, seconds=1)
-    statuses = [one.status for one in guess(service, victim.email, most(service) + 1)]
-    assert statuses == [401] * most(service) + [429]
-
-
-@protects(
-    ROW,
-    day=edit("throttle.py", "FORGET: Final = timedelta(hours=24)", "FORGET: Final = timedelta(hours=12)"),
-    kept=edit("throttle.py", "KEPT: Final = timedelta(hours=48)", "KEPT: Final = timedelta(hours=1)"),
-)
-def test_no_wait_is_forgotten_before_a_quiet_day_is_over(service: Service) -> None:
-    HashSpy(service, quick=True)
-    forgetful, victim = cheap_user(service), cheap_user(service)
-    minutes = service.limits.login_wait_minutes
-
-    def next_wait(email: str) -> int:
-        """In minutes, after all guesses of one more round."""
-        return round(int(guess(service, email, most(service) + 1)[-1].header("Retry-After") or 0) / 60)
-
-    works([next_wait(user.email) for user in (forgetful, victim)] == [minutes] * 2, "the first wait is short")
-    service.travel(minutes=minutes, seconds=1)
-    works([next_wait(user.email) for user in (forgetful, victim)] == [2 * minutes] * 2, "the second twice as long")
-    service.travel(hours=4)
-    works(next_wait(victim.email) == 4 * minutes, "the third again")
-    service.travel(hours=22)
-    with service.app.app_context():
-        service.module("throttle").purge()
-    waits = next_wait(forgetful.email), next_wait(victim.email)
-    works(waits[0] == minutes, "after a quiet day it is short again")
-    harm(waits[1] < 8 * minutes, "less than a day after a wait the guesses begin anew")
-    assert waits[1] == 8 * minutes
-
-
-@protects(
-    ROW,
-    window=edit("throttle.py", '"window_at": moment, "b', '"window_at": row.window_at if failures > 1 else moment, "b'),
-)
-def test_guesses_around_the_end_of_a_window_are_counted_together(service: Service) -> None:
-    forgetful, victim = cheap_user(service), cheap_user(service)
-    minutes = service.limits.login_wait_minutes
-    for _ in range(2):
-        service.travel(minutes=minutes, seconds=1)
-        guess(service, forgetful.email, most(service) - 1)
-    answer = attempt(service.client(), forgetful.email, forgetful.password)
-    works(answer.status == SIGNED_IN, "failures are forgotten after a quiet quarter of an hour")
-    guess(service, victim.email, 1)
-    service.travel(minutes=minutes, seconds=-60)
-    guess(service, victim.email, most(service) - 2)
-    service.travel(seconds=120)
-    guess(service, victim.email, 1)
-    answer = attempt(service.client(), victim.email, victim.password)
-    harm(sessions_of(service, victim), "a sixth guess within two minutes was looked at")
-    refused(answer, 429, ROW)
-
-
-@protects(ROW, throttle_key=edit("throttle.py", 'rings.get("THROTTLE_KEY")', 'rings.get("SECRET_KEY")'))
-def test_a_rotation_of_the_secret_key_frees_no_account(service: Service) -> None:
-    user, victim = cheap_user(service), cheap_user(service)
-    guess(service, victim.email, most(service))
-    service.restart(SECRET_KEY=secrets.token_urlsafe(32))
-    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "signing in works after a rotation")
-    answer = attempt(service.client(), victim.email, victim.password)
-    harm(sessions_of(service, victim), "the counter was forgotten with the key")
-    refused(answer, 429, ROW)
-    kept = [bytes(key) for (key,) in service.rows("SELECT counter.key FROM throttle_counter counter")]
-    assert {len(key) for key in kept} == {32}  # an HMAC: nobody learns an address from the store
-
-
-@protects(
-    ROW,
-    race=edit("throttle.py", "and_(columns.key == row.key, columns.version == row.version)", "columns.key == row.key"),
-)
-def test_guesses_at_the_same_moment_are_counted_one_by_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In each round four have read the counter before one of them writes it: a write that gets lost is seen at once."""
-    victim, spy = cheap_user(service), HashSpy(service)
-    rivals = [service.client(address=f"198.51.100.{number}") for number in range(4)]
-    guess(service, victim.email, most(service) - 1)
-    works(len(spy.compared) == most(service) - 1, "four wrong passwords are compared")
-    throttle = service.module("throttle")
-    counted, barrier = throttle._counted, threading.Barrier(len(rivals))
-
-    def read_together(*arguments: Any) -> Any:
-        barrier.wait(timeout=30)
-        return counted(*arguments)
-
-    for rival in rivals:
-        rival.honest("POST", {}, None, None, None)  # the login page is open
-    monkeypatch.setattr(throttle, "_counted", read_together)
-    rounds = []
-    for _ in range(ROUNDS):
-        service.rows(
-            "UPDATE throttle_counter SET failures = :failures, rounds = 0, blocked_until = NULL",
-            failures=most(service) - 1,
-        )
-        service.rows("DELETE FROM throttle_use")  # what is counted per network is not what is attacked here
-        spy.compared.clear()
-        answers = at_once([partial(attempt, rival, victim.email, WRONG) for rival in rivals])
-        rounds.append((len(spy.compared), sorted(answer.status for answer in answers)))
-    harm([compared for compared, _ in rounds if compared > 1], "more than one guess passed as the fifth")
-    assert rounds == [(1, [401, 429, 429, 429])] * ROUNDS
-
-
-@protects(
-    ROW,
-    again=edit("identity/login.py", "throttle.book(AGAIN, user.email,", "throttle.book(AGAIN, str(user.session_id),"),
-)
-def test_a_signed_in_thief_has_five_guesses_too_and_a_stranger_at_the_login_takes_none_of_them(
-    service: Service,
-) -> None:
-    alice, minutes = cheap_user(service), service.limits.login_wait_minutes
-    guess(service, alice.email, most(service))
-    answer = step_up(service.client(alice).login(), alice.password)
-    works(answer.status == SIGNED_IN, "whoever is signed in proves it while a stranger keeps the login waiting")
-    wrong = [step_up(service.client(alice, address=f"203.0.113.{one}").login(), WRONG) for one in range(most(service))]
-    before = steps(service)
-    answer = step_up(service.client(alice).login(), alice.password)
-    harm(steps(service) > before, "each session had guesses of its own")
-    refused(answer, 429, "password-change-needs-current")
-    for one in wrong:
-        refused(one, 403, "password-change-needs-current")
-    service.travel(minutes=minutes, seconds=1)
-    assert step_up(service.client(alice).login(), alice.password).status == SIGNED_IN
-
-
-@protects(
-    ROW,
-    right=edit("identity/login.py", RATE, '    rate = throttle.Spent(b"", 0.0)\n'),
-)
-def test_not_even_the_right_password_is_compared_as_often_as_one_likes(service: Service) -> None:
-    """Whoever has one account, his own, could keep all slots for hashes busy with it, and everybody else out."""
-    user, other, spy = cheap_user(service), cheap_user(service), HashSpy(service)
-    answers = [attempt(service.client(), user.email, user.password) for _ in range(20)]
-    works([answer.status for answer in answers] == [SIGNED_IN] * 20, "so many right logins a minute are taken")
-    works(len(spy.compared) == 20, "each was compared")
-    spy.compared.clear()
-    answer = attempt(service.client(address="203.0.113.9"), user.email.upper(), user.password)
-    harm(spy.compared, "one more was compared")
-    refused(answer, 429, ROW)
-    assert 1 <= int(answer.header("Retry-After") or 0) <= 60
-    assert attempt(service.client(), other.email, other.password).status == SIGNED_IN
-    known = device_of(answers[-1])  # the last ten are known
-    statuses = [attempt(service.client(), user.email, user.password, known).status for _ in range(21)]
-    assert statuses == [SIGNED_IN] * 20 + [429]  # a device that is known counts apart, and as much
-    service.travel(seconds=61)
-    assert attempt(service.client(), user.email, user.password).status == SIGNED_IN
-
-
-@protects(
-    ROW,
-    others=edit("throttle.py", "values(**booking.before)", "values(**NOTHING)"),
-    moment=edit("throttle.py", "values(**booking.before)", 'values(**{**booking.before, "window_at": now()})'),
-)
-def test_a_stranger_learns_nothing_of_a_right_login_and_gets_no_new_guesses_by_it(service: Service) -> None:
-    HashSpy(service, quick=True)
-    alice, absent, bob, away = (cheap_user(service) for _ in range(4))
-    for user in (alice, absent, bob, away):
-        guess(service, user.email, most(service) - 1)
-    works(attempt(service.client(), alice.email, alice.password).status == SIGNED_IN, "after four wrong ones she is in")
-    at_the_time = [[one.status for one in guess(service, user.email, 2)] for user in (alice, absent)]
-    harm(at_the_time[0] != at_the_time[1], "her login gave a stranger further guesses")
-    service.travel(minutes=service.limits.login_wait_minutes - 1)
-    works(attempt(service.client(), bob.email, bob.password).status == SIGNED_IN, "a while later he is in as well")
-    service.travel(minutes=1, seconds=1)
-    later = [[one.status for one in guess(service, user.email, most(service) + 1)] for user in (bob, away)]
-    harm(later[0] != later[1], "a stranger sees by what he is counted that the owner was there")
-    assert at_the_time[0] == [401, 429]
-    assert later[0] == [401] * most(service) + [429]
-
-
-def all_slots_taken(service: Service, monkeypatch: pytest.MonkeyPatch, meet: Any = lambda: None) -> None:
-    """From here on no password is compared: each attempt is told to come back."""
-    passwords = service.module("identity.passwords")
-
-    def full(_rank: int) -> Any:
-        meet()
-        raise passwords.Busy
-
-    monkeypatch.setattr(service.module("state").state_of(service.app).passwords, "_hash_slot", full)
-
-
-@protects(ROW, busy=edit("identity/login.py", "        throttle.refund(self.rate)\n", ""))
-def test_who_is_told_to_come_back_may_come_back(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    user = cheap_user(service)
-    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
-    service.travel(seconds=61)
-    with monkeypatch.context() as flooded:
-        all_slots_taken(service, flooded)
-        answers = [attempt(service.client(), user.email, user.password) for _ in range(21)]
-    before = sessions_of(service, user)
-    last = attempt(service.client(), user.email, user.password)
-    harm(sessions_of(service, user) == before, "what was never compared kept the right password out")
-    assert last.status == SIGNED_IN
-    for answer in answers:
-        refused(answer, 503, "password-hash-concurrency")
-
-
-@protects(
-    ROW,
-    together=edit("throttle.py", "counter.where(_c.failures > 0)", "counter.where(_c.failures < 0)"),
-)
-def test_several_who_are_told_to_come_back_at_once_may_all_come_back(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    user = cheap_user(service)
-    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
-    rivals = [service.client(address=f"198.51.100.{number}") for number in range(4)]
-    for rival in rivals:
-        rival.honest("POST", {}, None, None, None)  # the login page is open
-    counted, change = list[int](), threading.Condition()
-
-    def meet() -> None:
-        with change:
-            counted.append(1)
-            all_of_them = -(-len(counted) // len(rivals)) * len(rivals)
-            change.notify_all()
-            change.wait_for(lambda: len(counted) >= all_of_them, timeout=2)
-
-    with monkeypatch.context() as flooded:
-        all_slots_taken(service, flooded, meet)
-        rounds = [at_once([partial(attempt, rival, user.email, WRONG) for rival in rivals]) for _ in range(2)]
-    attempt(service.client(), user.email, WRONG)  # and now he mistypes, for the first time
-    before = sessions_of(service, user)
-    last = attempt(service.client(), user.email, user.password)
-    harm(sessions_of(service, user) == before, "what was never compared kept the right password out")
-    assert last.status == SIGNED_IN
-    assert [answer.status for answers in rounds for answer in answers] == [503] * 8
-
-
-@protects(
-    ROW,
-    told=edit("throttle.py", "retry_after=int((row.blocked_until - moment).total_seconds()) + 1)", "retry_after=1)"),
-)
-def test_who_comes_back_when_he_is_told_to_is_served_and_not_a_second_sooner(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    throttle: Any = service.module("throttle")
-    twice = throttle.Allowance(2, timedelta(minutes=1))
-    ways = {
-        "book": lambda: throttle.book("probe", "somebody", ROW),
-        "spend": lambda: throttle.spend("probe", "somebody", ROW, twice),
-        "network": lambda: throttle.spend_for_network("probe-network", ROW, twice),
-    }
-    service.adds_route("/uses/<how>", mark="public", view=lambda how: {"more": bool(ways[how]())})
-    seven = [service.client(address=f"2001:db8:7:{number:x}::1") for number in range(7)]
-    times = {"book": most(service), "spend": 2, "network": 10}
-    waits = {"book": service.limits.login_wait_minutes * 60, "spend": 60, "network": 60}
-    service.app  # noqa: B018
-    moment = [service.now()]
-    monkeypatch.setattr(service.module("clock"), "_source", lambda: moment[0])
-    for how, seconds in waits.items():
-        statuses = [seven[number // 2].get(f"/uses/{how}").status for number in range(times[how])]
-        works(statuses == [200] * times[how], "so many are served")
-        moment[0] += timedelta(seconds=0.5)
-        told = int(seven[5].get(f"/uses/{how}").header("Retry-After") or 0)
-        moment[0] += timedelta(seconds=told - 1)
-        early = seven[5].get(f"/uses/{how}")
-        moment[0] += timedelta(seconds=1)
-        harm(seven[6].get(f"/uses/{how}").status != 200, "who obeys is refused again")
-        refused(early, 429, ROW)
-        assert (told, early.header("Retry-After")) == (seconds, "1")
-    monkeypatch.setattr(throttle, "_write", lambda *_: False)  # somebody else was counted in between, each time
-    lost = [seven[5].get(f"/uses/{how}") for how in ("book", "spend")]
-    assert [(one.status, one.header("Retry-After")) for one in lost] == [(429, "1"), (429, "2")]
-
-
-@protects(
-    ROW,
-    given=edit("throttle.py", "        rounds=_c.rounds - case((_c.blocked_until.is_(None), 0), else_=1),\n", ""),
-)
-def test_what_is_given_back_among_others_is_one_attempt_and_the_wait_that_it_began(service: Service) -> None:
-    throttle: Any = service.module("throttle")
-
-    def counted() -> tuple[Any, ...]:
-        [row] = service.rows("SELECT failures, rounds, blocked_until IS NOT NULL FROM throttle_counter")
-        return tuple(row)
-
-    with service.app.app_context():
-        bookings = [throttle.book("probe", "somebody", ROW) for _ in range(most(service))]
-        works(counted() == (most(service), 1, 1), "the last one begins a wait")
-        throttle.give_back(bookings[0])
-        harm(counted()[1], "the next wait is twice as long, as if there had been one too many")
-        assert counted() == (most(service) - 1, 0, 0)
-        for booking in bookings[1:]:
-            throttle.give_back(booking)
-        assert counted() == (0, 0, 0)
-        throttle.give_back(bookings[0])  # no more than there was
-        assert counted() == (0, 0, 0)
-        throttle.give_back(throttle.book("probe", "somebody", ROW))
-        assert counted() == (0, 0, 0)
-        mine, _neighbours = (throttle.book("probe", who, ROW) for who in ("me", "a neighbour"))
-        throttle.give_back(mine)
-        assert [throttle.held("probe", who)["failures"] for who in ("me", "a neighbour")] == [0, 1]
-
-
-@protects(
-    ROW,
-    uses=edit(
-        "throttle.py", '"last_at": moment, "version": row.version + 1}', '"last_at": moment, "version": row.version}'
-    ),
-)
-def test_uses_at_the_same_moment_are_counted_one_by_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has read the counter before another one wrote it reads it again."""
-    throttle: Any = service.module("throttle")
-    twice, write = throttle.Allowance(2, timedelta(minutes=1)), throttle._write
-    rivals: list[Any] = []
-
-    def take() -> Any:
-        return throttle.take("probe", "somebody", twice)[0]
-
-    def overtaken(*arguments: Any) -> Any:
-        if meanwhile:
-            rivals.append(meanwhile.pop()())
-        return write(*arguments)
-
-    def uses() -> int:
-        [(kept,)] = service.rows("SELECT uses FROM throttle_use")
-        return len(json.loads(kept) if isinstance(kept, str) else kept)
-
-    meanwhile: list[Any] = []
-    monkeypatch.setattr(throttle, "_write", overtaken)
-    with service.app.app_context():
-        first = take()
-        works(first is not None, "there is room for two")
-        meanwhile.append(take)
-        late = take()
-        harm(late, "three have passed where two may")
-        assert uses() == 2
-        throttle.refund(first)
-        assert uses() == 1  # the one, and none of the others'
-        first = take()
-        meanwhile.append(lambda: throttle.refund(first))
-        throttle.refund(rivals[0])
-        assert uses() == 0
-
-
 # --- login-throttle-ip ----------------------------------------------------------------------------------------------
 
 PER_MINUTE = "        throttle.Allowance(limits.login_failures_per_minute_and_network, timedelta(minutes=1)),\n"
-PER_HOUR = "        throttle.Allowance(limits.login_failures_per_hour_and_network, timedelta(hours=1)),\n"
 SPENT = "    network = _spend()\n"
 SUBJECT = "    subject = normalised(identifier)\n"
 AFTERWARDS = (
@@ -502,7 +96,6 @@ AFTERWARDS = (
     edit("identity/login.py", MATCHES, COMPARED + indent(SPENT + RATE + BOOK + ATTEMPT, "    ")),
 )
 SPRAYER = "198.51.100.7"
-WIDE = edit("throttle.py", "    if client.wide is None:\n", "    if client.wide is None or client.wide:\n")
 
 
 def spray(service: Service, times: int, address: str = SPRAYER) -> list[Response]:
@@ -510,15 +103,6 @@ def spray(service: Service, times: int, address: str = SPRAYER) -> list[Response
     number = secrets.token_hex(3)
     client = service.client(address=address)
     return [attempt(client, f"user-{number}-{one}@example.com", WRONG) for one in range(times)]
-
-
-def has_tried(service: Service, address: str, times: int) -> None:
-    """So many failures around this address, as the service's own counter keeps them: of the /48 of an IPv6 address."""
-    throttle, client = service.module("throttle"), service.module("edge.address").parse(address)
-    room = throttle.Allowance(1_000, timedelta(hours=1))  # it refuses none of them, and forgets none of the hour
-    with service.app.app_context():
-        for _ in range(times):
-            throttle.take(service.module("identity.login").NETWORK, client.wide or client.network, room)
 
 
 @protects(
@@ -553,190 +137,6 @@ def test_a_network_that_tries_one_account_after_the_other_is_stopped_before_any_
     assert attempt(service.client(address="203.0.113.5"), victim.email, victim.password).status == SIGNED_IN
     service.travel(seconds=61)
     assert attempt(service.client(address=SPRAYER), victim.email, victim.password).status == SIGNED_IN
-
-
-@protects(NETWORK, hour=edit("identity/login.py", PER_HOUR, ""))
-def test_a_network_that_takes_its_time_has_fifty_failures_an_hour(service: Service) -> None:
-    HashSpy(service, quick=True)
-    patient, victim = cheap_user(service), cheap_user(service)
-    minute = service.limits.login_failures_per_minute_and_network
-    hour = service.limits.login_failures_per_hour_and_network
-    spray(service, minute - 1, "203.0.113.5")
-    answer = attempt(service.client(address="203.0.113.5"), patient.email, patient.password)
-    works(answer.status == SIGNED_IN, "after nine failures the right password signs in")
-    statuses = []
-    for first in range(0, hour, minute):
-        some = min(minute, hour - first)
-        has_tried(service, SPRAYER, some - min(some, 2))
-        statuses += [answer.status for answer in spray(service, min(some, 2))]
-        service.travel(seconds=61)
-    answer = attempt(service.client(address=SPRAYER), victim.email, victim.password)
-    harm(sessions_of(service, victim), "the fifty-first password within an hour was looked at")
-    assert {*statuses} == {401}
-    refused(answer, 429, NETWORK)
-    service.travel(minutes=60)
-    assert attempt(service.client(address=SPRAYER), victim.email, victim.password).status == SIGNED_IN
-
-
-@protects(
-    NETWORK,
-    window=edit(
-        "throttle.py",
-        "if use > at - allowance.per.total_seconds()]",
-        "if use // allowance.per.total_seconds() == at // allowance.per.total_seconds()]",
-    ),
-)
-def test_failures_around_the_end_of_a_minute_are_counted_together(service: Service) -> None:
-    HashSpy(service, quick=True)
-    user, victim = cheap_user(service), cheap_user(service)
-    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
-    service.travel(seconds=100 - service.now().timestamp() % 60)  # twenty seconds before the end of a minute
-    spray(service, service.limits.login_failures_per_minute_and_network)
-    service.travel(seconds=30)
-    answer = attempt(service.client(address=SPRAYER), victim.email, victim.password)
-    harm(sessions_of(service, victim), "twice as many guesses passed within a minute")
-    refused(answer, 429, NETWORK)
-
-
-@protects(
-    NETWORK, network=edit("throttle.py", "spend(kind, client.network, reason", "spend(kind, client.address, reason")
-)
-def test_another_address_of_the_same_ipv6_network_is_no_further_guess(service: Service) -> None:
-    HashSpy(service, quick=True)
-    user, victim = cheap_user(service), cheap_user(service)
-    answer = attempt(service.client(address="2001:db8:1::1"), user.email, user.password)
-    works(answer.status == SIGNED_IN, "the right password signs in")
-    for number in range(service.limits.login_failures_per_minute_and_network):
-        spray(service, 1, f"2001:db8:2::{number + 1:x}")
-    answer = attempt(service.client(address="2001:db8:2:0:ffff::1"), victim.email, victim.password)
-    harm(sessions_of(service, victim), "each address of one network had guesses of its own")
-    refused(answer, 429, NETWORK)
-    assert attempt(service.client(address="2001:db8:2:1::1"), victim.email, victim.password).status == SIGNED_IN
-
-
-@protects(
-    NETWORK,
-    again=edit(
-        "identity/login.py",
-        "_Attempt(_spend(), rate,",
-        '_Attempt(throttle.Spent(b"", 0.0), rate,',
-    ),
-)
-def test_a_network_guesses_no_further_through_sessions_that_it_stole(service: Service) -> None:
-    HashSpy(service, quick=True)
-    user, victim = cheap_user(service), cheap_user(service)
-    answer = step_up(service.client(user).login(), user.password)
-    works(answer.status == SIGNED_IN, "the right password proves once more who it is")
-    works(steps(service) == 1, "and that is noted")
-    thief, before = service.client(victim, address=SPRAYER).login(), steps(service)
-    spray(service, service.limits.login_failures_per_minute_and_network)
-    answer = step_up(thief, victim.password)
-    harm(steps(service) > before, "a further password of one network was looked at")
-    refused(answer, 429, NETWORK)
-
-
-def steps(service: Service) -> int:
-    """How often somebody proved once more who he is."""
-    return int(service.rows("SELECT count(*) FROM audit_event WHERE kind = 'login.step_up'")[0][0])
-
-
-@protects(NETWORK, wide=WIDE)
-def test_a_hosters_customer_gains_little_by_changing_his_ipv6_network(service: Service) -> None:
-    HashSpy(service, quick=True)
-    user, victim = cheap_user(service), cheap_user(service)
-    in_all = 5 * service.limits.login_failures_per_minute_and_network
-    answer = attempt(service.client(address="2001:db8:2:ffff::1"), user.email, user.password)
-    works(answer.status == SIGNED_IN, "the right password signs in")
-    has_tried(service, "2001:db8:2::", in_all - 10)
-    statuses = [spray(service, 1, f"2001:db8:2:{number:x}::1")[0].status for number in range(10)]
-    answers = [
-        attempt(service.client(address=address), victim.email, victim.password)
-        for address in ("2001:db8:2:0::1", "2001:db8:2:28::1")  # a /64 that has guessed little, and a new one
-    ]
-    harm(sessions_of(service, victim), "each /64 of a /48 had guesses of its own")
-    assert statuses == [401] * 10
-    for answer in answers:
-        refused(answer, 429, NETWORK)
-    assert attempt(service.client(address="2001:db8:3::1"), victim.email, victim.password).status == SIGNED_IN
-    service.travel(seconds=61)
-    has_tried(service, "2001:db8:2::", in_all - 3)
-    for number in range(5):  # right ones are given back, in the wide network too
-        address = f"2001:db8:2:{number:x}::2"
-        one = victim if number == 0 else cheap_user(service)
-        assert attempt(service.client(address=address), one.email, one.password).status == SIGNED_IN
-
-
-@protects(
-    NETWORK,
-    refund=edit("throttle.py", "        refund(spent)\n        refuse(429, ", "        refuse(429, "),
-)
-def test_what_the_wider_network_was_refused_is_not_held_against_the_own_one(service: Service) -> None:
-    HashSpy(service, quick=True)
-    user, minute = cheap_user(service), service.limits.login_failures_per_minute_and_network
-    own = service.client(address="2001:db8:2:ffff::1")
-    works(attempt(own, user.email, user.password).status == SIGNED_IN, "the right password signs in")
-    has_tried(service, "2001:db8:2::", 5 * minute - 5)
-    for number in range(5):
-        spray(service, 1, f"2001:db8:2:{number:x}::1")
-    service.travel(seconds=30)
-    answers = spray(service, minute, own.address)
-    before = sessions_of(service, user)
-    service.travel(seconds=31)
-    last = attempt(own, user.email, user.password)
-    harm(sessions_of(service, user) == before, "what strangers had used up kept a network out for longer than them")
-    assert last.status == SIGNED_IN
-    for answer in answers:
-        refused(answer, 429, NETWORK)
-
-
-@protects(NETWORK, clock=edit("throttle.py", "if use > since]", "if since < use <= at]"))
-def test_a_process_whose_clock_is_behind_forgets_nothing(service: Service) -> None:
-    HashSpy(service, quick=True)
-    user, victim = cheap_user(service), cheap_user(service)
-    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
-    service.travel(seconds=5)
-    spray(service, service.limits.login_failures_per_minute_and_network)
-    service.travel(seconds=-5)  # the next request goes to a process that does not know of these five seconds
-    answer = attempt(service.client(address=SPRAYER), victim.email, victim.password)
-    harm(sessions_of(service, victim), "the clocks of two processes gave a network twice as many guesses")
-    refused(answer, 429, NETWORK)
-    assert int(answer.header("Retry-After") or 0) <= 61
-    service.travel(seconds=66)
-    assert attempt(service.client(address=SPRAYER), victim.email, victim.password).status == SIGNED_IN
-
-
-def test_what_a_process_with_a_slower_clock_has_counted_on_is_given_back_all_the_same(service: Service) -> None:
-    with service.app.app_context():
-        throttle = service.module("throttle")
-        two = throttle.Allowance(2, timedelta(minutes=1))
-        service.travel(seconds=5)
-        ahead, _ = throttle.take("proof", "somebody", two)
-        service.travel(seconds=-5)
-        behind, _ = throttle.take("proof", "somebody", two)
-        assert throttle.take("proof", "somebody", two)[0] is None
-        throttle.refund(ahead)
-        throttle.refund(behind)
-        assert [throttle.take("proof", "somebody", two)[0] is None for _ in range(3)] == [False, False, True]
-
-
-def test_a_right_passkey_or_code_uses_up_nothing_of_its_network(service: Service) -> None:
-    user, device = cheap_user(service), Authenticator()
-    client = service.client(user, address=SPRAYER).login()
-    options, state = client.passkey_options()
-    assert client.add_passkey(state, device.create(options)).status == DONE["add_passkey"]
-    app = with_app(service, user)
-    has_tried(service, SPRAYER, service.limits.login_failures_per_minute_and_network - 1)
-    options, state = client.step_up_options()
-    assert client.step_up_with_passkey(state, device.get(options)).status == DONE["step_up_with_passkey"]
-    options, state = client.login_passkey_options()
-    assert client.login_with_passkey(state, device.get(options)).status == DONE["login_with_passkey"]
-    attempt(client, user.email, user.password)
-    options, state = client.factor_passkey_options()
-    assert client.send_passkey(state, device.get(options)).status == DONE["send_passkey"]
-    attempt(client, user.email, user.password)
-    assert client.send_code(app.code()).status == DONE["send_code"]
-    other = cheap_user(service)
-    assert attempt(service.client(address=SPRAYER), other.email, other.password).status == SIGNED_IN
 
 
 # --- throttle-no-lockout-abuse --------------------------------------------------------------------------------------
@@ -777,49 +177,6 @@ def test_a_stranger_who_keeps_an_account_waiting_keeps_its_owner_out_of_nothing(
     new = attempt(service.client(address="203.0.113.8"), alice.email, chosen)
     harm(sessions_of(service, alice) == before, "a stranger kept her out after she chose another password")
     assert (known.status, new.status) == (SIGNED_IN, SIGNED_IN)
-
-
-@protects(
-    ABUSE,
-    forged=edit("identity/devices.py", '        _d.token_hash == bindparam("token_hash"),\n', ""),
-    foreign=edit(
-        "identity/devices.py", '        (_u.email == bindparam("email")) | (_u.id == bindparam("user")),\n', ""
-    ),
-)
-def test_no_device_but_the_accounts_own_gets_further_guesses(service: Service) -> None:
-    mallory, alice, spy = cheap_user(service), cheap_user(service), HashSpy(service)
-    own = device_of(attempt(service.client(), mallory.email, mallory.password))
-    hers = device_of(attempt(service.client(address="203.0.113.9"), alice.email, alice.password))
-    keep_blocked(service, alice.email)
-    spy.compared.clear()
-    attempt(service.client(), alice.email, WRONG, hers)
-    works(len(spy.compared) == 1, "on her own device a password is looked at")
-    spy.compared.clear()
-    answers = [
-        attempt(service.client(address=f"192.0.2.{number}"), alice.email, WRONG, device)
-        for number, device in enumerate((secrets.token_urlsafe(32), own, hers[:-1], "x", "\u00e9"))
-    ]
-    harm(spy.compared, "a device that she never signed in from was given guesses")
-    for answer in answers:
-        refused(answer, 429, ROW)
-
-
-@protects(ABUSE, own=edit("identity/login.py", "else (DEVICE, device.hex)", "else (DEVICE, password)"))
-def test_whoever_has_a_device_has_five_guesses_there_and_no_more(service: Service) -> None:
-    alice = cheap_user(service)
-    laptop = device_of(attempt(service.client(), alice.email, alice.password))
-    answer = attempt(service.client(), alice.email, alice.password, laptop)
-    works(answer.status == SIGNED_IN, "she signs in on a device that is known")
-    works(device_of(answer) == laptop, "and it stays the same")
-    for number in range(most(service)):
-        attempt(service.client(address=f"198.51.100.{number}"), alice.email, (WRONG, "another one")[number % 2], laptop)
-    before = sessions_of(service, alice)
-    answer = attempt(service.client(), alice.email, alice.password, laptop)
-    harm(sessions_of(service, alice) > before, "a known device had a sixth guess")
-    refused(answer, 429, ROW)
-    [(kept,)] = service.rows("SELECT token_hash FROM auth_device")
-    assert bytes(kept) == hashlib.sha256(laptop.encode()).digest()
-    assert attempt(service.client(), alice.email, alice.password).status == SIGNED_IN  # elsewhere she is free
 
 
 # --- throttle-fails-closed ------------------------------------------------------------------------------------------
@@ -880,35 +237,6 @@ def test_while_failures_cannot_be_counted_no_password_is_looked_at(service: Serv
 # --- default-throttle -----------------------------------------------------------------------------------------------
 
 CEILING = "default-throttle"
-EVICT = "self._windows.popitem(last=False)"
-
-
-@protects(CEILING, edge=edit("edge/__init__.py", "            or self._ceiling.refuse(environ)", "            or None"))
-def test_a_network_asks_so_often_a_minute_and_no_more_whatever_it_asks_for(service: Service) -> None:
-    seen = service.adds_route("/new", mark="public")
-    most = service.limits.requests_per_minute_and_address
-    client = service.client(address=SPRAYER)
-    listed, logout = {"session": ("/login", "/logout"), "jwt": ("/.well-known/jwks.json", "/auth/logout")}[AUTH]
-    asked = [("GET", "/new", 200), ("GET", "/nowhere", 404), ("GET", logout, 405), ("GET", listed, 200)]
-    statuses = []
-    for number in range(most):
-        method, path, _ = asked[number % len(asked)]
-        client.cookies.clear()  # a visitor without cookies, and one with new ones each time, are the same network
-        statuses.append(client.send(method, path).status)
-    works(statuses == [asked[number % len(asked)][2] for number in range(most)], "so many are answered as they should")
-    seen.clear()
-    answers = [client.send(method, path) for method, path, _ in asked]
-    harm(seen, "one more was answered")
-    for answer in answers:
-        assert answer.status == 429
-        assert 1 <= int(answer.header("Retry-After") or 0) <= 60
-        assert answer.header("Cache-Control") == "no-store"
-    refused(answers[0], 429, CEILING)
-    assert [event for answer in answers[1:] for event in answer.events if event["event"] == "refused"] == []
-    assert client.get("/healthz").status == 200
-    assert service.client(address="203.0.113.5").get("/new").status == 200
-    service.travel(seconds=61)
-    assert client.get("/new").status == 200
 
 
 @protects(CEILING, session=edit("throttle.py", "wait = ceiling.hit(session_id.hex)", "wait = None"))
@@ -931,127 +259,6 @@ def test_a_session_asks_so_often_a_minute_and_no_more(service: Service) -> None:
     assert second.get("/probe").status == 200
     service.travel(seconds=61)
     assert first.get("/probe").status == 200
-
-
-def fill(service: Service, address: str) -> None:
-    """Use up what this address may ask for in its minute."""
-    for _ in range(service.limits.requests_per_minute_and_address):
-        service.app.wsgi_app._ceiling.hit(address)  # type: ignore[attr-defined]
-
-
-def enters(service: Service) -> list[str]:
-    """The path of each request that the edge lets through to the app from here on."""
-    edge: Any = service.app.wsgi_app
-    inside, entered = edge._app, list[str]()
-    edge._app = lambda environ, start: entered.append(environ["PATH_INFO"]) or inside(environ, start)
-    return entered
-
-
-@protects(CEILING, neighbour=edit("edge/ceiling.py", "if self._is_signed_in(environ, network):", "if network == '':"))
-def test_a_signed_in_neighbour_of_a_flooder_is_answered(service: Service) -> None:
-    seen = service.adds_route("/probe")
-    service.adds_route("/public", mark="public")
-    neighbour = service.client(service.user(), SPRAYER).login()
-    flooder = service.client(address=SPRAYER)
-    works((neighbour.get("/probe").status, flooder.get("/public").status) == (200, 200), "both are answered")
-    seen.clear()
-    fill(service, SPRAYER)
-    answers = [client.get(path) for _ in range(20) for client, path in ((neighbour, "/probe"), (flooder, "/public"))]
-    harm(len(seen) < 20, "a flooder keeps a signed-in neighbour out")
-    assert [answer.status for answer in answers] == [200, 429] * 20
-    refused(answers[1], 429, CEILING)
-    assert [event for answer in answers[3::2] for event in answer.events if event["event"] == "refused"] == []
-    most = service.limits.requests_per_minute_and_session
-    [*_, last] = [neighbour.get("/probe") for _ in range(most - 20)]
-    refused(last, 429, CEILING)
-
-
-OPENED = "content = app.session_interface.open_session(app, app.request_class(environ, populate_request=False))"
-UNSIGNED = {
-    "session": edit("session/cookie.py", OPENED, 'content = {TOKEN: environ.get("HTTP_COOKIE")}'),
-    "jwt": edit("jwt/bearer.py", "verify_access_token(_token_in(header)).session_id.hex", "header"),
-}[AUTH]
-
-
-@protects(
-    CEILING,
-    anonymous=edit(
-        "edge/ceiling.py", "session = self._session_of(environ)", 'session = self._session_of(environ) or "-"'
-    ),
-    forged=UNSIGNED,
-    ended=edit("throttle.py", "elif (seconds := request.environ.get(OVER)) is not None:", "elif (seconds := None):"),
-)
-def test_above_the_ceiling_of_its_address_only_a_live_session_passes(service: Service) -> None:
-    seen, user = service.adds_route("/public", mark="public"), service.user()
-    live, ended = (service.client(user, SPRAYER).login() for _ in range(2))
-    anonymous, forged = service.client(address=SPRAYER), live.copy()
-    anonymous.honest("POST", {}, None, None, None)  # holds a signed cookie where pages have forms
-    forged.cookie = f"{str(live.cookie).rpartition('.')[0]}.{str(ended.cookie).rpartition('.')[2]}"
-    works([one.get("/public").status for one in (live, ended, anonymous, forged)] == [200] * 4, "all are answered")
-    assert live.end_others().status == live.DONE["end_others"]
-    fill(service, SPRAYER)
-    works(live.get("/public").status == 200, "a live session is answered above it")
-    entered = enters(service)
-    seen.clear()
-    answers = [one.get("/public") for one in (anonymous, forged)]
-    harm(entered, "a request without a signed session got past the edge")
-    answer = ended.get("/public")
-    harm(seen, "an ended session is answered above the ceiling of its address")
-    assert [one.status for one in answers] == [429, 429]
-    refused(answers[0], 429, CEILING)
-    refused(answer, 429, CEILING)
-    assert 1 <= int(answer.header("Retry-After") or 0) <= 60
-
-
-@protects(
-    CEILING,
-    each=edit("edge/ceiling.py", "self._count(session, self._per_session) is None", "session"),
-    together=edit("edge/ceiling.py", 'self._count(f"{network} signed in", self._most * SIGNED_IN) is None', "session"),
-)
-def test_sessions_above_the_ceiling_of_their_address_are_counted(
-    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lower = {"requests_per_minute_and_address": 60, "requests_per_minute_and_session": 30}
-    declare(service, monkeypatch, tmp_path / "exceptions.toml", "".join(limit(*one) for one in lower.items()))
-    service.adds_route("/probe")
-    clients = [service.client(service.user(), SPRAYER).login() for _ in range(21)]
-    fill(service, SPRAYER)
-    entered = enters(service)
-    works([clients[0].get("/probe").status for _ in range(30)] == [200] * 30, "a session is answered so often")
-    answer = clients[0].get("/probe")
-    harm(len(entered) > 30, "a session gets past the edge without an end")
-    assert answer.status == 429
-    works({one.get("/probe").status for one in clients[1:20] for _ in range(30)} == {200}, "and so are twenty")
-    answer = clients[20].get("/probe")
-    harm(len(entered) > 600, "the sessions of one address get past the edge without an end")
-    assert answer.status == 429
-    assert service.client(service.user(), "203.0.113.5").login().get("/probe").status == 200
-
-
-@protects(
-    CEILING,
-    evict=edit("edge/ceiling.py", EVICT, "self._windows = OrderedDict({key: window})"),
-    bound=edit("edge/ceiling.py", f"                    {EVICT}\n", "                    pass\n"),
-)
-def test_thirty_thousand_addresses_fill_no_memory_and_free_nobody(service: Service) -> None:
-    service.adds_route("/public", mark="public")
-    address = service.module("edge.address")
-    ceiling, most = service.app.wsgi_app._ceiling, service.limits.requests_per_minute_and_address  # type: ignore[attr-defined]
-    blocked = service.client(address=SPRAYER)
-    works(blocked.get("/public").status == 200, "an address is answered")
-    for _ in range(most):
-        ceiling.hit(SPRAYER)
-    works(blocked.get("/public").status == 429, "until it asks too often")
-    freed, largest = [], 0
-    for number in range(30_000):
-        ceiling.refuse({address.CLIENT: address.parse(f"10.0.{number >> 8}.{number & 255}")})
-        largest = max(largest, len(ceiling))
-        if number % 5_000 == 0:
-            freed += [number] if ceiling.hit(SPRAYER) is None else []
-    harm(freed, "a flood of other addresses freed one that asks too often")
-    harm(largest > service.module("edge.ceiling").KEYS, "the counters grew without an end")
-    assert largest == service.module("edge.ceiling").KEYS
-    assert blocked.get("/public").status == 429
 
 
 @protects(
@@ -1104,117 +311,6 @@ def through(service: Service, server: RealServer, identifier: str, password: str
 COST = "anonymous-cost-bounded"
 LOOKS = {"session": [303, 200, 404, 200, 400], "jwt": [404, 200, 404, 405, 400]}[AUTH]
 TIMES = 3
-COUNTERS = "SELECT (SELECT count(*) FROM throttle_counter) + (SELECT count(*) FROM throttle_use)"
-
-
-def counters(service: Service) -> int:
-    """How many counters there are, of failures and of uses."""
-    return int(service.rows(COUNTERS)[0][0])
-
-
-def smaller(service: Service, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module with its bounds at a thousandth or less: what is counted, and how, is as it was."""
-    throttle: Any = service.module("throttle")
-    assert (throttle.MOST, throttle.BUCKETS, throttle.EVERY) == (200_000, 4_096, 1_000)
-    for name, value in {"MOST": 30, "BUCKETS": 4, "EVERY": 6}.items():
-        monkeypatch.setattr(throttle, name, value)
-    return throttle
-
-
-@protects(
-    COST,
-    counters=edit("throttle.py", "kind not in BOUNDED and _fill().full", "kind not in BOUNDED and False"),
-    shared=edit("throttle.py", "        if _fill().full:  # from", "        if False:  # from"),
-)
-def test_a_flood_of_names_makes_no_more_counters_and_frees_no_account(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    HashSpy(service, quick=True)
-    owner, forgetful, waiting = (cheap_user(service) for _ in range(3))
-    throttle = smaller(service, monkeypatch)
-    first = attempt(service.client(), owner.email, owner.password)
-    works(first.status == SIGNED_IN, "the right password signs in")
-    guess(service, waiting.email, most(service))
-    works(counters(service) < throttle.MOST, "there are few counters")
-    for number in range(2 * throttle.MOST):  # each of which would make two counters
-        attempt(service.client(address=f"203.0.{number}.1"), f"nobody-{number}@example.com", WRONG)
-    most_of_all = throttle.MOST + throttle.EVERY + 3 * throttle.BUCKETS  # of networks, attempts and failures
-    harm(counters(service) > most_of_all, "a stranger fills the disk with counters")
-    assert counters(service) >= throttle.MOST
-    refused(attempt(service.client(), waiting.email, waiting.password), 429, ROW)
-    # Who shares a counter with names of strangers may have to wait; not on a known device, nor after a reset.
-    assert attempt(service.client(), owner.email, owner.password, device_of(first)).status == SIGNED_IN
-    asks_for_reset(service.client(), forgetful.email)
-    chosen = "another correct horse battery"
-    chooses_by_mail(service.client(), mails.token_for(service, forgetful.email, "reset"), chosen)
-    service.travel(minutes=1, seconds=1)
-    attempt(service.client(), forgetful.email, chosen)
-    harm(not sessions_of(service, forgetful), "a stranger kept somebody out who chose another password by mail")
-
-
-@protects(COST, purge=edit("throttle.py", "        purge()\n        some", "        some"))
-def test_counters_that_are_over_go_by_themselves(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    HashSpy(service, quick=True)
-    user, throttle = cheap_user(service), smaller(service, monkeypatch)
-    for number in range(10):
-        attempt(service.client(address=f"203.0.{number}.1"), f"nobody-{number}@example.com", WRONG)
-    before = counters(service)
-    works(before >= 20, "what strangers try is counted")
-    service.travel(days=3)
-    guess(service, user.email, most(service))
-    for _ in range(throttle.EVERY):
-        attempt(service.client(), user.email, user.password)
-    harm(counters(service) > before, "counters are kept for ever")
-    assert len(service.rows("SELECT * FROM throttle_counter")) == 1
-    refused(attempt(service.client(address="203.0.113.9"), user.email, user.password), 429, ROW)  # a live one is kept
-
-
-@protects(COST, live=edit("throttle.py", "_c.window_at < over, waits_no_more", "waits_no_more"))
-def test_no_counter_goes_that_still_counts(service: Service) -> None:
-    HashSpy(service, quick=True)
-    user, victim = cheap_user(service), cheap_user(service)
-    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
-    guess(service, victim.email, most(service) - 1)
-    with service.app.app_context():
-        service.module("throttle").purge()
-    guess(service, victim.email, 1)
-    answer = attempt(service.client(), victim.email, victim.password)
-    harm(sessions_of(service, victim), "the failures before a purge were forgotten")
-    refused(answer, 429, ROW)
-    spray(service, service.limits.login_failures_per_minute_and_network)
-    before = sessions_of(service, user)
-    with service.app.app_context():
-        service.module("throttle").purge()
-    answer = attempt(service.client(address=SPRAYER), user.email, user.password)
-    harm(sessions_of(service, user) > before, "what a network has tried was forgotten")
-    refused(answer, 429, NETWORK)
-
-
-KINDS = (
-    *("device", "device-rate", "password", "password-rate", "factor", "factor-day", "factor-device"),
-    *("factor-device-day", "factor-again", "factor-again-day", "factor-change", "export", "mail-notice"),
-    "mail-trusted",
-)
-"""Counters that only an account, or a device of it, has."""
-
-
-@protects(COST, own=edit("throttle.py", "kind not in BOUNDED and _fill().full", "_fill().full"))
-def test_no_account_shares_a_counter_of_its_own_with_strangers(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    throttle: Any = service.module("throttle")
-    monkeypatch.setattr(throttle, "BUCKETS", 1)
-    with service.app.app_context():
-        throttle._fill().full = True  # after a flood of names
-        once = throttle.Allowance(1, timedelta(hours=1))
-
-        def is_shared(kind: str) -> bool:
-            throttle.take(kind, "a stranger", once)
-            return throttle.take(kind, "the owner", once)[0] is None
-
-        works(is_shared("login"), "names that anybody may type share one")
-        shared = [kind for kind in KINDS if is_shared(kind)]
-    harm(shared, "what a stranger has used up is held against an account")
 
 
 @protects(COST, audit=edit("audit.py", "    if not has_request_context() or not (row", "    if True or not (row"))

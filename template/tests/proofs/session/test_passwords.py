@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..running import Service
     from ..wire import Response
 
+
 ROW = "password-field-markup"
 TYPED = "the password that somebody typed"
 PURPOSE = {

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..harness import edit, harm, protects, works
 
 if TYPE_CHECKING:
     from ..running import Service
+
 
 ROW = "autoescape-all-templates"
 HOSTILE = (
@@ -28,7 +28,6 @@ HOSTILE = (
     "${7777*7} #{7777*7} <%= 7777*7 %>",
     "&lt;script&gt;alert(1)&lt;/script&gt;",
 )
-COMPUTED = str(7777 * 7)
 SUFFIXES = ("a.html.j2", "a.jinja", "a.txt", "a.htm", "a.html", "a", "a.svg.jinja2", "a.md")
 AUTOESCAPE = edit(
     "session/templating.py",
@@ -54,12 +53,6 @@ class Structure(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
-
-
-def holds(page: str, text: str) -> bool:
-    """Whether a person reads this very text somewhere on the page, in an element or in a control."""
-    seen = Structure(page)
-    return any(text.strip() in one for one in (*seen.texts, "".join(seen.texts), *seen.values))
 
 
 @protects(ROW, suffix=AUTOESCAPE)
@@ -90,71 +83,6 @@ def test_a_template_of_any_name_shows_what_was_typed_as_text(service: Service, t
         assert page == '<p title="Tom &amp; Jerry &lt;3">Tom &amp; Jerry &lt;3</p>', name  # escaped, and once
 
 
-@protects(
-    ROW,
-    safe=edit("session/templates/bastion/account.html", "{{ session.agent }}", "{{ session.agent | safe }}"),
-)
-def test_no_page_makes_an_element_or_attribute_of_what_was_typed(service: Service) -> None:
-    probe = service.adds_probe()
-
-    def pages(text: str) -> Iterator[tuple[str, str]]:
-        """Every page that shows what somebody typed, with this text everywhere."""
-        with service.app.app_context():
-            user = service.user(f"{text}-{len(text)}@example.com")
-        browser = service.client(user)
-        browser.agent = "".join(c for c in text if c.isprintable())
-        browser.login()
-        item = probe.add(user, text, text)
-        yield "the account", browser.get("/account").text
-        yield "a list", probe.list(browser).text
-        yield "a search", probe.list(browser, q=text[:100]).text
-        yield "a form", probe.read(browser, item).text
-        yield "a refused form", probe.create(browser, title=text + "x" * 200, body=text).text
-        yield "a message", flashed(browser, text)
-        yield "an error", browser.get("/nowhere", query={"q": text}).text
-        yield "the login", service.client().post("/login", {"identifier": text, "password": ""}).text
-        yield "a refused login", service.client().get("/login", query={"next": text}).text
-
-    def flashed(browser: Any, text: str) -> str:
-        kept = browser.copy()
-        kept.forge(**browser.content(), _flashes=[("info", text), (text, "message")])
-        return str(kept.get("/account").text)
-
-    harmless = {what: Structure(page).elements for what, page in pages("harmless")}
-    plain = dict(pages("Tom & Jerry <3"))
-    for what in ("the account", "a list", "a form", "a refused form", "a message", "the login"):
-        works(holds(plain[what], "Tom & Jerry <3"), f"{what} shows what was typed as it was typed")
-    for text in HOSTILE:
-        for what, page in pages(text):
-            made = [one for one in Structure(page).elements if one not in harmless[what]]
-            harm(made, f"{what} made {made} of {text!r}")
-            harm(COMPUTED in page, f"{what} computed {text!r}")
-
-
-@protects(
-    ROW,
-    undefined=edit("session/templating.py", "    app.jinja_env.undefined = StrictUndefined\n", ""),
-)
-def test_a_condition_on_a_name_that_is_missing_shows_nothing(service: Service, tmp_path: Path) -> None:
-    from flask import Blueprint, render_template
-
-    (tmp_path / "guarded.html").write_text("{% if not blokced %}canary{% else %}closed{% endif %}")  # misspelt
-
-    def show(**names: bool) -> str:
-        return render_template("guarded.html", **names)
-
-    blueprint = Blueprint("guarded", __name__, template_folder=str(tmp_path))
-    public = service.module().public
-    blueprint.add_url_rule("/given", "given", public(lambda: show(blokced=True)))
-    blueprint.add_url_rule("/missing", "missing", public(lambda: show(blocked=True)))
-    service.adds(lambda app: app.register_blueprint(blueprint))
-    visitor = service.client()
-    works(visitor.get("/given").text == "closed", "a condition on a name that is there is followed")
-    answer = visitor.get("/missing")
-    harm("canary" in answer.text, "a misspelt name in a condition opened what it should have closed")
-    assert answer.status == 500
-
-
 # --- attributes stand in quotes -----------------------------------------------------------------------------
 
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
@@ -178,11 +106,6 @@ def unquoted(source: str) -> list[str]:
     reader.feed(plain)
     reader.close()
     return reader.found
-
-
-def test_the_search_for_missing_quotes_finds_them() -> None:
-    assert len(unquoted('<p class={{ a }}>x</p><p id=x-{{ b }} title="{{ c }}">y</p><a href=/{{ d }}>z</a>')) == 3
-    assert unquoted("<p class=\"a {{ b > 'c' }}\" {% if d %}id='{{ e }}'{% endif %}>{{ f(g=h) }}</p>") == []
 
 
 @protects(

@@ -1,0 +1,1 @@
+"""Unit tests of bastion's modules and of the proofs' harness, laid over a service as proofs.bastion."""

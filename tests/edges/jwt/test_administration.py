@@ -1,0 +1,34 @@
+"""Proofs of jwt/administration.py that concern JSON alone; the others are in ../test_users.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from ...accounts import ADMINISTRATOR, administrator
+from ...harness import edit, harm, protects, refused, works
+from ...routes import ANY_ID
+
+if TYPE_CHECKING:
+    import pytest
+
+    from ...running import Service
+
+
+@protects(
+    "ownership-404",
+    account=edit("jwt/administration.py", '    if row is None:\n        refuse(404, "ownership-404")\n', ""),
+)
+def test_nothing_is_done_to_an_account_that_is_not_there(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator who mistakes an id is told so, and no row says that it was done."""
+    admin = administrator(service, monkeypatch)
+    there, nobody = service.user().id, UUID(ANY_ID)
+    works(admin.end_sessions_of(there).status == 204, "the sessions of an account are ended")
+    answers = [
+        *(admin.end_sessions_of(nobody), admin.disable(nobody), admin.enable(nobody), admin.admin_reset(nobody)),
+        *(admin.give(nobody, ADMINISTRATOR), admin.take(nobody, ADMINISTRATOR), admin.reset_factors(nobody)),
+        admin.show_user(nobody),
+    ]
+    harm([answer for answer in answers if answer.ok], "something was done to nobody")
+    for answer in answers:
+        refused(answer, 404, "ownership-404")

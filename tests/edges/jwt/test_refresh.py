@@ -1,0 +1,370 @@
+"""Edges of the proofs in test_refresh.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+import threading
+from base64 import urlsafe_b64encode
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from ...harness import at_once, edit, harm, protects, refused, works
+from ...jwt.forging import claims_of
+from ...jwt.test_refresh import (
+    FILE,
+    LIVES,
+    ONCE,
+    ONE_USE,
+    REUSE,
+    Login,
+    Theft,
+    exchange,
+    live_logins,
+    reuse_events,
+    tokens_of,
+)
+from ..test_throttle import fill
+
+if TYPE_CHECKING:
+    import pytest
+
+    from ...jwt_client import Client
+    from ...running import Service
+    from ...wire import Response
+
+
+LOOKED_AT_FIRST = (
+    ONCE,
+    edit(
+        FILE,
+        "    with transaction() as connection:\n        spent = connection.execute(_SPEND, values).rowcount == 1",
+        "    with connect() as connection:\n"
+        '        used = select(_r.used_at).where(_r.token_hash == values["spent"])\n'
+        "        unused = connection.execute(used).scalar() is None\n"
+        "    with transaction() as connection:\n"
+        "        spent = unused and connection.execute(_SPEND, values).rowcount == 1",
+    ),
+)
+ROUNDS, RACERS = 4, 10  # of races in which all meet each time
+# --- used once -------------------------------------------------------------------------------------------------
+
+
+def test_an_exchange_with_its_access_token_passes_the_ceiling(service: Service) -> None:
+    client = service.client(service.user()).login()
+    fill(service, client.address)
+    refused(exchange(service, client.refresh_token, client.address), 429, "default-throttle")
+    assert client.post("/auth/refresh", {"refresh_token": client.refresh_token}).status == 200
+
+
+@protects(
+    "default-throttle",
+    exchange=edit(FILE, "            throttle.count_session(family.session_id)", "            pass"),
+)
+def test_a_login_exchanges_its_tokens_no_more_often_than_it_may_ask(service: Service) -> None:
+    """Each exchange makes a row, and needs no access token by which it would be counted."""
+    client = service.client(service.user()).login()
+    assert client.user is not None
+    token, most = client.refresh_token, service.limits.requests_per_minute_and_session
+    for number in range(most):
+        answer = exchange(service, token, f"192.0.2.{number % 4}")
+        works(answer.status == 200, "so many are exchanged")
+        token = answer.json["refresh_token"]
+    before = tokens_of(service, client.user)
+    answer = exchange(service, token, "203.0.113.77")
+    harm(tokens_of(service, client.user) != before, "one more was exchanged")
+    refused(answer, 429, "default-throttle")
+    assert 1 <= int(answer.header("Retry-After") or 0) <= 60
+    other = service.client(service.user()).login()
+    assert exchange(service, other.refresh_token).status == 200
+    service.travel(seconds=61)
+    assert exchange(service, token).status == 200
+
+
+class Gate:
+    """Stands before the write of an exchange, behind whatever it has read: nobody writes until all have come so far."""
+
+    def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._barrier = threading.Barrier(1)
+        self._passed: set[int] = set()
+        refresh = service.module("jwt.refresh")
+        self._real = refresh.transaction
+        monkeypatch.setattr(refresh, "transaction", self._transaction)
+        alone = exchange(service, service.client(service.user()).login().refresh_token)
+        works(alone.status == 200, "a single exchange is served")
+        works(self._passed == {threading.get_ident()}, "it came through here")
+
+    def _transaction(self) -> Any:
+        if (thread := threading.get_ident()) not in self._passed:
+            self._passed.add(thread)  # the second time it is about to end the login
+            self._barrier.wait(timeout=30)
+        return self._real()
+
+    def race(self, calls: list[Callable[[], Response]]) -> list[Response]:
+        """The answers to these calls, all of which wrote at the same moment."""
+        self._barrier, self._passed = threading.Barrier(len(calls)), set()
+        answers = at_once(calls)
+        assert len(self._passed) == len(calls)
+        self._barrier = threading.Barrier(1)
+        return answers
+
+
+def race(service: Service, gate: Gate, number: int) -> tuple[Client, list[Response]]:
+    """One login, and ten clients that exchange its refresh token at the same moment."""
+    address = f"198.51.100.{number + 1}"
+    client = service.client(service.user(), address).login()
+    calls = [lambda: exchange(service, client.refresh_token, address) for _ in range(RACERS)]
+    return client, gate.race(calls)
+
+
+@protects(ONE_USE, race=LOOKED_AT_FIRST)
+def test_of_ten_exchanges_at_once_one_gives_a_pair_and_the_login_ends(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(service, monkeypatch)
+    for number in range(ROUNDS):
+        client, answers = race(service, gate, number)
+        assert client.user is not None
+        harm([answer for answer in answers if answer.ok][1:], "two of the ten got a pair")
+        assert Counter(answer.status for answer in answers) == {200: 1, 401: RACERS - 1}
+        for answer in answers:
+            if answer.status == 401:
+                refused(answer, 401, REUSE)
+        assert tokens_of(service, client.user) == (2, 0)
+        assert live_logins(service, client.user) == 0
+    assert len(reuse_events(service)) == ROUNDS
+
+
+@protects(ONE_USE, race=LOOKED_AT_FIRST)
+def test_of_ten_exchanges_at_once_one_gives_a_pair_where_a_bad_line_is_forgiven(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.setting("BASTION_REFRESH_RACE_SECONDS", "10")
+    gate = Gate(service, monkeypatch)
+    for number in range(ROUNDS):
+        client, answers = race(service, gate, number)
+        assert client.user is not None
+        winners = [answer for answer in answers if answer.ok]
+        harm(winners[1:], "two of the ten got a pair")
+        assert Counter(answer.status for answer in answers) == {200: 1, 401: RACERS - 1}
+        for answer in answers:
+            if answer.status == 401:
+                refused(answer, 401, ONE_USE)
+        assert tokens_of(service, client.user) == (2, 1)  # the winner's is the only new one
+        assert live_logins(service, client.user) == 1  # and the login lives on
+        assert exchange(service, winners[0].json["refresh_token"], client.address).status == 200
+    assert reuse_events(service) == []
+
+
+@protects(
+    ONE_USE,
+    hash=edit(
+        FILE,
+        "from ..identity.sessions import TOKEN_BYTES, Opened, digest\n",
+        # as much of it as MySQL's column holds
+        "from ..identity.sessions import TOKEN_BYTES, Opened\n\n\n"
+        "def digest(token: str) -> bytes:\n    return token.encode()[:32]\n",
+    ),
+)
+def test_what_the_database_holds_of_a_refresh_token_is_no_refresh_token(service: Service) -> None:
+    from sqlalchemy import select
+
+    client = service.client(service.user()).login()
+    renewed = exchange(service, client.refresh_token)
+    works(renewed.status == 200, "the token itself is exchanged")
+    works(len(renewed.json["refresh_token"]) == 43, "it has 256 bits")
+    column = service.module("identity.models").RefreshToken.__table__.c
+    with service.engine.connect() as connection:  # a stolen copy of the database
+        [stolen] = connection.scalars(select(column.token_hash).where(column.used_at.is_(None)))
+    as_it_is = stolen.decode("latin-1")
+    answer = exchange(service, as_it_is)
+    harm(answer.ok, "what the database holds was taken for the token")
+    assert answer.status == (400 if "\0" in as_it_is else 401)
+    for written in (stolen.hex(), urlsafe_b64encode(stolen).decode(), urlsafe_b64encode(stolen).decode().rstrip("=")):
+        answer = exchange(service, written)
+        harm(answer.ok, "another spelling of what the database holds was taken for the token")
+        refused(answer, 401, ONE_USE)
+    assert len(stolen) == 32
+    assert exchange(service, renewed.json["refresh_token"]).status == 200
+
+
+QUERY = (
+    edit("jwt/api.py", "        elif request.query_string:", "        elif False:"),
+    edit(
+        "jwt/endpoints.py",
+        "refresh.exchange(body.refresh_token.get_secret_value())",
+        'refresh.exchange(request.args.get("refresh_token") or body.refresh_token.get_secret_value())',
+    ),
+)
+
+
+@protects(ONE_USE, query=QUERY)
+def test_a_refresh_token_is_read_from_the_body_of_its_exchange_and_nowhere_else(service: Service) -> None:
+    """An address is kept in logs and histories; a cookie or header could be attached by somebody else."""
+    seen = service.adds_route("/probe", methods=("GET", "POST"))
+    client = service.client(service.user()).login()
+    works(exchange(service, client.refresh_token).status == 200, "in the body it is exchanged")
+    works(client.get("/probe").status == 200, "the view runs for the access token")
+    seen.clear()
+    client.login()
+    token, anonymous = client.refresh_token, service.client()
+    for body in ({"refresh_token": "x"}, {"refresh_token": "x" * 43}, {}):
+        answer = anonymous.post("/auth/refresh", body, query={"refresh_token": token})
+        harm(answer.ok, "it was read from the address")
+        refused(answer, 400, "input-validated-typed")
+    for headers in (
+        {"Authorization": f"Bearer {token}"},
+        {"Cookie": f"refresh_token={token}; __Host-refresh_token={token}"},
+        {"X-Refresh-Token": token},
+    ):
+        answer = anonymous.post("/auth/refresh", {"refresh_token": "x" * 43}, headers=headers)
+        harm(answer.ok, f"it was read from {[*headers]}")
+        refused(answer, 401, ONE_USE)
+    for path in ("/probe", "/auth/me", "/auth/sessions"):
+        answer = anonymous.get(path, headers={"Authorization": f"Bearer {token}"})
+        harm(seen, "the view ran for a refresh token")
+        refused(answer, 401, "jwt-malformed-is-401")
+    logout = anonymous.post("/auth/logout", headers={"Authorization": f"Bearer {token}"})
+    refused(logout, 401, "jwt-malformed-is-401")
+    for other in (client.token, "", f" {token}", f"{token} ", f"{token}=", str(token).swapcase()):
+        answer = exchange(service, other)
+        harm(answer.ok, "another text was taken for it")
+        assert answer.status == (422 if other == "" else 401)
+    assert exchange(service, token).status == 200  # none of this has used it
+
+
+# --- used twice ------------------------------------------------------------------------------------------------
+
+
+@protects(
+    REUSE,
+    family=edit(FILE, "    if race and now() - family.used_at < timedelta(seconds=race):", "    if race:"),
+)
+def test_a_bad_line_is_forgiven_for_seconds_only(service: Service) -> None:
+    service.setting("BASTION_REFRESH_RACE_SECONDS", "10")
+    theft = Theft(service)
+    refused(theft.use(), 401, ONE_USE)
+    assert live_logins(service, theft.user) == 2
+    theft.renew(theft.owner)
+    theft.seen.clear()
+    service.travel(seconds=11)
+    thief = theft.use()
+    harm(thief.ok, "the thief got a pair")
+    theft.ended(ONE_USE)  # its revocation, too, is a moment ago
+    refused(thief, 401, REUSE)
+    assert len(reuse_events(service)) == 1
+    theft.renew(theft.second)
+
+
+def told(service: Service) -> list[tuple[str, str]]:
+    """Which mails are due, and to whom."""
+    return [(purpose, email) for purpose, email in service.rows("SELECT purpose, email FROM mail_outbox")]
+
+
+NOTICE = "        mail.enqueue(connection, mail.TOKEN_REUSED, email)\n"
+
+
+@protects(REUSE, notice=edit(FILE, NOTICE, ""))
+def test_the_owner_of_a_copied_refresh_token_is_told_once(service: Service) -> None:
+    theft = Theft(service)
+    works(told(service) == [], "nobody is told of an honest exchange")
+    thief = theft.use()
+    harm(told(service) != [("token-reused", theft.user.email)], "the owner is not told that a copy was used")
+    refused(thief, 401, REUSE)
+    for _ in range(3):
+        refused(theft.use(), 401, REUSE)
+    assert len(told(service)) == 1  # a thief fills no mailbox
+
+
+@protects("secrets-never-shown", pair=edit(FILE, "    access_token: str = field(repr=False)", "    access_token: str"))
+def test_nothing_that_holds_a_token_shows_it(service: Service) -> None:
+    """What is printed while something is looked for is in a log for years."""
+    client = service.client(service.user()).login(through_form=True)
+    refresh = service.module("jwt.refresh")
+    with service.app.app_context():
+        pair = refresh.exchange(client.refresh_token)
+        texts = f"{pair!r} {pair} {[pair]!r}"
+    works(client.account().status == 200, "the tokens that were given open the account")
+    harm([one for one in (pair.access_token, pair.refresh_token) if one in texts], "whatever prints a pair prints it")
+    assert str(pair.expires_in) in texts
+
+
+# --- how long -------------------------------------------------------------------------------------------------
+
+
+@protects(
+    LIVES,
+    idle=edit(
+        FILE,
+        '_r.created_at > bindparam("alive_since"),',
+        '_r.created_at.is_not(None) | (_r.created_at > bindparam("alive_since")),',
+    ),
+)
+def test_a_refresh_token_that_nobody_used_for_an_hour_is_dead(service: Service) -> None:
+    login = Login(service)
+    service.travel(minutes=login.idle - 1)
+    works(login.renew().status == 200, "a minute before the hour is over it is exchanged")
+    works(login.client.get("/probe").status == 200, "and the access token of that reaches the view")
+    service.travel(minutes=login.idle, seconds=1)
+    answer = login.renew()
+    harm(answer.ok, "a refresh token that was left for an hour gave a pair")
+    refused(answer, 401, LIVES)
+    refused(login.renew(), 401, LIVES)
+
+
+@protects(LIVES, others=edit(FILE, "update(AuthSession).where(_s.id == family.session_id)", "update(AuthSession)"))
+def test_an_exchange_is_no_use_of_somebody_elses_login(service: Service) -> None:
+    login, other = Login(service), service.user()
+    service.client(other).login(through_form=True)
+    used = "SELECT seen_at FROM auth_session JOIN auth_user ON auth_user.id = user_id WHERE email = :email"
+    assert login.client.user is not None
+    email = login.client.user.email
+    before, own = service.rows(used, email=other.email), service.rows(used, email=email)
+    service.travel(minutes=login.idle - 1)
+    works(login.renew().status == 200, "its own token is exchanged")
+    works(service.rows(used, email=email) != own, "which is a use of its own login")
+    harm(service.rows(used, email=other.email) != before, "somebody else's login that is left alone looks used")
+    assert len(before) == 1
+
+
+@protects(LIVES, access=edit(FILE, "refresh_token, family.expires_at)", "refresh_token, moment + timedelta(days=1))"))
+def test_the_last_access_token_of_a_login_does_not_outlive_it(service: Service) -> None:
+    """Whoever verifies it by the published keys knows nothing of the row that ends."""
+    login = Login(service)
+    login.comes_back_until(3)
+    last = claims_of(login.client.token)
+    harm(last["exp"] > login.end, "an access token outlives its login")
+    assert 150 <= last["exp"] - last["iat"] <= 180
+    answer = login.renew()
+    assert answer.json["expires_in"] <= 180  # the client is told the same
+    service.travel(minutes=3, seconds=1)
+    login.is_over()
+
+
+@protects(
+    LIVES,
+    renewed=edit("identity/sessions.py", "lifetime=row.expires_at - now(),", "lifetime=timedelta(days=1),"),
+    first=edit(FILE, "refresh_token, opened.expires_at)", "refresh_token, now() + timedelta(days=1))"),
+)
+def test_a_login_that_is_begun_anew_after_a_proof_of_who_it_is_keeps_its_end(service: Service) -> None:
+    login = Login(service)
+    login.comes_back_until(3)
+    former, before = login.client.copy(), claims_of(login.client.token)
+    with service.app.app_context():
+        sessions, models = service.module("identity.sessions"), service.module("database")
+        owner = sessions.find_by_id(UUID(before["sid"]), UUID(before["sub"]))
+        with models.transaction() as connection:
+            opened = sessions.renew(connection, owner, proved=True)
+        pair = service.module("jwt.refresh").first_pair(opened)
+    login.client.token, login.client.refresh_token = pair.access_token, pair.refresh_token
+    works(login.client.get("/probe").status == 200, "the new access token reaches the view")
+    login.seen.clear()
+    harm(login._end() - login.end > 1, "proving who it is moved the end of the login")
+    harm(claims_of(login.client.token)["exp"] > login.end + 1, "the first access token outlives its login")
+    refused(exchange(service, former.refresh_token), 401, LIVES)
+    refused(former.get("/probe"), 401, "jwt-sid-checked")
+    service.travel(minutes=3, seconds=1)
+    answer = login.renew()
+    harm(answer.ok, "the login that was begun anew outlived its day")
+    refused(answer, 401, LIVES)
+    login.is_over()

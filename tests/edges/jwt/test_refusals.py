@@ -1,0 +1,63 @@
+"""Proofs that a refused refresh token ends its login for good: what the refusal wrote is there for everybody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...harness import edit, harm, protects, refused, works
+from ...logins import fails_afterwards
+
+if TYPE_CHECKING:
+    from ...running import Service, User
+    from ...service import Client
+    from ...wire import Response
+
+
+ROW = "refusal-writes-survive"
+UNCOMMITTED = edit(
+    "jwt/refresh.py",
+    "    with transaction() as connection:\n        if not _revoke(",
+    "    with connect() as connection:\n        if not _revoke(",
+)
+
+
+def exchange(client: Client, token: str | None) -> Response:
+    return client.copy().post("/auth/refresh", {"refresh_token": token})
+
+
+def left_behind(service: Service, user: User) -> tuple[int, int]:
+    """Ended logins of this user, and reuses in the audit, through a connection of our own."""
+    ended = service.rows(
+        "SELECT count(*) FROM auth_session JOIN auth_user ON auth_user.id = auth_session.user_id"
+        " WHERE auth_session.revoked_at IS NOT NULL AND auth_user.email = :email",
+        email=user.email,
+    )
+    return ended[0][0], service.rows("SELECT count(*) FROM audit_event WHERE kind = 'token.refresh_reuse'")[0][0]
+
+
+@protects(ROW, family=UNCOMMITTED)
+def test_the_refusal_of_a_used_refresh_token_does_not_roll_back_the_end_of_its_login(service: Service) -> None:
+    user = service.user()
+    client = service.client(user).login()
+    answer = exchange(client, client.refresh_token)
+    works(answer.status == 200, "a refresh token is exchanged once")
+    newest = answer.json["refresh_token"]
+    again = exchange(client, client.refresh_token)
+    harm(left_behind(service, user) != (1, 1), "the answer rolled back the end of the login, or its audit")
+    refused(again, 401, "refresh-reuse-revokes-family")
+    refused(exchange(client, newest), 401, "refresh-reuse-revokes-family")
+
+
+@protects(ROW, family=UNCOMMITTED)
+def test_an_exception_after_the_refusal_does_not_roll_back_the_end_of_the_login(service: Service) -> None:
+    failing = fails_afterwards(service)
+    user = service.user()
+    client = service.client(user).login()
+    answer = exchange(client, client.refresh_token)
+    works(answer.status == 200, "a refresh token is exchanged once")
+    failing.append("in a function of the team's")
+    again = exchange(client, client.refresh_token)
+    failing.clear()
+    harm(left_behind(service, user) != (1, 1), "the exception rolled back the end of the login, or its audit")
+    assert again.status == 500
+    refused(exchange(client, answer.json["refresh_token"]), 401, "refresh-reuse-revokes-family")

@@ -1,0 +1,355 @@
+"""Edges of the proofs in test_tokens.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from ...harness import edit, harm, protects, refused, works
+from ...jwt.forging import (
+    Content,
+    Target,
+    claims_of,
+    data,
+    forged,
+    ring_of,
+    text,
+    three_keys,
+    written,
+)
+from ...jwt.test_tokens import (
+    ALGORITHM,
+    CLAIMS,
+    FILE,
+    MALFORMED,
+    MEANT,
+    MINIMAL,
+    NONE,
+    PERMISSION,
+    PURPOSE,
+    ROLE,
+    SIGNATURE,
+    TEXTS,
+    TIMES,
+    VERIFY,
+    administrator,
+    badly_named,
+    badly_signed,
+)
+
+if TYPE_CHECKING:
+    import pytest
+
+    from ...running import Service
+
+
+# --- the signature -----------------------------------------------------------------------------------------------
+
+
+@protects(
+    SIGNATURE,
+    jwe=edit(FILE, "    if len(parts) > 3:", "    parts, token = parts[:3], '.'.join(parts[:3])\n    if False:"),
+)
+def test_a_token_of_more_than_three_parts_opens_nothing(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    for key in target.keys:
+        good = key.token(target.claims)
+        encrypted = [text(written({**key.header, "alg": alg, "enc": "A256GCM"})) for alg in ("dir", "ECDH-ES", "none")]
+        for what, token in (
+            ("five parts", f"{good}.{text(bytes(12))}.{text(bytes(16))}"),
+            ("four parts", f"{good}.{text(bytes(12))}"),
+            ("a dot at its end", f"{good}."),
+            ("a dot before it", f".{good}"),
+            ("three empty parts behind it", f"{good}..."),
+            ("itself behind it", f"{good}.{good}"),
+            *(("an encrypted form", f"{header}..{good.partition('.')[2]}.{text(bytes(16))}") for header in encrypted),
+        ):
+            target.attack(what, token, SIGNATURE)
+
+
+@protects(
+    SIGNATURE,
+    canonical=edit(FILE, '    if urlsafe_b64encode(data).rstrip(b"=") != part.encode():', "    if False:"),
+)
+def test_a_token_that_is_spelt_in_a_second_way_opens_nothing(service: Service) -> None:
+    """Otherwise one token has many names: what is remembered, counted or blocked by its text would not be met again."""
+    target = Target(service, three_keys(service))
+    target.honest()
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    for key in target.keys:
+        header, payload, signature = key.token(target.claims).split(".")
+        standard = b64encode(data(signature)).decode().rstrip("=")
+        stray = signature[:-1] + letters[letters.index(signature[-1]) | 1]  # the last 4 bits belong to no byte
+        spellings = [f"{signature}==", f"{signature}=", stray, f" {signature}==", f"{signature[:9]}\t{signature[9:]}=="]
+        spellings += [standard] if standard != signature else []
+        for spelling in spellings:
+            target.attack("its signature spelt in a second way", f"{header}.{payload}.{spelling}", SIGNATURE)
+        head, body = (text(written(uneven(one))) for one in (key.header, target.claims))
+        works(target.show(f"{head}.{body}.{text(key.sign(f'{head}.{body}'.encode()))}").status == 200, "not padded")
+        target.seen.clear()
+        for padded in (f"{head}{'=' * (-len(head) % 4)}.{body}", f"{head}.{body}{'=' * (-len(body) % 4)}"):
+            token = f"{padded}.{text(key.sign(padded.encode()))}"  # signed as it is spelt
+            target.attack("padding", token, SIGNATURE)
+
+
+def uneven(content: Content) -> dict[str, Any]:
+    """The same and a member that nobody knows, so long that the base64 of it would end in padding."""
+    longer = ({**content, "x": "x" * number} for number in range(2))
+    return next(one for one in longer if len(written(one)) % 3)
+
+
+@protects(SIGNATURE, twice=edit(FILE, "    strict_json.loads(data[1])", "    pass"))
+def test_a_claim_that_is_there_twice_opens_nothing(service: Service) -> None:
+    """Correctly signed: whoever signs for two readers could mean another user to each."""
+    target = Target(service, three_keys(service))
+    target.honest()
+    mine = claims_of(target.mallory.token)
+    for key in target.keys:
+        theirs = written(target.claims)
+        for name in ("sub", "sid", "exp", "client_id"):
+            both = b'{"' + f'{name}":{json.dumps(mine[name])},'.encode() + theirs[1:]
+            target.attack(f"{name} twice", forged(key.header, both, key.sign), MALFORMED)
+        for name, other in (("alg", "none"), ("kid", "x"), ("typ", "x")):
+            both = b'{"' + f'{name}":"{other}",'.encode() + written(key.header)[1:]
+            target.attack(f"{name} twice", forged(both, theirs, key.sign), MALFORMED)
+
+
+# --- the algorithm -----------------------------------------------------------------------------------------------
+
+
+@protects(ALGORITHM, list=edit(FILE, "algorithms=[key.algorithm],", 'algorithms=["EdDSA", "ES256", "HS256"],'))
+def test_the_library_is_given_the_one_algorithm_of_the_key_and_no_other(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It compares the type of the key as well, which would hide a list that is too long from the forgeries above."""
+    target = Target(service, three_keys(service))
+    library = service.module("jwt.tokens").jwt
+    real, given = library.decode, []
+
+    def spy(token: str, *arguments: Any, **options: Any) -> Any:
+        given.append(options.get("algorithms"))
+        return real(token, *arguments, **options)
+
+    monkeypatch.setattr(library, "decode", spy)
+    target.honest()
+    works(len(given) == 5, "the library has seen two tokens of the service's own and one by each key")
+    given.clear()
+    for key in target.keys:
+        for name in ("none", "HS256", "ES256", "EdDSA", ["EdDSA", "ES256"]):
+            target.show(key.token({**target.claims, "jti": f"once {name}"}, alg=name))
+            harm([one for one in given if one != [key.algorithm]], "a token had a choice of algorithms")
+            assert len(given) == 1
+            given.clear()
+
+
+EXTENSIONS: tuple[dict[str, Any], ...] = (
+    {"crit": ["b64"], "b64": True},  # PyJWT understands this one
+    {"crit": ["b64"], "b64": False},
+    {"crit": ["exp"], "exp": 0},
+    {"crit": ["alg", "kid", "typ"]},
+    {"crit": ["x"], "x": 1},
+    {"crit": ["x"]},
+    {"crit": []},
+    {"crit": "b64"},
+    {"crit": {}},
+    {"crit": False},
+    {"crit": None},
+)
+
+
+@protects(ALGORITHM, crit=edit(FILE, '    if "crit" in header:', "    if False:"))
+def test_a_token_that_asks_for_an_extension_opens_nothing(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    for key in target.keys:
+        for more in EXTENSIONS:
+            target.attack(f"the header members {more}", key.token(target.claims, **more), ALGORITHM)
+
+
+@protects(SIGNATURE, verify=VERIFY)
+@protects(ALGORITHM, none=NONE)
+def test_a_ring_of_es256_alone_refuses_the_same_forgeries(service: Service) -> None:
+    target = Target(service, ring_of(service, [service.module("jwt.keys").generate("ES256")]))
+    target.honest()
+    [key] = target.keys
+    client = service.client(target.owner.user).login(through_form=True)
+    works(client.get("/probe").status == 200, "the token of a login reaches the view")
+    signed = json.loads(data(str(client.token).split(".")[0]))
+    works(signed == {"alg": "ES256", "kid": key.kid, "typ": "at+jwt"}, "and is signed by ES256")
+    target.seen.clear()
+    for what, token in badly_signed(key, target):
+        target.attack(what, token, SIGNATURE)
+    for what, token in badly_named(key, target):
+        target.attack(what, token, ALGORITHM)
+
+
+# --- the claims --------------------------------------------------------------------------------------------------
+
+
+@protects(
+    CLAIMS,
+    life=edit(
+        FILE,
+        '    if not 0 < payload["exp"] - payload["iat"] <= state().limits.access_token_seconds:',
+        "    if False:",
+    ),
+)
+def test_a_token_that_would_live_longer_than_any_of_this_service_opens_nothing(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    signing, claims = target.keys[1], target.claims
+    longest, iat = service.limits.access_token_seconds, claims["iat"]
+    for life in (1, longest):
+        works(target.show(signing.token({**claims, "exp": iat + life})).status == 200, f"a life of {life} s is good")
+    works(
+        target.show(signing.token({**claims, "iat": iat - longest + 60, "exp": iat + 60})).status == 200, "its end too"
+    )
+    target.seen.clear()
+    for what, times in {
+        "an end in ten years": {"exp": iat + 10 * 365 * 86_400},
+        "one second too many": {"exp": iat + longest + 1},
+        "a life that began earlier": {"iat": iat - 20, "exp": iat + longest - 19},
+        "no beginning": {"iat": 0},
+        "a beginning before all times": {"iat": -1},
+        "no life at all": {"iat": iat + 1, "exp": iat + 1},
+        "an end before its beginning": {"iat": iat + 20, "exp": iat - 10},
+    }.items():
+        target.attack(what, signing.token({**claims, **times}), CLAIMS)
+
+
+@protects(CLAIMS, client=edit(FILE, '    if payload["client_id"] != CLIENT:', "    if False:"))
+def test_a_token_for_another_client_opens_nothing(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    for other in ("another", "first-party ", "First-Party", "first", "*", "x" * 255):
+        target.attack(f"the client {other!r}", target.keys[1].token({**target.claims, "client_id": other}), CLAIMS)
+
+
+AHEAD = "    if claims.issued_at - LEEWAY > moment or claims.not_before - LEEWAY > moment:"
+
+
+@protects(CLAIMS, future=edit(FILE, AHEAD, "    if claims.not_before - LEEWAY > moment:"))
+def test_a_token_that_will_be_issued_later_opens_nothing(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    signing, claims = target.keys[1], target.claims
+    moment, life = claims["iat"], service.limits.access_token_seconds
+    works(target.show(signing.token({**claims, "iat": moment + 20})).status == 200, "a clock may be 20 s ahead")
+    target.seen.clear()
+    for ahead in (45, 3600, 10 * 365 * 86_400):
+        later = {"iat": moment + ahead, "exp": moment + ahead + life}
+        target.attack(f"iat {ahead} s ahead", signing.token({**claims, **later}), CLAIMS)
+
+
+@protects(CLAIMS, future=edit(FILE, AHEAD, "    if claims.issued_at - LEEWAY > moment:"))
+def test_a_token_that_is_not_good_yet_opens_nothing(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    signing, claims = target.keys[1], target.claims
+    works(target.show(signing.token({**claims, "nbf": claims["nbf"] + 20})).status == 200, "a clock may be 20 s ahead")
+    early = signing.token({**claims, "nbf": claims["nbf"] + 50, "jti": "early"})
+    target.seen.clear()
+    for ahead in (45, 3600, 10 * 365 * 86_400):
+        target.attack(f"nbf {ahead} s ahead", signing.token({**claims, "nbf": claims["nbf"] + ahead}), CLAIMS)
+    target.attack("nbf 50 s ahead", early, CLAIMS)
+    service.travel(seconds=50)
+    assert target.show(early).status == 200
+
+
+# --- for whom, and by whom ----------------------------------------------------------------------------------------
+
+
+@protects(
+    MEANT,
+    list=(
+        edit(FILE, 'False), "strict_aud": True}', "False)}"),
+        edit(FILE, '    "aud": str,\n', ""),
+    ),
+)
+def test_a_token_for_several_services_opens_none(service: Service) -> None:
+    """One of the others could take it from whoever shows it there, and show it here."""
+    target = Target(service, three_keys(service))
+    target.honest()
+    claims, signing = target.claims, target.keys[1]
+    ours, other = claims["aud"], "https://other.example"
+    for value in ([ours, other], [other, ours], [ours, ours], [ours], [ours, 1]):
+        target.attack(f"the audience {value}", signing.token({**claims, "aud": value}), MEANT)
+
+
+@protects(MEANT, aud=edit("jwt/settings.py", "    return settings().audience or issuer()", "    return issuer()"))
+def test_an_audience_that_was_set_is_the_only_one(service: Service) -> None:
+    service.setting("BASTION_JWT_AUDIENCE", "https://app.example/orders")
+    target = Target(service, three_keys(service))
+    target.honest()
+    claims = target.claims
+    origin = target.keys[1].token({**claims, "aud": claims["iss"], "jti": "for the origin"})
+    target.attack("the origin as its audience, which several services share", origin, MEANT)
+    assert claims["aud"] == "https://app.example/orders"
+    assert claims["iss"] == "https://app.example"
+
+
+# --- for what -----------------------------------------------------------------------------------------------------
+
+
+@protects(
+    PURPOSE,
+    refresh=edit(
+        "jwt/refresh.py",
+        "    moment = now()\n    alive_since = moment",
+        '    if token.count(".") == 2:\n'
+        "        from .tokens import verify_access_token\n\n"
+        "        said = verify_access_token(token)\n"
+        '        return _pair(said.user_id, said.session_id, "", now() + timedelta(hours=1))\n'
+        "    moment = now()\n    alive_since = moment",
+    ),
+)
+def test_an_access_token_is_no_refresh_token(service: Service) -> None:
+    """It is shown with every request, to every service that verifies it: it must not prolong itself."""
+    target = Target(service, three_keys(service))
+    target.honest()
+    stranger = service.client()
+    for token in (target.owner.token, target.keys[1].token(target.claims, typ="refresh+jwt")):
+        answer = stranger.post("/auth/refresh", {"refresh_token": token})
+        harm(answer.ok, "an access token was exchanged for a new one")
+        refused(answer, 401, "refresh-one-use")
+    target.attack("nothing: it is the refresh token", str(target.owner.refresh_token), MALFORMED)
+    assert stranger.post("/auth/refresh", {"refresh_token": target.owner.refresh_token}).status == 200
+
+
+# --- what is in it ------------------------------------------------------------------------------------------------
+
+EMAIL = (
+    edit(
+        FILE,
+        "    moment = int(clock.seconds())\n    claims = {\n",
+        "    from sqlalchemy import select\n\n"
+        "    from ..database import connect\n"
+        "    from ..identity.models import User\n\n"
+        "    with connect() as connection:\n"
+        "        email = connection.scalars(select(User.email).where(User.id == user_id)).one()\n"
+        '    moment = int(clock.seconds())\n    claims = {\n        "email": email,\n',
+    ),
+)
+
+
+@protects(MINIMAL, extra=EMAIL)
+def test_a_token_tells_whoever_finds_it_nothing_about_its_user(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = administrator(service, monkeypatch).login(through_form=True)
+    assert client.user is not None
+    works(client.get("/auth/me").json["email"] == client.user.email, "it names an administrator")
+    exchanged = service.client().post("/auth/refresh", {"refresh_token": client.refresh_token})
+    works(exchanged.status == 200, "and is exchanged for another")
+    for token in (str(client.token), str(exchanged.json["access_token"])):
+        header, claims, _ = token.split(".")
+        harm(set(claims_of(token)) - {*TEXTS, *TIMES}, "a token tells more than it must")
+        for known in (client.user.email, ROLE, PERMISSION, "example.com"):
+            harm(known in (data(header) + data(claims)).decode(), f"a token tells {known}")
+        assert sorted(claims_of(token)) == sorted((*TEXTS, *TIMES))
+        assert sorted(json.loads(data(header))) == ["alg", "kid", "typ"]
+        for name in ("sub", "sid", "jti"):
+            assert UUID(claims_of(token)[name]).version == 4  # random: no number that can be counted

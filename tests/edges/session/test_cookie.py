@@ -1,0 +1,458 @@
+"""Edges of the proofs in test_cookie.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from datetime import timedelta
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import Phase, example, given, settings, strategies
+
+from ...accounts import with_app
+from ...harness import edit, harm, insert, protects, refused, works
+from ...logins import arrive
+from ...session.test_cookie import HASH, limits, session_rows, signed_in
+from ...session_client import COOKIE, FIELD
+
+if TYPE_CHECKING:
+    from ...running import Service
+
+
+ALLOWED_KEYS = {"token", "csrf_token", "next", "pending", "_flashes"}
+PHASES = (Phase.explicit, Phase.generate)  # without shrinking: what was found is told as it is
+
+
+def as_read(cookie: str) -> str:
+    """A cookie as the signer reads it: what is not of base64 is left out of a signature, and both alphabets count."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "", cookie.translate({ord("+"): "-", ord("/"): "_"}))
+
+
+def number_of_rows(service: Service) -> int:
+    """How many rows there are in all tables together."""
+    from sqlalchemy import func, select
+
+    tables = service.module("database").Base.metadata.tables.values()
+    with service.engine.connect() as connection:
+        return sum(connection.scalar(select(func.count()).select_from(table)) or 0 for table in tables)
+
+
+# --- session-id-random-hashed ----------------------------------------------------------------------------------
+
+
+@protects(
+    "session-id-random-hashed",
+    keys=(
+        edit("session/cookie.py", '"csrf_token", "_flashes"})', '"csrf_token", "_flashes", "user"})'),
+        edit(
+            "session/cookie.py",
+            "    begin(opened.token)\n",
+            '    begin(opened.token)\n    session["user"] = str(opened.user_id)\n',
+        ),
+    ),
+)
+def test_the_cookie_tells_its_reader_nothing_about_anybody(service: Service) -> None:
+    service.adds_route("/probe")
+    user = service.user(roles=("admin",))
+    stranger, browser = service.client(), service.client(user)
+    stranger.get("/login", query={"next": "/account"})
+    works(stranger.content()["next"] == "/account", "the anonymous cookie keeps where the visitor wanted to go")
+    contents = {"anonymous": stranger.content()}
+    app = with_app(service, user)
+    arrive(browser, user.email, user.password)
+    contents["half signed in"] = browser.content()
+    browser.send_code(app.code())
+    works(browser.get("/probe").status == 200, "the issued cookie opens a protected page")
+    contents["signed in"] = browser.content()
+    browser.csrf_token()
+    contents["with a form"] = browser.content()
+    browser.post("/account/sessions/end-others")
+    contents["with a message"] = browser.content()
+    assert "_flashes" in contents["with a message"]
+    personal = [str(user.id), user.id.hex, user.email, "admin", browser.address, browser.agent, user.password]
+    personal += [str(row.id) for row in session_rows(service, user)]
+    for when, content in contents.items():
+        text = json.dumps(content)
+        harm(content.keys() - ALLOWED_KEYS, f"the cookie of a browser that is {when} holds more than it may")
+        harm([value for value in personal if value in text], f"the cookie of a browser that is {when} tells who it is")
+    # 256 random bits each, in base64url.
+    assert len(contents["half signed in"]["pending"]) == 43
+    assert len(contents["signed in"]["token"]) == 43
+    assert len(contents["with a form"][FIELD]) == 43
+    assert len(contents["anonymous"][FIELD]) == 43
+
+
+@protects(
+    "session-id-random-hashed",
+    keys=edit("session/cookie.py", "            del session[key]\n", "            session.modified = True\n"),
+)
+def test_nothing_that_a_view_puts_into_the_session_reaches_the_browser(service: Service) -> None:
+    def remember() -> str:
+        from flask import session
+
+        session["user_id"] = "canary"
+        session["cart"] = ["canary"]
+        session["next"] = "/account"
+        return "kept"
+
+    seen = service.adds_route("/probe", view=remember)
+    browser = service.client(service.user()).login()
+    works(browser.get("/probe").status == 200, "the view runs")
+    works(seen == ["GET"], "once")
+    works(browser.content()["next"] == "/account", "what is allowed is kept")
+    harm(browser.content().keys() - ALLOWED_KEYS, "a readable cookie carries what a view put into it")
+    assert browser.get("/account").status == 200
+
+
+@protects(
+    "session-id-random-hashed",
+    anonymous=edit(
+        "session/pages.py",
+        '    return render_template("bastion/login.html", form=LoginForm())\n',
+        '    audit.record("form.shown")\n    return render_template("bastion/login.html", form=LoginForm())\n',
+    ),
+)
+def test_visitors_who_are_not_signed_in_leave_no_row(service: Service) -> None:
+    user = service.user()
+    before = number_of_rows(service)
+    service.client(user).login()
+    works(number_of_rows(service) == before + 1, "a login is a row")
+    before += 1
+    for number in range(10):
+        visitor = service.client(address=f"198.51.100.{number}")
+        assert visitor.get("/login", query={"next": "/account"}).status == 200
+        assert visitor.content().keys() == {FIELD, "next"}
+    stranger = service.client()
+    assert stranger.get("/account").status == 303
+    assert stranger.get("/nowhere").status == 404
+    assert stranger.forge(token=secrets.token_urlsafe(32)).get("/account").status == 303
+    harm(number_of_rows(service) - before, "visitors who are not signed in fill the database")
+
+
+@protects(
+    "session-id-random-hashed",
+    random=edit("identity/sessions.py", "secrets.token_urlsafe(TOKEN_BYTES)", 'f"{now().timestamp():043.6f}"'),
+)
+def test_hundreds_of_tokens_tell_nothing_about_the_next(service: Service) -> None:
+    """Of a source of 15 bits, as the number of a process has, 500 tokens are not all different in 98 of 100 runs."""
+    users = [service.user() for _ in range(100)]  # of whom none has a session too many, which would be audited
+    sessions, database = service.module("identity.sessions"), service.module("database")
+    with service.app.app_context(), database.transaction() as connection:
+        opened = [
+            sessions.open_session(user.id, lifetime=timedelta(hours=1), connection=connection)
+            for user in users
+            for _ in range(5)
+        ]
+    tokens = [one.token for one in opened]
+    works({len(token) for token in tokens} == {43}, "each login has a token as long as 256 bits in base64url")
+    harm(len(set(tokens)) < 500, "two logins have the same token")
+    for place in (0, 12, 24):  # 72 bits each: no two of hundreds of random ones are alike
+        harm(len({token[place : place + 12] for token in tokens}) < 500, "tokens have a part in common")
+
+
+@protects(
+    "session-id-random-hashed",
+    salt=edit("session/cookie.py", '    salt = "bastion-session"\n', '    salt = "cookie-session"\n'),
+)
+def test_what_the_key_has_signed_for_another_purpose_is_no_session(service: Service) -> None:
+    import hashlib
+
+    from flask.json.tag import TaggedJSONSerializer
+    from itsdangerous import URLSafeTimedSerializer
+
+    seen = service.adds_route("/probe")
+    browser = service.client(service.user()).login()
+    works(browser.get("/probe").status == 200, "the service's own cookie opens the page")
+    works(seen == ["GET"], "it ran")
+    seen.clear()
+    content, key = browser.content(), service.environment.secrets["SECRET_KEY"]
+    forged = service.client(browser.user)
+    for salt in ("cookie-session", "wtf-csrf-token", "itsdangerous", ""):
+        for digest in (hashlib.sha256, hashlib.sha1, hashlib.sha512):
+            signer = {"key_derivation": "hmac", "digest_method": digest}
+            made = URLSafeTimedSerializer(key, salt=salt, serializer=TaggedJSONSerializer(), signer_kwargs=signer)
+            forged.cookie = str(made.dumps(content))
+            answer = forged.get("/probe")
+            harm(seen, f"a value signed with the salt {salt!r} was taken for a session")
+            assert answer.status == 303
+    payload, _, rest = str(browser.cookie).partition(".")
+    for altered in (f"{payload}.{rest[:-2]}", payload, f"{payload}..", f"{payload[:-1]}A.{rest}", "x" * 5000):
+        forged.cookie = altered
+        answer = forged.get("/probe")
+        harm(seen, "an altered cookie was taken for a session")
+        assert answer.status == 303
+
+
+# --- signed-values-sha256 ---------------------------------------------------------------------------------------
+
+
+@protects("signed-values-sha256", cookie=edit("session/cookie.py", "    digest_method = staticmethod(DIGEST)\n", ""))
+def test_a_cookie_that_is_signed_as_flask_does_it_is_no_session(service: Service) -> None:
+    import hashlib
+
+    from flask.json.tag import TaggedJSONSerializer
+    from itsdangerous import URLSafeTimedSerializer
+
+    seen = service.adds_route("/probe")
+    browser = service.client(service.user()).login()
+    content, key = browser.content(), service.environment.secrets["SECRET_KEY"]
+
+    def signed(digest: Any) -> str:
+        options = {"key_derivation": "hmac", "digest_method": digest}
+        made = URLSafeTimedSerializer(
+            key, salt="bastion-session", serializer=TaggedJSONSerializer(), signer_kwargs=options
+        )
+        return str(made.dumps(content))
+
+    works(browser.get("/probe").status == 200, "the service's own cookie opens the page")
+    works(seen == ["GET"], "it ran")
+    seen.clear()
+    forged_by = service.client(browser.user)
+    forged_by.cookie = signed(hashlib.sha1)
+    answer = forged_by.get("/probe")
+    harm(seen, "a cookie that was signed with SHA-1 was taken for a session")
+    assert answer.status == 303
+    forged_by.cookie = signed(hashlib.sha256)
+    assert forged_by.get("/probe").status == 200
+
+
+# --- session-rotated-on-privilege-change -----------------------------------------------------------------------
+
+
+@protects(
+    "session-rotated-on-privilege-change",
+    clear=edit(
+        "session/cookie.py",
+        "    session.clear()  # a cookie that somebody planted before ends here, its form token with it\n",
+        "",
+    ),
+)
+def test_a_form_token_that_was_planted_before_the_login_is_worth_nothing_after_it(service: Service) -> None:
+    seen = service.adds_route("/probe", methods=("GET", "POST"))
+    user, thief = service.user(), service.client()
+    known = thief.csrf_token()
+    planted = {**thief.content(), "next": "/probe?page=2", "_flashes": [("info", "a planted message")]}
+    browser = service.client(user).forge(**planted)
+    before = browser.copy()
+    answer = browser.post("/login", {"identifier": user.email, "password": user.password, FIELD: known})
+    works(answer.location == "/probe?page=2", "the victim signs in and goes where he wanted to go")
+    works(browser.get("/probe?page=2").status == 200, "the new cookie opens the page")
+    works(browser.post("/probe").status == 200, "with the new token he can post")
+    works(seen == ["GET", "POST"], "both ran")
+    seen.clear()
+    answer = browser.post("/probe", {FIELD: known})
+    harm(seen, "a token that the attacker knew before the login is still good")
+    refused(answer, 400, "csrf-token-required")
+    harm("a planted message" in browser.get("/account").text, "what was planted is shown after the login")
+    assert before.get("/account").status == 303
+    assert browser.content().keys() == {"token", FIELD}
+    assert browser.content()[FIELD] != planted[FIELD]
+
+
+@protects(
+    "session-rotated-on-privilege-change",
+    again=edit(
+        "session/cookie.py",
+        "replaces=current_user.session_id if current_user.is_authenticated else None",
+        "replaces=None",
+    ),
+)
+def test_a_copy_of_the_cookie_from_before_a_second_login_opens_nothing(service: Service) -> None:
+    seen = service.adds_route("/probe")
+    browser = service.client(service.user()).login()
+    thief = browser.copy()
+    works(thief.get("/probe").status == 200, "the copied cookie opens the page before the second login")
+    browser.login(through_form=True)
+    works(browser.get("/probe").status == 200, "the new cookie opens it after the second login")
+    works(browser.content()["token"] != thief.content()["token"], "the token is another")
+    seen.clear()
+    answer = thief.get("/probe")
+    harm(seen, "the cookie from before the second login still opens the page")
+    assert answer.status == 303
+    assert browser.user is not None
+    old, new = session_rows(service, browser.user)
+    assert old.revoked_at == new.created_at  # one moment, one transaction
+    assert new.revoked_at is None
+
+
+# --- session-idle-30-min ---------------------------------------------------------------------------------------
+
+
+@protects("session-idle-30-min", mark=edit("identity/sessions.py", "        _mark_idle(key, moment, idle)\n", ""))
+def test_a_session_that_has_ended_by_idleness_does_not_come_back_with_the_clock(service: Service) -> None:
+    seen = service.adds_route("/probe")
+    user = service.user()
+    browser, other = signed_in(service, user), signed_in(service, user)
+    idle = limits(service).session_idle_minutes
+    works(browser.get("/probe").status == 200, "a fresh session opens the page")
+    works(seen == ["GET"], "it ran")
+    seen.clear()
+    service.travel(minutes=idle, seconds=1)
+    assert browser.get("/probe").status == 303
+    service.travel(minutes=-idle)
+    answer = browser.get("/probe")
+    harm(seen, "the session came back when the clock was set back")
+    assert answer.status == 303
+    assert [row.revoked_at is not None for row in session_rows(service, user)] == [True, False]
+    assert other.get("/probe").status == 200  # nobody met it while it was idle
+
+
+@protects(
+    "session-idle-30-min",
+    passive=edit(
+        "authentication.py", "        if request.endpoint not in PASSIVE:\n", "        if request.endpoint:\n"
+    ),
+)
+def test_what_a_browser_asks_for_by_itself_keeps_no_session_alive(service: Service) -> None:
+    seen = service.adds_route("/probe")
+    browser = signed_in(service, service.user())
+    idle = limits(service).session_idle_minutes
+    works(browser.get("/probe").status == 200, "a fresh session opens the page")
+    works(seen == ["GET"], "it ran")
+    seen.clear()
+    service.travel(minutes=idle - 1)
+    works(browser.get("/static/bastion/bastion.css").status == 200, "the stylesheet is there")
+    report = b'{"csp-report": {"document-uri": "https://app.example/account"}}'
+    # With a field in place of the form token, since a client that looks for one opens a page.
+    sent = {"CONTENT_TYPE": "application/csp-report", "CONTENT_LENGTH": str(len(report)), "wsgi.input": BytesIO(report)}
+    works(browser.post("/csp-report", {FIELD: "none"}, environ=sent).status == 204, "a policy report is taken")
+    works(browser.get("/healthz").status == 200, "the service says that it lives")
+    service.travel(minutes=1, seconds=1)
+    answer = browser.get("/probe")
+    harm(seen, "a session was kept alive by what no person did")
+    assert answer.status == 303
+
+
+# --- session-absolute-12-h -------------------------------------------------------------------------------------
+
+
+@protects(
+    "session-absolute-12-h",
+    browser=insert(
+        "session/cookie.py",
+        after="    digest_method = staticmethod(DIGEST)\n",
+        new="\n    def get_expiration_time(self, app: Flask, session: Any) -> datetime:\n"
+        "        return now() + timedelta(days=30)\n",
+    ),
+)
+def test_a_browser_keeps_the_cookie_no_longer_than_it_is_open(service: Service) -> None:
+    user = service.user()
+    browser = service.client(user)
+    shown = browser.get("/login")
+    browser.cookie = None
+    answer = browser.post("/login", {"identifier": user.email, "password": user.password})
+    works(browser.get("/account").status == 200, "the user is signed in")
+    lines = [line for one in (shown, answer) for line in one.set_cookies if line.name == COOKIE]
+    harm([line.raw for line in lines if {"max-age", "expires"} & line.attributes.keys()], "a browser keeps the cookie")
+    assert len(lines) == 2
+
+
+# --- logout-ends-server-side -----------------------------------------------------------------------------------
+
+
+@protects(
+    "logout-post-and-clears",
+    clear=edit("session/pages.py", '    answer.headers["Clear-Site-Data"] = \'"storage"\'\n', ""),
+)
+def test_a_logout_clears_what_scripts_have_kept_and_leaves_the_other_cookies(service: Service) -> None:
+    browser = service.client(service.user()).login()
+    browser.cookies["__Host-device"] = "kept"
+    answer = browser.post("/logout")
+    works((answer.status, answer.location) == (303, "/login"), "the user signs out, and lands on a public page")
+    works(service.client().get("/login").status == 200, "which opens")
+    harm(answer.header("Clear-Site-Data") is None, "what scripts have stored is left to whoever sits there next")
+    assert answer.headers_named("Clear-Site-Data") == ['"storage"']  # "cookies" would take those of other hosts as well
+    assert answer.header("Cache-Control") == "no-store"
+    assert [line.name for line in answer.set_cookies] == [COOKIE]
+    assert browser.cookies == {"__Host-device": "kept"}
+    assert browser.post("/logout", {FIELD: None}).status == 400
+
+
+# --- cookie-flags, where the style has a cookie ------------------------------------------------------------------
+
+
+@protects(
+    "cookie-flags",
+    secure=edit("edge/cookies.py", '    if secure and "secure" not in flags:\n', "    if False:\n"),
+)
+def test_a_cookie_that_clear_text_requests_would_carry_is_not_set(service: Service) -> None:
+    from flask import Response as Answer
+
+    def setting(flags: str) -> Any:
+        line = f"__Host-x=1; {flags}HttpOnly; SameSite=Lax; Path=/"
+        return lambda: Answer("answered", headers=[("Set-Cookie", line)])
+
+    service.adds_route("/good", mark="public", view=setting("Secure; "))
+    service.adds_route("/bad", mark="public", view=setting(""))
+    browser = service.client(service.user()).login(through_form=True)
+    works(browser.get("/account").status == 200, "the session's cookie was set, stored and sent back")
+    works(browser.get("/good").set_cookies, "a cookie with every flag is set")
+    answer = browser.get("/bad")
+    harm(answer.set_cookies, "a cookie without Secure was set")
+    refused(answer, 200, "cookie-flags")
+
+
+@protects(
+    "cookie-flags",
+    token=edit(
+        "session/account.py",
+        '{**row._mapping, "current"',
+        '{**row._mapping, "agent": __import__("flask").session["token"], "current"',
+    ),
+)
+def test_the_token_appears_in_the_cookie_alone(service: Service) -> None:
+    def logs_it() -> dict[str, str]:
+        from flask import session
+
+        service.module("log").get_logger("probe").warning("seen", cookie=dict(session), text=f"session {session}")
+        return {"probe": "ran"}
+
+    seen = service.adds_route("/probe", view=logs_it)
+    browser = service.client(service.user()).login(through_form=True)
+    token = browser.content()["token"]
+    works(token, "the signed cookie holds the token")
+    answers = [browser.get(path) for path in ("/account", "/probe", "/nowhere", "/login", "/")]
+    works(seen == ["GET"], "the view that logs its session ran")
+    answers += [browser.post("/account/sessions/end-others"), browser.post("/nowhere"), browser.post("/logout")]
+    for answer in answers:
+        elsewhere = [f"{name}: {value}" for name, value in answer.headers if name.lower() != "set-cookie"]
+        harm(token in answer.text, "the token is in a page")
+        harm([line for line in elsewhere if token in line], "the token is in a header")
+    harm(token in service.output, "the token is in the log")
+
+
+@protects("session-id-random-hashed", hash=HASH)
+def test_no_bytes_in_the_place_of_the_cookie_sign_in_or_are_an_error(service: Service) -> None:
+    seen = service.adds_route("/probe")
+    user = service.user()
+    browser = service.client(user).login()
+    works(browser.get("/probe").status == 200, "the issued cookie opens a protected page")
+    works(seen == ["GET"], "it ran")
+    seen.clear()
+    stored = bytes(session_rows(service, user)[0].token_hash).decode("latin-1")
+    good = str(browser.cookie)
+    letters = strategies.characters(max_codepoint=255, exclude_characters=";")
+    cut = strategies.tuples(strategies.integers(0, len(good) - 2), strategies.text(letters, max_size=4))
+    altered = cut.map(lambda pair: good[: pair[0]] + pair[1] + good[pair[0] + 1 :])
+    short = strategies.text(max_size=50)
+    tokens = short | strategies.none() | strategies.integers() | strategies.lists(short, max_size=3)
+    failed: list[str] = []
+
+    @settings(max_examples=60, derandomize=True, database=None, deadline=None, phases=PHASES)
+    @example(None, stored)
+    @given(strategies.text(letters, max_size=100) | altered | strategies.none(), tokens)
+    def opens_nothing(value: str | None, token: Any) -> None:
+        visitor = service.client()
+        if value is None:
+            visitor.forge(token=token)  # rightly signed: the attacker has the key
+        elif as_read(value) != good:
+            visitor.cookie = value
+        answer = visitor.get("/probe")
+        failed.extend([repr(value)] if answer.status >= 500 else [])
+        harm(seen, "a cookie that nobody was given opened a protected page")
+        assert answer.status == 303
+
+    opens_nothing()
+    assert failed == []

@@ -1,0 +1,343 @@
+"""Edges of the proofs in test_audit.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+import shlex
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ..accounts import administrator, with_app, with_codes
+from ..authenticator import App, Authenticator
+from ..harness import edit, harm, protects, refused, works
+from ..logins import PATH, SIGNED_IN, WRONG, attempt, cheap_user
+from ..probe_model import model
+from ..service import AUTH
+from ..test_audit import DECISIONS, FOREIGN, events, left_by, recorded
+from ..test_settings import command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..running import Service
+
+
+def writes(service: Service) -> None:
+    """What a view of the team's does: a row of its own, sent to the database, not committed yet."""
+    session = service.module("database").db.session
+    session.add(model(service)(user_id=service.module().current_user.id, title="a report"))
+    session.flush()
+
+
+@protects(
+    "refusal-writes-survive",
+    audit=edit("audit.py", "return connection if dialect.has_written(connection) else None", "return connection"),
+)
+def test_what_is_recorded_before_the_first_write_outlives_the_roll_back(service: Service) -> None:
+    def view() -> Any:
+        from sqlalchemy import func, select
+
+        service.module("database").db.session.scalar(select(func.count()).select_from(model(service)))
+        service.module("audit").record("report.refused")
+        if broken:
+            raise RuntimeError("after the event")
+        return "fine"
+
+    broken: list[bool] = []
+    service.adds_route("/report", view=view)
+    client = service.client(service.user()).login()
+    works(client.get("/report").status == 200, "a view that has read can record")
+    kept = recorded(service, "report.refused")
+    broken.append(True)
+    answer = client.get("/report")
+    harm(recorded(service, "report.refused") != kept + 1, "the exception took back what was recorded")
+    assert (answer.status, kept) == (500, 1)
+
+
+# --- audit-events-complete -----------------------------------------------------------------------------------------
+
+
+@protects(
+    "audit-events-complete",
+    clear=edit(
+        "identity/login.py",
+        'audit.record("login.failure", user_id=row.id',
+        'audit.record("login.failure", identifier=identifier, user_id=row.id',
+    ),
+)
+def test_a_password_that_was_typed_as_the_address_is_nowhere(service: Service) -> None:
+    canary = "canary of nine quiet owls"
+    user = cheap_user(service)
+    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
+    attempt(service.client(), canary, WRONG)
+    harm([row for row in events(service) if canary in str(row)], "the audit holds what was typed as the address")
+    [row] = [row for row in events(service) if row["kind"] == "login.failure"]
+    assert (row["user_id"], row["details"]) == (None, {"reason": "unknown"})
+    assert canary not in service.output
+
+
+@protects(
+    "audit-events-complete", details=edit("audit.py", '"details": log.redact(details)', '"details": dict(details)')
+)
+@protects("audit-access-decisions", address=edit("audit.py", "isinstance(value, (UUID, int))}", "value}"))
+def test_no_row_keeps_a_secret_detail_or_a_text_of_the_address(service: Service) -> None:
+    token = "cut-0f-token"  # no pattern finds it
+
+    def report() -> str:
+        service.module("audit").record("report.sent", token=token, report="weekly")
+        return "sent"
+
+    service.adds_route("/report", view=report)
+    service.adds_route("/shared/<part>/<int:number>", mark=("proof.granted-to-no-role",))
+    client = service.client(service.user()).login()
+    works(client.get("/report").text == "sent", "a view records an event")
+    refused(client.get(f"/shared/{token}/7"), 403, "role-required")
+    kept = {row["kind"]: row["details"] for row in events(service)}
+    harm(token in str(kept), "the audit holds a token")
+    assert kept["report.sent"] == {"token": "[redacted]", "report": "weekly"}
+    assert kept["access.denied"]["number"] == "7"
+
+
+@protects("audit-events-complete", factors=edit("identity/login.py", "        factors=sorted(methods),\n", ""))
+def test_a_login_says_by_what_it_was_proved(service: Service) -> None:
+    user = cheap_user(service)
+    service.client(user).login(through_form=True)
+    [row] = [row for row in events(service) if row["kind"] == "login.success"]
+    works(row["user_id"] == user.id, "a login leaves its row")
+    harm("factors" not in row["details"], "nobody knows whether a second factor was asked for")
+    assert row["details"]["factors"] == ["password"]
+
+
+@protects(
+    "audit-events-complete",
+    factors=edit("identity/login.py", "        factors=sorted(methods),\n", ""),
+    second_factor=edit("identity/login.py", '    audit.record("mfa.failure", ', "    dict("),
+)
+def test_second_factors_leave_their_rows_and_are_named_by_the_login(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager, user = administrator(service, monkeypatch), cheap_user(service)
+    app, codes = with_app(service, user), with_codes(service, user)
+    client = service.client(user)
+
+    def kinds(does: Callable[[], object]) -> list[tuple[str, str]]:
+        rows = left_by(service, does)
+        assert {row["user_id"] for row in rows} == {user.id}
+        return [(row["kind"], row["outcome"]) for row in rows]
+
+    found = kinds(lambda: attempt(client, user.email, user.password))
+    works(found == [("login.pending", "success")], "the right password is the first half of a login")
+    harm(not left_by(service, lambda: client.send_code(app.wrong_code())), "a wrong second factor left no row")
+    rows = left_by(service, lambda: client.send_code(app.code()))
+    harm("factors" not in rows[0]["details"], "nobody knows whether a second factor was asked for")
+    assert [(row["kind"], row["details"]) for row in rows] == [("login.success", {"factors": ["password", "totp"]})]
+    other = service.client(user, "192.0.2.11")
+    attempt(other, user.email, user.password)
+    rows = left_by(service, lambda: other.send_code(codes[0]))
+    assert sorted(row["kind"] for row in rows) == ["login.success", "mfa.code_used"]
+    assert [row["details"] for row in rows if row["kind"] == "login.success"] == [
+        {"factors": ["password", "recovery-code"]}
+    ]
+    assert kinds(lambda: client.new_codes()) == [("mfa.codes_made", "success")]
+    assert kinds(lambda: client.remove_totp()) == [("mfa.totp_removed", "success")]
+    again = App(service, client.seed_of(client.begin_totp()))
+    found = kinds(lambda: client.confirm_totp(again.code()))
+    assert sorted(found) == [("mfa.codes_made", "success"), ("mfa.totp_added", "success")]
+    another, device = App(service, client.seed_of(client.begin_totp())), Authenticator()
+    found = kinds(lambda: client.confirm_totp(another.code()))
+    assert sorted(found) == [("mfa.totp_added", "success"), ("mfa.totp_removed", "success")]
+    options, state = client.passkey_options()
+    assert kinds(lambda: client.add_passkey(state, device.create(options))) == [("passkey.added", "success")]
+    [passkey] = client.passkeys()
+    assert kinds(lambda: client.rename_passkey(passkey["id"], "Laptop")) == [("passkey.renamed", "success")]
+    assert kinds(lambda: client.remove_passkey(passkey["id"])) == [("passkey.removed", "success")]
+    [row] = left_by(service, lambda: manager.reset_factors(user.id))
+    assert (row["kind"], row["user_id"]) == ("mfa.reset_by_administrator", user.id)
+    assert row["actor_id"] == manager.user.id  # type: ignore[union-attr]
+
+
+@protects(
+    "audit-events-complete",
+    kept=edit(
+        "audit.py",
+        '    g.setdefault("bastion_audit", []).append(row)\n',
+        '    db.session.execute(insert(AuditEvent).values(**{**row, "bucket": None}))\n',
+    ),
+)
+def test_a_refusal_leaves_its_row_although_the_work_of_its_request_is_rolled_back(service: Service) -> None:
+    def view(item_id: uuid.UUID) -> Any:
+        writes(service)
+        found = service.module().owned_or_404(model(service), item_id)
+        service.module("database").db.session.commit()
+        return str(found.id)
+
+    service.adds_route("/report/<uuid:item_id>", view=view)
+    probe = service.adds_probe()
+    user, other = service.user(), service.user()
+    own, foreign = probe.add(user, "a title"), probe.add(other, "a title")
+    client = service.client(user).login()
+    works(client.get(f"/report/{own}").status == 200, "a view that has written finds what is the user's")
+    answer = client.get(f"/report/{foreign}")
+    rows = [row for row in events(service) if row["kind"] == "access.not_owned"]
+    harm(not rows, "the roll-back of the request took its trace along")
+    assert (answer.status, len(rows), probe.count()) == (404, 1, 3)
+
+
+@protects(
+    "audit-events-complete",
+    quoted=edit("audit.py", """ and not {*' "='} & {*word} else text""", " else text"),
+    names=edit("audit.py", 'f"details.{name}" if name in who else name', "name"),
+)
+def test_no_text_of_an_event_passes_for_another_field(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    user, other = service.user(), service.user()
+
+    def shown(**details: Any) -> list[str]:
+        with service.app.app_context():
+            service.module("audit").record("report.sent", user_id=user.id, **details)
+        service.travel(seconds=1)
+        code, text = command(service, monkeypatch, "audit", "show", "--last", "1")
+        assert code == 0
+        return shlex.split(text)[4:]
+
+    works(shown(by="ada", count=2) == [f"user={user.id}", "by=ada", "count=2"], "fields are read one by one")
+    for text in ("x by=command", "x\tby=command", 'x" by=command', "x' by=command", "by=command", "\\"):
+        parts = shown(report=text, by="ada")
+        harm([part for part in parts if part.startswith("by=")] != ["by=ada"], "a text says who did it")
+        assert [part.partition("=")[0] for part in parts] == ["user", "report", "by"]
+    parts = shown(user=str(other.id), actor="ada")
+    harm(f"user={other.id}" in parts, "a detail says whom it concerns")
+    assert parts == [f"user={user.id}", f"details.user={other.id}", "details.actor=ada"]
+    assert shown(names=["x by=command"], empty="") == [f"user={user.id}", "names=[x by=command]"]
+
+
+@protects("audit-events-complete", role_name=edit("identity/users.py", "elif not _ROLE.match(role):", "elif False:"))
+def test_what_is_no_name_of_a_role_is_in_no_event(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager, user = administrator(service, monkeypatch), service.user()
+    answer = manager.take(user.id, "former_role")
+    works(answer.status == {"session": 303, "jwt": 204}[AUTH], "a role that settings.py does not name can be taken")
+    for typed in ("x%20by=command", "a" * 51, "Admin", "admin%20"):
+        answer = manager.take(user.id, typed)
+        harm(recorded(service, "user.role_removed") != 1, "the audit holds what was typed")
+        assert answer.status == 422
+
+
+@protects(
+    "audit-events-complete",
+    session=edit("audit.py", "        session_id = session_id or who.session_id\n", ""),
+)
+def test_an_event_names_the_login_in_which_it_happened(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager, user = administrator(service, monkeypatch), service.user()
+    [listed] = left_by(service, lambda: manager.users())
+    works(listed["session_id"] is not None, "an event names the login")
+    [row] = left_by(service, lambda: manager.disable(user.id))
+    harm(row["session_id"] is None, "nobody knows from which login an account was disabled")
+    assert row["session_id"] == listed["session_id"]
+
+
+@protects(
+    "audit-events-complete",
+    masses=edit("audit.py", '"access.not_owned", "passkey.refused", "user.read"', '"access.not_owned", "user.read"'),
+    pending=edit("audit.py", '        *("login.pending",),\n', ""),
+    asked=edit("audit.py", '        *("user.register_asked", "password.reset_asked"),\n', ""),
+    again=edit("audit.py", "or nobodys or own):", "or nobodys):"),
+    nothing_ended=edit(
+        {"session": "session/account.py", "jwt": "jwt/endpoints.py"}[AUTH], "    if ended:  # or", "    if True:  # or"
+    ),
+)
+def test_whoever_is_in_or_knows_a_password_does_not_fill_the_table(service: Service) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+    user, careful = cheap_user(service), cheap_user(service)
+    with_app(service, careful)
+    client = service.client(user).login()
+    service.client(user, "192.0.2.22").login()
+    [row] = left_by(service, lambda: client.end_others())
+    works((row["kind"], row["details"]) == ("session.ended_others", {"count": 1}), "what has ended is on record")
+    rows = left_by(service, lambda: [client.end_others() for _ in range(10)])
+    harm(rows, "to end nothing makes a row")
+    service.travel(seconds=60 - service.now().second)
+    options, state = client.passkey_options()
+    device = Authenticator()
+    answer = device.create(options)
+    assert client.add_passkey(state, answer).status == 200
+    rows = left_by(service, lambda: [client.add_passkey("x" + state, answer) for _ in range(10)])
+    found = {row["kind"]: row["times"] for row in rows}
+    harm(len(rows) != len(found), "each passkey that was refused makes a row")
+    assert found == {"passkey.refused": 10, **{"session": {}, "jwt": {"input.refused": 10}}[AUTH]}
+    options, state = client.step_up_options()
+    proof = device.get(options)
+    rows = left_by(service, lambda: [client.step_up_with_passkey("x" + state, proof) for _ in range(4)])
+    found = {row["kind"]: row["times"] for row in rows}
+    harm(len(rows) != len(found), "each step-up that fails makes a row")
+    assert found["login.failure"] == 4
+    tries = [("203.0.113.7", 3), ("203.0.113.8", 2)]
+    rows = left_by(
+        service,
+        lambda: [attempt(service.client(None, a), careful.email, careful.password) for a, n in tries for _ in range(n)],
+    )
+    harm(len(rows) > len(tries), "each right password without the second factor makes a row")
+    assert [(row["kind"], row["address"], row["times"]) for row in rows] == [("login.pending", *one) for one in tries]
+    stranger, emails = service.client(None, "203.0.113.9"), [f"{number}@example.com" for number in range(3)]
+    rows = left_by(service, lambda: [asks(one) for asks in (stranger.register, stranger.forgot) for one in emails])
+    harm(len(rows) > 2, "each link that a stranger asks for makes a row")
+    assert {row["kind"]: row["times"] for row in rows} == {"user.register_asked": 3, "password.reset_asked": 3}
+
+
+# --- audit-access-decisions ------------------------------------------------------------------------------------------
+
+REPEATS = 60
+
+
+@protects(
+    DECISIONS,
+    flood=edit("audit.py", "    if not has_request_context() or not (row", "    if True or not (row"),
+    count=edit("audit.py", "values(times=_a.times + 1,", "values(times=1,"),
+)
+def test_repeats_are_one_row_a_minute_with_their_number(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager, user = administrator(service, monkeypatch), service.user()
+    works(manager.users().status == 200, "whoever has the permission opens the route")
+    client, stranger = service.client(user).login(), service.client(address="198.51.100.7")
+    for _ in range(REPEATS):
+        assert client.users().status == 403
+        assert stranger.post(PATH, {"csrf_token": "x"}, headers=FOREIGN).status == 403
+    for kind in ("access.denied", "cross_site.refused"):
+        found = [row["times"] for row in events(service) if row["kind"] == kind]
+        harm(len(found) > 2, f"{REPEATS} requests wrote {len(found)} rows: anybody fills the table")
+        harm(sum(found) != REPEATS, "some that were refused are counted nowhere")
+    assert [row["address"] for row in events(service) if row["kind"] == "cross_site.refused"][:1] == ["198.51.100.7"]
+    other = service.client(address="203.0.113.7")
+    rows = left_by(service, lambda: other.post(PATH, {"csrf_token": "x"}, headers=FOREIGN))
+    assert [(row["address"], row["times"]) for row in rows] == [("203.0.113.7", 1)]
+    service.travel(seconds=60 - service.now().second)
+
+    def customer() -> None:
+        for number in range(5):
+            service.client(address=f"2001:db8:7:{number:x}::1").post(PATH, {"csrf_token": "x"}, headers=FOREIGN)
+            service.travel(seconds=10)
+
+    rows = left_by(service, customer)
+    harm(len(rows) > 1, "a hoster's customer, who has 65,536 networks, writes a row from each")
+    assert [row["times"] for row in rows] == [5]
+    assert [row["times"] for row in left_by(service, lambda: client.users())] == [1]
+
+
+READS = {"session": "session/administration.py", "jwt": "jwt/administration.py"}[AUTH]
+
+
+@protects(
+    DECISIONS,
+    read=edit(READS, '    audit.record("user.read", user_id=user_id, session_id=current_user.session_id)\n', ""),
+    listed=edit(READS, '    audit.record("user.listed", session_id=current_user.session_id)\n', ""),
+)
+def test_whoever_looks_at_accounts_of_others_is_on_record(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager, user = administrator(service, monkeypatch), service.user()
+    service.travel(seconds=60 - service.now().second)  # the beginning of a minute
+    client = service.client(user).login()
+    rows = left_by(service, lambda: [client.account(), client.account(), client.rename("Ada")])
+    works(rows == [], "whoever looks at his own account writes nothing")
+    answers = manager.show_user(user.id).status, manager.show_user(user.id).status, manager.users().status
+    found = {row["kind"]: row for row in events(service) if row["actor_id"] == manager.user.id}  # type: ignore[union-attr]
+    harm("user.read" not in found, "nobody knows who looked at the account")
+    harm("user.listed" not in found, "nobody knows who looked at the list of accounts")
+    assert answers == (200, 200, 200)
+    assert (found["user.read"]["user_id"], found["user.read"]["times"]) == (user.id, 2)

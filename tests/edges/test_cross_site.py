@@ -1,0 +1,152 @@
+"""Edges of the proofs in test_cross_site.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..harness import edit, harm, insert, protects, refused, works
+from ..routes import routes
+from ..service import AUTH
+from ..test_cross_site import FOREIGN, LAYER, ROW, UNSAFE
+from ..wire import ORIGIN
+
+if TYPE_CHECKING:
+    from ..running import Service
+
+
+# What a browser of before 2020 sends: no Fetch Metadata.
+OLD = {"Sec-Fetch-Site": None, "Sec-Fetch-Mode": None, "Sec-Fetch-Dest": None}
+
+
+@protects(ROW, origin=edit("cross_site.py", "origin is not None and origin == expected_origin()", "origin is not None"))
+def test_an_old_browser_is_believed_only_with_the_own_origin(service: Service) -> None:
+    seen = service.adds_route("/probe", methods=UNSAFE)
+    victim = service.client(service.user()).login()
+    for method in UNSAFE:
+        works(victim.send(method, "/probe", headers={**OLD, "Origin": ORIGIN}).status == 200, f"{method} with Origin")
+    works(seen == [*UNSAFE], "the view ran for each")
+    seen.clear()
+    for method in UNSAFE:
+        for origin in FOREIGN:
+            headers = {**OLD, "Origin": origin, "Referer": f"{ORIGIN}/page"}
+            answer = victim.send(method, "/probe", headers=headers)
+            harm(seen, f"a {method} with the Origin {origin!r} ran")
+            refused(answer, 403, ROW)
+
+
+@protects(
+    ROW,
+    null=insert(
+        "cross_site.py",
+        after='    origin = request.headers.get("Origin")\n',
+        new='    if origin == "null":\n        origin = None\n',
+    ),
+)
+def test_the_origin_null_of_a_sandboxed_frame_is_not_the_absence_of_one(service: Service) -> None:
+    seen = service.adds_route("/probe", methods=UNSAFE)
+    victim = service.client(service.user()).login()
+    without = {"Sec-Fetch-Site": "none", "Origin": None}
+    works(victim.post("/probe", headers=without).status == 200, "no Origin at all, and begun by nobody's page")
+    works(seen == ["POST"], "it ran")
+    seen.clear()
+    for site in ("none", None):
+        answer = victim.post("/probe", headers={**OLD, "Sec-Fetch-Site": site, "Origin": "null"})
+        harm(seen, f"Origin: null with Sec-Fetch-Site {site} ran")
+        refused(answer, 403, ROW)
+
+
+# What a page on another site can do with an address of this service, beside a link to it.
+EMBEDDINGS = [
+    ("GET", "no-cors", "script"),
+    ("GET", "no-cors", "image"),
+    ("GET", "no-cors", "style"),
+    ("GET", "no-cors", "video"),
+    ("GET", "no-cors", "empty"),
+    ("GET", "cors", "empty"),
+    ("GET", "cors", "script"),
+    ("GET", "navigate", "iframe"),
+    ("GET", "navigate", "frame"),
+    ("GET", "navigate", "embed"),
+    ("GET", "navigate", "object"),
+    ("GET", "same-origin", "document"),
+    ("GET", "websocket", "websocket"),
+    ("GET", None, None),
+    ("HEAD", "no-cors", "empty"),
+    ("HEAD", "navigate", "document"),
+    ("OPTIONS", "cors", "empty"),
+]
+
+
+@protects(
+    ROW,
+    embed=edit(
+        "cross_site.py",
+        '            and request.headers.get("Sec-Fetch-Mode") == "navigate"\n'
+        '            and request.headers.get("Sec-Fetch-Dest") == "document"\n',
+        "",
+    ),
+)
+def test_another_site_can_link_to_a_page_but_not_load_it_into_its_own(service: Service) -> None:
+    canary = "what only this user may read"
+    seen = service.adds_route("/probe", methods=("GET", "HEAD", "OPTIONS"), view=lambda: canary)
+    victim = service.client(service.user()).login()
+    for site in ("cross-site", "same-site", "same-origin", "none"):
+        link = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        works(victim.get("/probe", headers=link).text == canary, f"a {site} link opens the page")
+    works(victim.get("/probe", headers=OLD).text == canary, "an old browser opens the page")
+    own = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
+    works(victim.get("/probe", headers=own).text == canary, "a script of this service reads it")
+    of_the_browser = {**own, "Sec-Fetch-Site": "none"}
+    works(victim.get("/probe", headers=of_the_browser).text == canary, "and what its user gave to his browser himself")
+    works(len(seen) == 7, "the view ran for each")
+    seen.clear()
+    for site in ("cross-site", "same-site"):
+        for method, mode, destination in EMBEDDINGS:
+            how = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": destination}
+            answer = victim.send(method, "/probe", headers=how)
+            harm(canary in answer.text, f"a {site} page loaded it: {method} {mode} {destination}")
+            harm(seen, f"a {site} page ran the view: {method} {mode} {destination}")
+            refused(answer, 403, ROW)
+
+
+@protects(ROW, layer=LAYER)
+def test_what_is_meant_for_everybody_stays_readable_and_nothing_beside_it(service: Service) -> None:
+    embedded = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
+    seen = service.adds_route("/probe", mark="public")
+    reader = service.client()
+    shareable = service.module("edge").SHAREABLE
+    shared = [one for one in routes(service) if one.endpoint in shareable and one.method == "GET"]
+    assert AUTH == "session" or "/.well-known/jwks.json" in {one.path for one in shared}
+    for one in shared:
+        answer = reader.get(one.path, headers=embedded)
+        works(answer.status == 200, f"{one} can be read from every origin")
+        works(answer.header("Cross-Origin-Resource-Policy") == "cross-origin", f"{one} may be loaded elsewhere")
+    works(reader.get("/probe").status == 200, "the public page opens")
+    seen.clear()
+    answer = reader.get("/probe", headers=embedded)
+    harm(seen, "a page that is public, but not meant for other sites, was embedded")
+    refused(answer, 403, ROW)
+    assert answer.header("Cross-Origin-Resource-Policy") == "same-origin"
+
+
+@protects(
+    ROW,
+    absent=edit(
+        "cross_site.py",
+        "    if site is None and origin is None and accept_without_origin:\n",
+        "    if origin is None:\n",
+    ),
+)
+def test_a_request_that_does_not_say_where_it_began_is_taken_only_where_no_browser_signs_in(service: Service) -> None:
+    seen = service.adds_route("/probe", methods=UNSAFE)
+    client = service.client(service.user()).login()
+    works(client.post("/probe", headers={"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN}).status == 200, "honest")
+    seen.clear()
+    silent = client.post("/probe", headers={**OLD, "Origin": None, "Referer": f"{ORIGIN}/page"})
+    if AUTH == "jwt":
+        works(silent.status == 200, "a program that sends neither header")
+        works(seen == ["POST"], "it ran")
+        seen.clear()
+        silent = client.post("/probe", headers={**OLD, "Sec-Fetch-Site": "cross-site", "Origin": None})
+    harm(seen, "a post that does not say where it began ran")
+    refused(silent, 403, ROW)

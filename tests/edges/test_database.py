@@ -1,0 +1,240 @@
+"""Edges of the proofs in test_database.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import closing
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ..harness import edit, harm, protects, refused, works
+from ..logins import SIGNED_IN, WRONG, HashSpy, attempt, cheap_user, sessions_of
+from ..probe_model import model
+from ..service import DATABASE
+from ..test_database import JOINED, PAYLOADS, TEXT, Driver, counts, left_behind, migrated
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from ..running import Service
+
+
+@protects("sql-parameterised", like=edit("database/queries.py", "autoescape=True", "autoescape=False"))
+def test_a_search_for_a_wildcard_finds_only_what_holds_it(service: Service) -> None:
+    probe = service.adds_probe()
+    owner = service.client(service.user()).login()
+    for title in ("100% wool", "snake_case", "and/or", "plain"):
+        probe.add(owner.user, title)
+    works(probe.titles(probe.list(owner, q="wool")) == ["100% wool"], "a part of a title finds it")
+    found = {letter: probe.titles(probe.list(owner, q=letter)) for letter in ("%", "_", "/")}
+    harm([letter for letter, titles in found.items() if "plain" in titles], "a wildcard found everything")
+    assert found == {"%": ["100% wool"], "_": ["snake_case"], "/": ["and/or"]}
+
+
+@protects(
+    "sql-parameterised",
+    sort=edit("database/queries.py", "order = allowed.get(wanted)", f"order = {TEXT}(wanted)"),
+)
+def test_an_order_taken_from_the_address_answers_no_question_about_another_user(service: Service) -> None:
+    def view() -> Any:
+        """A list of a team that declares no names: sort_by() is the only thing between the address and ORDER BY."""
+        from flask import request
+
+        queries, database = service.module("database.queries"), service.module("database")
+        item = model(service)
+        order = queries.sort_by({"title": item.title.asc(), "body": item.body.asc()}, request.args["sort"])
+        rows = database.db.session.scalars(service.module().owned(item).order_by(order))
+        return {"titles": [row.title for row in rows]}
+
+    service.adds_route("/sorted", view=view)
+    probe = service.adds_probe()
+    thief, victim = service.client(service.user()).login(), service.user("victim@example.com")
+    for title, body in (("first", "2"), ("second", "1")):
+        probe.add(thief.user, title, body)
+    by_title, by_body = (thief.get("/sorted", query={"sort": name}).json["titles"] for name in ("title", "body"))
+    works((by_title, by_body) == (["first", "second"], ["second", "first"]), "the public names sort")
+    question = "CASE WHEN (SELECT count(*) FROM auth_user WHERE email LIKE '{}%') > 0 THEN title ELSE body END"
+    answers = [thief.get("/sorted", query={"sort": question.format(guess)}) for guess in (victim.email[:6], "nobody")]
+    orders = [one.json["titles"] if one.ok else None for one in answers]
+    harm(orders[0] != orders[1], "the order tells whether an account exists")
+    for one in answers:
+        refused(one, 422, "sql-parameterised")
+    refused(probe.list(thief, sort="(SELECT 1)"), 422, "input-validated-typed")
+
+
+@protects(
+    "sql-parameterised",
+    login=edit(
+        "identity/login.py",
+        'connection.execute(_BY_EMAIL, {"email": subject})',
+        f"connection.execute(select(_u.id, _u.password_hash, _u.active).where({TEXT}(f\"email = '{{subject}}'\")))",
+    ),
+)
+def test_a_login_with_sql_in_it_is_a_login_of_nobody(service: Service) -> None:
+    mallory, victim = cheap_user(service, "mallory@example.com"), cheap_user(service, "v@example.com")
+    HashSpy(service, quick=True)
+    driver = Driver(service)
+    answer = attempt(service.client(), mallory.email, mallory.password)
+    works(answer.status == SIGNED_IN, "the right password signs in")
+    before = counts(service)
+    # The account of the victim beside the password of the attacker, who knows that one.
+    swapped = (
+        "zq7' union select v.id, m.password_hash, m.active from auth_user v, auth_user m"
+        " where v.email='v@example.com' and m.email='mallory@example.com'--"
+    )
+    pairs = [(payload, mallory.password) for payload in (*PAYLOADS, swapped)]
+    pairs += [(f"nobody-{number}@example.com", payload) for number, payload in enumerate(PAYLOADS)]
+    # Each from an address of its own, so that no limit of a network is met first.
+    answers = [attempt(service.client(address=f"198.51.100.{n}"), *pair) for n, pair in enumerate(pairs)]
+    harm(sessions_of(service, victim), "the attacker is signed in as another user")
+    harm(driver.marked(), "what was typed became part of a statement")
+    harm(counts(service) != before, "what was typed changed rows")
+    assert service.rows("SELECT count(*) FROM auth_session") == [(1,)]
+    for one in answers:
+        refused(one, 401, "login-uniform-failure")
+    quoted = cheap_user(service, "o'brien--x@example.com")
+    assert attempt(service.client(), quoted.email, quoted.password).status == SIGNED_IN
+
+
+@protects("refusal-writes-survive", counter=JOINED)
+def test_the_refusal_of_a_password_does_not_roll_back_that_it_was_counted(service: Service) -> None:
+    def view() -> Any:
+        database, bastion = service.module("database"), service.module()
+        database.db.session.add(model(service)(user_id=bastion.current_user.id, title="left behind"))
+        database.db.session.flush()
+        raise RuntimeError("after its own write")
+
+    service.adds_route("/broken", view=view)
+    victim, most = cheap_user(service), service.limits.login_failures
+    works(attempt(service.client(), victim.email, victim.password).status == SIGNED_IN, "the right password signs in")
+    answer = service.client(victim).login().get("/broken")
+    works((answer.status, counts(service)[1]) == (500, 0), "a view that fails leaves nothing of its own behind")
+    answers = [attempt(service.client(), victim.email, WRONG) for _ in range(most)]
+    harm(left_behind(service) != (most, most), "the answer rolled back the count, or the audit, of the attempt")
+    for one in answers:
+        refused(one, 401, "login-uniform-failure")
+    refused(attempt(service.client(), victim.email, victim.password), 429, "login-throttle-account")
+
+
+# --- one request, one transaction --------------------------------------------------------------------------------
+
+
+@protects(
+    "transaction-all-or-nothing",
+    commit_early=edit(
+        "identity/recovery.py",
+        "        sessions.end_all(link.user_id, connection=connection)\n",
+        "    with transaction() as connection:\n        sessions.end_all(link.user_id, connection=connection)\n",
+    ),
+)
+def test_a_reset_that_fails_halfway_has_changed_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ..accounts import CHOSEN, DONE, signs_in
+    from ..test_recovery import link_for
+
+    user, other = service.user(), service.user()
+    client = service.client(address="192.0.2.72")
+    works(client.reset(link_for(service, other), CHOSEN).status == DONE["reset"], "a link sets a password")
+    token = link_for(service, user)
+
+    def fail(*_arguments: object, **_values: object) -> None:
+        raise RuntimeError("before the sessions were ended")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(service.module("identity.sessions"), "end_all", fail)
+        answer = client.reset(token, CHOSEN)
+    harm(signs_in(service, user.email, CHOSEN), "the password is new, and the sessions of the thief are still there")
+    assert answer.status == 500
+    assert signs_in(service, user.email, user.password)
+    assert client.reset(token, CHOSEN).status == DONE["reset"]  # the link was not used up
+
+
+@protects(
+    "transaction-all-or-nothing",
+    unique=edit(
+        "database/migrations/0001_accounts.py",
+        '        sa.UniqueConstraint("email", name="uq_auth_user_email"),\n',
+        "",
+    ),
+)
+def test_the_database_itself_holds_one_account_for_an_address(service: Service) -> None:
+    migrated(service)
+    first = service.user("ada@example.com")
+    works(service.user("bob@example.com").id != first.id, "another address is another account")
+    past_everything_that_looks_first = (
+        "INSERT INTO auth_user (id, email, active, roles, created_at, display_name)"
+        " SELECT :id, email, active, roles, created_at, display_name FROM auth_user WHERE email = :email"
+    )
+    service.rows(
+        past_everything_that_looks_first.replace("INSERT", "INSERT IGNORE")
+        if DATABASE == "mysql"
+        else f"{past_everything_that_looks_first} ON CONFLICT DO NOTHING",
+        id=uuid.uuid4().hex if DATABASE == "sqlite" else uuid.uuid4(),
+        email=first.email,
+    )
+    found = service.rows("SELECT count(*) FROM auth_user WHERE email = :email", email=first.email)[0][0]
+    harm(found > 1, "two accounts have one address, and either's password opens it")
+    assert found == 1
+
+
+# --- the address of the database, and its files: tests, no proofs of a row -----------------------------------------
+
+
+if DATABASE == "sqlite":
+    OTHERS = "DATABASE_URL: others than its owner may use the SQLite file. Run `chmod 600` on it, its -wal and -shm."
+
+    @protects(
+        "boot-refuse-per-process-stores",
+        workers=edit("database/sqlite.py", "    if settings.workers > 1:\n", "    if settings.workers > 99:\n"),
+    )
+    def test_one_file_is_not_written_by_several_processes(service: Service) -> None:
+        works(service.start(WEB_CONCURRENCY="1").app is not None, "one worker process starts")
+        tried = service.start(WEB_CONCURRENCY="2")
+        harm(tried.app is not None, "it started for two processes, which count and write beside each other")
+        assert tried.reasons == [
+            "WEB_CONCURRENCY is over 1: SQLite serves one worker process. Set it to 1, or move to PostgreSQL."
+        ]
+
+    @protects(
+        "boot-refuse-per-process-stores", mode=edit("database/sqlite.py", ".st_mode) & 0o077:", ".st_mode) & 0o7000:")
+    )
+    def test_the_file_is_its_owners_alone(service: Service, tmp_path: Path) -> None:
+        file = tmp_path / "new.sqlite"
+        works(service.start(DATABASE_URL=f"sqlite:///{file}").app is not None, "a new file is made")
+        works(file.stat().st_mode & 0o777 == 0o600, "for its owner alone, whatever the umask")
+        for mode in (0o640, 0o604, 0o620, 0o602):
+            file.chmod(mode)
+            tried = service.start(DATABASE_URL=f"sqlite:///{file}")
+            harm(tried.app is not None, f"it started with a file of mode {mode:o}")
+            assert tried.reasons == [OTHERS]
+            assert str(tmp_path) not in tried.text
+        file.chmod(0o600)
+        assert service.start(DATABASE_URL=f"sqlite:///{file}").app is not None
+        sqlite3: Any = import_module("sqlite3")  # no service with another database knows it
+        with closing(sqlite3.connect(file)) as reader, closing(sqlite3.connect(file, timeout=0)) as writer:
+            writer.execute("CREATE TABLE canary AS SELECT value FROM json_each('[1, 2, 3]')")
+            reading = reader.execute("SELECT value FROM canary")
+            assert reading.fetchone() == (1,)
+            with writer:  # it is written while somebody reads, in a backup or a long list
+                writer.execute("DELETE FROM canary")
+            assert reading.fetchall() == [(2,), (3,)]
+
+    @protects(
+        "boot-refuse-per-process-stores",
+        place=edit("database/sqlite.py", ".resolve().is_relative_to(CODE):", ".resolve() == CODE:"),
+    )
+    def test_the_file_does_not_lie_beside_what_is_served(
+        service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        static = tmp_path / "package" / "static"
+        static.mkdir(parents=True)
+        monkeypatch.setattr(service.module("database.sqlite"), "CODE", tmp_path / "package")
+        works(service.start(DATABASE_URL=f"sqlite:///{tmp_path}/data.sqlite").app is not None, "outside it starts")
+        (tmp_path / "link").symlink_to(static)
+        for folder in (static, static.parent, tmp_path / "link"):
+            tried = service.start(DATABASE_URL=f"sqlite:///{folder}/data.sqlite")
+            harm(tried.app is not None, "it started with a database that the static folder serves")
+            assert tried.reasons == [
+                "DATABASE_URL: the SQLite file lies in the package, beside what is served. Name a folder outside of it."
+            ]

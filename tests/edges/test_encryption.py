@@ -1,0 +1,275 @@
+"""Edges of the proofs in test_encryption.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from ..harness import edit, harm, protects, refused, works
+from ..test_encryption import MODULE, OTHER_SEED, ROW, SEED, Vault
+from ..test_guards import MAKE_KEY
+from ..test_settings import command
+
+if TYPE_CHECKING:
+    import pytest
+
+    from ..running import Service
+
+
+def new_key() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def flipped(stored: bytes, place: int) -> bytes:
+    """The same with one bit changed."""
+    return bytes((*stored[:place], stored[place] ^ 1, *stored[place + 1 :]))
+
+
+# --- one value --------------------------------------------------------------------------------------------------
+
+
+@protects(ROW, failure=edit(MODULE, "        raise DecryptError\n", '        return b""\n'))
+def test_a_value_that_was_changed_ends_the_request_and_is_not_skipped(service: Service) -> None:
+    former = new_key()
+    service.secret("DATA_KEY_FALLBACKS", former)
+    vault = Vault(service)
+    row = vault.add()
+    works(vault.get(row).status == 200, "an honest value is read")
+    vault.read.clear()
+    stored = vault.stored(row)
+    changed = {
+        "another key that is live": vault.header(former) + stored[5:],
+        "an unknown key": flipped(stored, 3),
+        "another layout": b"\x02" + stored[1:],
+        "a bit of the nonce": flipped(stored, 5),
+        "a bit of the text": flipped(stored, 17),
+        "a bit of the tag": flipped(stored, len(stored) - 1),
+        "the tag cut": stored[:-1],
+        "the nonce cut": stored[:10],
+        "nothing": b"",
+        "the plain value": SEED,
+    }
+    for what, value in changed.items():
+        vault.put(row, value)
+        answer = vault.get(row)
+        harm(vault.read, f"the request went on: {what}")
+        refused(answer, 500, ROW)
+        assert SEED.decode() not in answer.text
+    for place in range(len(stored)):
+        for value in (flipped(stored, place), stored[:place], stored + bytes(place + 1)):
+            tried = vault.opened(value, vault.place(row))
+            harm(isinstance(tried, bytes), f"a changed value was read, at byte {place}")
+            assert type(tried).__name__ == "DecryptError"
+
+
+@protects(ROW, nonce=edit(MODULE, "secrets.token_bytes(NONCE_BYTES)", "bytes(NONCE_BYTES)"))
+def test_the_same_value_is_never_stored_the_same(service: Service) -> None:
+    from base64 import urlsafe_b64decode
+
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    vault, place = Vault(service), "auth_totp|secret|1"
+    key = service.environment.secrets["DATA_KEY"]
+    values = [vault.encrypted(SEED, place) for _ in range(1000)]
+    works({vault.opened(value, place) for value in values[:20]} == {SEED}, "each is read again")
+    harm(len({*values}) < 1000, "equal seeds are seen to be equal, and a nonce that comes twice gives the key away")
+    assert len({value[5:17] for value in values}) == 1000
+    first = values[0]
+    assert first[:5] == vault.header(key)
+    assert len(first) == 5 + 12 + len(SEED) + 16
+    cipher = AESGCM(urlsafe_b64decode(f"{key}="))
+    assert cipher.decrypt(first[5:17], first[17:], first[:5] + place.encode()) == SEED  # by the library alone
+
+
+@protects(
+    "compare-constant-time", outcome=edit(MODULE, "except (KeyError, InvalidTag, ValueError):", "except InvalidTag:")
+)
+def test_nobody_learns_why_a_value_is_not_read(service: Service) -> None:
+    vault = Vault(service)
+    row = vault.add()
+    works(vault.get(row).status == 200, "the right value under the right key is read")
+    stored, place = vault.stored(row), vault.place(row)
+    changed = [
+        flipped(stored, len(stored) - 1),
+        flipped(stored, 2),
+        b"\x00" + stored[1:],
+        stored[:9],
+        b"",
+        stored[:-20],
+    ]
+    seen: set[tuple[Any, ...]] = set()
+    for value in changed:
+        vault.put(row, value)
+        answer = vault.get(row)
+        told = re.sub(r"[0-9a-f-]{32,36}", "", answer.text)
+        logged = [(event.get("event"), event.get("reason")) for event in answer.events if "reason" in event]
+        seen.add((type(error := vault.opened(value, place)), str(error), answer.status, told, *logged))
+    harm(len(seen) != 1, "the answer or the log tells a wrong key from a changed text")
+    [(kind, text, *_)] = seen
+    assert (kind.__name__, text) == ("DecryptError", "a stored value can't be decrypted")
+    signing = service.module("signing")
+    with service.app.app_context():
+        signed = signing.sign("proof", "value")
+        day = signing.timedelta(days=1)
+        assert signing.unsign("proof", signed, day) == "value"
+        tried = (signed[:-1], signed + "x", signed.partition(".")[0], "", f"x{signed}")
+        assert {signing.unsign("proof", text, day) for text in tried} == {None}
+
+
+# --- keys -------------------------------------------------------------------------------------------------------
+
+
+@protects(ROW, key=edit("guards.py", "    check_keys,\n", ""))
+def test_a_key_is_256_random_bits_of_its_own(service: Service) -> None:
+    present = service.environment.secrets["DATA_KEY"]
+    cure, put_back = MAKE_KEY.removeprefix(". "), "Remove it, or put back the key that was used."
+    for key in (secrets.token_hex(32), new_key(), f"{new_key()}="):
+        works(service.start(DATA_KEY=key).app is not None, "32 random bytes start")
+    works(service.start(DATA_KEY_FALLBACKS=f"{new_key()},{new_key()}").app is not None, "with former ones")
+    no_key = "is not 32 bytes as base64url (43 characters) or hex (64 digits)"
+    wrong = {
+        secrets.token_urlsafe(48): no_key,
+        secrets.token_hex(48): no_key,
+        f"+{secrets.token_urlsafe(32)[1:]}": no_key,
+        secrets.token_urlsafe(16): "is shorter than 32 random bytes (64 hex digits or 43 base64url characters)",
+        **{
+            service.environment.secrets[name]: f"equals {name}; one key is for one purpose"
+            for name in ("SECRET_KEY", "THROTTLE_KEY")
+        },
+    }
+    for key, fault in wrong.items():
+        tried = service.start(DATA_KEY=key)
+        harm(tried.app is not None, f"it started with a DATA_KEY that {fault}")
+        assert tried.reasons == [f"DATA_KEY {fault}. {cure}"]
+        assert key not in tried.text
+        tried = service.start(DATA_KEY_FALLBACKS=f"{new_key()}, {key}")
+        harm(tried.app is not None, f"it started with a former key that {fault}")
+        assert tried.reasons == [f"DATA_KEY_FALLBACKS: entry 2 {fault}. {put_back}"]
+        assert key not in tried.text
+    tried = service.start(DATA_KEY_FALLBACKS=f"{new_key()},{present}")
+    harm(tried.app is not None, "it started with a rotation that had changed nothing")
+    assert tried.reasons == [f"DATA_KEY_FALLBACKS: entry 2 equals DATA_KEY. {put_back}"]
+
+
+@protects(
+    ROW,
+    present=edit(
+        MODULE,
+        "next(iter(_by_header(state().rings.get(SECRET).texts()).items()))",
+        "next(reversed(_by_header(state().rings.get(SECRET).texts()).items()))",
+    ),
+)
+def test_former_keys_read_and_never_write(service: Service) -> None:
+    oldest, old, new = (new_key() for _ in range(3))
+    vault = Vault(service)
+    rows = []
+    for key, former in ((oldest, None), (old, oldest), (new, f"{old},{oldest}")):
+        service.restart(DATA_KEY=key, DATA_KEY_FALLBACKS=former)
+        rows += [vault.add()]
+        works([vault.get(row).status for row in rows] == [200] * len(rows), "what was written before is still read")
+    under = [vault.stored(row)[:5] for row in rows]
+    harm(under[2] != vault.header(new), "a key that was replaced still encrypts")
+    assert under == [vault.header(oldest), vault.header(old), vault.header(new)]
+    service.restart(DATA_KEY=new, DATA_KEY_FALLBACKS=oldest)
+    assert [vault.get(row).status for row in rows] == [200, 500, 200]
+
+
+# --- rotation ---------------------------------------------------------------------------------------------------
+
+
+def reencrypt(service: Service, monkeypatch: pytest.MonkeyPatch) -> tuple[object, list[str]]:
+    """The exit code of `keys reencrypt`, and what it says beside its log."""
+    code, text = command(service, monkeypatch, "keys", "reencrypt")
+    return code, [line for line in text.splitlines() if not line.startswith("{")]
+
+
+def exchanged(service: Service, vault: Vault, count: int) -> tuple[str, str, list[UUID]]:
+    """Rows under the key that was, after another took its place: the former key, the present one, the rows."""
+    former, present = service.environment.secrets["DATA_KEY"], new_key()
+    rows = [vault.add() for _ in range(count)]
+    service.restart(DATA_KEY=present, DATA_KEY_FALLBACKS=former)
+    return former, present, rows
+
+
+@protects(
+    ROW,
+    rotate=edit(
+        MODULE,
+        "    if stored.startswith(next(iter(_by_header(state().rings.get(SECRET).texts())))):\n",
+        "    if stored:\n",
+    ),
+)
+def test_after_a_rotation_the_former_key_reads_nothing_any_more(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = Vault(service)
+    former, present, rows = exchanged(service, vault, 5)
+    rows.append(vault.add(OTHER_SEED))
+    works([vault.get(row).status for row in rows] == [200] * 6, "under either key, each is read")
+    monkeypatch.setattr(service.module("encryption"), "BATCH", 2)
+    done = reencrypt(service, monkeypatch)
+    under = [vault.stored(row)[:5] for row in rows]
+    harm(vault.header(former) in under, "whoever stole the former key still reads what is in the database")
+    assert done == (0, ["Encrypted anew: 5.", "All is under DATA_KEY."])
+    assert service.rows("SELECT count(*) FROM audit_event WHERE kind = 'data.reencrypted'")[0][0] == 1
+    assert under == [vault.header(present)] * 6
+    service.restart(DATA_KEY=present, DATA_KEY_FALLBACKS=None)
+    vault.read.clear()
+    assert [vault.get(row).status for row in rows] == [200] * 6
+    assert vault.read == [SEED] * 5 + [OTHER_SEED]
+    before = [vault.stored(row) for row in rows]
+    assert reencrypt(service, monkeypatch) == (0, ["Encrypted anew: 0.", "All is under DATA_KEY."])
+    assert [vault.stored(row) for row in rows] == before
+    code, text = command(service, monkeypatch, "keys", "new", "data")
+    assert code == 0
+    assert service.start(DATA_KEY=text.strip()).app is not None
+
+
+@protects(ROW, meanwhile=edit(MODULE, ".where(this, column == stored).", ".where(this)."))
+def test_a_value_that_is_written_meanwhile_is_not_lost(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    vault, encryption = Vault(service), service.module("encryption")
+    _, _, [row] = exchanged(service, vault, 1)
+    works(vault.get(row).status == 200, "the former value is read")
+    newer, encrypt = vault.encrypted(OTHER_SEED, vault.place(row)), encryption.encrypt
+
+    def late(plain: bytes, place: str) -> bytes:
+        vault.put(row, newer)  # the user sets up another app, between reading and writing
+        return bytes(encrypt(plain, place))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(encryption, "encrypt", late)
+        code, said = reencrypt(service, patch)
+    harm(vault.stored(row) != newer, "a rotation put an old seed back into the account")
+    assert code == 1
+    assert said[:2] == ["Encrypted anew: 0.", "Written by somebody else meanwhile: 1."]
+    assert reencrypt(service, monkeypatch)[0] == 0
+
+
+# --- what is encrypted ------------------------------------------------------------------------------------------
+
+
+@protects(
+    ROW,
+    stored=edit(
+        "identity/totp.py", "secret=encryption.encrypt(seed.encode(), _place(user_id)),", "secret=seed.encode(),"
+    ),
+)
+def test_what_is_to_be_read_again_is_encrypted_in_every_table(service: Service) -> None:
+    totp, flows, database = (service.module(name) for name in ("identity.totp", "identity.flows", "database"))
+    user = service.user()
+    with service.app.app_context(), database.transaction() as connection:
+        totp.store(connection, user.id, SEED.decode(), 0)
+        flows.begin(connection, flows.ENROL, user.id, data=SEED)
+    found = {
+        str(column): service.rows(f"SELECT {column.name} FROM {column.table}")  # noqa: S608  (names of our own)
+        for column in service.module("encryption").columns()
+    }
+    kept = {name: len(rows) for name, rows in found.items()}
+    works(kept == {"auth_totp.secret": 1, "auth_flow.data": 1}, "it is kept")
+    harm(
+        [name for name, [(stored,)] in found.items() if SEED in bytes(stored)],
+        "whoever reads the database, or a backup of it, has the second factor",
+    )
+    assert {len(bytes(stored)) for [(stored,)] in found.values()} == {17 + len(SEED) + 16}

@@ -1,0 +1,278 @@
+"""Edges of the proofs in test_flows.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..accounts import CHOSEN, NO_LOCK_AT_FIRST, lives, with_app, with_codes
+from ..authenticator import App
+from ..harness import at_once, edit, harm, insert, protects, refused, works
+from ..logins import DEVICE_COOKIE, WRONG, arrive, attempt, device_of
+from ..mails import token_for
+from ..service import AUTH, Client
+from ..test_flows import (
+    ATTEMPTS,
+    BOUND,
+    CANCELLED,
+    COUNTER,
+    DONE,
+    FLOWS,
+    LOGIN,
+    PENDING,
+    RIGHT_PASSWORD,
+    again,
+    is_asked,
+    protected,
+    put_back,
+    reset,
+    waits,
+)
+
+if TYPE_CHECKING:
+    import pytest
+
+    from ..running import Service, User
+    from ..wire import Response
+
+
+def sends_from(client: Client, code: str, device: str) -> Response:
+    """Complete the login that waits, from a device that the account knows; `device` is what device_of() gave."""
+    more: dict[str, Any] = {"device_token": device} if AUTH == "jwt" else {}
+    if AUTH == "session":
+        client.cookies[DEVICE_COOKIE] = device
+    return client.send_code(code, **more)
+
+
+# --- mfa-pending-has-no-access ---------------------------------------------------------------------------------------
+
+
+@protects(
+    PENDING,
+    race=(
+        edit(LOGIN, "    sessions.hold(connection, user_id)\n    if not factors.held", "    if not factors.held"),
+        *NO_LOCK_AT_FIRST,
+    ),
+)
+def test_a_login_during_the_enrolment_of_a_factor_ends_with_it_or_needs_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The login has seen that there is no factor when one is put in force: it must not begin behind that."""
+    users = [service.user() for _ in range(3)]
+    factors = service.module("identity.factors")
+    real, here = factors.held, threading.local()
+    looked, enrolled = threading.Event(), threading.Event()
+
+    def held(*arguments: Any) -> Any:
+        found = real(*arguments)
+        if hasattr(here, "signs_in"):
+            looked.set()
+            enrolled.wait(0.5)
+        return found
+
+    def signs_in(client: Client, user: User) -> int:
+        here.signs_in = True
+        return arrive(client, user.email, user.password).status
+
+    def confirms(client: Client, code: str) -> int:
+        looked.wait(10)
+        status = client.confirm_totp(code).status
+        enrolled.set()
+        return status
+
+    works(lives(waits(service, users[0])), "the password opens an account without a second factor")
+    monkeypatch.setattr(factors, "held", held)
+    for number, user in enumerate(users[1:]):
+        for one in (looked, enrolled):
+            one.clear()
+        owner, thief = service.client(user, f"198.51.100.{50 + number}").login(), service.client(user, "198.51.100.60")
+        code = App(service, owner.seed_of(owner.begin_totp())).code()
+        thief.honest("POST", {}, None, None, None)  # the page is open
+        statuses = at_once([partial(confirms, owner, code), partial(signs_in, thief, user)])
+        works(statuses[0] == DONE["confirm_totp"], "the owner sets up an app")
+        harm(lives(thief), "a session that the password opened outlived the enrolment")
+
+
+# --- mfa-attempts-5 --------------------------------------------------------------------------------------------------
+
+ENDLESS = (
+    edit(FLOWS, "        _f.expires_at > now(),\n", ""),
+    edit(FLOWS, "_f.used_at.is_(None), _f.expires_at > now(), _f.tries", "_f.used_at.is_(None), _f.tries"),
+)
+
+
+@protects(ATTEMPTS, end=ENDLESS)
+def test_a_login_waits_for_five_minutes(service: Service) -> None:
+    user = service.user()
+    app = protected(service, user)
+    slow = waits(service, user)
+    service.travel(minutes=4, seconds=45)  # and at most ten until its code is a fresh one
+    works(slow.send_code(app.code()).status == DONE["send_code"], "whoever is slow gets in")
+    thief = waits(service, user)
+    service.travel(minutes=5, seconds=1)
+    thief.send_code(app.code())
+    harm(lives(thief), "a login that waited for more than five minutes was completed")
+
+
+# --- flow-state-bound-to-purpose -------------------------------------------------------------------------------------
+
+
+@protects(
+    BOUND,
+    once=(
+        edit(FLOWS, "        _f.used_at.is_(None),\n", ""),
+        edit(FLOWS, "mine = (_f.id == flow.id, _f.used_at.is_(None), ", "mine = (_f.id == flow.id, "),
+    ),
+)
+def test_a_login_is_completed_once(service: Service) -> None:
+    user = service.user()
+    app = protected(service, user)
+    client = waits(service, user)
+    held = again(client)
+    works(client.send_code(app.next_code()).status == DONE["send_code"], "the login is completed")
+    thief = service.client(user, "203.0.113.77")
+    put_back(thief, held)
+    thief.send_code(app.next_code())
+    harm(lives(thief), "the handle of a completed login began a second session")
+
+
+# --- second-factor-counter-survives ----------------------------------------------------------------------------------
+
+A_DAY = 'throttle.take(f"{kind}-day", subject, WRONG_CODES)'
+
+
+@protects(COUNTER, day=edit(LOGIN, A_DAY, A_DAY.replace("WRONG_CODES", "throttle.Allowance(2000, WRONG_CODES.per)")))
+def test_a_patient_guesser_has_twenty_codes_a_day(service: Service) -> None:
+    user = service.user()
+    app = protected(service, user)
+    works(waits(service, user).send_code(app.next_code()).status == DONE["send_code"], "right codes are not counted")
+    login, throttle = service.module("identity.login"), service.module("throttle")
+    with service.app.app_context():
+        for _ in range(16):  # what he tried before, as the service's own counter keeps it
+            throttle.take(f"{login.FACTOR}-day", user.id.hex, login.WRONG_CODES)
+    for _ in range(4):
+        refused(waits(service, user).send_code(app.wrong_code()), 401, ATTEMPTS)
+    service.travel(minutes=16)
+    thief = waits(service, user)
+    answer = thief.send_code(app.next_code())
+    harm(lives(thief), "a twenty-first code of one day was looked at")
+    refused(answer, 429, ATTEMPTS)
+    wait = int(answer.header("Retry-After") or 0)
+    assert wait < timedelta(days=1).total_seconds()
+    service.travel(seconds=wait)
+    assert waits(service, user).send_code(app.next_code()).status == DONE["send_code"]
+
+
+@protects(
+    COUNTER,
+    device=edit(
+        LOGIN,
+        "return (FACTOR, user_id.hex) if device is None else (FACTOR_DEVICE, device.hex)",
+        "return FACTOR, user_id.hex",
+    ),
+    again=edit(LOGIN, "            (FACTOR_AGAIN, user.id.hex),\n", "            (FACTOR, user.id.hex),\n"),
+    codes=edit(LOGIN, "guess = _guess(*counter) if totp.is_code(code) else None", "guess = _guess(*counter)"),
+)
+def test_whoever_knows_the_password_locks_nobody_out(service: Service) -> None:
+    user = service.user()
+    app = with_app(service, user)
+    codes = with_codes(service, user)
+    owner = waits(service, user)
+    answer = owner.send_code(app.next_code())
+    works(answer.status == DONE["send_code"], "the owner signs in")
+    device = device_of(answer)
+    for _ in range(5):
+        refused(waits(service, user).send_code(app.wrong_code()), 401, ATTEMPTS)
+    thief = waits(service, user)
+    works(thief.send_code(app.next_code()).status == 429, "whoever knows the password has used up its tries")
+    answer = owner.step_up(user.password, app.next_code())
+    harm(answer.status == 429, "the owner can't prove who he is in his own session")
+    known = waits(service, user)
+    answer = sends_from(known, app.next_code(), device)
+    harm(answer.status == 429, "the owner is locked out of a device that he was signed in to from")
+    abroad = waits(service, user)
+    answer = abroad.send_code(codes[0])
+    harm(answer.status == 429, "the owner's recovery code is not looked at")
+    assert lives(known)
+    assert lives(abroad)
+    for _ in range(5):
+        refused(sends_from(waits(service, user), app.wrong_code(), device), 401, ATTEMPTS)
+    refused(sends_from(waits(service, user), app.next_code(), device), 429, ATTEMPTS)
+
+
+@protects(
+    COUNTER,
+    password_counter=insert(LOGIN, after=RIGHT_PASSWORD, new="        throttle.forget(*counter)\n"),
+)
+def test_the_right_password_alone_gives_no_new_guesses_of_it(service: Service) -> None:
+    user = service.user()
+    app = protected(service, user)
+    for _ in range(4):
+        assert attempt(waits(service, user), user.email, WRONG).status == 401
+    works(is_asked(waits(service, user)), "the right password leads to the question for the code")
+    assert attempt(service.client(address="198.51.100.10"), user.email, WRONG).status == 401
+    answer = attempt(service.client(address="198.51.100.11"), user.email, user.password)
+    harm(answer.status != 429, "a sixth password was looked at")
+    service.travel(minutes=16)
+    assert waits(service, user).send_code(app.next_code()).status == DONE["send_code"]
+
+
+# --- pending-flows-cancelled -----------------------------------------------------------------------------------------
+
+LIVES_ON = (
+    edit("identity/links.py", "        flows.cancel(connection, user_id)\n", "        pass\n"),
+    edit("identity/sessions.py", "    connection.execute(_ending_flows(_f.user_id == user_id))\n", ""),
+)
+
+
+@protects(CANCELLED, login=LIVES_ON)
+def test_a_login_that_waits_ends_with_the_password(service: Service) -> None:
+    user, other = service.user(), service.user()
+    app, others = protected(service, user), protected(service, other)
+    held, unharmed = waits(service, user), waits(service, other)
+    works(held.send_code(app.next_code()).status == DONE["send_code"], "without a reset it is completed")
+    thief = waits(service, user)
+    works(is_asked(thief), "the thief waits for a look at the code")
+    reset(service, user, CHOSEN)
+    thief.send_code(app.next_code())
+    harm(lives(thief), "a login that began with the former password was completed")
+    ended = waits(service, user, CHOSEN)
+    owner = waits(service, user, CHOSEN)
+    works(owner.send_code(app.next_code()).status == DONE["send_code"], "the owner signs in")
+    works(owner.end_others().status == DONE["end_others"], "and ends all other sessions")
+    ended.send_code(app.next_code())
+    harm(lives(ended), "a login that waited was completed although all others were ended")
+    disabled = waits(service, user, CHOSEN)
+    with service.app.app_context():
+        for active in (False, True):
+            service.module("identity.users").set_active(user.id, active)
+    disabled.send_code(app.next_code())
+    harm(lives(disabled), "a login that waited was completed after its account had been disabled and enabled")
+    assert unharmed.send_code(others.next_code()).status == DONE["send_code"]  # and nobody else's ended with it
+
+
+@protects(
+    CANCELLED,
+    email=(
+        edit("identity/recovery.py", "        links.cancel(connection, link.email, link.user_id)\n", ""),
+        edit("identity/links.py", "_s.revoked_at.is_(None), _s.expires_at > moment", "_s.expires_at > moment"),
+    ),
+)
+def test_a_change_of_address_that_a_thief_began_ends_with_the_password(service: Service) -> None:
+    user, happy = service.user(), service.user()
+    client = service.client(happy, "198.51.100.30").login()
+    client.ask_email("new@example.com")
+    works(
+        client.confirm_email(token_for(service, "new@example.com", "email")).status == DONE["confirm_email"],
+        "without a reset the change is confirmed",
+    )
+    thief = service.client(user, "198.51.100.31").login()
+    thief.ask_email("mallory@evil.example")
+    token = token_for(service, "mallory@evil.example", "email")
+    reset(service, user, CHOSEN)
+    owner = service.client(user, "198.51.100.32").login()
+    answer = owner.confirm_email(token)
+    harm(service.rows("SELECT 1 FROM auth_user WHERE email LIKE 'mallory%'"), "the thief's address is the account's")
+    assert answer.status == 410

@@ -1,0 +1,348 @@
+"""Edges of the proofs in test_guards.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..harness import edit, harm, protects, works
+from ..rings import text_of
+from ..running import Service
+from ..test_guards import CHANGED, MAKE_KEY, WEAK, starts_with
+from ..wire import HOST, ORIGIN
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+PUT_BACK = ". Remove it, or put back the key that was used."
+# --- keys ------------------------------------------------------------------------------------------------------
+
+LONG = (
+    *("changeme", "change-me", "change_me", "replace-me", "replaceme", "placeholder", "supersecret", "super-secret"),
+    *("secretkey", "secret-key", "your-secret-key", "yoursecretkey", "password", "insecure", "development"),
+)
+SHORT = ("todo", "none", "null", "secret", "default", "example", "sample", "dev", "test", "testing")
+
+
+@protects(
+    "boot-refuse-weak-secret-key",
+    placeholders=edit(
+        "secrets/guessable.py", " or any(plain.startswith(word) and len(word) > 7 for word in PLACEHOLDERS)", ""
+    ),
+)
+def test_no_key_that_begins_like_that_of_an_example_signs_anything(service: Service) -> None:
+    random = secrets.token_urlsafe(32)
+    works(service.start(SECRET_KEY=random).app is not None, "a random key starts")
+    for word in LONG:
+        key = f" {word.upper()}{random}"
+        tried = service.start(SECRET_KEY=key)
+        harm(tried.app is not None, f"it started with a key that begins with {word}")
+        assert tried.reasons == [f"SECRET_KEY is a placeholder{MAKE_KEY}"]
+    for word in SHORT:
+        assert service.start(SECRET_KEY=word).reasons == [f"SECRET_KEY is a placeholder{MAKE_KEY}"]
+
+
+@protects(
+    "boot-refuse-weak-secret-key",
+    fallbacks=edit("secrets/ring.py", "enumerate(former, 1)", "enumerate((), 1)"),
+)
+def test_a_former_key_that_can_be_guessed_verifies_nothing(service: Service) -> None:
+    name = "BASTION_SECRET_KEY_FALLBACKS"
+    first, last = secrets.token_urlsafe(32), secrets.token_hex(32)
+    works(service.start(**{name: f"{first},{last}"}).app is not None, "two random former keys start")
+    for key, fault in WEAK.items():
+        tried = service.start(**{name: f"{first}, {key}, {last}"})
+        harm(tried.app is not None, f"it started with a former key that {fault}")
+        assert tried.reasons == [f"{name}: entry 2 {fault}{PUT_BACK}"]
+        assert key not in tried.text
+    for number in range(3):
+        keys = [first, secrets.token_urlsafe(32), last]
+        keys[number] = service.environment.secrets["SECRET_KEY"]
+        tried = service.start(**{name: ",".join(keys)})
+        harm(tried.app is not None, "it started with a rotation that had changed nothing")
+        assert tried.reasons == [f"{name}: entry {number + 1} equals SECRET_KEY{PUT_BACK}"]
+        assert keys[number] not in tried.text
+
+
+@protects(
+    "boot-refuse-weak-secret-key",
+    ring=edit(
+        "secrets/ring.py",
+        "    if fault := weakness(key.text):\n",
+        "    if key.since is None and (fault := weakness(key.text)):\n",
+    ),
+)
+def test_no_key_of_a_ring_can_be_guessed_or_is_there_twice(service: Service) -> None:
+    good = [secrets.token_urlsafe(32) for _ in range(3)]
+    states = ("retired", "active", "next")
+
+    def ring(*keys: str) -> str:
+        return text_of(service, *zip(keys, states, strict=True))
+
+    for name in ("SECRET_KEY", "THROTTLE_KEY", "DATA_KEY"):
+        works(service.start(**{name: ring(*good)}).app is not None, "a ring of random keys starts")
+        for number, (key, fault) in enumerate(WEAK.items()):
+            at = number % 3
+            tried = service.start(**{name: ring(*good[:at], key, *good[at + 1 :])})
+            harm(tried.app is not None, f"it started with a key in its ring that {fault}")
+            assert tried.reasons == [f"{name}: key {at + 1} {fault}{PUT_BACK}"]
+            assert key not in tried.text
+    for third, fault in {
+        good[0]: "equals THROTTLE_KEY: key 1",
+        service.environment.secrets["SECRET_KEY"]: "equals SECRET_KEY; one key is for one purpose",
+    }.items():
+        tried = service.start(THROTTLE_KEY=ring(*good[:2], third))
+        harm(tried.app is not None, f"it started with a ring whose third key {fault}")
+        assert tried.reasons == [f"THROTTLE_KEY: key 3 {fault}{PUT_BACK}"]
+
+
+@protects("boot-refuse-weak-secret-key", others=edit("guards.py", "    check_keys,\n", ""))
+def test_no_other_secret_of_the_service_can_be_guessed(service: Service) -> None:
+    works(service.start(THROTTLE_KEY=secrets.token_hex(32)).app is not None, "a random key starts")
+    for key, fault in WEAK.items():
+        tried = service.start(THROTTLE_KEY=key)
+        harm(tried.app is not None, f"it started with a THROTTLE_KEY that {fault}")
+        assert tried.reasons == [f"THROTTLE_KEY {fault}{MAKE_KEY}"]
+        assert key not in tried.text
+    tried = service.start(THROTTLE_KEY=service.environment.secrets["SECRET_KEY"])
+    harm(tried.app is not None, "it started with one key for two purposes")
+    assert tried.reasons == [f"THROTTLE_KEY equals SECRET_KEY; one key is for one purpose{MAKE_KEY}"]
+    if "DATABASE_PASSWORD" in service.environment.secrets:
+        for key, fault in WEAK.items():
+            tried = service.start(DATABASE_PASSWORD=key)
+            assert tried.reasons == [f"DATABASE_PASSWORD {fault}{MAKE_KEY}"]
+            assert key not in tried.text
+
+
+# --- names -----------------------------------------------------------------------------------------------------
+
+
+@protects(
+    "boot-refuse-missing-trusted-hosts",
+    wildcard=edit("guards.py", 'if host == "*" or (host.startswith(".") and', "if (host == '' and"),
+    shared=edit("guards.py", "return len(top) == 2 and second in SHARED", "return False"),
+)
+def test_a_service_never_trusts_everybodys_names(service: Service) -> None:
+    works(starts_with(service, f".{HOST},{HOST}"), "the names below a name of one's own start")
+    for own in (".firm.de", ".com.example"):
+        works(starts_with(service, own, origin=f"https://www{own}"), "as do those below one that strangers get none of")
+    # The origin's host lies below the entry, so that nothing else is wrong.
+    second = (f"{HOST},{entry}" for entry in (".example", ".com", "*", ".co.uk", ".com.au"))
+    for value, number in ((".example", 1), ("*", 1), *((value, 2) for value in second)):
+        tried = service.start(BASTION_TRUSTED_HOSTS=value)
+        harm(tried.app is not None, f"it started with BASTION_TRUSTED_HOSTS={value}")
+        assert tried.reasons == [
+            f"BASTION_TRUSTED_HOSTS: entry {number} trusts everybody's names. Name this service's hosts."
+        ]
+
+
+@protects(
+    "boot-refuse-missing-trusted-hosts",
+    no_name=edit("guards.py", "        elif not _HOST.match(host):", "        elif not host:"),
+)
+def test_a_service_trusts_only_what_is_a_name(service: Service) -> None:
+    works(starts_with(service, f"{HOST},www.{HOST}"), "two names start")
+    odd = ("https://app.example", "app.example/path", "app.example:8000", "[]", "app.*", "app example", "-app.example")
+    for value in odd:
+        tried = service.start(BASTION_TRUSTED_HOSTS=f"{HOST},{value}")
+        harm(tried.app is not None, f"it started with the host {value}")
+        assert tried.reasons == ["BASTION_TRUSTED_HOSTS: entry 2 is no host name. Leave out scheme, port and path."]
+
+
+@protects(
+    "boot-refuse-missing-trusted-hosts",
+    local=edit("guards.py", 'elif host in ("localhost", "127.0.0.1", "[::1]"):', "elif not host:"),
+)
+def test_a_service_in_production_is_not_this_machine(service: Service) -> None:
+    works(starts_with(service, HOST), "a public name starts")
+    for value in ("localhost", "LOCALHOST", "127.0.0.1", "[::1]"):
+        tried = service.start(BASTION_TRUSTED_HOSTS=f"{HOST},{value}")
+        harm(tried.app is not None, f"it started with the host {value}")
+        assert tried.reasons == ["BASTION_TRUSTED_HOSTS: entry 2 is this machine. Name the public host."]
+
+
+@protects(
+    "boot-refuse-missing-trusted-hosts",
+    origin=(
+        edit(
+            "guards.py",
+            "ORIGIN.match(settings.public_origin)",
+            'ORIGIN.match(settings.public_origin.replace("http:", "https:"))',
+        ),
+        edit("guards.py", 'public_origin.removeprefix("https://")', 'public_origin.partition("://")[2]'),
+    ),
+)
+def test_a_service_whose_own_address_is_not_https_does_not_start(service: Service) -> None:
+    works(service.start(BASTION_PUBLIC_ORIGIN=f"{ORIGIN}:8443").app is not None, "an https origin with a port starts")
+    for value in (f"http://{HOST}", "", None, HOST, f"{ORIGIN}/", f"{ORIGIN}/path", f"https://user@{HOST}", "*"):
+        tried = service.start(BASTION_PUBLIC_ORIGIN=value)
+        harm(tried.app is not None, f"it started with BASTION_PUBLIC_ORIGIN={value}")
+        assert tried.reasons == [
+            "BASTION_PUBLIC_ORIGIN is no https origin. Write it as in https://app.example, without a path."
+        ]
+
+
+@protects(
+    "boot-refuse-missing-trusted-hosts",
+    foreign=edit("guards.py", "    elif not faults and not named.", "    elif hosts is None and named."),
+)
+def test_a_service_whose_own_address_is_not_one_of_its_names_does_not_start(service: Service) -> None:
+    works(starts_with(service, f".{HOST}", origin=f"https://www.{HOST}"), "an origin below a name starts")
+    for origin in ("https://evil.example", f"https://{HOST}.evil.example", f"https://not{HOST}"):
+        tried = service.start(BASTION_PUBLIC_ORIGIN=origin)
+        harm(tried.app is not None, f"it started with BASTION_PUBLIC_ORIGIN={origin}")
+        assert tried.reasons == ["BASTION_PUBLIC_ORIGIN: its host is not in BASTION_TRUSTED_HOSTS. Add it there."]
+
+
+# --- debugging aids --------------------------------------------------------------------------------------------
+
+
+@protects("production-by-default", flags=edit("guards.py", "    for flag in DEBUG_FLAGS:\n", "    for flag in ():\n"))
+def test_no_debugging_aid_is_on_in_production(service: Service) -> None:
+    config: dict[str, bool] = {}
+    service.adds(lambda app: app.config.update(config))
+    works(service.start().app is not None, "the same environment without the flag starts")
+    for flag in ("DEBUG", "TESTING", "PROPAGATE_EXCEPTIONS", "TEMPLATES_AUTO_RELOAD", "EXPLAIN_TEMPLATE_LOADING"):
+        config.clear()
+        config[flag] = True
+        tried = service.start()
+        harm(tried.app is not None, f"it started with {flag}")
+        assert tried.reasons == [f"{flag} is on. Remove it from the configuration; for development run `dev`."]
+    config.clear()
+    config["DEBUG"] = True
+    works(service.start(BASTION_ENV="development").app is not None, "development may debug")
+
+
+@protects(
+    "production-by-default",
+    environment=(
+        edit("guards.py", "    check_debug,\n", ""),
+        edit("guards.py", 'DEBUG_FLAGS: Final = ("DEBUG", ', "DEBUG_FLAGS: Final = ("),  # which Flask takes from it
+    ),
+)
+def test_no_variable_turns_the_debugger_on(service: Service) -> None:
+    for off in (None, "", "0", "false", "False", "no"):
+        works(service.start(FLASK_DEBUG=off).app is not None, f"FLASK_DEBUG={off} starts")
+    for on in ("1", "true", "True", "on", "yes", "debug"):
+        tried = service.start(FLASK_DEBUG=on)
+        harm(tried.app is not None, f"it started with FLASK_DEBUG={on}")
+        assert tried.reasons == ["FLASK_DEBUG is on. Unset it; for development run `dev`."]
+
+
+# --- what the team's function changed -----------------------------------------------------------------------------
+
+
+@protects(
+    "boot-refuse-weak-secret-key",
+    replaced=edit("guards.py", 'PROTECTING: Final = ("SECRET_KEY", ', "PROTECTING: Final = ("),
+)
+def test_no_key_is_put_in_the_place_of_the_one_that_was_checked(service: Service) -> None:
+    def replace(app: Flask) -> None:
+        app.secret_key = "dev-canary"
+
+    def fall_back(app: Flask) -> None:
+        app.config["SECRET_KEY_FALLBACKS"] = ["dev-canary"]
+
+    works(service.start().app is not None, "the key that was checked starts")
+    for change, name in ((replace, "SECRET_KEY"), (fall_back, "SECRET_KEY_FALLBACKS")):
+        service._additions[:] = [change]
+        tried = service.start()
+        harm(tried.app is not None, f"it started with another {name}")
+        assert tried.reasons == [f"app.config['{name}'] {CHANGED}"]
+        assert "canary" not in tried.text
+
+
+@protects(
+    "json-strict",
+    replaced=edit("guards.py", '        "request_class": app.request_class,\n', ""),
+)
+def test_the_class_that_reads_requests_is_not_replaced(service: Service) -> None:
+    from flask import Request
+
+    works(service.start().app is not None, "the class of the layers starts")
+    service.adds(lambda app: setattr(app, "request_class", Request))
+    tried = service.start()
+    harm(tried.app is not None, "it started with Flask's own reader of JSON")
+    assert tried.reasons == [f"app.request_class {CHANGED}"]
+
+
+@protects(
+    "boot-refuse-weakened-protection",
+    code=edit("guards.py", "\"extensions['bastion'].limits\": state_of(app).limits,", ""),
+)
+def test_no_limit_is_loosened_in_code(service: Service) -> None:
+    from dataclasses import replace
+
+    def loosen(app: Flask) -> None:
+        state = app.extensions["bastion"]
+        state.limits = replace(state.limits, login_failures=1_000_000)
+
+    works(service.start().app is not None, "the limits of settings.py and exceptions.toml start")
+    service.adds(loosen)
+    tried = service.start()
+    harm(tried.app is not None, "it started with a limit that nobody declared")
+    assert tried.reasons == [f"app.extensions['bastion'].limits {CHANGED}"]
+
+
+@protects(
+    "deny-by-default",
+    order=edit(
+        "guards.py",
+        "    if tuple(app.before_request_funcs[None][: len(before.hooks)]) != before.hooks:",
+        "    if False:",
+    ),
+)
+def test_nothing_of_the_team_runs_before_the_protections(service: Service) -> None:
+    def hook() -> str:
+        return "an answer to everybody"
+
+    def later(app: Flask) -> None:
+        app.before_request(lambda: None)
+
+    works(service.start().app is not None, "the team's function alone starts")
+    service._additions[:] = [later]
+    works(service.start().app is not None, "a hook that runs after the protections starts")
+    changes: dict[str, Callable[[Flask], Any]] = {
+        "put first": lambda app: app.before_request_funcs[None].insert(0, hook),
+        "put between": lambda app: app.before_request_funcs[None].insert(2, hook),
+        "put in the place of the last": lambda app: app.before_request_funcs[None].__setitem__(-1, hook),
+        "removed": lambda app: app.before_request_funcs[None].pop(),
+        "cleared": lambda app: app.before_request_funcs.clear(),
+    }
+    for what, change in changes.items():
+        service._additions[:] = [change]
+        tried = service.start()
+        harm(tried.app is not None, f"it started with hooks {what}")
+        assert tried.reasons == [
+            "app.before_request_funcs was reordered: the protections no longer run first. Add to it with "
+            "@app.before_request alone."
+        ]
+
+
+# --- the server, and the hasher of passwords ---------------------------------------------------------------------
+
+
+@protects(
+    "boot-refuse-weak-argon2",
+    replaced=edit("__init__.py", "[*changed, *state.passwords.weaknesses()]", "[*changed]"),
+)
+def test_no_weaker_hasher_is_put_in_the_place_of_ours(service: Service) -> None:
+    from argon2 import PasswordHasher, Type
+
+    def replace(**parameters: Any) -> None:
+        made = PasswordHasher(**{"time_cost": 3, "memory_cost": 65_536, "parallelism": 4, **parameters})
+        service._additions[:] = [lambda app: setattr(app.extensions["bastion"].passwords, "_hasher", made)]
+
+    replace()
+    works(service.start().app is not None, "a hasher as strong as ours starts")
+    replace(time_cost=1, memory_cost=8)
+    tried = service.start()
+    harm(tried.app is not None, "it started with a hasher for tests")
+    assert [reason.partition(".")[0] for reason in tried.reasons] == [
+        "Argon2: memory_cost is below 19456",
+        "Argon2: time_cost is below 2",
+    ]
+    replace(type=Type.I)
+    assert [reason.partition(".")[0] for reason in service.start().reasons] == ["Argon2: the type is not Argon2id"]

@@ -1,0 +1,442 @@
+"""Edges of the proofs in test_log.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import secrets
+import time
+from contextlib import redirect_stderr
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ..harness import edit, harm, protects, refused, works
+from ..running import Service
+from ..test_log import logger, say_what_was_sent, try_to_log
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+TOKEN = secrets.token_urlsafe(32)
+JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJlLW9mLWEtY2FuYXJ5"
+PEM = "-----BEGIN PRIVATE KEY-----\nY2FuYXJ5LWtleS1tYXRlcmlhbA\n-----END PRIVATE KEY-----"
+PATTERNS: dict[str, tuple[str, str]] = {
+    "a session or refresh token": (TOKEN, TOKEN),
+    "a JWT": (JWT, "c2lnbmF0dXJlLW9mLWEtY2FuYXJ5"),
+    "a private key": (PEM, "Y2FuYXJ5LWtleS1tYXRlcmlhbA"),
+    "half of a private key": (PEM.rpartition("\n")[0], "Y2FuYXJ5LWtleS1tYXRlcmlhbA"),
+    "a password in an address": ("postgresql://ada:canary-url@db.internal/x", "canary-url"),
+    "a password in a driver's text": (
+        "connection failed: host=db user=ada password=canary-dsn port=5432",
+        "canary-dsn",
+    ),
+    "an Authorization header": ("Authorization: Bearer canary-opaque-token", "canary-opaque-token"),
+    "a signed cookie": (f".eJyrVsrMS8svUrJSSs5PSVWqBQA-canary.aSJk0A.{secrets.token_urlsafe(32)}", "eJyrVsrMS8svUrJS"),
+    "a form's token": (f"IjM4ZjA5YWNhbmFyeS1vZi1hLWZvcm0i.aSJk0A.{secrets.token_urlsafe(20)}", "IjM4ZjA5YWNhbmFy"),
+    "the hash of a password": ("$argon2id$v=19$m=65536,t=3,p=1$Y2FuYXJ5c2FsdA$Y2FuYXJ5aGFzaA", "Y2FuYXJ5aGFzaA"),
+}
+"""What a secret looks like, with the part of it that must not be in the log."""
+FIELDS = (
+    *("password", "passwd", "Password", "new_password", "passwords", "secret", "client_secret", "token", "csrf_token"),
+    *("accessToken", "tokens", "Authorization", "Cookie", "Set-Cookie", "code", "recovery_codes", "otp", "key", "dsn"),
+    *(
+        "api_key",
+        "X-Api-Key",
+        "SECRET_KEY",
+        "THROTTLE_KEY",
+        "DATA_KEY",
+        "DATABASE_PASSWORD",
+        "JWT_KEYS",
+        "totp_seed",
+        "credentials",
+    ),
+)
+"""Names of fields whose value is a secret, whatever it looks like."""
+
+
+@protects("log-redaction", patterns=edit("log.py", "    for pattern in _PATTERNS:\n", "    for pattern in ():\n"))
+def test_what_looks_like_a_secret_is_not_in_the_log_whatever_its_name(service: Service) -> None:
+    say = logger(service, "probe")
+    say.warning("order of three apples", shelf="A-12", nested=[{"shelf": "B-7"}])
+    works(logged(service) == {"event": "order of three apples", "shelf": "A-12", "nested": [{"shelf": "B-7"}]}, "said")
+    for what, (text, canary) in PATTERNS.items():
+        say.warning(f"a sentence with {text} in it")
+        say.warning("a field", note=text, deep=[{"notes": (text,)}], other={text: 1})
+        logging.getLogger("team").warning("%s and %s", text, {"note": [text]})
+        harm(canary in service.output, f"{what} is in the log")
+        assert "[redacted]" in str(logged(service)["event"])
+    assert len(service.log) == 3 * len(PATTERNS) + 1
+
+
+@protects("log-redaction", fields=edit("log.py", "REDACTED if _is_sensitive(str(k)) else redact(v)", "redact(v)"))
+def test_what_is_called_a_secret_is_not_in_the_log_whatever_it_looks_like(service: Service) -> None:
+    say, plain = logger(service, "probe"), logging.getLogger("team")
+    say.warning("order", status_code=404, key_id="k-1", monkey="see")
+    works(logged(service) == {"event": "order", "status_code": 404, "key_id": "k-1", "monkey": "see"}, "said")
+    for name in FIELDS:
+        say.warning("changed", **{name: "canary"})
+        harm("canary" in service.output, f"the field {name} is in the log")
+        assert logged(service) == {"event": "changed", name: "[redacted]"}
+        say.warning("changed", **{"before": {name: "canary"}, "after": [{"x": {name: ["canary"]}}]})
+        plain.warning("changed", extra={name: "canary", "headers": {name: "canary"}})
+        harm("canary" in service.output, f"the field {name} of a logger of the standard library is in the log")
+    assert len(service.log) == 3 * len(FIELDS) + 1
+
+
+@protects(
+    "log-redaction",
+    args=(
+        edit("log.py", "            record.args = cast(", "            cast("),
+        edit("log.py", '        record.__dict__.pop("message", None)', "        pass"),
+    ),
+)
+def test_no_argument_of_a_message_carries_a_secret_into_its_text(service: Service) -> None:
+    logger(service, "probe")
+    plain = logging.getLogger("team")
+    before_ours = logging.StreamHandler(io.StringIO())  # formats the text, and leaves it on the record
+    plain.addHandler(before_ours)
+    plain.warning("%s has %d things", {"name": "ada"}, 3)
+    works(logged(service)["event"] == "{'name': 'ada'} has 3 things", "arguments are formatted")
+    plain.warning("%s", {"password": "canary"})
+    plain.warning("%(password)s", {"password": "canary"})
+    plain.warning("%s of %s", [{"api_key": "canary"}], ({"Cookie": "canary"},))
+    plain.removeHandler(before_ours)
+    harm("canary" in service.output, "an argument is in the log")
+    assert [event["event"] for event in service.log[1:]] == [
+        "{'password': '[redacted]'}",
+        "[redacted]",
+        "[{'api_key': '[redacted]'}] of ({'Cookie': '[redacted]'},)",
+    ]
+
+
+@protects("log-redaction", message=edit("log.py", "        if not isinstance(record.msg, str)", "        if False"))
+def test_no_message_that_is_no_text_carries_a_secret(service: Service) -> None:
+    logger(service, "probe")
+    logging.getLogger("team").warning({"order": 1})
+    works(logged(service)["event"] == "{'order': 1}", "whatever is logged has a text")
+    logging.getLogger("team").warning({"order": 2, "password": "canary"})
+    harm("canary" in service.output, "a message that is a dict is in the log as it is")
+    assert logged(service)["event"] == "{'order': 2, 'password': '[redacted]'}"
+
+
+@protects("log-redaction", exceptions=edit("log.py", "{name: _without_patterns(_end(", "{name: str(_end("))
+def test_no_text_of_an_exception_carries_a_secret(service: Service) -> None:
+    thrown: list[str] = []
+
+    def view() -> dict[str, str]:
+        if thrown:
+            raise ConnectionError(thrown[-1]) from ValueError(f"because of {thrown[-1]}")
+        return {}
+
+    seen = service.adds_route("/probe", mark="public", view=view)
+    client = service.client()
+    works(client.get("/probe").status == 200, "the view answers")
+    for what, (text, canary) in PATTERNS.items():
+        thrown.append(text)
+        answer = client.get("/probe")
+        harm(canary in service.output, f"{what} is in the log as an exception's text")
+        assert answer.status == 500
+        logged_once = [event for event in answer.events if "exception" in event]
+        assert [event["event"] for event in logged_once] == ["unhandled_exception"]
+        assert logged_once[0]["request_id"] == answer.request_id
+        assert "ValueError: because of " in logged_once[0]["exception"]
+    assert len(seen) == len(PATTERNS) + 1
+
+
+@protects("log-redaction", values=edit("secrets/kept.py", "        log.hide(answer.value.reveal().strip())\n", ""))
+def test_no_secret_that_the_service_has_read_is_in_the_log_whatever_it_looks_like(service: Service) -> None:
+    key = f"live/{secrets.token_hex(1)}+{secrets.token_hex(2)}"  # the shortest that can be no word
+    service.environment.secrets.update(PARTNER_API=key, SHORT_SECRET="three")
+    service.restart()
+    say, plain = logger(service, "probe"), logging.getLogger("team")
+    with service.app.app_context():
+        read = [service.module("secrets").get(name).reveal() for name in ("PARTNER_API", "SHORT_SECRET")]
+    say.warning("order of three apples")
+    works((read, logged(service)["event"]) == ([key, "three"], "order of three apples"), "secrets are read, words kept")
+    say.warning(f"asking with {key}", note=[f"X: {key}"], deep={key: 1})
+    plain.warning("sent %s", {"headers": f"x-partner: {key}"})
+    try_to_log(ValueError(f"no answer to {key}"))
+    harm(key in service.output, "a key of a partner's is in the log")
+    assert [event["event"] for event in service.log[-3:-1]] == [
+        "asking with [redacted]",
+        "sent {'headers': 'x-partner: [redacted]'}",
+    ]
+    assert "no answer to [redacted]" in service.log[-1]["exception"]
+
+
+@protects("log-redaction", lost=edit("log.py", "    def handleError(self", "    def _ignored(self"))
+def test_an_entry_that_can_not_be_written_is_not_printed_as_it_is(service: Service) -> None:
+    class Odd:
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+    say = logger(service, "probe")
+    say.warning("order", note="fine")
+    works(logged(service) == {"event": "order", "note": "fine"}, "said")
+    with redirect_stderr(service.recorder):
+        say.warning("order", **{"password": "canary", "note": Odd()})
+    harm("canary" in service.output, "logging printed the entry itself")
+    assert logged(service) == {"event": "log_entry_lost"}
+    assert (service.log[-1]["level"], service.log[-1]["logger"]) == ("error", say.name)
+
+
+# Each makes a pattern begin, or go on, at every few characters.
+HOSTILE = (
+    *(
+        "-eyJ",
+        "eyJ-",
+        "eyJ.",
+        "eyJaaaaa.",
+        "eyJaaaaa.a.",
+        "_eyJaaaaa-",
+        ".aaaaaaaaaa",
+        "aaaaaaaaaa.aaaaaa.",
+        "a-",
+        "a.",
+    ),
+    *(
+        "-----BEGIN A",
+        "-----BEGIN A-----",
+        "-----BEGIN A-----END ",
+        "-----END ",
+        "$argon2",
+        "$argon2a$",
+        "://a",
+        "://a:",
+    ),
+    *("://:a:", "Bearer ", "password=", "password=;", "[", "\\x00"),
+)
+
+
+@protects(
+    "log-redaction",
+    linear=edit(
+        "log.py",
+        "(?<![\\w-])(?=(?:[\\w-]*?[-_])?eyJ[\\w-]{5})[\\w-]++\\.[\\w-]+(",
+        "\\beyJ[\\w-]{5,}\\.[\\w-]+(",
+    ),
+)
+def test_no_text_makes_the_patterns_look_at_it_again_and_again(service: Service) -> None:
+    logger(service, "probe")
+    log: Any = service.module("log")
+    works(JWT.rpartition(".")[2] not in log.redact(f"a {JWT} b x-{JWT}"), "tokens are still found")
+    for hostile in HOSTILE:
+        text = hostile * (log.LONGEST_READ // len(hostile))
+        for pattern in log._PATTERNS:
+            before = time.thread_time()  # of this thread alone, so that no other load counts
+            pattern.sub("", text)
+            seconds = time.thread_time() - before
+            # Once through is some milliseconds; the square of it takes several seconds.
+            harm(seconds > 1, f"{pattern.pattern!r} takes {seconds:.1f} s for 64 KiB of {hostile!r}")
+
+
+@protects(
+    "log-redaction",
+    bound=(
+        edit("log.py", "_without_patterns(_beginning(value))", "_without_patterns(value)"),
+        edit("log.py", "_without_patterns(_end(str(event.pop(name))))", "_without_patterns(str(event.pop(name)))"),
+    ),
+)
+def test_no_text_however_long_is_more_work_than_64_kib(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    say, seen = logger(service, "probe"), []
+    log: Any = service.module("log")
+
+    class Counted:
+        def __init__(self, pattern: re.Pattern[str]) -> None:
+            self.pattern = pattern
+
+        def sub(self, replacement: str, text: str) -> str:
+            seen.append(len(text))
+            return self.pattern.sub(replacement, text)
+
+    monkeypatch.setattr(log, "_PATTERNS", tuple(Counted(pattern) for pattern in log._PATTERNS))
+    say.warning("order", note="three apples")
+    works(len("three apples") in seen, "the patterns look at a value")
+    seen.clear()
+    for text in ("-eyJ" * 50_000, "apples and " * 20_000):  # three times the bound
+        say.warning(text, note=text, deep=[{text: text.encode()}])
+        logging.getLogger("team").warning("%s", text)
+        try_to_log(ValueError(text))
+        assert len(service.log[-1]["exception"]) <= 16_384
+    harm(max(seen) > 66_000, f"the patterns looked at {max(seen)} characters at once")
+    assert len(seen) > 5 * len(log._PATTERNS)
+
+
+@protects(
+    "log-redaction",
+    edge=(
+        edit("log.py", "text[:LONGEST_READ].rsplit(None, 1)[:-1]", "[text[:LONGEST_READ]]"),
+        edit("log.py", '"".join(text[-LONGEST_READ:].split(None, 1)[1:])', "text[-LONGEST_READ:]"),
+    ),
+)
+def test_no_secret_is_cut_in_half_and_kept(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger(service, "probe")
+    log: Any = service.module("log")
+    monkeypatch.setattr(log, "LONGEST_READ", 4_096)  # the cut is the same, and most of the text is filler
+    apples = "apples " * 20_000
+    works(log.redact(apples).startswith("apples apples "), "the beginning of a long value is kept")
+    works(log._end(apples).endswith("apples apples "), "the end of a long stack is kept")
+    canary = "canary" + secrets.token_urlsafe(32)
+    for what, (text, part) in {**PATTERNS, "an address": (f"postgresql://ada:{canary}@db/x", canary)}.items():
+        for offset in range(0, len(text) + 1, 4):
+            # Filled up with what is redacted to a few letters, so that the cut is in what would be written.
+            filler = (f"{PEM} " * 2_000)[: log.LONGEST_READ - offset - 30].rpartition(" -----BEGIN")[0]
+            filler += " " * (log.LONGEST_READ - offset - len(filler))
+            head = log._without_patterns(log._beginning(f"{filler}{text} {apples}"))
+            tail = log._without_patterns(log._end(f"{apples} {text}{' ' * (log.LONGEST_READ - offset)}"))
+            for kept in (head, tail):
+                harm(shared(kept, part) > 7, f"{shared(kept, part)} characters of {what} are left at the cut")
+
+
+# --- one line of JSON, to one place ----------------------------------------------------------------------------
+
+
+@protects("log-json-one-line", cut=edit("log.py", 'else text[:LONGEST_VALUE] + "…"', "else text"))
+def test_no_value_fills_the_disk(service: Service) -> None:
+    say = logger(service, "probe")
+    say.warning("order", note="a" * 2048, pounds=1.5)
+    works(logged(service)["note"] == "a" * 2048, "2 KiB of a value are kept")
+    assert logged(service)["pounds"] == 1.5
+    say_what_was_sent(service, "apples " * 9_000)
+    longest = max(len(line) for line in service.recorder.lines)
+    harm(longest > 40_000, f"one entry has {longest} characters")
+    assert max(len(str(event["event"])) for event in service.log) <= 2_049
+
+
+@protects("log-json-one-line", context=edit("log.py", "    if has_request_context():\n", "    if False:\n"))
+def test_each_entry_of_a_request_says_when_where_and_who(service: Service) -> None:
+    def view(item: str) -> dict[str, str]:
+        logging.getLogger("team").warning("looked at")
+        service.module("log").get_logger("probe").warning("looked at it", shelf=len(item))
+        return {}
+
+    service.adds_route("/orders/<item>", view=view)
+    user = service.user()
+    answer = service.client(user).login().get("/orders/canary-in-an-address", query={"canary": "1"})
+    entries = [event for event in answer.events if str(event["event"]).startswith("looked at")]
+    works([answer.status, len(entries)] == [200, 2], "both loggers have written")
+    told = [{name: event.get(name) for name in ("method", "route", "ip", "user_id")} for event in entries]
+    expected = {"method": "GET", "route": "/orders/<item>", "ip": "192.0.2.10", "user_id": str(user.id)}
+    harm(told != [expected] * 2, "nobody can tell from the log who did what")
+    [(session,)] = service.rows("SELECT id FROM auth_session")
+    for event in entries:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["ts"])
+        assert event["request_id"] == answer.request_id
+        assert (event["level"], event["logger"] in ("team", "probe")) == ("warning", True)
+        assert event["session"] == str(session).replace("-", "")[:8]
+    assert "canary" not in service.output
+
+
+@protects("log-destination-fixed", silenced=edit("guards.py", "    if not log.configured():\n", "    if False:\n"))
+def test_the_log_of_the_protections_is_not_turned_off(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    works(service.start().app is not None, "a team that configures no logging starts")
+
+    def disabled(_app: Flask) -> None:  # what logging.config.dictConfig does to the loggers that it finds
+        monkeypatch.setattr(logging.getLogger("bastion.errors"), "disabled", True)
+
+    def propagates_no_more(_app: Flask) -> None:
+        monkeypatch.setattr(logging.getLogger("bastion.errors"), "propagate", False)
+
+    def without_handler(_app: Flask) -> None:
+        monkeypatch.setattr(logging.root, "handlers", [])
+
+    for change in (disabled, propagates_no_more, without_handler):
+        service._additions[:] = [change]
+        tried = service.start()
+        monkeypatch.undo()
+        harm(tried.app is not None, "it started, and nobody will read what was refused")
+        assert tried.reasons == [
+            "logging: the service's own handler was removed, or its loggers were silenced. Leave logging as it is."
+        ]
+
+
+def shared(text: str, secret: str) -> int:
+    """How long a beginning or an end of the secret is in the text."""
+    return max(
+        length for length in range(len(secret) + 1) if not length or secret[:length] in text or secret[-length:] in text
+    )
+
+
+# --- helpers ---------------------------------------------------------------------------------------------------
+
+
+def logged(service: Service) -> dict[str, object]:
+    """The last event, without what each has."""
+    each = ("ts", "level", "logger", "request_id")
+    return {name: value for name, value in service.log[-1].items() if name not in each}
+
+
+ROUTE = "rule.rule if rule else None)  # never"
+
+
+@protects("log-redaction", unknown=edit("log.py", ROUTE, ROUTE.replace("None", "request.path")))
+def test_the_path_of_an_unknown_address_is_not_logged(service: Service) -> None:
+    """An address that was cut or mistyped may hold a token that no pattern finds."""
+    service.adds_route("/probe/<part>", mark="public")
+    client, cut, twice = service.client(), TOKEN[:20], {"page": ["1", "2"]}
+    [told] = client.get(f"/probe/{cut}", query=twice).events
+    works(told["route"] == "/probe/<part>", "of a known address the route is logged")
+    answer = client.get(f"/prboe/{cut}", query=twice)
+    harm(cut in service.output, "the log holds the token in the path")
+    refused(answer, 400, "duplicate-parameters-refused")
+    assert [event["route"] for event in answer.events] == [None]
+
+
+# --- anonymous-cost-bounded -----------------------------------------------------------------------------------------
+
+
+@protects("anonymous-cost-bounded", log=edit("log.py", "    made.addFilter(Flood())\n", ""))
+def test_to_be_refused_fills_no_log_and_hides_nothing_else(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = service.module("log")
+    most = log.MOST_A_MINUTE
+    client = service.client()
+
+    def lines(reason: str) -> int:
+        return len([event for event in service.log if event.get("reason") == reason])
+
+    def asks() -> int:
+        return client.get("/", headers={"Host": "evil.example"}).status
+
+    works([asks() for _ in range(3)] == [400] * 3, "a foreign host is refused")
+    works(lines("host-header-trusted") == 3, "and each time is a line")
+    statuses = {asks() for _ in range(most + 50)}
+    harm(lines("host-header-trusted") > most, "a stranger fills the disk with lines")
+    assert (statuses, lines("host-header-trusted"), most) == ({400}, most, 600)
+    client.send("TRACE", "/")
+    assert lines("methods-closed") == 1  # what is rare is not lost among it
+    for seconds in (20, 20):
+        service.travel(seconds=seconds)
+        asks()
+        assert lines("host-header-trusted") == most  # it is the same minute
+    service.travel(seconds=21)
+    asks()
+    told = [event for event in service.log if event["event"] == "entries_left_out"]
+    assert [(event["kind"], event["count"]) for event in told] == [("bastion refused host-header-trusted", 55)]
+    assert lines("host-header-trusted") == most + 1
+    monkeypatch.setattr(log, "MOST_A_MINUTE", 1)
+    asks()
+    assert lines("host-header-trusted") == most + 1
+    service.travel(minutes=-5)  # a clock that is set right keeps nothing out for as long
+    asks()
+    assert lines("host-header-trusted") == most + 2
+    told = [event for event in service.log if event["event"] == "entries_left_out"]
+    assert [event["count"] for event in told] == [55, 1]
+
+
+@protects(
+    "anonymous-cost-bounded",
+    signed_in=edit("log.py", "        if _signed_in() is not None:\n            return True\n", ""),
+)
+def test_a_flood_of_strangers_hides_nothing_of_a_session(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.adds_route("/probe", methods=("POST",), mark="public")
+    stranger, user = service.client(), service.client(service.user()).login()
+    monkeypatch.setattr(service.module("log"), "MOST_A_MINUTE", 1)
+    foreign = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    lines = [len(stranger.post("/probe", headers=foreign).events) for _ in range(2)]
+    works(lines == [1, 0], "what strangers cause is logged up to a limit")
+    answer = user.post("/probe", headers=foreign)
+    harm(not answer.events, "strangers keep out of the log what was tried in a session")
+    refused(answer, 403, "csrf-cross-site-blocked")

@@ -1,0 +1,498 @@
+"""Edges of the proofs in test_mail.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from .. import mail_server, mails
+from ..accounts import administrator
+from ..harness import at_once, edit, harm, protects, works
+from ..logins import SIGNED_IN, attempt
+from ..mail_server import Authority
+from ..running import PASSWORD, Service
+from ..service import DATABASE, PACKAGE
+from ..stub_backend import stubbed
+from ..test_mail import NEW_PASSWORD, is_good, register, relay, send, waiting
+from ..test_settings import command
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
+
+
+# --- the line ----------------------------------------------------------------------------------------------------
+
+
+@protects(
+    "mail-tls-verified",
+    password=edit("mail/transport.py", "(server.user or not server.on_this_machine)", "not server.on_this_machine"),
+)
+def test_not_even_a_relay_on_this_machine_gets_the_password_in_the_clear(service: Service, tmp_path: Path) -> None:
+    """Any program on the machine can listen where the relay does, and be asked for mails instead of it."""
+    ours, secret = Authority(tmp_path), "canary-of-the-relay-5e1d"
+    service.setting("BASTION_REGISTRATION", "open")
+    service.setting("BASTION_SMTP_CA", ours.file)
+    service.setting("SMTP_PASSWORD", secret)
+    with mail_server.running(context=ours.context("localhost")) as good:
+        service.restart(BASTION_SMTP_URL=good.url("service", host="localhost"))
+        register(service, "first@example.com")
+        works(send(service) == 1 and good.logins == [f"\0service\0{secret}"], "a relay that offers TLS is logged in to")
+        encrypted = good.encrypted
+    with mail_server.running(offers_starttls=False) as plain:
+        service.restart(BASTION_SMTP_URL=plain.url(host="localhost"))
+        register(service, "second@example.com", 1)
+        works(send(service) == 1 and plain.encrypted == [False], "without a password it may do without")
+        service.restart(BASTION_SMTP_URL=plain.url("service", host="localhost"))
+        register(service, "third@example.com", 2)
+        send(service)
+        harm(plain.logins, "whoever listens on this machine has the password")
+        assert encrypted == [True]
+        assert len(plain.mails) == 1
+    assert [event["error"] for event in service.log if event["event"] == "mail_failed"] == ["SMTPNotSupportedError"]
+    assert waiting(service) == 1
+    assert secret not in service.output
+
+
+@protects("mail-tls-verified", start=edit("__init__.py", "            *transport.check(settings, opened),\n", ""))
+def test_a_service_that_can_mail_nobody_safely_does_not_start(service: Service, tmp_path: Path) -> None:
+    works(service.start(BASTION_SMTP_URL="smtps://mail.example").app is not None, "TLS from the first byte starts")
+    works(service.start(BASTION_SMTP_URL="smtp://mail.example:2525").app is not None, "so does STARTTLS")
+    parse = service.module("mail.transport").parse
+    assert parse("smtps://mail.example").port == 465  # RFC 8314, 7.3
+    assert [parse(f"smtp://mail.example{port}").port for port in ("", ":2525")] == [587, 2525]  # RFC 6409, 3.1
+    faults: list[tuple[dict[str, str | None], str]] = [
+        ({"BASTION_SMTP_URL": None}, "BASTION_SMTP_URL: name the mail server"),
+        ({"BASTION_SMTP_URL": "http://mail.example"}, "BASTION_SMTP_URL: name the mail server"),
+        ({"BASTION_SMTP_URL": "smtps://"}, "BASTION_SMTP_URL: name the mail server"),
+        ({"BASTION_SMTP_URL": "smtps://mail.example?verify=no"}, "BASTION_SMTP_URL: name the mail server"),
+        ({"BASTION_SMTP_URL": "smtps://me:canary-1c@mail.example"}, "BASTION_SMTP_URL: name the mail server"),
+        ({"BASTION_SMTP_URL": "smtps://me@mail.example"}, "SMTP_PASSWORD: BASTION_SMTP_URL has a user"),
+        ({"BASTION_SMTP_CA": str(tmp_path / "none.pem")}, "BASTION_SMTP_CA: there is no such file"),
+        ({"BASTION_MAIL_FROM": None}, "BASTION_MAIL_FROM: name the address"),
+        ({"BASTION_MAIL_FROM": "a@app.example\nBcc: b@evil.example"}, "BASTION_MAIL_FROM: name the address"),
+        ({"BASTION_MAIL_FROM": "zoë@app.example"}, "BASTION_MAIL_FROM: name the address"),  # not every server takes it
+    ]
+    for changes, reason in faults:
+        tried = service.start(**changes)
+        harm(tried.app is not None, f"it started with {changes}")
+        assert len(tried.reasons) == 1
+        assert tried.reasons[0].startswith(reason)
+        assert "canary-1c" not in tried.text
+
+
+# --- the letter --------------------------------------------------------------------------------------------------
+
+ENCODED = (
+    "=?utf-8?q?victim?=@example.com",
+    "=?UTF-8?B?dmljdGlt?=@example.com",
+    "=?us-ascii?Q?victim=40evil.example=3e?=@example.com",
+    "a=?utf-8?q?b?=c@example.com",
+    "\uff1d\uff1futf-8\uff1fq\uff1fvictim\uff1f\uff1d@example.com",  # full-width: it becomes the first of these
+)
+"""What a mail program shows, and Python's own reader of headers takes, as another address (RFC 2047)."""
+
+
+@protects("mail-injection-refused", encoded=edit("identity/users.py", 'if "=?" in text or any(', "if any("))
+def test_no_encoded_word_makes_a_mail_go_to_somebody_else(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+    manager = administrator(service, monkeypatch)
+    member = service.client(service.user("member@example.com"), "192.0.2.9").login()
+    for number, odd in enumerate(("a=b@example.com", "who?@example.com"), 50):
+        register(service, odd, number)
+        works([mail["To"] for mail in mails.sent(service)][-1] == odd, "signs that stand alone are no encoded word")
+    for number, typed in enumerate(ENCODED):
+        asker = service.client(address=f"203.0.113.{number}")
+        answers = [asker.register(typed), asker.forgot(typed), manager.invite(typed), member.ask_email(typed)]
+        code, text = command(service, monkeypatch, "users", "create", typed)
+        harm(mails.waiting(service), f"a mail to somebody else is on its way: {typed!r}")
+        harm(len(mails.sent(service)) > 2, f"a mail went to somebody else: {typed!r}")
+        assert [answer.status for answer in answers] == [422] * 4
+        assert (code, "This is not a valid e-mail address." in text) == (1, True)
+
+
+# --- the budget --------------------------------------------------------------------------------------------------
+
+STRANGERS = "STRANGERS: Final = (Allowance(1, timedelta(minutes=10)), Allowance(10, timedelta(days=1)))"
+
+
+@protects("mail-budget-per-recipient", tag=edit("mail/budget.py", "{_mailbox(email)}", "{email}"))
+def test_a_mailbox_that_takes_many_names_gets_no_more_mails(service: Service) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+    register(service, "victim+shop@example.com")
+    works(len(mails.sent(service, "victim+shop@example.com")) == 1, "an address with a tag is an address")
+    for number in range(1, 6):
+        register(service, f"victim+{number}@example.com", number)
+    register(service, "victim@example.com", 6)
+    harm(len(mails.sent(service)) > 1, "strangers fill a mailbox under many names")
+    assert waiting(service) == 0
+    client = service.client()
+    token = mails.token_for(service, "victim+shop@example.com", "activate")
+    assert client.activate(token, NEW_PASSWORD).status == client.DONE["activate"]
+    assert attempt(service.client(), "victim@example.com", NEW_PASSWORD).status == 401  # which is another account
+    assert attempt(service.client(), "victim+shop@example.com", NEW_PASSWORD).status == SIGNED_IN
+
+
+@protects(
+    "mail-budget-per-recipient",
+    day=edit("mail/budget.py", STRANGERS, STRANGERS.replace(", Allowance(10, timedelta(days=1)))", ",)")),
+)
+def test_a_patient_stranger_gets_ten_mails_a_day_into_a_mailbox(service: Service) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+    for number in range(10):
+        register(service, "victim@example.com", number)
+        works(len(mails.sent(service, "victim@example.com")) == number + 1, "one in ten minutes is sent")
+        service.travel(minutes=10, seconds=1)
+    register(service, "victim@example.com", 10)
+    harm(len(mails.sent(service, "victim@example.com")) > 10, "an eleventh mail within a day")
+    service.travel(hours=24)
+    register(service, "victim@example.com", 11)
+    assert len(mails.sent(service, "victim@example.com")) == 11
+
+
+TRUSTED = "TRUSTED: Final = (Allowance(1, timedelta(minutes=1)), Allowance(10, timedelta(days=1)))"
+
+
+@protects(
+    "mail-budget-per-recipient",
+    trusted=edit("mail/budget.py", TRUSTED, TRUSTED.replace(", Allowance(10, timedelta(days=1)))", ",)")),
+    each=edit("mail/budget.py", 'f"{purpose}:{email}", *NOTICE', "email, *NOTICE"),
+)
+def test_nor_does_an_administrator_or_a_known_device_get_more_into_a_mailbox(service: Service) -> None:
+    budget = service.module("mail.budget")
+
+    def allowed(purpose: str = "invite") -> bool:
+        with service.app.app_context():
+            return bool(budget.allows(purpose, "victim@example.com", trusted=True))
+
+    for _ in range(10):
+        works(allowed(), "one a minute is sent")
+        assert not allowed()
+        service.travel(minutes=1, seconds=1)
+    harm(allowed(), "an eleventh mail within a day")
+    assert allowed("reset")
+    service.travel(hours=24)
+    assert allowed()
+    for _ in range(2):
+        assert [allowed("password-changed") for _ in range(11)] == [True] * 10 + [False]  # of each notice, in an hour
+        harm(not allowed("email-changed"), "whoever causes one kind of notice keeps another kind from the owner")
+        service.travel(hours=1, seconds=1)
+
+
+@protects(
+    "mail-budget-per-recipient",
+    service=edit("mail/budget.py", 'if _take("mail", f"every', 'if True or _take("mail", f"every'),
+    notices=edit("mail/budget.py", "if purpose in NOTICES:", "if not NOTICES:"),
+    refund=edit("mail/budget.py", "    refund(counted)\n", ""),
+)
+def test_the_whole_service_sends_strangers_so_many_mails_and_notices_beside_them(service: Service) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+    service.setting("BASTION_MAILS_PER_HOUR", "10")
+    owner = service.client(service.user("owner@example.com")).login()
+    for number in range(10):
+        register(service, f"user{number}@example.com", number)
+    works(len(mails.sent(service)) == 10, "ten different people are served")
+    register(service, "one-more@example.com", 10)
+    harm(len(mails.sent(service)) > 10, "strangers let the service send without an end")
+    assert [event["per_hour"] for event in service.log if event["event"] == "mail_budget_spent"] == [10]
+    assert owner.change_password(PASSWORD, NEW_PASSWORD).status == owner.DONE["change_password"]
+    told = mails.subjects(service, "owner@example.com")
+    works(told == ["Your password was changed"], "a notice of what the owner did is mailed all the same")
+    thief = owner.copy()  # who has seen the new password
+    assert thief.change_password(NEW_PASSWORD, PASSWORD).status == owner.DONE["change_password"]
+    told = mails.subjects(service, "owner@example.com")
+    harm(len(told) < 2, "what a thief did a moment later was told to nobody")
+    assert told == ["Your password was changed"] * 2
+    service.travel(minutes=55)
+    register(service, "one-more@example.com", 11)
+    assert mails.sent(service, "one-more@example.com") == []
+    service.travel(minutes=6)
+    register(service, "one-more@example.com", 12)
+    received = mails.sent(service, "one-more@example.com")
+    harm(not received, "a mail that was not sent was counted for its recipient")
+    assert len(received) == 1
+
+
+@protects(
+    "mail-budget-per-recipient",
+    kind=edit("mail/budget.py", "    kind = EVERYBODY.get(purpose, purpose)\n", '    kind = ""\n'),
+    exists=edit("mail/budget.py", "    kind = EVERYBODY.get(purpose, purpose)\n", "    kind = purpose\n"),
+)
+def test_whoever_registers_everybody_stops_no_resets_and_learns_nothing_by_it(service: Service) -> None:
+    service.setting("BASTION_REGISTRATION", "open")
+    service.setting("BASTION_MAILS_PER_HOUR", "10")
+    owner = service.user("owner@example.com")
+    for number in range(10):
+        register(service, f"user{number}@example.com", number)
+    works(len(mails.sent(service)) == 10, "ten different people are served")
+    register(service, owner.email, 10)
+    harm(mails.subjects(service, owner.email), "an address with an account is mailed to when no other would be")
+    service.client(address="192.0.2.9").forgot(owner.email)
+    harm(mails.tokens_for(service, owner.email, "reset") == [], "strangers use up the mails of who forgot his password")
+    assert len(mails.sent(service)) == 11
+
+
+# --- the outbox --------------------------------------------------------------------------------------------------
+
+
+@protects(
+    "mail-queue-holds-no-token",
+    request=edit(
+        "identity/recovery.py",
+        '    audit.record("password.reset_asked")\n',
+        "    __import__(mail.__name__ + '.outbox', fromlist='_').drain()\n",
+    ),
+)
+def test_a_request_never_waits_for_a_mail_server(service: Service) -> None:
+    with relay(service, rejects=True) as server:
+        known, unknown = service.user("known@example.com").email, "unknown@example.com"
+        client = service.client()
+        register(service, "new@example.com")
+        works(waiting(service) == 1, "a request notes a mail")
+        assert send(service) == 0
+        works(server.connections == 1, "and the sender sends it")
+        for email in (unknown, known):
+            answer = client.forgot(email)
+            harm(server.connections > 1, "a mail server decides how long an answer takes, for known addresses alone")
+            assert answer.status == client.DONE["forgot"]
+        assert mails.waiting(service) == [("activate", "new@example.com"), ("reset", known), ("reset", unknown)]
+        server.rejects = False
+        assert send(service) == 1
+        assert server.recipients == ["new@example.com", known]
+        assert waiting(service) == 1
+
+
+@protects(
+    "mail-outbox-at-least-once",
+    claim=edit("mail/outbox.py", "_o.id == due.id, _o.attempts == due.attempts)", "_o.id == due.id)"),
+)
+def test_of_two_senders_one_sends_a_mail(service: Service) -> None:
+    with relay(service) as server:
+        register(service, "a@example.com")
+        works(send(service) == 1, "one sender sends")
+        server.rejects = True
+        register(service, "b@example.com", 1)
+        assert send(service) == 0  # a first attempt has the budget behind it, too, which lets one mail pass
+        server.rejects = False
+        service.travel(minutes=2)
+
+        outbox: Any = service.module("mail.outbox")
+        claim, both_have_read, lost = outbox._claim, threading.Barrier(2), threading.Event()
+
+        def claim_together(due: Any) -> bool:
+            both_have_read.wait(10)
+            mine = bool(claim(due))
+            if not mine:
+                lost.set()
+            return mine
+
+        def release() -> int:
+            deadline = time.monotonic() + 10
+            while len(server.mails) < 4 and not lost.is_set() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            server.holds.set()
+            return 0
+
+        outbox._claim = claim_together
+        server.holds.clear()  # whoever sends first is not done when the other one begins
+        sent = at_once([lambda: send(service), lambda: send(service), release])
+        outbox._claim = claim
+        harm(len(server.mails) > 3, "a mail was sent twice")
+        assert sorted(sent) == [0, 0, 1]
+        assert waiting(service) == 0
+
+
+@protects(
+    "mail-outbox-at-least-once",
+    away=edit(
+        "mail/outbox.py", "        except Exception as error:  # the database", "        except KeyError as error:  #"
+    ),
+)
+def test_a_database_that_was_away_ends_no_worker_that_sends(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Often:
+        """A pause after whose fifth end the worker stops."""
+
+        waited = 0
+
+        def wait(self, _seconds: float) -> bool:
+            self.waited += 1
+            return self.waited > 5
+
+    outbox: Any = service.module("mail.outbox")
+    drain, away = outbox.drain, [False, True, False, True, True]  # the last one first
+
+    def drained() -> int:
+        if away.pop():
+            raise OperationalError("SELECT", {}, Exception("away"))
+        return int(drain())
+
+    with relay(service) as server:
+        register(service, "a@example.com")
+        works(send(service) == 1, "a mail is sent")
+        register(service, "b@example.com", 1)
+        monkeypatch.setattr(outbox, "drain", drained)
+        monkeypatch.setattr(outbox, "threading", SimpleNamespace(Event=Often))
+        with ThreadPoolExecutor() as pool:  # as in its own thread: what ends it is seen by nobody
+            pool.submit(outbox._keep_draining, service.app)
+        harm(waiting(service), "nothing is sent any more since the database was away for a moment")
+        assert server.recipients == ["a@example.com", "b@example.com"]
+        told = [event["error"] for event in service.log if event["event"] == "outbox_unreachable"]
+        assert told == ["OperationalError"] * 2  # once each time that it is away
+
+
+@protects(
+    "mail-outbox-at-least-once",
+    crash=edit("mail/outbox.py", "due_at=now() + CLAIMED)", "due_at=now() + 10_000 * CLAIMED)"),
+)
+def test_a_mail_survives_the_process_that_was_sending_it(service: Service) -> None:
+    with relay(service) as server:
+        server.holds.clear()  # it has read the mail, and never says so
+        service.client()
+        real = service.real_server(first=f"from {PACKAGE}.bastion.mail import outbox; outbox.POLL_SECONDS = 0.1")
+        register(service, "a@example.com")
+        works(server.arrived.wait(60), "a worker of the real server sends by itself")
+        workers = [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", real.output)]
+        for pid in (real.process.pid, *workers):
+            os.kill(pid, signal.SIGKILL)
+        real.process.wait(timeout=30)
+        server.holds.set()
+        assert waiting(service) == 1
+        assert send(service) == 0  # its minute is not over
+        service.travel(seconds=61)
+        send(service)
+        harm(len(server.mails) == 1, "the mail is lost with its process")
+        assert server.recipients == ["a@example.com"] * 2  # the one duplicate that a crash may cost
+        first, second = (mails.link(mail) for mail in server.mails)
+        assert first is not None
+        assert second is not None
+        assert not is_good(service, first[1], "activate")
+        assert is_good(service, second[1], "activate")
+        assert waiting(service) == 0
+
+
+@protects(
+    "mail-outbox-at-least-once",
+    cancelled=edit(
+        "mail/outbox.py",
+        "return links.mint(connection, due) if connection.execute(still_there).rowcount == 1 else None",
+        "return links.mint(connection, due)",
+    ),
+)
+def test_what_is_cancelled_while_its_mail_is_being_sent_gets_no_link(service: Service) -> None:
+    with relay(service) as server:
+        user = service.user("a@example.com")
+        owner, stranger = service.client(user).login(), service.client()
+        assert stranger.forgot(service.user("b@example.com").email).status == stranger.DONE["forgot"]
+        works(send(service) == 1, "a link for a new password is mailed")
+        budget: Any = service.module("mail.budget")
+        allows = budget.allows
+
+        def meanwhile(*arguments: Any, **more: Any) -> bool:
+            budget.allows = allows
+            assert owner.change_password(PASSWORD, NEW_PASSWORD).status == owner.DONE["change_password"]
+            return bool(allows(*arguments, **more))
+
+        budget.allows = meanwhile
+        assert stranger.forgot(user.email).status == stranger.DONE["forgot"]
+        send(service)
+        found = [mails.link(mail) for mail in server.mails[1:]]
+        harm([one for one in found if one and is_good(service, one[1], "reset")], "a cancelled link opens the account")
+        assert [mail["Subject"] for mail in server.mails[1:]] == ["Your password was changed"]
+        assert waiting(service) == 0
+
+
+if DATABASE == "postgresql":  # the others let the sender wait until the change is done
+
+    @protects(
+        "pending-flows-cancelled",
+        minted=edit("identity/links.py", "        connection.execute(end)  # a sender", "        pass  # a sender"),
+    )
+    def test_a_link_that_is_made_during_a_change_of_password_is_dead(service: Service) -> None:
+        from sqlalchemy import event
+
+        user = service.user("a@example.com")
+        owner, outbox = service.client(user).login(), service.module("mail.outbox")
+        assert service.client().forgot(user.email).status == owner.DONE["forgot"]
+        tokens: list[str] = []
+
+        def sender(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+            """Another process makes the link after the change has looked for links, and before it looks for mails."""
+            if statement.startswith("DELETE FROM mail_outbox") and not tokens:
+                tokens.append("")
+                [due] = outbox._due()
+                tokens[0] = outbox._mint(outbox._decided(due))
+
+        with service.app.app_context():
+            event.listen(service.module("database").db.engine, "before_cursor_execute", sender)
+        changed = owner.change_password(PASSWORD, NEW_PASSWORD).status
+        works((changed, bool(tokens[0])) == (owner.DONE["change_password"], True), "the password is changed")
+        harm(is_good(service, tokens[0], "reset"), "a link that a thief asked for sets another password")
+        assert waiting(service) == 1  # the notice
+
+
+@protects(
+    "secret-rotation-picked-up",
+    mail=edit("mail/transport.py", "if not secrets.refresh(PASSWORD, password):", "if True:"),
+    stubborn=edit(
+        "mail/transport.py", "if not secrets.refresh(PASSWORD, password):", "if secrets.refresh(PASSWORD) and False:"
+    ),
+)
+def test_no_mail_waits_because_the_password_of_the_mail_server_was_exchanged(service: Service, tmp_path: Path) -> None:
+    authority, host = Authority(tmp_path), "127.0.0.1"
+    with mail_server.running(context=authority.context(host), password="the-first-of-them-xyz") as server:
+        service.setting("BASTION_REGISTRATION", "open")
+        service.setting("BASTION_SMTP_URL", server.url("accounts", host))
+        service.setting("BASTION_SMTP_CA", authority.file)
+        service.setting("SMTP_PASSWORD", server.password)
+        with stubbed(service) as stub:
+            stub.values["SMTP_PASSWORD"] = server.password
+            register(service, "first@example.com")
+            works(send(service) == 1, "the service signs in with the first password")
+            for number, wait in enumerate((1, 301), 1):  # right after a question, and when the value is old by itself
+                server.password = stub.values["SMTP_PASSWORD"] = f"another-one-{wait}-xyz"
+                service.travel(seconds=wait)
+                register(service, f"{wait}@example.com", number)
+                harm(send(service) == 0, f"{wait} s after the exchange a mail waits for minutes")
+            server.password, before = "one-that-the-backend-has-not-xyz", len(server.logins)
+            service.travel(seconds=11)
+            register(service, "last@example.com", 3)
+            assert send(service) == 0
+            harm(len(server.logins) > before + 1, "a password that was refused is shown again at once")
+            assert waiting(service) == 1
+    assert "-xyz" not in service.output
+
+
+@protects(
+    "mail-outbox-at-least-once",
+    later=edit("identity/links.py", "        _l.created_at <= this.created_at,\n", ""),
+)
+def test_a_slow_sender_does_not_end_the_link_of_the_one_that_took_over(service: Service) -> None:
+    with relay(service) as server:
+        register(service, "warm@example.com")
+        works(send(service) == 1, "a mail is sent")
+        register(service, "a@example.com", 1)
+        transport: Any = service.module("mail.transport")
+        real = transport.hand_over
+
+        def slowly(mail: EmailMessage) -> None:
+            transport.hand_over = real
+            service.travel(seconds=50)
+            assert send(service) == 0
+            service.travel(seconds=11)  # so long that the mail is due again, and somebody else sends it
+            assert send(service) == 1
+            real(mail)
+
+        transport.hand_over = slowly
+        send(service)
+        assert [mail["To"] for mail in server.mails[1:]] == ["a@example.com"] * 2
+        tokens = [link[1] for mail in server.mails[1:] if (link := mails.link(mail)) is not None]
+        harm(not [token for token in tokens if is_good(service, token, "activate")], "no link of the recipient is good")

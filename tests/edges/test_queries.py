@@ -1,0 +1,204 @@
+"""Edges of the proofs in test_queries.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ..accounts import administrator
+from ..harness import edit, harm, protects, refused, works
+from ..probe_model import TABLE, model
+from ..service import AUTH
+from ..test_queries import DONE, SECRET, session_ids
+
+if TYPE_CHECKING:
+    from ..running import Service
+    from ..wire import BaseClient, Response
+
+
+def as_seen(answer: Response) -> tuple[int, str]:
+    """What a client can learn from an answer: its status and its body, without the id that each request has."""
+    return answer.status, answer.text.replace(answer.request_id or "-", "")
+
+
+@protects(
+    "ownership-404",
+    body=edit(
+        "database/queries.py",
+        "    if row is None:\n",
+        "    if row is None and db.session.get(model, ident) is not None:\n"
+        '        refuse(403, "ownership-404")\n    if row is None:\n',
+    ),
+)
+def test_an_answer_does_not_tell_whether_the_object_of_another_user_exists(service: Service) -> None:
+    probe = service.adds_probe()
+    owner, other = service.user(), service.client(service.user()).login()
+    own = probe.add(other.user, "a thing of his own")
+    works(probe.read(other, own).status == 200, "a user reads what is his own")
+    theirs, missing = probe.add(owner, SECRET), uuid.uuid4()
+    answers = {}
+    for item in (theirs, missing):
+        answers[item] = [probe.read(other, item), probe.change(other, item), probe.delete(other, item)]
+    told = [one for one, two in zip(*answers.values(), strict=True) if as_seen(one) != as_seen(two)]
+    harm(told, "the answer for another user's object differs from that for none")
+    for answer in (*answers[theirs], *answers[missing]):
+        refused(answer, 404, "ownership-404")
+
+
+@protects(
+    "ownership-404",
+    list=edit("database/queries.py", "select(model).where(model.user_id == current_user.id)", "select(model)"),
+)
+def test_a_list_a_search_and_a_count_hold_nothing_of_another_user(service: Service) -> None:
+    probe = service.adds_probe()
+    owner, other = service.user(), service.user()
+    for number in range(25):  # more than one page
+        probe.add(owner, f"{SECRET} {number:02}")
+    probe.add(other, "one of his own")
+    thief = service.client(other).login()
+    own = service.client(owner).login()
+    first, second = probe.list(own), probe.list(own, page=2)
+    works(len(probe.titles(first)) == 20, "the owner sees a page of his things")
+    works("one of his own" in probe.list(thief, q="his own").text, "the other finds his own")
+    answers = [probe.list(thief), probe.list(thief, q="canary"), probe.list(thief, page=2), probe.list(thief, q="%")]
+    answers.append(probe.list(thief, sort="reverse"))
+    harm([answer for answer in answers if SECRET in answer.text], "a list shows another user's things")
+    assert [probe.titles(answer) for answer in answers] == [["one of his own"], [], [], [], ["one of his own"]]
+    assert len(probe.titles(second)) == 5  # and the rest on another
+    if AUTH == "session":
+        assert ("page=2" in first.text, "page=3" in second.text) == (True, False)
+    # What is counted would show in the number of pages.
+    assert "page=2" not in answers[0].text
+    if AUTH == "jwt":
+        assert [answer.json["total"] for answer in answers] == [1, 0, 1, 0, 1]
+
+
+@protects(
+    "ownership-404",
+    nobody=edit("database/queries.py", "    if not current_user.is_authenticated:", "    if False:"),
+)
+def test_who_is_not_signed_in_owns_nothing_not_even_what_has_lost_its_owner(service: Service) -> None:
+    from sqlalchemy import Column, MetaData, Table, Uuid
+    from sqlalchemy.orm import registry
+
+    # Apart from the service's own tables, which other proofs count.
+    orphans = Table("proof_orphan", MetaData(), Column("id", Uuid, primary_key=True), Column("user_id", Uuid))
+
+    class Orphan:
+        """A thing that may have no owner: it outlived his account."""
+
+    registry().map_imperatively(Orphan, orphans)
+
+    def count() -> dict[str, int]:
+        session = service.module("database").db.session
+        return {"found": len(session.scalars(service.module().owned(Orphan)).all())}
+
+    service.adds_route("/count", mark="public", view=count)
+    user = service.user()
+    orphans.create(service.engine)
+    with service.engine.begin() as connection:
+        rows = [{"id": uuid.uuid4(), "user_id": owner} for owner in (user.id, None, None)]
+        connection.execute(orphans.insert(), rows)
+    works(service.client(user).login().get("/count").json == {"found": 1}, "a user finds what is his own")
+    found = service.client().get("/count").json["found"]
+    harm(found, "a stranger finds what has no owner")
+
+
+def end(client: BaseClient, session_id: uuid.UUID) -> Response:
+    """Ask for the end of one session as the style's client does."""
+    if AUTH == "jwt":
+        return client.delete(f"/auth/sessions/{session_id}")
+    return client.post(f"/account/sessions/{session_id}/end")
+
+
+@protects(
+    "ownership-404",
+    session=edit(
+        "identity/sessions.py",
+        "_ending(now(), _s.id == session_id, _s.user_id == user_id)",
+        "_ending(now(), _s.id == session_id)",
+    ),
+)
+def test_nobody_ends_another_users_session(service: Service) -> None:
+    owner, thief = service.user(), service.client(service.user()).login()
+    browser = service.client(owner).login()
+    (present,) = session_ids(service, owner)
+    service.client(owner).login()
+    (other,) = {*session_ids(service, owner)} - {present}
+    works(end(browser, other).status == DONE, "a user ends another session of his own")
+    works(session_ids(service, owner) == [present], "it has ended")
+    answers = [end(thief, present), end(thief, uuid.uuid4())]
+    harm(session_ids(service, owner) != [present], "another user ended the session")
+    for answer in answers:
+        refused(answer, 404, "ownership-404")
+    assert as_seen(answers[0]) == as_seen(answers[1])
+
+
+# --- anonymous-cost-bounded -----------------------------------------------------------------------------------------
+
+
+@protects(
+    "anonymous-cost-bounded",
+    page=edit("database/queries.py", "rows.order_by(None).limit(MOST_LISTED)", "rows.order_by(None)"),
+)
+def test_no_page_reads_a_list_to_its_end(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe, queries, read = service.adds_probe(), service.module("database.queries"), list[str]()
+    owner = service.user()
+    for number in range(50):
+        probe.add(owner, f"item {number:02}")
+    client = service.client(owner).login()
+    works(queries.MOST_LISTED == 10_000, "ten thousand things are listed")
+    monkeypatch.setattr(queries, "MOST_LISTED", 30)
+    works(len(probe.titles(probe.list(client))) == 20, "the first page is full")
+    listen(service, read)
+    answers = [probe.list(client, page=number) for number in (3, 4, 2**31 - 1)]
+    harm([answer for answer in answers if probe.titles(answer)], "the database read all that comes before a page")
+    assert [answer.status for answer in answers] == [200] * 3
+    assert (
+        len([statement for statement in read if TABLE in statement]) == 3
+    )  # each counts, up to the bound, and reads nothing
+    assert len(probe.titles(probe.list(client, page=2))) == 10
+    for forged in (2**31, -1, "1; DROP TABLE auth_user"):
+        refused(probe.list(client, page=forged), 422, "input-validated-typed")
+    from sqlalchemy import select
+
+    with service.app.app_context():
+        for number, size in ((0, 20), (2**31, 20), (1, 0), (1, 101)):  # whatever a view of the team's asks for
+            with pytest.raises(ValueError, match="out of range"):
+                queries.page_of(select(model(service)), number, size=size)
+        pages = [queries.page_of(select(model(service)), number, size=size) for number, size in ((1, 100), (2, 1))]
+        assert [(len(page.items), page.has_previous, page.has_next) for page in pages] == [
+            (30, False, False),
+            (1, True, True),
+        ]
+
+
+@protects(
+    "anonymous-cost-bounded",
+    accounts=edit("identity/users.py", "    if number > MOST_PAGES:\n", "    if False:\n"),
+)
+def test_no_page_reads_all_accounts(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager, last = administrator(service, monkeypatch), service.user("zoe@example.com")
+    users = service.module("identity.users")
+    monkeypatch.setattr(users, "PAGE_SIZE", 1)
+    monkeypatch.setattr(users, "MOST_PAGES", 1)
+    first = manager.users()
+    works(first.status == 200, "the first page is shown")
+    works(last.email in manager.users(q="zoe").text, "further accounts are found by how they begin")
+    answer = manager.users(page=2)
+    harm(last.email in answer.text, "the database read all that comes before a page")
+    assert answer.status == 200
+    assert ("page=2" in first.text, "page=3" in answer.text, '"has_next":true' in answer.text) == (False, False, False)
+
+
+def listen(service: Service, statements: list[str]) -> None:
+    """Append each statement that the service sends from here on."""
+    from sqlalchemy import event
+
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        statements.append(statement)
+
+    with service.app.app_context():
+        event.listen(service.module("database").db.engine, "before_cursor_execute", note)

@@ -1,0 +1,447 @@
+"""Edges of the proofs in test_registration.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64encode
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ..accounts import (
+    ADMINISTRATOR,
+    CHOSEN,
+    DONE,
+    OTHER,
+    TAKES_ANYTHING,
+    account,
+    accounts,
+    administrator,
+    becomes_member,
+    nothing_more_was_read,
+    signs_in,
+)
+from ..harness import edit, harm, protects, refused, works
+from ..logins import UNKNOWN, attempt, seen_by_client
+from ..mails import sent, text, token_for, tokens_for, waiting
+from ..test_registration import (
+    ENQUEUES,
+    FILE,
+    GOOD,
+    KNOWN,
+    MODE,
+    OF_PURPOSE,
+    READS_WHAT_WAS_SENT,
+    SINGLE_USE,
+    SPENDS,
+    UNUSED,
+    VICTIM,
+    is_open,
+)
+from .test_throttle import WIDE
+
+if TYPE_CHECKING:
+    from ..running import Service
+
+
+# --- what is answered ------------------------------------------------------------------------------------------
+
+
+@protects(
+    "register-uniform-response",
+    email=edit(
+        "identity/account.py",
+        "        mail.enqueue(connection, links.EMAIL, email,",
+        "        if connection.execute(select(_u.id).where(_u.email == email)).first():\n"
+        '            raise users.UserError("There is already an account with this address.", "email")\n'
+        "        mail.enqueue(connection, links.EMAIL, email,",
+    ),
+)
+def test_asking_for_another_address_does_not_tell_whether_it_has_an_account(service: Service) -> None:
+    user, other = service.user(), service.user()
+    answers = [
+        (email, service.client(user, f"192.0.2.{number}").login().ask_email(email))
+        for number, email in enumerate((UNKNOWN, other.email), 41)
+    ]
+    views = [seen_by_client(answer, email) for email, answer in answers]
+    works(answers[0][1].status == DONE["ask_email"], "a free address is asked for")
+    harm(views[0] != views[1], "the answer tells that there is an account")
+    assert waiting(service)[:2] == [("email", UNKNOWN), ("email", other.email)]
+    assert tokens_for(service, other.email, "email") == []
+    assert len(tokens_for(service, UNKNOWN, "email")) == 1
+
+
+@protects(
+    "register-uniform-response",
+    invite=edit(
+        FILE,
+        "        mail.enqueue(connection, links.INVITE, email,",
+        f"{KNOWN}"
+        '            raise users.UserError("There is already an account with this address.", "email")\n'
+        "        mail.enqueue(connection, links.INVITE, email,",
+    ),
+)
+def test_inviting_an_address_does_not_tell_whether_it_has_an_account(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inviter, user = administrator(service, monkeypatch), service.user()
+    answers = [(email, inviter.invite(email)) for email in (UNKNOWN, user.email)]
+    views = [seen_by_client(answer, email) for email, answer in answers]
+    works(answers[0][1].status == DONE["invite"], "a new address is invited")
+    harm(views[0] != views[1], "the answer tells that there is an account")
+    assert waiting(service) == [("invite", UNKNOWN), ("invite", user.email)]
+    assert tokens_for(service, user.email, "invite") == []
+    assert len(tokens_for(service, UNKNOWN, "invite")) == 1
+
+
+# --- how often -------------------------------------------------------------------------------------------------
+
+
+@protects(
+    "register-throttle",
+    invalid=edit(FILE, f"{SPENDS}    email = users.address(typed)\n", f"    email = users.address(typed)\n{SPENDS}"),
+)
+def test_what_is_no_address_counts_as_well(service: Service) -> None:
+    is_open(service)
+    works(service.client(address="192.0.2.50").register("one@example.com").status == DONE["register"], "one is taken")
+    guesses = [service.client(address="198.51.100.7").register(f"nobody-{number}@localhost") for number in range(5)]
+    answer = service.client(address="198.51.100.7").register("sixth@example.com")
+    harm(("activate", "sixth@example.com") in waiting(service), "the sixth was taken, since five were no addresses")
+    assert [guess.status for guess in guesses] == [422] * 5
+    refused(answer, 429, "register-throttle")
+
+
+@protects("register-throttle", wide=WIDE)
+def test_forty_ipv6_networks_of_one_customer_register_as_much_as_five(service: Service) -> None:
+    is_open(service)
+    works(
+        service.client(address="2001:db8:1::1").register("other@example.com").status == DONE["register"], "one is taken"
+    )
+    answers = [
+        service.client(address=f"2001:db8:0:{number:x}::1").register(f"new-{number}@example.com")
+        for number in range(40)
+    ]
+    taken = len([email for _, email in waiting(service) if email.startswith("new-")])
+    harm(taken > 25, "each /64 of a /48 registered as it liked")
+    assert taken == 25
+    for answer in answers[25:]:
+        refused(answer, 429, "register-throttle")
+    assert service.client(address="2001:db8:1:1::1").register("last@example.com").status == DONE["register"]
+
+
+# --- who decides -----------------------------------------------------------------------------------------------
+
+
+@protects(
+    "register-no-pre-hijack",
+    existing=edit(
+        FILE,
+        ENQUEUES,
+        f"{ENQUEUES}"
+        "        connection.execute(\n"
+        '            users.update(users.User).where(users._u.email == email).values(display_name="Mallory")\n'
+        "        )\n",
+    ),
+)
+def test_a_registration_touches_no_account_that_is_there(service: Service) -> None:
+    is_open(service)
+    user = becomes_member(service, "member@example.com", name="Member")
+    session = service.client(user).login()
+    before = account(service, user.email)
+    answer = service.client(address="198.51.100.66").register(user.email)
+    works(answer.status == DONE["register"], "the registration is taken like any other")
+    sent(service)
+    harm(account(service, user.email) != before, "it changed an account")
+    assert session.account().status == DONE["account"]
+
+
+# --- what makes an account -------------------------------------------------------------------------------------
+
+
+@protects("reset-throttle", registered=edit(FILE, "    throttle.count_link(link.id)\n", ""))
+def test_by_one_link_twenty_passwords_a_minute_are_looked_at(service: Service) -> None:
+    is_open(service)
+    service.client().register(UNKNOWN)
+    token = token_for(service, UNKNOWN, "activate")
+    client = service.client(address="192.0.2.73")
+    works([client.activate(token, "too short").status for _ in range(20)] == [422] * 20, "so many are looked at")
+    answer = service.client(address="192.0.2.74").activate(token, "too short")
+    harm(answer.status == 422, "one more is looked at")
+    refused(answer, 429, "reset-throttle")
+    service.travel(seconds=61)
+    assert client.activate(token, CHOSEN).status == DONE["activate"]
+
+
+@protects(SINGLE_USE, expiry=edit(GOOD, "        _l.expires_at > moment,\n", ""))
+def test_a_link_is_good_for_as_long_as_its_mail_says(service: Service) -> None:
+    is_open(service)
+    hours = service.limits.activation_hours
+    client = service.client()
+    for email in ("early@example.com", VICTIM):
+        client.register(email)
+    tokens = [token_for(service, email, "activate") for email in ("early@example.com", VICTIM)]
+    assert f"{hours} hours" in text(sent(service, VICTIM)[0])
+    service.travel(hours=hours, seconds=-5)
+    works(client.activate(tokens[0], CHOSEN).status == DONE["activate"], "until then it makes an account")
+    service.travel(seconds=6)
+    answer = client.activate(tokens[1], CHOSEN)
+    harm(account(service, VICTIM), "a link that had ended made an account")
+    refused(answer, 410, SINGLE_USE)
+
+
+@protects(
+    SINGLE_USE,
+    purpose=(
+        edit(GOOD, OF_PURPOSE, ""),
+        edit(FILE, "not in MODES[link.purpose]:", 'not in MODES.get(link.purpose, ("open",)):'),  # knows three alone
+    ),
+)
+def test_a_link_for_something_else_makes_no_account(service: Service) -> None:
+    is_open(service)
+    becomes_member(service, "member@example.com")
+    user = service.user()
+    mallory = service.client(user, "198.51.100.66").login()
+    mallory.ask_email(VICTIM)
+    service.client(address="198.51.100.66").forgot(user.email)
+    change, reset = token_for(service, VICTIM, "email"), token_for(service, user.email, "reset")
+    service.rows("UPDATE auth_user SET email = 'moved@example.com' WHERE email = :email", email=user.email)
+    answers = [mallory.activate(change, OTHER), mallory.activate(reset, OTHER)]
+    harm([one for one in (VICTIM, user.email) if account(service, one)], "a link of another purpose made an account")
+    for answer in answers:
+        refused(answer, 410, SINGLE_USE)
+    assert accounts(service) == 2
+
+
+@protects(
+    SINGLE_USE,
+    hash=edit(
+        GOOD,
+        "from .sessions import TOKEN_BYTES, digest\n",
+        # as much of it as MySQL's column holds
+        "from .sessions import TOKEN_BYTES\n\n\ndef digest(token: str) -> bytes:\n    return token.encode()[:32]\n",
+    ),
+)
+def test_nobody_is_let_in_by_what_the_database_holds_before_the_mail_is_read(service: Service) -> None:
+    is_open(service)
+    works(
+        signs_in(service, becomes_member(service, "member@example.com").email, CHOSEN), "a confirmed address signs in"
+    )
+    client = service.client(address="198.51.100.66")
+    client.register(VICTIM)
+    token = token_for(service, VICTIM, "activate")
+    assert len(token) == 43  # 256 bits
+    early = attempt(client, VICTIM, CHOSEN)
+    [(stolen,)] = service.rows("SELECT token_hash FROM auth_link WHERE email = :email", email=VICTIM)
+    found = bytes(stolen)
+    as_it_is = re.sub(r"[^\w-]", "", found.decode("ascii", "ignore"))
+    spellings = (
+        as_it_is,
+        found.hex(),
+        urlsafe_b64encode(found).decode(),
+        urlsafe_b64encode(found).decode().rstrip("="),
+    )
+    answers = [client.activate(one, OTHER) for one in spellings if one]
+    harm(account(service, VICTIM), "what the database holds was taken for the token")
+    for answer in answers:
+        refused(answer, 410, SINGLE_USE)
+    assert len(found) == 32
+    refused(early, 401, "login-uniform-failure")
+    assert waiting(service) == []
+    assert service.client().activate(token, CHOSEN).status == DONE["activate"]
+
+
+# --- who may register ------------------------------------------------------------------------------------------
+
+
+@protects(
+    MODE,
+    address=(
+        *TAKES_ANYTHING,
+        READS_WHAT_WAS_SENT,
+        edit(
+            FILE,
+            "connection, link.email, password_hash, name",
+            'connection, _sent("email", link.email), password_hash, name',
+        ),
+    ),
+    role=(
+        *TAKES_ANYTHING,
+        READS_WHAT_WAS_SENT,
+        edit(FILE, "roles=link.roles.split()", 'roles=_sent("role", link.roles).split()'),
+    ),
+)
+def test_an_invitation_makes_exactly_the_account_that_it_names(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inviter, role = administrator(service, monkeypatch), ADMINISTRATOR
+    inviter.invite("guest@example.com", [role])
+    guest = service.client()
+    answer = guest.activate(token_for(service, "guest@example.com", "invite"), CHOSEN, "Guest")
+    works(answer.status == DONE["activate"], "an invitation makes an account")
+    made = account(service, "guest@example.com")
+    works(made is not None and (made.display_name, made.roles) == ("Guest", role), "the one that it names")
+    answers = []
+    for email, field, value in (("plain@example.com", "email", VICTIM), ("plainer@example.com", "role", role)):
+        inviter.invite(email)
+        answers.append(guest.activate(token_for(service, email, "invite"), CHOSEN, **{field: value}))
+        harm(account(service, VICTIM), "an invitation made the account of another address")
+        made = account(service, email)
+        harm(made is not None and made.roles, "an invitation gave a role that is not in it")
+    for answer in answers:
+        nothing_more_was_read(answer, "activate")
+    unknown = inviter.invite("other@example.com", ["owner"])
+    assert unknown.status == 422
+    assert waiting(service) == []
+
+
+@protects(
+    MODE,
+    once=edit(GOOD, UNUSED, OF_PURPOSE),
+    expiry=edit(GOOD, "        _l.expires_at > moment,\n", ""),
+    inviter=(
+        edit(
+            GOOD,
+            "        or_(_l.inviter_id.is_(None), exists().where(_inviter.id == _l.inviter_id, _inviter.active)),\n",
+            "",
+        ),
+        edit(GOOD, ", columns.inviter_id == user_id)", ")"),  # which ends them as well, when he is disabled
+    ),
+    twin=edit(FILE, "        links.cancel(connection, link.email)\n", ""),
+)
+def test_an_invitation_that_has_ended_makes_no_account(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    inviter, other = administrator(service, monkeypatch), administrator(service, monkeypatch)
+    emails = ["guest@example.com", "orphan@example.com", "late@example.com"]
+    for email, by in zip(emails, (inviter, other, inviter), strict=True):
+        by.invite(email)
+    used, orphan, late = (token_for(service, email, "invite") for email in emails)
+    with service.app.app_context():
+        service.module("identity.registration").invite_by_operator(emails[0], [])
+    twin = token_for(service, emails[0], "create")
+    guest = service.client()
+    works(guest.activate(used, CHOSEN).status == DONE["activate"], "an invitation makes an account")
+    service.rows("UPDATE auth_user SET email = 'moved@example.com' WHERE email = :email", email=emails[0])
+    again = guest.activate(used, OTHER)
+    twice = service.client(address="192.0.2.60").activate(twin, OTHER)
+    harm(account(service, emails[0]), "an invitation made a second account, or outlived the account of another")
+    assert other.user is not None
+    works(inviter.disable(other.user.id).status == DONE["disable"], "an administrator is disabled")
+    orphaned = guest.activate(orphan, OTHER)
+    harm(account(service, emails[1]), "an invitation outlived whoever invited")
+    altered = [guest.activate(one, OTHER) for one in (late[:-1] + ("A" if late[-1] != "A" else "B"), late[1:], "x")]
+    service.travel(days=service.limits.invitation_days, seconds=1)
+    ended = guest.activate(late, OTHER)
+    harm(account(service, emails[2]), "an invitation that had ended made an account")
+    for answer in (again, twice, orphaned, *altered, ended):
+        refused(answer, 410, SINGLE_USE)
+
+
+@protects(
+    MODE,
+    inviter_off=edit(
+        GOOD,
+        "        or_(_l.inviter_id.is_(None), exists().where(_inviter.id == _l.inviter_id, _inviter.active)),\n",
+        "",
+    ),
+)
+def test_an_invitation_is_worth_nothing_while_the_account_that_gave_it_is_off(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inviter, other = administrator(service, monkeypatch), administrator(service, monkeypatch)
+    assert other.user is not None
+    inviter.invite("guest@example.com")
+    other.invite("orphan@example.com")
+    guests, orphan = (
+        token_for(service, "guest@example.com", "invite"),
+        token_for(service, "orphan@example.com", "invite"),
+    )
+    with service.engine.begin() as connection:  # nobody has ended what it had asked for
+        table = service.module("identity.models").User.__table__
+        connection.execute(table.update().where(table.c.id == other.user.id).values(active=False))
+    works(service.client().activate(guests, CHOSEN).status == DONE["activate"], "an invitation makes an account")
+    answer = service.client().activate(orphan, OTHER)
+    harm(account(service, "orphan@example.com"), "somebody who is switched off still lets people in")
+    refused(answer, 410, SINGLE_USE)
+
+
+PERMITTED = (
+    "    if link.inviter_id is not None and not _may_invite(link.inviter_id):\n        links.gone(link.purpose)\n"
+)
+
+
+@protects(MODE, demoted=edit("identity/users.py", "            links.cancel_invitations(connection, user_id)\n", ""))
+def test_an_invitation_ends_with_the_permission_of_whoever_invited(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chief, former = administrator(service, monkeypatch), administrator(service, monkeypatch, "192.0.2.91")
+    assert chief.user is not None
+    assert former.user is not None
+    former.invite("his@example.com")
+    chief.invite("hers@example.com")
+    his, hers = (token_for(service, email, "invite") for email in ("his@example.com", "hers@example.com"))
+    former.invite("waits@example.com")
+    assert chief.take(former.user.id, ADMINISTRATOR).status == DONE["take"]
+    guest = service.client()
+    works(guest.activate(hers, CHOSEN).status == DONE["activate"], "the invitation of somebody else makes an account")
+    traces = [event for event in service.log if event["event"] == "user.activated"]
+    assert [trace["inviter"] for trace in traces] == [str(chief.user.id)]  # who let him in can be found out
+    assert guest.activate(his, OTHER).status == 410
+    assert chief.give(former.user.id, ADMINISTRATOR).status == DONE["give"]
+    answer = guest.activate(his, OTHER)
+    harm(account(service, "his@example.com"), "what he gave before his role was taken away came back with it")
+    refused(answer, 410, SINGLE_USE)
+    assert sent(service, "waits@example.com") == []
+
+
+@protects(MODE, settings=edit(FILE, PERMITTED, ""))
+def test_an_invitation_ends_when_the_inviters_role_permits_no_more_to_invite(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chief, users = administrator(service, monkeypatch), service.module("identity.users")
+    team = type(service.module("state").state_of(service.app).team)
+    permits = {**team.roles, "former": frozenset({users.READ, users.MANAGE})}
+    monkeypatch.setattr(team, "roles", permits)
+    former = service.client(service.user(roles=("former",)), "192.0.2.91").login()
+    assert former.invite("his@example.com").status == DONE["invite"]
+    chief.invite("hers@example.com")
+    his, hers = (token_for(service, email, "invite") for email in ("his@example.com", "hers@example.com"))
+    monkeypatch.setattr(team, "roles", {**permits, "former": frozenset({users.READ})})
+    service.restart()
+    guest = service.client()
+    works(guest.activate(hers, CHOSEN).status == DONE["activate"], "the invitation of somebody else makes an account")
+    answer = guest.activate(his, OTHER)
+    harm(account(service, "his@example.com"), "his role permits to read, and he let somebody in")
+    refused(answer, 410, MODE)
+
+
+@pytest.mark.parametrize("way", ["change", "reset"])
+@protects(
+    MODE,
+    credential=edit(GOOD, "columns.user_id == user_id, columns.inviter_id == user_id)", "columns.user_id == user_id)"),
+)
+def test_an_invitation_ends_with_the_password_of_whoever_invited(
+    service: Service, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """A thief who was signed in as an administrator has invited himself; then the owner changes the password."""
+    chief, owner = administrator(service, monkeypatch), administrator(service, monkeypatch, "192.0.2.91")
+    user = owner.user
+    assert user is not None
+    thief = owner.copy()
+    thief.invite("thief@example.com", [ADMINISTRATOR])
+    chief.invite("hers@example.com")
+    his, hers = (token_for(service, email, "invite") for email in ("thief@example.com", "hers@example.com"))
+    thief.invite("waits@example.com", [ADMINISTRATOR])
+    if way == "change":
+        assert owner.change_password(user.password, CHOSEN).status == DONE["change_password"]
+    else:
+        with service.app.app_context(), service.module("database").transaction() as connection:
+            service.module("mail").enqueue(connection, "reset", user.email)
+        service.rows("DELETE FROM mail_outbox WHERE purpose = 'invite'")
+        token = token_for(service, user.email, "reset")
+        thief.invite("waits@example.com", [ADMINISTRATOR])
+        assert service.client().reset(token, CHOSEN).status == DONE["reset"]
+    guest = service.client()
+    works(guest.activate(hers, CHOSEN).status == DONE["activate"], "the invitation of somebody else makes an account")
+    answer = guest.activate(his, OTHER)
+    harm(account(service, "thief@example.com"), "the thief is still an administrator, under another name")
+    refused(answer, 410, SINGLE_USE)
+    harm(sent(service, "waits@example.com"), "one that waited went out afterwards")

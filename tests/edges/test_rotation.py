@@ -1,0 +1,279 @@
+"""Edges of the proofs in test_rotation.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from ..harness import edit, harm, protects, refused, works
+from ..logins import SIGNED_IN, WRONG, HashSpy, attempt, cheap_user, sessions_of
+from ..rings import accepts, keys_of, new_key, rotate, signed_by, signs, stolen, text_of
+from ..stub_backend import stubbed
+from ..test_encryption import Vault, outcome
+from ..test_rotation import HONOURED, PHASES, RING, THROTTLE
+from ..test_throttle import guess, most
+from .test_encryption import reencrypt
+
+if TYPE_CHECKING:
+    import pytest
+
+    from ..running import Service
+
+
+DAY = 86_400
+SPREAD = 600  # seconds: see secrets/ring.py
+# --- secret-key-rotation-honoured --------------------------------------------------------------------------------
+
+
+@protects(
+    HONOURED, retired=edit(RING, "for text, end in self.former if moment < end))", "for text, end in self.former))")
+)
+def test_a_retired_key_is_worth_nothing_to_a_thief_once_what_it_signed_has_ended(service: Service) -> None:
+    former, active = new_key(), new_key()
+    service.restart(SECRET_KEY=text_of(service, (former, "retired"), (active, "active")))
+    for seconds in (0, DAY + SPREAD - 60):
+        service.travel(seconds=seconds)
+        works(accepts(service, service.app, stolen(service, former)), "for a day a retired key counts")
+    service.travel(seconds=61)
+    harm(accepts(service, service.app, stolen(service, former)), "whoever stole the retired key signs for ever")
+    assert accepts(service, service.app, stolen(service, active))
+
+
+# --- secret-key-two-phase-rotation -------------------------------------------------------------------------------
+
+
+@protects(
+    PHASES,
+    removed=edit(
+        RING,
+        "            return parse(name, text, former)\n",
+        "            return parse(name, text, [*former, *(known[2].present if known else ())])\n",
+    ),
+)
+def test_a_key_that_was_taken_out_is_refused_by_every_process(service: Service) -> None:
+    with stubbed(service) as stub:
+        leaked, other = stub.values["SECRET_KEY"], new_key()
+        one, two = service.app, service._make()
+        works(accepts(service, one, signs(service, two, "value")), "processes take what the others sign")
+        works(accepts(service, one, stolen(service, leaked)), "and what somebody signs who has the key")
+        stub.values["SECRET_KEY"] = other
+        service.travel(seconds=301)
+        taken = [app for app in (one, two) if accepts(service, app, stolen(service, leaked))]
+        harm(taken, "a key that was stolen and taken out still signs")
+        assert accepts(service, one, signs(service, two, "value"))
+        assert signed_by(signs(service, one, "value"), other)
+
+
+@protects(PHASES, reread=edit(RING, "            self._secrets.refresh(name)\n", ""))
+def test_what_an_unknown_key_has_signed_is_looked_up_once_more(service: Service) -> None:
+    with stubbed(service) as stub:
+        one, fresh = service.app, new_key()
+        works(accepts(service, one, signs(service, one, "value")), "it takes what it has signed")
+        service.travel(seconds=11)
+        stub.values["SECRET_KEY"] = fresh  # exchanged by hand, in a hurry
+        two = service._make()
+        honest = signs(service, two, "value")
+        lost = [text for text in [honest] if not accepts(service, one, text)]
+        harm(lost, "what another process has signed is refused for five minutes: people are signed out")
+        questions = len(stub.asked)
+        assert [accepts(service, one, stolen(service, new_key())) for _ in range(20)] == [False] * 20
+        assert stub.asked[questions:] == []
+        service.travel(seconds=11)
+        assert [accepts(service, one, stolen(service, new_key())) for _ in range(20)] == [False] * 20
+        assert stub.asked[questions:] == ["SECRET_KEY"]
+
+
+class Door:
+    """The lock of the secrets, which says when somebody comes to wait for it."""
+
+    def __init__(self, real: Any, came: Event) -> None:
+        self._real, self._came = real, came
+
+    def __enter__(self) -> None:
+        self._came.set()
+        self._real.acquire()
+
+    def __exit__(self, *_error: object) -> None:
+        self._real.release()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+@protects(
+    PHASES,
+    together=edit(
+        "secrets/kept.py",
+        "if before is None or before.fault is not None:",
+        "if before is None or self._lock.locked() or before.fault is not None:",
+    ),
+)
+def test_whoever_meets_an_unknown_key_waits_for_the_answer_that_another_has_asked_for(service: Service) -> None:
+    with stubbed(service) as stub:
+        one, fresh = service.app, new_key()
+        works(accepts(service, one, signs(service, one, "value")), "it takes what it has signed")
+        service.travel(seconds=301)  # it was idle: the next one asks
+        stub.values["SECRET_KEY"] = fresh
+        honest = signs(service, service._make(), "value")
+        asking, answer, came = Event(), Event(), Event()
+        kept: Any = service.module("state").state_of(one).secrets
+
+        def slowly() -> None:
+            asking.set()
+            answer.wait(timeout=30)
+
+        stub.meanwhile = slowly
+        with ThreadPoolExecutor(2) as threads:
+            asks = threads.submit(accepts, service, one, honest)
+            assert asking.wait(timeout=30)
+            kept._lock = Door(kept._lock, came)
+            meets = threads.submit(accepts, service, one, honest)
+            meets.add_done_callback(lambda _: came.set())
+            assert came.wait(timeout=30)  # it waits, or it is done
+            early = outcome(lambda: meets.result(timeout=0))
+            answer.set()
+            found = [asks.result(timeout=30), meets.result(timeout=30)]
+        harm(early is False, "who comes while another asks is signed out")
+        assert isinstance(early, TimeoutError)
+        assert found == [True, True]
+
+
+@protects(
+    PHASES,
+    usable=edit(RING, "    if fault := weakness(key.text):\n", "    if (fault := weakness(key.text)) and False:\n"),
+)
+def test_a_text_that_is_no_ring_leaves_the_keys_as_they_are(service: Service) -> None:
+    with stubbed(service) as stub:
+        before, app = stub.values["SECRET_KEY"], service.app
+        works(signed_by(signs(service, app, "value"), before), "it signs with its key")
+        guessed = "changeme-" * 5
+        for text in (guessed, '{"keys": []}', '{"keys"', text_of(service, (new_key(), "next"))):
+            stub.values["SECRET_KEY"] = text
+            service.travel(seconds=301)
+            given = signs(service, app, "value")
+            harm(
+                signed_by(given, guessed),
+                "it signs with a key that anybody guesses, since somebody stored it by mistake",
+            )
+            assert signed_by(given, before)
+            assert accepts(service, app, stolen(service, text)) is False
+        told = [event for event in service.log if event["event"] == "key_ring_not_changed"]
+        assert [(event["name"], event["level"]) for event in told] == [("SECRET_KEY", "error")] * 4
+        assert told[0]["fault"] == "SECRET_KEY is a placeholder"
+        assert guessed not in service.output
+
+
+# --- counters ------------------------------------------------------------------------------------------------------
+
+
+@protects(PHASES, counters=edit(THROTTLE, "for key in ring.texts())", "for key in ring.texts()[:1])"))
+def test_a_rotation_gives_nobody_further_guesses(service: Service) -> None:
+    HashSpy(service, quick=True)
+    user, victim, other = (cheap_user(service) for _ in range(3))
+    former, active = service.environment.secrets["THROTTLE_KEY"], new_key()
+    guess(service, victim.email, most(service))
+    guess(service, other.email, most(service) - 1)
+    before = service.rows("SELECT count(*) FROM throttle_counter")
+    service.restart(THROTTLE_KEY=text_of(service, (active, "active"), (former, "retired")))
+    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "signing in works after a rotation")
+    answer = attempt(service.client(), victim.email, victim.password)
+    harm(sessions_of(service, victim), "the counter was not found under the former key")
+    refused(answer, 429, "login-throttle-account")
+    assert [one.status for one in guess(service, other.email, 2)] == [401, 429]
+    assert service.rows("SELECT count(*) FROM throttle_counter WHERE failures > 0") == before
+
+
+@protects(PHASES, moves=edit(THROTTLE, "name = kept if kept in names else names.all[0]", "name = kept"))
+def test_a_counter_does_not_go_with_the_key_that_named_it(service: Service) -> None:
+    HashSpy(service, quick=True)
+    user, victim, late = (cheap_user(service) for _ in range(3))
+    former, active = service.environment.secrets["THROTTLE_KEY"], new_key()
+    guess(service, victim.email, most(service) - 1)
+    service.restart(THROTTLE_KEY=text_of(service, (active, "active"), (former, "retired")))
+    guess(service, victim.email, 1)
+    guess(service, late.email, 1)
+    service.restart(THROTTLE_KEY=active)
+    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "signing in works")
+    answer = attempt(service.client(), victim.email, victim.password)
+    harm(sessions_of(service, victim), "the counter was lost with the former key")
+    refused(answer, 429, "login-throttle-account")
+    later = [one.status for one in guess(service, late.email, most(service))]
+    assert later == [401] * (most(service) - 1) + [429]  # so was none that began in between
+
+
+@protects(PHASES, sum=edit(THROTTLE, "failures=sum(row.failures for row in rows),", "failures=rows[0].failures,"))
+def test_processes_that_disagree_about_the_keys_count_together(service: Service) -> None:
+    HashSpy(service, quick=True)
+    user, victim = cheap_user(service), cheap_user(service)
+    former, active = service.environment.secrets["THROTTLE_KEY"], new_key()
+    texts = (
+        text_of(service, (former, "active"), (active, "next")),
+        text_of(service, (former, "retired"), (active, "active")),
+    )
+    apps = [service.boot(THROTTLE_KEY=text) for text in texts]
+    for app in apps:
+        service.app = app
+        HashSpy(service, quick=True)
+        works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "each process signs people in")
+
+    def at_each(identifier: str, times: int) -> list[int]:
+        statuses = []
+        for number in range(times):
+            service.app = apps[number % 2]
+            statuses += [attempt(service.client(address=f"198.51.100.{number}"), identifier, WRONG).status]
+        return statuses
+
+    at_each(victim.email, 2)
+    split(service, victim.email)
+    statuses = at_each(victim.email, most(service) - 2)
+    answers = []
+    for app in apps:
+        service.app = app
+        answers.append(attempt(service.client(address="203.0.113.9"), victim.email, victim.password))
+    harm(sessions_of(service, victim), "each process gave guesses of its own")
+    for answer in answers:
+        refused(answer, 429, "login-throttle-account")
+    assert statuses == [401] * (most(service) - 2)
+    assert len(service.rows("SELECT 1 FROM throttle_counter WHERE failures > 0")) == 1
+
+
+def split(service: Service, identifier: str) -> None:
+    """Make of two failures the two counters that processes write which begin at one moment, one in each."""
+    with service.app.app_context():
+        names = service.module("throttle")._names("login", identifier).all
+    table = service.module("identity.models").ThrottleCounter.__table__
+    with service.engine.begin() as connection:
+        [row] = connection.execute(table.select().where(table.c.failures == 2)).mappings()
+        [other] = {*names} - {row["key"]}
+        connection.execute(table.update().where(table.c.failures == 2).values(failures=1))
+        connection.execute(table.insert().values({**row, "key": other, "failures": 1, "version": 1}))
+
+
+# --- data ----------------------------------------------------------------------------------------------------------
+
+
+@protects(PHASES, used=edit("key_commands.py", "ring.PURPOSES[name].exact and encryption.is_used(key.text)", "False"))
+def test_no_key_is_taken_out_that_something_is_still_encrypted_under(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = Vault(service)
+    former = service.environment.secrets["DATA_KEY"]
+    row = vault.add()
+    works(vault.get(row).status == 200, "it is read")
+    active = new_key()
+    turned = text_of(service, (former, "retired"), (active, "active"))
+    service.restart(DATA_KEY=turned)
+    service.travel(days=367)
+    works(vault.get(row).status == 200, "and also a year after the key was retired")
+    code, text = rotate(service, monkeypatch, "data")
+    if code == 0:
+        service.restart(DATA_KEY=text)
+    answer = vault.get(row)
+    harm(answer.status == 500, "a second factor can't be read any more, by anybody")
+    assert code == 1
+    assert text.startswith("Error: DATA_KEY: key 1 has to go, and is still in use. Run `keys reencrypt` first.")
+    assert reencrypt(service, monkeypatch)[0] == 0
+    code, text = rotate(service, monkeypatch, "data")
+    assert (code, [status for _, status in keys_of(text)]) == (0, ["active", "next"])
+    assert former not in text

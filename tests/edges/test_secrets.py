@@ -1,0 +1,248 @@
+"""Edges of the proofs in test_secrets.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import os
+import pickle
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..harness import Edit, edit, harm, protects, works
+from ..running import Service
+from ..service import SECRETS
+from ..test_secrets import BUILT_IN, CANARY, NEW_KEY, WHERE, required
+
+if TYPE_CHECKING:
+    import pytest
+
+
+OPTIONAL = ("BASTION_SECRET_KEY_FALLBACKS", "DATA_KEY_FALLBACKS", "SMTP_PASSWORD")
+SHOWN = "def {} -> str:\n        return self.__value"
+UNREAD = "if file is None or _fault(folder, file) is not None:\n            "
+ABSENT = 'in ((404, "NOT_FOUND"), (400, "FAILED_PRECONDITION")):\n            '
+NO_VERSION = "if not answer:  # there is none, or its newest version was deleted\n            "
+NOT_THERE = "if _code(error) in ABSENT:\n                    "
+ELSEWHERE: dict[str, tuple[Edit, ...]] = {
+    "env": (
+        edit(
+            "secrets/env.py",
+            "return taken.get(name)",
+            "return taken.get(name) or Found(Secret(Path(os.environ['CREDENTIALS_DIRECTORY'], name).read_text()))",
+        ),
+    ),
+    "files": (
+        edit("secrets/files.py", f"{UNREAD}return None", f"{UNREAD}return Found(Secret(os.environ.get(name, '')))"),
+        edit("secrets/files.py", "        if name in os.environ:", "        if False:"),
+    ),
+    "vault": (
+        edit(
+            "secrets/vault_client.py",
+            f"{NO_VERSION}return None",
+            f"{NO_VERSION}return Found(Secret(__import__('os').environ.get(name, '')))",
+        ),
+        edit("secrets/remote.py", "            if given in os.environ and", "            if False and"),
+    ),
+    "aws": (
+        edit("secrets/aws.py", f"{NOT_THERE}return None", f"{NOT_THERE}return Found(Secret(os.environ.get(name, '')))"),
+        edit("secrets/remote.py", "            if given in os.environ and", "            if False and"),
+    ),
+    "gcp": (
+        edit("secrets/gcp.py", f"{ABSENT}return None", f"{ABSENT}return Found(Secret(os.environ.get(name, '')))"),
+        edit("secrets/remote.py", "            if given in os.environ and", "            if False and"),
+    ),
+    "azure": (
+        edit(
+            "secrets/azure.py",
+            "return None if secret is None else _found(secret, wanted)",
+            "return _found(secret, wanted) if secret else Found(Secret(os.environ.get(name, '')))",
+        ),
+        edit("secrets/remote.py", "            if given in os.environ and", "            if False and"),
+    ),
+}
+MISPLACED = {
+    "env": "{0}_FILE is not read: the secrets of this service are environment variables. Set {0} itself.",
+    "files": (
+        "{0} is an environment variable, which is not read: the secrets of this service are files in "
+        "BASTION_SECRETS_DIR. Move it there."
+    ),
+    "vault": (
+        "{0} is an environment variable, which is not read: the secrets of this service are in Vault. Move it there."
+    ),
+    "aws": (
+        "{0} is an environment variable, which is not read: the secrets of this service are in AWS Secrets Manager. "
+        "Move it there."
+    ),
+    "gcp": (
+        "{0} is an environment variable, which is not read: the secrets of this service are in Google Secret Manager. "
+        "Move it there."
+    ),
+    "azure": (
+        "{0} is an environment variable, which is not read: the secrets of this service are in Azure Key Vault. "
+        "Move it there."
+    ),
+}
+
+
+@protects(
+    "secret-missing-named-error",
+    blank=edit(
+        "secrets/kept.py",
+        "return answer if answer is not None and answer.value.reveal().strip() else None",
+        f"return answer and (answer if answer.value.reveal().strip() else {BUILT_IN})",
+    ),
+)
+def test_no_required_secret_can_be_empty_or_white_space(service: Service) -> None:
+    names = required(service)
+    works(service.start().app is not None, "all secrets are present")
+    for name in names:
+        for blank in ("", " ", "\t \n", "\n"):
+            tried = service.start(**{name: blank})
+            harm(tried.app is not None, f"it started with {name}={blank!r}")
+            assert len(tried.reasons) == 1
+            assert tried.reasons[0].startswith(f"SECRET {name!r} not found in {WHERE[SECRETS]}")
+
+
+@protects("secret-missing-named-error", fallback=ELSEWHERE[SECRETS])
+def test_a_secret_in_the_place_of_another_backend_is_not_used(service: Service, tmp_path: Path) -> None:
+    names = required(service)
+    good = dict(service.environment.secrets)
+    for name in (*names, *OPTIONAL):
+        (tmp_path / name).write_text(good.get(name, ""), "utf-8")
+    service.environment.settings["CREDENTIALS_DIRECTORY"] = str(tmp_path)  # where systemd puts them
+    works(service.start().app is not None, "all secrets are where they belong; the other place changes nothing")
+    for name in names:
+        if SECRETS != "env":
+            service.environment.settings[name] = good[name]
+        tried = service.start(**{name: None})
+        service.environment.settings.pop(name, None)
+        harm(tried.app is not None, f"{name} was taken from another place")
+        assert tried.reasons[0].startswith(f"SECRET {name!r} not found in {WHERE[SECRETS]}")
+        assert tried.reasons[1:] == ([] if SECRETS == "env" else [MISPLACED[SECRETS].format(name)])
+
+
+@protects(
+    "secret-missing-named-error",
+    misplaced=edit("__init__.py", "*chosen.backend.misplaced((*required, *secrets.OPTIONAL)),", ""),
+)
+def test_a_secret_that_somebody_gave_and_nobody_reads_stops_the_start(service: Service, tmp_path: Path) -> None:
+    works(service.start(BASTION_SECRET_KEY_FALLBACKS=NEW_KEY).app is not None, "a former key in its place starts")
+    (tmp_path / "key").write_text(NEW_KEY, "utf-8")
+    for name in (*OPTIONAL[SECRETS == "env" :], *required(service)):
+        given = (f"{name}_FILE", str(tmp_path / "key")) if SECRETS == "env" else (name, NEW_KEY)
+        service.environment.settings.update([given])
+        tried = service.start()
+        service.environment.settings.pop(given[0])
+        harm(tried.app is not None, f"{given[0]} was silently left aside")
+        assert tried.reasons == [MISPLACED[SECRETS].format(name)]
+        assert NEW_KEY not in tried.text
+
+
+@protects("secrets-never-shown", ring=edit("secrets/ring.py", "text: str = field(repr=False)", "text: str"))
+def test_a_ring_shows_none_of_its_keys(service: Service) -> None:
+    ring = service.module("secrets.ring")
+    active, former = (base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=") for _ in range(2))
+    made = ring.parse("SECRET_KEY", active, [former])
+    works([key.text for key in made.keys] == [active, former], "a ring holds its keys")
+    shown = f"{made!r} {made} {[*made.keys]!r} {made.keys[0]}"
+    harm([key for key in (active, former) if key in shown], "whatever prints a ring prints its keys")
+    assert "SECRET_KEY" in shown
+
+
+class Bare:
+    """What each object has, by this version of Python."""
+
+    __slots__ = ()
+
+
+@protects(
+    "secrets-never-shown",
+    repr=edit("secrets/secret.py", "return f\"Secret('{MASK}')\"", 'return f"Secret({self.__value!r})"'),
+    text=edit("secrets/secret.py", "def __str__(self) -> str:\n        return MASK", SHOWN.format("__str__(self)")),
+    format=edit(
+        "secrets/secret.py",
+        "def __format__(self, _spec: str) -> str:\n        return MASK",
+        SHOWN.format("__format__(self, _spec: str)"),
+    ),
+    pickle=edit("secrets/secret.py", "def __reduce__(self)", "def _not_reduced(self)"),
+)
+def test_a_secret_shows_itself_in_no_text_that_is_made_of_it(service: Service) -> None:
+    import pytest
+
+    made = service.module("secrets").Secret(CANARY)
+    works(made.reveal() == CANARY, "it can be used")
+
+    @dataclass
+    class Settings:
+        api_key: Any
+
+    def fail() -> NoReturn:
+        api_key = made
+        raise ValueError(f"no connection with {api_key}")
+
+    with pytest.raises(ValueError, match="no connection") as failed:
+        fail()
+    locals_too = traceback.TracebackException.from_exception(failed.value, capture_locals=True)
+    texts = {
+        "repr": [repr(made), repr([made]), repr(Settings(made)), ascii(made), "%r" % made],  # noqa: UP031
+        "text": [str(made), "%s" % made, json.dumps({"a": made}, default=str), "".join(locals_too.format())],  # noqa: UP031
+        "format": [f"{made}", f"{made:>40}", "{:s}".format(made)],  # noqa: UP032
+    }
+    for kind, written in texts.items():
+        harm([one for one in written if CANARY in one], f"{kind} shows it")
+        assert [one for one in written if "*****" not in one] == []
+    copying: list[Callable[[Any], Any]] = [pickle.dumps, copy.copy, copy.deepcopy]
+    copying.append(lambda one: asdict(Settings(one)))
+    with ThreadPoolExecutor(1) as thread:  # where an exception is a result
+        errors = [thread.submit(function, made).exception() for function in copying]
+    harm([one for one in errors if one is None], "it can be written to a file, or copied, with its value")
+    assert {type(one) for one in errors} == {TypeError}
+    assert set(dir(made)) - set(dir(Bare())) == {"reveal", "_Secret__value"}
+
+
+if SECRETS == "files":
+    from ..test_secrets import Folder, pytest_raises
+
+    @protects(
+        "secret-files-safe",
+        writable=edit("secrets/files.py", "if found.st_mode & (S_IWGRP | S_IWOTH):", "if False:"),
+        owner=edit("secrets/files.py", "if found.st_uid not in (0, os.geteuid()):", "if False:"),
+        readable=edit("secrets/files.py", "if file.stat().st_mode & S_IROTH and not _in_memory(file):", "if False:"),
+    )
+    def test_no_file_that_others_may_write_or_everybody_read_is_believed(
+        service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = Folder(service, tmp_path, monkeypatch)
+        for mode in (0o400, 0o600, 0o440):
+            folder.write("API_KEY", mode=mode).chmod(mode)
+            works(folder.read("API_KEY") == CANARY, "a file of the service, or of its group to read, is read")
+        folder.write("API_KEY", mode=0o444)
+        folder.mounted("tmpfs")
+        works(folder.read("API_KEY") == CANARY, "in memory all may read it: the mount is this container's")
+        folder.mounted("ext4")
+        with monkeypatch.context() as read_only:
+            read_only.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_flag=os.ST_RDONLY))
+            works(folder.read("API_KEY") == CANARY, "and on a mount where nobody can write")
+        folder.write("PUBLIC", mode=0o404)
+        harm(folder.read("PUBLIC"), "a file that everybody may read was taken for a secret")
+        for mode in (0o420, 0o402):
+            folder.write("WRITABLE", mode=0o600).chmod(mode)
+            harm(folder.read("WRITABLE"), "a file that others may write was believed")
+        folder.write("API_KEY", mode=0o400).chmod(0o400)
+        folder.path.chmod(0o770)
+        harm(folder.read("API_KEY"), "a file in a folder that others may write was believed")
+        folder.path.chmod(0o700)
+        if os.geteuid() == 0:
+            os.chown(folder.path / "API_KEY", 12_345, -1)
+        else:
+            monkeypatch.setattr(os, "geteuid", lambda: 12_345)
+        harm(folder.read("API_KEY"), "a file of another user was believed")
+        with pytest_raises(service, "belongs to another user"):
+            folder.opened.get("API_KEY")

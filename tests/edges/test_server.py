@@ -1,0 +1,401 @@
+"""Edges of the proofs in test_server.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+from contextlib import ExitStack
+from functools import partial
+from importlib import import_module
+from select import select
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any
+
+from ..harness import edit, harm, protects, works
+from ..pressure import slow_reader
+from ..service import PACKAGE
+from ..test_server import (
+    CHUNKED,
+    END,
+    HEAD,
+    PATIENCE,
+    PROBE,
+    ROW,
+    SERVER,
+    TYPE,
+    WITHIN,
+    WORKER,
+    answered,
+    asks_for,
+    connect,
+    nobody_waits,
+)
+
+if TYPE_CHECKING:
+    import pytest
+
+    from ..real_server import RealServer
+    from ..running import Service
+
+
+SLOW = 10  # clients; two more than there are threads
+LARGE = 8 * 2**20  # bytes of an answer; no kernel keeps so much for a client that reads nothing
+LONG = HEAD + TYPE + b"Content-Length: 900000\r\nConnection: close\r\n\r\n"
+ADDS_LARGE = f"""
+from functools import wraps
+from flask import Response
+import {PACKAGE}.app as team
+from {PACKAGE}.bastion import public, service, worker
+made = team.create_app
+@wraps(made.__wrapped__)
+def with_large_answer(app):
+    made.__wrapped__(app)
+    app.add_url_rule("/large", "large", public(lambda: {{"large": "x" * {LARGE}}}))
+    app.add_url_rule("/long", "long", public(lambda: Response((b" " * 8192 for _ in range({LARGE} // 8192)))))
+team.create_app = service(made.settings_class)(with_large_answer)
+worker.ANSWER_SECONDS = 1.0
+"""
+
+
+def opened(server: RealServer, stack: ExitStack, *sent: bytes) -> list[socket.socket]:
+    """Slow clients: each has sent one of these, in turn, and then nothing."""
+    clients = [stack.enter_context(connect(server)) for _ in range(SLOW)]
+    for number, client in enumerate(clients):
+        client.sendall(sent[number % len(sent)])
+    return clients
+
+
+GATHERED = "(gone or too_long or unreader.is_gathered(received))"
+
+
+@protects(
+    ROW,
+    send=edit(WORKER, f"        if not {GATHERED}:\n            return", "        if False:\n            return"),
+    chunks=edit(WORKER, "None if _CHUNKED.search(head) else ", ""),
+    chunk=edit(WORKER, "return self._has_all_chunks(received)", 'return b"\\r\\n0\\r\\n" in received'),
+    expect=edit(WORKER, ">= self.length\n", '>= self.length or b"expect:" in received.lower()\n'),
+    close=edit(WORKER, "        if not kept:\n", "        if False:\n"),
+    form=edit(WORKER, "GATHERED_BYTES: Final = 65_536", "GATHERED_BYTES: Final = 16_384"),
+    endless=edit(WORKER, "            unreader.deadline = 0.0  #", "            pass  #"),
+    length=edit(WORKER, 'rb"\\r\\ncontent-length:[ \\t]*+0*+(\\d*+)', 'rb"\\r\\ncontent-length:[ \\t]{0,9}(\\d{1,9})'),
+    long=edit(WORKER, "max(1, self.cfg.threads // 2)", "self.cfg.threads"),
+)
+def test_clients_that_do_not_go_on_hold_nobody_up(service: Service) -> None:
+    """They may take a minute for a request: whatever held a thread meanwhile would hold it for that long."""
+    server = service.real_server(first=f"from {PACKAGE}.bastion import worker; worker.READ_SECONDS = 60.0")
+    works(nobody_waits(service, server), "a service with nobody in the way answers")
+    status = served(service, server)
+    works(status and asks_first(server, times=2) == [status] * 2, "who waits for a 100 is sent one, and served")
+    works(in_chunks(server) == status, "who sends chunks is served")
+    works(in_chunks(server, b"Trailer: x\r\n", b"x: y\r\n") == status, "with what follows them as well")
+    half = b"GET /hea", b"", PROBE[:-2], HEAD + TYPE + b"Content-Length: 1000\r\n\r\n{"
+    held_up = partial(holds_up, service, server)
+    harm(held_up(*half), "half a request holds a thread")
+    form = HEAD + TYPE + b"Content-Length: 30000\r\n\r\n" + b"x" * 20_000
+    harm(held_up(form), "half of a long form holds a thread")
+    odd = [HEAD + TYPE + b"Content-Length:%s1000\r\n\r\n{" % before for before in (b"0" * 9, b" " * 10)]
+    harm(held_up(*odd), "half of a form whose length is written in another way holds a thread")
+    works(goes_on(server) == [b"200"] * SLOW, "who has sent a long form goes on, on the same connection")
+    harm(held_up(LONG + b"x" * 70_000), "half of the longest form holds all threads")
+    harm(not form_is_answered(service, server), "an ordinary form waits for the longest ones")
+    whole = service.raw(server, LONG + b"x" * 900_000)[9:12]
+    works(whole in (b"400", b"413"), "the whole of it is read, and refused for what it is")
+    harm(held_up(PROBE[:-2] + b"X-Long: " + b"x" * 70_000), "headers without an end hold a thread")
+    harm(
+        held_up(CHUNKED, CHUNKED + b"5\r\nabc", CHUNKED + b"0\r\n"),
+        "who announces chunks and sends none holds a thread",
+    )
+    pretending = CHUNKED + b"fff\r\nabc\r\n0\r\n\r\n", CHUNKED + b"0000000000fff\r\n0\r\n\r\n"
+    harm(held_up(*pretending), "what only looks like the last chunk holds a thread")
+    harm(held_up(HEAD + TYPE + EXPECT + b"Content-Length: 1000\r\n\r\n"), "who waits for a 100 holds a thread")
+    harm(held_up(PROBE, answer=b"HTTP/1.1 200 "), "who does not close holds the main loop")
+    assert "Traceback" not in server.output
+    assert "Socket error" not in server.output
+
+
+class Looked(bytes):
+    """What a client has sent so far, and how many bytes of it were looked at."""
+
+    at = 0
+
+    def find(self, wanted: Any, start: Any = None, end: Any = None) -> int:
+        Looked.at += len(self) - (start or 0)
+        return super().find(wanted, start, end)
+
+
+class CountingPattern:
+    """A pattern, and how many bytes it was given to look at."""
+
+    def __init__(self, pattern: re.Pattern[bytes]) -> None:
+        self.pattern = pattern
+        self.match = self.search = self._looked
+
+    def _looked(self, text: bytes, start: int = 0) -> re.Match[bytes] | None:
+        Looked.at += len(text) - start
+        return self.pattern.search(text) if not start else self.pattern.match(text, start)
+
+
+NEXT_CHUNK = "            self.next_chunk = size.end() + length + 2\n"
+ONE_AT_A_TIME = 500  # bytes that a client sends each by itself
+LONG_HEAD = HEAD + b"X-Long: " + b"x" * 8000 + b"\r\n"
+
+
+@protects(
+    ROW,
+    again=edit(WORKER, "if not self.body_at and (end", "if (end"),
+    behind=edit(WORKER, "max(start, self.looked - 3)", "start"),
+    chunk_line=edit(
+        WORKER, NEXT_CHUNK, f"            if size.end() + length > end:\n                return False\n{NEXT_CHUNK}"
+    ),
+)
+def test_a_byte_is_not_looked_at_again_for_each_that_follows(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be in the main loop: fifty clients that send a byte now and then behind a long head stop everybody."""
+    worker = service.module("worker")
+    for name in ("_CHUNKED", "_LENGTH", "_SIZE", "_EXPECTS"):
+        monkeypatch.setattr(worker, name, CountingPattern(getattr(worker, name)))
+
+    def looked_at(begun: bytes, piece: bytes) -> tuple[int, list[bool]]:
+        Looked.at, said = 0, []
+        with socket.socket() as nobody:
+            reader = worker._Unreader(nobody)
+            reader.begin()
+            for number in range(ONE_AT_A_TIME):
+                sent = Looked(begun + piece * number)
+                said.append(reader.waits_for_leave(sent) or reader.is_gathered(sent))
+        return Looked.at, said
+
+    at_once, said = looked_at(LONG_HEAD + b"Content-Length: %d\r\n\r\n" % (ONE_AT_A_TIME - 1), b"x")
+    works(
+        said == [False] * (ONE_AT_A_TIME - 1) + [True] and at_once >= len(LONG_HEAD),
+        "a body is there with its last byte",
+    )
+    most = 20 * len(LONG_HEAD)
+    harm(at_once > most, "the head is looked at again for each byte of the body")
+    for begun, piece, what in (
+        (LONG_HEAD, b"x", "an unfinished head"),
+        (LONG_HEAD + b"Transfer-Encoding: chunked\r\n\r\n1000;" + b"x" * 8000 + b"\r\n", b"x", "the line of a chunk"),
+        (
+            LONG_HEAD + b"Transfer-Encoding: chunked\r\n\r\n0;" + b"x" * 8000 + b"\r\n",
+            b"x",
+            "the line of the last chunk",
+        ),
+    ):
+        looked, said = looked_at(begun, piece)
+        assert said == [False] * ONE_AT_A_TIME
+        harm(looked > most, f"{what} is looked at again for each byte behind it")
+
+
+def holds_up(service: Service, server: RealServer, *sent: bytes, answer: bytes = b"") -> bool:
+    """Whether others wait while there are more of these clients than threads."""
+    with ExitStack() as stack:
+        clients = opened(server, stack, *sent)
+        if answer:
+            [answered(client, PATIENCE) for client in clients[:1]]
+        return not nobody_waits(service, server)
+
+
+def form_is_answered(service: Service, server: RealServer) -> bool:
+    """Whether a form of 30 KB that comes in two parts is, while longer ones have all threads that they may have."""
+    with ExitStack() as stack:
+        opened(server, stack, LONG + b"x" * 70_000)
+        client = stack.enter_context(connect(server))
+        client.sendall(HEAD + TYPE + b"Content-Length: 30000\r\n\r\n" + b"x" * 20_000)
+        nobody_waits(service, server)  # so the first part is read before the other one is sent
+        client.sendall(b"x" * 10_000)
+        return bool(select([client], [], [], PATIENCE)[0])
+
+
+EXPECT = b"Expect: 100-continue\r\n"
+BODY = b'{"identifier": "ada@probe.example", "password": "wrong but long enough"}'
+SIZE = b"Content-Length: %d\r\n" % len(BODY)
+
+
+def served(service: Service, server: RealServer) -> bytes:
+    """The status with which the service answers this body; it was read for it."""
+    return service.raw(server, HEAD + TYPE + SIZE + b"Connection: close\r\n\r\n" + BODY)[9:12]
+
+
+def asks_first(server: RealServer, times: int) -> list[bytes]:
+    """The statuses for a client that sends its body when it was told to, on one connection."""
+    statuses = []
+    with connect(server) as client:
+        for number in range(1, times + 1):
+            last = b"Connection: close\r\n" if number == times else b""
+            client.sendall(HEAD + TYPE + SIZE + EXPECT + last + b"\r\n")
+            assert answered(client, WITHIN, b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
+            client.sendall(BODY)
+            received = answered(client, WITHIN, END)
+            statuses.append(received.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")[9:12])
+    return statuses
+
+
+def goes_on(server: RealServer) -> list[bytes]:
+    """The statuses of short requests behind a long one."""
+    statuses = []
+    with connect(server) as client:
+        client.sendall(LONG.replace(b"Connection: close\r\n", b"") + b"x" * 900_000)
+        assert answered(client, WITHIN, END)[9:12] in (b"400", b"413")
+        for _ in range(SLOW):
+            client.sendall(PROBE.replace(b"Connection: close\r\n", b""))
+            statuses.append(answered(client, WITHIN, b"\r\n\r\nok")[9:12])
+    return statuses
+
+
+def in_chunks(server: RealServer, header: bytes = b"", trailer: bytes = b"") -> bytes:
+    """The status for a client that sends its body piece by piece."""
+    with connect(server) as client:
+        client.sendall(CHUNKED[:-2] + header + b"Connection: close\r\n\r\n")
+        for start in range(0, len(BODY), 20):
+            piece = BODY[start : start + 20]
+            client.sendall(b"%x;a=b\r\n%s\r\n" % (len(piece), piece))
+        client.sendall(b"0\r\n" + trailer)
+        client.sendall(b"\r\n")
+        return answered(client, WITHIN)[9:12]
+
+
+PATIENT = "            self.settimeout(max(self.patience, 0.001))\n"
+
+
+@protects(ROW, read=edit(WORKER, PATIENT, "            self.settimeout(None)\n"))
+@protects(ROW, trickle=edit(WORKER, PATIENT, "            self.settimeout(ANSWER_SECONDS)\n"))
+def test_clients_that_do_not_read_their_answers_hold_nobody_up(service: Service) -> None:
+    """One second instead of ten for each MiB, and public answers of eight: none of a new service is as large."""
+    worker = service.module("worker")
+    assert (worker.ANSWER_SECONDS, worker.PIECE_BYTES, worker.READ_SECONDS) == (10.0, 2**20, 10.0)
+    server = service.real_server(first=ADDS_LARGE)
+    for path in (b"/large", b"/long"):
+        with connect(server, room=65_536) as slow:
+            slow.sendall(asks_for(path))
+            began, received = monotonic(), 0
+            while part := slow.recv(65_536):
+                received += len(part)
+                sleep(max(0.0, began + received / (6 * 2**20) - monotonic()))  # 6 MiB a second, however busy it is here
+        works(received > LARGE, f"who reads {path!r} slowly, for longer than a second in all, gets everything")
+    with ExitStack() as stack:
+        for _ in range(SLOW):
+            stack.enter_context(connect(server, room=4096)).sendall(asks_for(b"/large"))
+        harm(not nobody_waits(service, server), "clients that read nothing hold all threads")
+    with ExitStack() as stack:
+        for _ in range(SLOW):
+            client = stack.enter_context(connect(server, room=4096))
+            client.sendall(asks_for(b"/long"))
+            stack.enter_context(slow_reader(client))  # 80 kB a second
+        sleep(0.5)  # until all threads have something to do
+        waited = not nobody_waits(service, server)
+    harm(waited, "clients that read a little now and then hold all threads")
+    assert "Traceback" not in server.output
+    assert "Socket error" not in server.output
+
+
+LINE, FIELDS, FIELD = "limit_request_line = 4094", "limit_request_fields = 100", "limit_request_field_size = 8190"
+
+
+@protects(
+    ROW,
+    line=edit(SERVER, LINE, LINE.replace("4094", "0")),
+    fields=edit(SERVER, FIELDS, FIELDS.replace("100", "32_768")),
+    field=edit(SERVER, FIELD, FIELD.replace("8190", "65_536")),
+)
+def test_nobody_sends_a_long_line_or_many_or_large_headers(service: Service) -> None:
+    """Each byte of them is read and kept before anything of ours may refuse it."""
+    server = service.real_server()
+
+    def status(*fields: bytes, line: int = 0) -> bytes:
+        query = b"?" + b"x" * line if line else b""
+        head = PROBE.replace(b"/healthz", b"/healthz" + query)
+        return service.raw(server, head[:-2] + b"".join(one + b"\r\n" for one in fields) + b"\r\n")[9:12]
+
+    def many(number: int) -> list[bytes]:
+        return [b"X-%d: x" % one for one in range(number)]
+
+    works(status(line=4000) == b"200", "a line of four thousand bytes is read")
+    works(status(*many(95)) == b"200", "so are nearly a hundred fields")
+    works(status(b"X-Long: " + b"x" * 8000) == b"200", "and one of eight thousand bytes")
+    long, several, large = status(line=4100), status(*many(100)), status(b"X-Long: " + b"x" * 8200)
+    harm(long == b"200", "a longer line was read")
+    harm(several == b"200", "more fields were read")
+    harm(large == b"200", "a larger field was read")
+    assert (long, several, large) == (b"414", b"431", b"431")
+    assert "Traceback" not in server.output
+
+
+@protects("server-limits", bind=edit("guards.py", "if start.settings.proxy_hops == 0 and not", "if False and not"))
+def test_no_other_machine_reaches_the_service_past_the_proxy_that_ends_tls(service: Service) -> None:
+    behind = {"BASTION_PROXY_HOPS": "1", "BASTION_TRUSTED_PROXIES": "10.0.0.0/8"}
+    alone = {"BASTION_PROXY_HOPS": "0", "BASTION_TRUSTED_PROXIES": None}
+    works(service.start(BASTION_BIND="0.0.0.0:8000", **behind).app is not None, "behind a proxy it may listen")
+    for here in ("127.0.0.1:8000", "[::1]:8000", "unix:/run/service.sock"):
+        works(service.start(BASTION_BIND=here, **alone).app is not None, f"without one it may at {here}")
+    for open_port in ("0.0.0.0:8000", "[::]:8000", "192.0.2.1:8000", ":8000"):
+        tried = service.start(BASTION_BIND=open_port, **alone)
+        harm(tried.app is not None, f"other machines send passwords without TLS to {open_port}")
+        assert [reason.partition(" ")[0] for reason in tried.reasons] == ["BASTION_BIND"]
+
+
+# --- what the server itself says ----------------------------------------------------------------------------------
+
+BOUNDS = {
+    "timeout": (20, 60),  # more than a request may take to come, and a person waits for
+    "graceful_timeout": (15, 29),  # for what runs; Kubernetes ends it after thirty
+    "keepalive": (1, 10),
+    "max_requests_jitter": (100, 50_000),
+}
+"""Setting of gunicorn to the least and the most of it: seconds, and requests by which the lives of workers differ."""
+
+
+@protects(
+    ROW,
+    hang=edit(SERVER, "timeout = 30  #", "timeout = 0  #"),
+    idle=edit(SERVER, "keepalive = 5  #", "keepalive = 3_600  #"),
+    control=edit(SERVER, "control_socket_disable = True", "control_socket_disable = False"),
+)
+def test_the_server_is_told_to_wait_for_nothing_without_an_end(service: Service) -> None:
+    """Asked of gunicorn's own reading of the settings: to wait for each of them would take minutes."""
+    made, ours = import_module("gunicorn.config").Config(), vars(service.module("gunicorn"))
+    told = [name for name in made.settings if name in ours]
+    for name in told:
+        made.set(name, ours[name])
+    works({*BOUNDS, "bind", "worker_class"} <= {*told}, "the server reads the settings")
+    beyond = {name: made.settings[name].get() for name in BOUNDS}
+    harm(
+        {name: value for name, value in beyond.items() if not BOUNDS[name][0] <= value <= BOUNDS[name][1]},
+        "the server waits for something for ever, or not long enough",
+    )
+    harm(not made.control_socket_disable, "the server takes commands through a socket in the home folder")
+    tolerant = ("permit_obsolete_folding", "strip_header_spaces", "casefold_http_method")
+    assert not [name for name in tolerant if made.settings[name].get()]
+    assert made.settings["header_map"].get() == "drop"
+
+
+LOGS_MAX_REQUESTS = """
+import os
+from gunicorn.workers.base import Worker
+os.environ["WEB_CONCURRENCY"] = "{workers}"
+import {package}.bastion.gunicorn
+os.environ["WEB_CONCURRENCY"] = "1"  # the guards of SQLite allow no more
+starts = Worker.init_process
+def logs(worker):
+    print("max requests:", worker.max_requests, flush=True)
+    starts(worker)
+Worker.init_process = logs
+"""
+
+
+@protects(
+    ROW,
+    leak=edit(SERVER, "10_000 if workers > 1 else 0", "0"),
+    only=edit(SERVER, " if workers > 1 else 0", ""),
+)
+def test_requests_do_not_end_the_only_worker(service: Service) -> None:
+    """Refused requests count as well: an attacker would keep all clients waiting for its replacement."""
+    limits = []
+    for workers in (1, 2):
+        server = service.real_server(first=LOGS_MAX_REQUESTS.format(package=PACKAGE, workers=workers))
+        works(service.raw(server, PROBE).startswith(b"HTTP/1.1 200 "), f"a server with {workers} workers answers")
+        limits.append([int(one) for one in re.findall("max requests: ([0-9]+)", server.output)])
+    only, several = limits
+    harm([limit for limit in only if limit < sys.maxsize], "requests end the only worker")
+    harm([limit for limit in several if not 2_000 <= limit <= 50_000], "a leak grows for ever, or workers seldom serve")
+    assert len(only) == 1
+    assert several

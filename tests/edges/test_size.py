@@ -1,0 +1,121 @@
+"""Edges of the proofs in test_size.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .. import header_table
+from ..harness import edit, harm, protects, refused, works
+from ..test_size import ROW, TYPES, Endless, adds_reader, limit, sends
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..running import Service
+    from ..wire import Response
+
+
+BLOCK = 65_536  # bytes that a reader may take at once beyond the limit
+
+
+@protects(
+    "body-limit-1-mib",
+    chunked=(
+        edit("edge/size.py", 'body = LimitedBody(environ["wsgi.input"], self._most, declared=False)', "return None"),
+        edit("edge/__init__.py", 'app.config["MAX_CONTENT_LENGTH"] =', "_ ="),
+    ),
+)
+def test_no_view_gets_more_than_the_limit_of_a_body_without_a_length(service: Service) -> None:
+    arrived = adds_reader(service)
+    client = service.client(service.user()).login()
+    most = limit(service)
+    works(
+        sends(client, Endless(most), declared=None).json == {"read": most}, "exactly the limit is read, in chunks too"
+    )
+    arrived.clear()
+
+    streams = {kind: Endless(2 * most, b"a=") for kind in TYPES}
+    answers = [sends(client, stream, declared=None, content_type=kind) for kind, stream in streams.items()]
+    over = Endless(most + 1)
+    answers.append(sends(client, over, declared=None))
+    harm(arrived, "a view got more than the limit")
+    for answer in answers:
+        refused(answer, 413, ROW)
+        assert header_table.faults(service, answer) == []
+    assert [name for name, stream in streams.items() if stream.taken > most + BLOCK] == []
+    assert over.taken <= most + 1
+
+
+@protects("body-limit-1-mib")
+def test_no_byte_beyond_the_announced_length_is_read(service: Service) -> None:
+    arrived = adds_reader(service)
+    client = service.client(service.user()).login()
+    works(sends(client, Endless(10), declared=10).json == {"read": 10}, "a body of ten bytes is read")
+    arrived.clear()
+
+    lying, unmarked = Endless(4 * limit(service)), Endless(4 * limit(service))
+    answer = sends(client, lying, declared=10)
+    sends(client, unmarked, declared=None, ended=False)  # where the end is not marked, the next request would follow
+    harm([number for number in arrived if number > 10], "a view got more than was announced")
+    assert answer.json == {"read": 10}
+    assert (lying.taken, unmarked.taken) == (10, 0)
+
+
+@protects(
+    "body-limit-1-mib",
+    stream=edit("edge/size.py", "if size is None or size < 0 or size >", "if size is None or not self._left or size >"),
+)
+def test_no_view_that_reads_the_stream_itself_gets_more_than_the_limit(service: Service) -> None:
+    readers: dict[str, Callable[[Any], Any]] = {
+        "read": lambda stream: [stream.read()],
+        "read-all": lambda stream: [stream.read(-1)],
+        "read-none": lambda stream: [stream.read(None)],
+        "read-more": lambda stream: [stream.read(2 * most)],
+        "line": lambda stream: [stream.readline()],
+        "lines": lambda stream: stream.readlines(),
+        "each-line": list,
+    }
+    arrived: list[int] = []
+
+    def view(reader: str) -> Any:
+        from flask import request
+
+        arrived.append(sum(len(piece) for piece in readers[reader](request.environ["wsgi.input"])))
+        return {"read": arrived[-1]}
+
+    service.adds_route("/raw/<reader>", methods=("POST",), view=view)
+    client, most = service.client(service.user()).login(), limit(service)
+
+    def asks(reader: str, stream: Endless, declared: int | None) -> Response:
+        return sends(client, stream, declared=declared, path=f"/raw/{reader}")
+
+    whole = [asks(reader, Endless(10), declared) for reader in readers for declared in (10, None)]
+    works([answer.json for answer in whole] == [{"read": 10}] * len(whole), "every reader gets a whole body")
+    arrived.clear()
+
+    lying = {reader: Endless(4 * most) for reader in readers}
+    answers = [asks(reader, stream, 10) for reader, stream in lying.items()]
+    harm([number for number in arrived if number > 10], "a view read what follows its body")
+    assert [answer.json for answer in answers] == [{"read": 10}] * len(readers)
+    assert [stream.taken for stream in lying.values()] == [10] * len(readers)
+    arrived.clear()
+    endless = {reader: Endless(4 * most) for reader in readers}
+    answers = [asks(reader, stream, None) for reader, stream in endless.items()]
+    harm(arrived, "a view got more than the limit")
+    for answer in answers:
+        refused(answer, 413, ROW)
+    assert [stream.taken for stream in endless.values()] == [most + 1] * len(readers)
+
+
+@protects("body-limit-1-mib", short=edit("edge/size.py", "if size and not data and self._declared:", "if False:"))
+def test_no_view_gets_the_first_part_of_a_body_that_was_cut_on_its_way(service: Service) -> None:
+    arrived = adds_reader(service)
+    client = service.client(service.user()).login()
+    works(sends(client, Endless(1_000), declared=1_000).json == {"read": 1_000}, "a whole body is read")
+    arrived.clear()
+    kinds = [(kind, sent) for kind in TYPES for sent in (0, 1, 999)]
+    answers = [sends(client, Endless(sent), declared=1_000, content_type=kind) for kind, sent in kinds]
+    harm(arrived, "a view took what came for all that was sent")
+    for answer in answers:
+        refused(answer, 400, ROW)
+        assert header_table.faults(service, answer) == []

@@ -1,0 +1,130 @@
+"""Edges of the proofs in test_users.py: further attacks on the same protections."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ..accounts import (
+    ADMINISTRATOR,
+    CHOSEN,
+    DONE,
+    ENDED,
+    account,
+    administrator,
+    exchange,
+    live_sessions,
+    lives,
+    signs_in,
+    with_app,
+)
+from ..harness import edit, harm, protects, refused, works
+from ..logins import arrived, attempt
+from ..mails import token_for
+from ..service import AUTH
+from ..test_users import DISABLE
+
+if TYPE_CHECKING:
+    from ..running import Service
+
+
+FILE = "identity/users.py"
+LAST = "            if is_administrator(row.roles):\n                keep_an_administrator(connection)\n"
+
+
+@protects(
+    DISABLE,
+    revocation=edit(FILE, "            sessions.end_all(user_id, connection=connection)\n", ""),
+    links=edit(
+        FILE,
+        "            links.cancel(connection, row.email, user_id)\n",
+        "",
+    ),
+)
+def test_a_disabled_user_is_out_at_once_and_nothing_of_before_comes_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = administrator(service, monkeypatch)
+    user, other = service.user(), service.user()
+    client, unharmed = service.client(user, "192.0.2.11").login(), service.client(other, "192.0.2.12").login()
+    service.client(address="192.0.2.13").forgot(user.email)
+    token = token_for(service, user.email, "reset")
+    works(lives(client) and lives(unharmed), "two users are signed in")
+    works(manager.disable(user.id).status == DONE["disable"], "an administrator disables one of them")
+    harm(lives(client), "a disabled user went on")
+    assert client.account().status == ENDED
+    early = service.client().reset(token, CHOSEN)
+    refused(early, 410, "reset-token-single-use")
+    refused(attempt(service.client(), user.email, user.password), 401, "login-uniform-failure")
+    assert lives(unharmed)
+    if AUTH == "jwt":
+        refused(exchange(service, client), 401, "refresh-lifetimes")
+    works(manager.enable(user.id).status == DONE["enable"], "and enables him again")
+    harm(lives(client), "a session of before came back")
+    again = service.client(address="192.0.2.14").reset(token, CHOSEN)
+    harm(signs_in(service, user.email, CHOSEN), "a link of before came back")
+    refused(again, 410, "reset-token-single-use")
+    assert signs_in(service, user.email, user.password)
+    assert manager.user is not None
+    events = [event for event in service.log if str(event.get("event")).startswith("user.")]
+    who = str(manager.user.id)
+    assert [(event["event"], event["by"]) for event in events] == [("user.disabled", who), ("user.enabled", who)]
+    told = service.client(user, "192.0.2.15").login().events()
+    assert "203.0.113.80" in told.text  # from where oneself signed in, but not from where others did something
+    assert manager.address not in told.text
+
+
+@protects(
+    DISABLE,
+    last_admin=edit(FILE, LAST, ""),
+)
+def test_nobody_disables_the_last_administrator(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = administrator(service, monkeypatch), administrator(service, monkeypatch, "192.0.2.21")
+    assert first.user is not None
+    assert second.user is not None
+    works(first.disable(second.user.id).status == DONE["disable"], "one of two is disabled")
+    answer = first.disable(first.user.id)
+    harm(not account(service, first.user.email).active, "nobody is left who may manage accounts")  # type: ignore[union-attr]
+    assert answer.status == 409
+    assert lives(first)
+    assert first.take(first.user.id, ADMINISTRATOR).status == 409
+    assert account(service, first.user.email).roles == ADMINISTRATOR  # type: ignore[union-attr]
+
+
+# --- no administrator becomes somebody else --------------------------------------------------------------------
+
+
+@protects(
+    "session-list-and-revoke",
+    everybody=edit(
+        "identity/sessions.py",
+        "        return connection.execute(_ending(now(), _s.id != but)).rowcount\n",
+        "        return 0\n",
+    ),
+    waiting=edit("identity/sessions.py", "        connection.execute(_ending_flows())\n", ""),
+)
+def test_an_administrator_ends_the_sessions_of_one_user_or_of_everybody(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = administrator(service, monkeypatch)
+    user, other = service.user(), service.user()
+    one, two = service.client(user, "192.0.2.51").login(), service.client(user, "192.0.2.52").login()
+    theirs = service.client(other, "192.0.2.53").login()
+    for answer in (theirs.end_sessions_of(user.id), theirs.end_everybodys()):
+        refused(answer, 403, "role-required")
+    works(manager.end_sessions_of(user.id).status == DONE["end_sessions_of"], "the sessions of one user are ended")
+    works(not lives(one) and not lives(two), "all of them")
+    works(lives(theirs), "and nobody else's")
+    again, late = service.client(user, "192.0.2.54").login(), service.user()
+    app, thief = with_app(service, late), arrived(service, late, "192.0.2.55")
+    assert thief.waiting
+    assert manager.end_everybodys().status == DONE["end_everybodys"]
+    harm([client for client in (again, theirs) if lives(client)], "a session outlived the end of all")
+    completed = thief.send_code(app.next_code())
+    harm(lives(thief), "a login that waited for its second factor outlived the end of all")
+    assert completed.status == 401
+    assert lives(manager)
+    refused(manager.end_sessions_of(uuid.uuid4()), 404, "ownership-404")
+    assert live_sessions(service, user.id) == 0
