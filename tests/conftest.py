@@ -1,4 +1,4 @@
-"""Fixtures of every folder of tests: one template repository a run, and each combination rendered once."""
+"""Fixtures of every folder of tests, and the choice of the quick set: what runs without --everything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,39 @@ from pathlib import Path
 
 import pytest
 
-from support import Combination, Repository, copier, done
+from support import ROOT, Combination, Repository, copier, done
+
+QUICK_COMBINATIONS = ("session-sqlite-env", "jwt-postgresql-vault")
+"""The quick set renders, lints and types these two, one of each style; --everything all 36."""
+SLOW = (
+    "tests/journeys",
+    "tests/lifecycle",
+    "tests/proofs",
+)
+"""Left out of the quick set: folders and files that take minutes. CONTRIBUTING.md says how long each takes."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--everything", action="store_true", help="also what takes minutes, and all combinations: what .ci/run runs"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the quick set, unless everything is asked for or files are named on the command line."""
+    if config.getoption("--everything") or config.args_source == pytest.Config.ArgsSource.ARGS:
+        return
+    quick = [item for item in items if _is_quick(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in quick])
+    items[:] = quick
+
+
+def _is_quick(item: pytest.Item) -> bool:
+    combination = item.callspec.params.get("combination") if hasattr(item, "callspec") else None
+    if isinstance(combination, Combination) and combination.name not in QUICK_COMBINATIONS:
+        return False
+    return not any(item.path.is_relative_to(ROOT / slow) for slow in SLOW)
+
 
 Once = Callable[[str, Callable[[Path], object]], Path]
 
