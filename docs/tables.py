@@ -1,8 +1,7 @@
 """Renders tables from the catalogue and the proofs, so that they are never typed.
 
-`python docs/tables.py` writes README.md's table of protections and its numbers of requirements, the table of a
-service's SECURITY.md (includes/protections.md.jinja) and docs/reference/asvs.md; `--check` exits 1 when one of them
-is not up to date.
+`python docs/tables.py` writes docs/reference/protections.md and asvs.md, the numbers of requirements in README.md and
+the table of a service's SECURITY.md (includes/protections.md.jinja); `--check` exits 1 when one of them is stale.
 """
 
 from __future__ import annotations
@@ -13,15 +12,22 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
+PROTECTIONS = ROOT / "docs/reference/protections.md"
+PROTECTIONS_HEAD = """# The protections
+
+Rendered by docs/tables.py from the catalogue. A refusal in the log names its protection: `reason=csrf-token-required`.
+"(session)" or "(jwt)" marks a protection of one style, "(template)" one of the template itself. What no test of a
+service can show (the proxy's TLS, backups, what a team does with `exceptions.toml`) is the team's."""
 PROOFS = ROOT / "template/tests/proofs"
+EDGES = ROOT / "tests/edges"  # laid into PROOFS/edges
 TEMPLATE_ROWS = ROOT / "docs/reference/template.csv"  # proven in this repository's own tests
 BASTION = "template/src/{{package_name}}/bastion"
-BEGIN, END = "<!-- protections: rendered by docs/tables.py -->", "<!-- end of the protections -->"
-COUNTED, UNTIL = "<!-- requirements: rendered by docs/tables.py -->", "<!-- end of the requirements -->"
+BEGIN, END = "<!-- requirements: rendered by docs/tables.py -->", "<!-- end of the requirements -->"
+README = ROOT / "README.md"
 STYLES = {"both": "both", "session": "session", "jwt": "jwt"}
 SECURITY = ROOT / "includes/protections.md.jinja"  # included by template/SECURITY.md.jinja
 ASVS = ROOT / "docs/reference/asvs.md"
@@ -89,7 +95,27 @@ def _edits(node: ast.AST, named: dict[str, ast.AST]) -> Iterator[str]:
                 yield first.value
 
 
-def _constants(tree: ast.Module) -> dict[str, ast.AST]:
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _constants(path: Path) -> dict[str, ast.AST]:
+    """The constants of a file of proofs, and those that it imports from another such file."""
+    edges = path.is_relative_to(EDGES)
+    laid = Path("edges", path.relative_to(EDGES)) if edges else path.relative_to(PROOFS)
+    found: dict[str, ast.AST] = {}
+    for node in _parsed(path).body:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.rpartition(".")[2].startswith("test_"):
+            named = Path(*laid.parts[: -node.level], *node.module.split(".")).with_suffix(".py")
+            beside = named.is_relative_to("edges")
+            constants = _constants(EDGES / named.relative_to("edges") if beside else PROOFS / named)
+            found |= {alias.asname or alias.name: constants.get(alias.name, node) for alias in node.names}
+    return found | _assigned(_parsed(path))
+
+
+def _assigned(tree: ast.Module) -> dict[str, ast.AST]:
     return {
         name.id: value.elts[index] if isinstance(value, ast.Tuple) and isinstance(target, ast.Tuple) else value
         for node in tree.body
@@ -105,10 +131,9 @@ def proofs() -> tuple[dict[str, set[Path]], dict[str, dict[str, None]]]:
     """For each row its proof files, and the modules that its sabotages take the protection out of."""
     files: dict[str, set[Path]] = defaultdict(set)
     modules: dict[str, dict[str, None]] = defaultdict(dict)
-    for path in sorted(PROOFS.rglob("test_*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        named = _constants(tree)
-        for function in ast.walk(tree):
+    for path in (*sorted(PROOFS.rglob("test_*.py")), *sorted(EDGES.rglob("test_*.py"))):
+        named = _constants(path)
+        for function in ast.walk(_parsed(path)):
             if not isinstance(function, ast.FunctionDef):
                 continue
             for mark in function.decorator_list:
@@ -116,10 +141,11 @@ def proofs() -> tuple[dict[str, set[Path]], dict[str, dict[str, None]]]:
                     continue
                 row = _resolved(mark.args[0], named)
                 if isinstance(row, ast.Constant) and isinstance(row.value, str):
-                    files[row.value].add(path)
+                    if path.is_relative_to(PROOFS):  # each row has its core there
+                        files[row.value].add(path)
                     for keyword in mark.keywords:
                         modules[row.value].update(dict.fromkeys(_edits(_resolved(keyword.value, named), named)))
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):  # these name their row in the first lines
+    for path in sorted({*(ROOT / "tests").rglob("test_*.py")} - {*EDGES.rglob("*.py")}):  # their first lines name it
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         if found := re.search(r"catalogue row\s+([a-z0-9-]+)", docstring):
             files[found[1]].add(path)
@@ -127,35 +153,35 @@ def proofs() -> tuple[dict[str, set[Path]], dict[str, dict[str, None]]]:
 
 
 def _link(path: str, text: str) -> str:
-    return f"[{text}]({path.replace('{', '%7B').replace('}', '%7D')})"
+    """A link from a page in docs/reference."""
+    return f"[{text}](../../{path.replace('{', '%7B').replace('}', '%7D')})"
 
 
-def table() -> str:
-    """The protections, one a line: what, in which style, where it lives, where it is proven."""
+def protections() -> str:
+    """Render docs/reference/protections.md: the protections of each area."""
     files, modules = proofs()
-    lines = ["| protection | what holds | style | module | proof |", "|---|---|---|---|---|"]
+    lines = [PROTECTIONS_HEAD]
+    area = ""
     for style, row in sorted(rows(), key=lambda pair: (pair[1]["area"], pair[1]["id"])):
-        where = ", ".join(_link(f"{BASTION}/{name}", name.removesuffix(".py")) for name in modules[row["id"]])
+        if row["area"] != area:
+            area = row["area"]
+            lines += [f"\n## {area}\n", "| protection | what holds | where: module; proof |", "|---|---|---|"]
+        where = [_link(f"{BASTION}/{name}", name.removesuffix(".py")) for name in modules[row["id"]]]
         # A row of the template itself: of what looks after services, or of the questions.
         own = "hooks/flask_bastion" if style == "template" and row["area"] != "render" else "copier.yml"
-        where = where or _link(own, Path(own).name)
-        proof = ", ".join(
-            _link(str(path.relative_to(ROOT)), path.stem.removeprefix("test_")) for path in sorted(files[row["id"]])
-        )
-        lines.append(f"| `{row['id']}` | {row['title'].replace('<', '&lt;')} | {style} | {where} | {proof} |")
-    return "\n".join(lines)
+        where = where or [_link(own, Path(own).name)]
+        proven = [_link(str(path.relative_to(ROOT)), path.stem) for path in sorted(files[row["id"]])]
+        name = f"`{row['id']}`" + ("" if style == "both" else f" ({style})")
+        lines.append(f"| {name} | {row['title'].replace('<', '&lt;')} | {', '.join(where)}; {', '.join(proven)} |")
+    return "\n".join(lines) + "\n"
 
 
-def rendered(text: str) -> str:
-    """README.md with the present table and the numbers of requirements, each between its marks."""
+def readme(text: str) -> str:
+    """README.md with the present numbers of requirements between their marks."""
+    head, _, rest = text.partition(BEGIN)
+    _old, _, tail = rest.partition(END)
     counts = "\n".join(f"- {sentence(requirements(), auth)}" for auth in AUTHS)
-    return _between(_between(text, BEGIN, END, table()), COUNTED, UNTIL, counts)
-
-
-def _between(text: str, begin: str, end: str, new: str) -> str:
-    head, _, rest = text.partition(begin)
-    _old, _, tail = rest.partition(end)
-    return f"{head}{begin}\n{new}\n{end}{tail}"
+    return f"{head}{BEGIN}\n{counts}\n{END}{tail}"
 
 
 # --- a service's SECURITY.md ---------------------------------------------------------------------------------------
@@ -270,8 +296,8 @@ def _rows_of(entry: dict[str, str], styles: list[str], planned: dict[str, list[s
 
 def main() -> None:
     """Write the tables, or check them."""
-    text = README.read_text(encoding="utf-8")
-    for file, new in ((README, rendered(text)), (SECURITY, security()), (ASVS, asvs())):
+    counted = readme(README.read_text(encoding="utf-8"))
+    for file, new in ((PROTECTIONS, protections()), (README, counted), (SECURITY, security()), (ASVS, asvs())):
         if "--check" not in sys.argv:
             file.write_text(new, encoding="utf-8")
         elif not file.is_file() or file.read_text(encoding="utf-8") != new:
