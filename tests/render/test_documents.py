@@ -50,6 +50,15 @@ def test_every_table_is_up_to_date() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_every_decision_is_listed_with_its_status() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = re.findall(
+        r"^\| \[\d{4}\]\((\d{4}-[a-z0-9.-]+\.md)\) \| .+ \| .+ \|$", folder.joinpath("README.md").read_text(), re.M
+    )
+    assert listed == sorted(path.name for path in folder.glob("0*.md"))
+    assert len(listed) >= 39
+
+
 def test_every_link_between_documents_leads_somewhere() -> None:
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "advisories").glob("*.md")]
     links = [
