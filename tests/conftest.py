@@ -15,11 +15,14 @@ from support import ROOT, Combination, Repository, copier, done
 QUICK_COMBINATIONS = ("session-sqlite-env", "jwt-postgresql-vault")
 """The quick set renders, lints and types these two, one of each style; --everything all 36."""
 SLOW = (
+    "tests/hooks/test_previous_proofs.py",
+    "tests/hooks/test_prove.py",
     "tests/journeys",
     "tests/lifecycle",
     "tests/proofs",
+    "tests/render/test_answers_cannot_inject.py",
 )
-"""Left out of the quick set: folders and files that take minutes. CONTRIBUTING.md says how long each takes."""
+"""Left out of the quick set: folders and files that take minutes. CONTRIBUTING.md has the durations."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
