@@ -36,7 +36,7 @@ _PROCESSES: Final = 4
 LEFT_BEHIND: Final = shutil.ignore_patterns(
     ".git", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", "instance"
 )
-NOT_PASSED_ON: Final = frozenset(
+_NOT_PASSED_ON: Final = frozenset(
     {
         "PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT",
         "GH_TOKEN", "GITHUB_TOKEN", "ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
@@ -123,15 +123,29 @@ def _rules(folder: Path) -> dict[str, str]:
     return rules
 
 
+def pytest_command(*arguments: str) -> list[str]:
+    """Return the command that runs pytest in the environment of the service that is the working directory."""
+    uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+    return [uv, "run", "--locked", "pytest", *arguments]
+
+
+def pytest_environment() -> dict[str, str]:
+    """Return the variables of this process without those that change what pytest runs, and without tokens of CI."""
+    return {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
+
+
+def no_uv(error: OSError) -> ProofsError:
+    """Return what to raise where the command could not be started."""
+    return ProofsError(f"uv did not run ({error.strerror}). Install uv: the proofs are run with it.")
+
+
 def _pytest(copy: Path, report: Path, seconds: float) -> str:
     """Run them, and give the last of what was printed. The verdict is in the report alone."""
     processes = min(os.cpu_count() or 2, _PROCESSES)
-    uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
-    command = [
-        uv, "run", "--locked", "pytest", "-q", "-m", "protects",
-        "-n", str(processes), "--dist", "worksteal", f"--proof-report={report}", PROOFS,
-    ]  # fmt: skip
-    environment = {name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON} | {"CI": "true"}
+    command = pytest_command(
+        "-q", "-m", "protects", "-n", str(processes), "--dist", "worksteal", f"--proof-report={report}", PROOFS
+    )
+    environment = pytest_environment() | {"CI": "true"}
     try:
         started = subprocess.Popen(  # noqa: S603 - a fixed program and fixed arguments
             command,
@@ -143,7 +157,7 @@ def _pytest(copy: Path, report: Path, seconds: float) -> str:
             start_new_session=True,
         )
     except OSError as error:
-        raise ProofsError(f"uv did not run ({error.strerror}). Install uv: the proofs are run with it.") from None
+        raise no_uv(error) from None
     with started as process:
         try:
             out, _ = process.communicate(timeout=seconds)

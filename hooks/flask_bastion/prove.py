@@ -8,17 +8,15 @@ the version of the service, with a signature of its keys. They are laid over a s
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from . import start, trust
-from .previous_proofs import LEFT_BEHIND, NOT_PASSED_ON, PROOFS
+from .previous_proofs import LEFT_BEHIND, PROOFS, no_uv, pytest_command, pytest_environment
 from .repository import ANSWERS, NO_SERVICE, Repository
 from .template import TemplateError
 from .trust import Refused, Source
@@ -99,16 +97,14 @@ def lay(edges: Mapping[str, bytes], service: Path) -> None:
 
 def _pytest(copy: Path, arguments: Sequence[str]) -> int:
     """Run pytest in the copy's own environment, with this terminal; its exit status."""
-    uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
-    environment = {name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON}
     try:
         done = subprocess.run(  # noqa: S603 - a fixed program, and arguments that pytest's own parser reads
-            [uv, "run", "--locked", "pytest", *arguments],
+            pytest_command(*arguments),
             cwd=copy,
-            env=environment,
+            env=pytest_environment(),
             stdin=subprocess.DEVNULL,
             check=False,
         )
     except OSError as error:
-        raise TemplateError(f"uv did not run ({error.strerror}). Install uv: the proofs are run with it.") from None
+        raise no_uv(error) from None
     return done.returncode
