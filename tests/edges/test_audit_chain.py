@@ -378,3 +378,22 @@ def test_rows_that_nobody_has_signed_keep_no_other_from_being_sealed(
     assert str(verdict(service)).endswith("which has no number yet, was inserted or changed")
     attacker.runs(attacker.takes(7), attacker.rows.delete().where(attacker.rows.c.number.is_(None)))
     assert str(verdict(service)).startswith("row 7 ")
+
+
+@protects(
+    ROW,
+    compared=NOT_COMPARED,
+    removed=(NOT_COMPARED, edit(FILE, 'if row["number"] != number + 1:', "if False:")),
+)
+def test_what_was_removed_or_moved_is_named(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    attacker = prepared(service)
+    third, fourth = attacker.read(3), attacker.read(4)
+    attacker.runs(attacker.takes(3))
+    harm(verdict(service) is None, "an event was taken out")
+    assert verify(service, monkeypatch) == (1, "Error: row 3 was removed.")
+    attacker.runs(attacker.rows.insert().values(third))
+    assert verdict(service) is None
+    moves = [attacker.at(3).values(number=99), attacker.at(4).values(number=3), attacker.at(99).values(number=4)]
+    attacker.runs(*moves)
+    harm(verdict(service) is None, "two events changed places")
+    assert str(verdict(service)).startswith(f"row 3 ({fourth['id']}) was changed, or is not in its place")

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..accounts import lives, with_app, with_codes
-from ..harness import edit, harm, protects, refused, works
+from ..harness import at_once, edit, harm, protects, refused, works
 from ..logins import attempt
 from ..mails import sent, text
 from ..service import AUTH
-from ..test_recovery_codes import DONE, FILE, ROW, WRONG, stored, waits
+from ..test_recovery_codes import DONE, FILE, ROW, WRONG, waits
 
 if TYPE_CHECKING:
-    from ..running import Service
+    from ..running import Service, User
+
+
+def stored(service: Service, user: User) -> list[Any]:
+    """The rows of this account's codes."""
+    table = service.module("identity.models").RecoveryCode.__table__
+    with service.engine.connect() as connection:
+        return list(connection.execute(table.select().where(table.c.user_id == user.id)))
 
 
 @protects(ROW, owner=edit(FILE, "good = (_r.user_id == user_id, _r.code_hash", "good = (_r.code_hash"))
@@ -86,3 +93,31 @@ def test_whoever_reads_the_table_has_no_code(service: Service) -> None:
     mails = [text(mail) for mail in sent(service, user.email)]
     assert mails  # of the code that was used
     assert [mail for mail in mails if any(code in mail for code in codes)] == []
+
+
+@protects(
+    ROW,
+    once=edit(
+        FILE, "_r.code_hash == digest(_plain(code)), _r.used_at.is_(None))", "_r.code_hash == digest(_plain(code)))"
+    ),
+)
+def test_a_recovery_code_is_good_once(service: Service) -> None:
+    user = service.user()
+    with_app(service, user)
+    codes = with_codes(service, user)
+    assert len({*codes}) == 10
+    first = waits(service, user, 1)
+    works(first.send_code(f" {codes[0].lower().replace('-', ' ')} ").status == DONE["send_code"], "however it is typed")
+    works(lives(first), "it opens the account")
+    works(len([row for row in stored(service, user) if row.used_at is None]) == 9, "nine are left")
+    thief = waits(service, user, 2)
+    answer = thief.send_code(codes[0])
+    harm(lives(thief), "a recovery code opened the account for a second time")
+    refused(answer, 401, WRONG)
+    crowd = [waits(service, user, 10 + number) for number in range(4)]
+    answers = at_once([lambda one=one: one.send_code(codes[1]) for one in crowd])
+    inside = [one for one in crowd if lives(one)]
+    harm(inside[1:], "a recovery code opened the account for several at once")
+    assert len(inside) == 1
+    assert {answer.status for answer in answers} <= {DONE["send_code"], 401, 429}
+    assert waits(service, user, 30).send_code(codes[9]).status == DONE["send_code"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..accounts import lives, with_app
-from ..harness import edit, harm, protects, refused, works
+from ..harness import at_once, edit, harm, protects, refused, works
 from ..test_totp import DONE, FILE, ROW, WRONG, waits
 
 if TYPE_CHECKING:
@@ -61,3 +61,25 @@ def test_a_code_is_six_ascii_digits(service: Service) -> None:
         harm(lives(client), f"{other!r} was taken for {code}")
         refused(answer, 401, WRONG)
     assert waits(service, user, 40).send_code(code).status == DONE
+
+
+@protects(
+    ROW, once=edit(FILE, "later = (_t.user_id == user_id, _t.last_step < step)", "later = (_t.user_id == user_id,)")
+)
+def test_a_code_is_good_once(service: Service) -> None:
+    user = service.user()
+    app = with_app(service, user)
+    owner, thief = waits(service, user, 1), waits(service, user, 2)
+    code = app.code()
+    works(owner.send_code(code).status == DONE, "the code of the moment is taken")
+    works(lives(owner), "and opens the account")
+    answer = thief.send_code(code)
+    harm(lives(thief), "a code opened the account for a second time")
+    refused(answer, 401, WRONG)
+    crowd = [waits(service, user, 10 + number) for number in range(10)]
+    code = app.next_code()
+    answers = at_once([lambda one=one: one.send_code(code) for one in crowd])
+    inside = [one for one in crowd if lives(one)]
+    harm(inside[1:], "a code opened the account for several at once")
+    assert len(inside) == 1
+    assert {answer.status for answer in answers} <= {DONE, 401, 429}
