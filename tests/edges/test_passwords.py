@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from math import log10
 from typing import TYPE_CHECKING, Any
 
-from ..accounts import signs_in
+from ..accounts import Hashing, account, created, lives, signs_in
 from ..harness import at_once, edit, harm, protects, refused, works
 from ..logins import (
     SIGNED_IN,
     WRONG,
     HashSpy,
     attempt,
+    cheap_hash,
     cheap_user,
     device_of,
     sessions_of,
@@ -25,15 +29,107 @@ from ..logins import (
     store,
     stored,
 )
-from ..test_passwords import FORMAT, GUESSING, Flood, former, ready
+from ..mails import token_for, waiting
+from ..running import PASSWORD
+from ..service import AUTH
+from ..test_passwords import FORMAT, GUESSING, SHARED, Flood
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
 
-    from ..running import Service
+    from ..running import Service, User
+    from ..service import Client
     from ..wire import Response
+
+
+def somebody(service: Service, email: str) -> User:
+    """Whose password takes no time to compare, whatever it is compared with."""
+    user = cheap_user(service, email)
+    store(service, user, cheap_hash(PASSWORD))
+    return user
+
+
+WIDE = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}  # as an Asian keyboard types ASCII
+
+
+def by_activation(service: Service, email: str, password: str) -> Response:
+    client = service.client(address="192.0.2.81")
+    client.register(email)
+    return client.activate(token_for(service, email, "activate"), password)
+
+
+def by_change(service: Service, email: str, password: str) -> Response:
+    return service.client(somebody(service, email)).login().change_password(PASSWORD, password)
+
+
+def by_reset(service: Service, email: str, password: str) -> Response:
+    somebody(service, email)
+    client = service.client(address="192.0.2.82")
+    client.forgot(email)
+    return client.reset(token_for(service, email, "reset"), password)
+
+
+def by_command(service: Service, email: str, password: str) -> None:
+    created(service, email, password)
+
+
+FLOOD = 20  # more than twice as many as a worker has threads
+
+
+def ready(client: Client) -> Client:
+    """A visitor with the login page open: here only what is sent from there is attacked."""
+    client.honest("POST", {}, None, None, None)
+    return client
+
+
+UNCHECKED = "users.state().passwords.hash(password)"
+FOURTEEN = {"letters": "vq3TzLk8Wm2xRb", "emoji": "🦉🚲🍋🔭🪁🐙🧲🎻🦔🪴🧊🎲🦩🛶"}
+FIFTEEN = {"letters": "vqotzlkhwmcxrbe", "emoji": "🦉🚲🍋🔭🪁🐙🧲🎻🦔🪴🧊🎲🦩🛶🥨"}
+EASY = {
+    "in the list": "cheaphornybastard",
+    "another case, width and spacing": "Cheap HORNY".translate(WIDE) + " bastard",
+    "a unit again and again": "mtkxmtkxmtkxmtkx",
+    "the keyboard": "mnbvgfcdxsertyhj",
+    "the alphabet": "ijklmnopqrstuvwx",
+    "the address with a year": "quenby-orlaith-2026",
+    "the service's host": "app.example-2026!",
+}
+WAYS: dict[str, Callable[[Service, str, str], Any]] = {
+    "activation": by_activation,
+    "change": by_change,
+    "reset": by_reset,
+    "command": by_command,
+}
+
+
+def is_open(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody may register, and a new hash takes no time."""
+    service.setting("BASTION_REGISTRATION", "open")
+    Hashing(service, monkeypatch, cheap=True)
+
+
+def holds(service: Service, email: str, password: str) -> bool:
+    """Whether the stored hash of this account is one of this password."""
+    row = account(service, email)
+    passwords = service.module("state").state_of(service.app).passwords
+    return row is not None and passwords.verify(password, row.password_hash)
+
+
+def is_told(answer: Response, text: str) -> None:
+    """The refusal says what to do, beside the field."""
+    assert answer.status == 422
+    assert text in answer.text
+    if AUTH == "jwt":
+        refused(answer, 422, "input-validated-typed")
+
+
+def former(password: str) -> str:
+    """A hash of OWASP's smallest parameters, as an earlier version of a service may have made."""
+    from argon2 import PasswordHasher
+
+    return PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1).hash(password.encode())
 
 
 @protects(
@@ -324,3 +420,245 @@ def test_of_two_logins_at_once_the_one_that_stores_a_hash_anew_shuts_out_no_othe
     signed_in = signs_in(service, user.email, user.password, "203.0.113.82")
     assert FORMAT.match(stored(service, user.email))
     harm(not signed_in, "the right password was refused, because another login had just stored it anew")
+
+
+@protects("password-argon2id", time=edit("identity/passwords.py", "time_cost=TIME_COST", "time_cost=2"))
+def test_a_stolen_table_holds_nothing_that_can_be_guessed_cheaply(service: Service) -> None:
+    with service.app.app_context():  # what `users create` calls, after it has asked for the password
+        for email in ("ada@example.com", "bob@example.com"):
+            service.module("identity.users").create(email, SHARED)
+    answer = attempt(service.client(), "ada@example.com", SHARED)
+    works(answer.status == SIGNED_IN, "the right password signs in")
+    texts = [stored(service, email) for email in ("ada@example.com", "bob@example.com")]
+    harm([text for text in texts if not FORMAT.match(text)], "a password is stored in a weaker form")
+    assert texts[0] != texts[1]
+    assert texts[0].split("$")[4] != texts[1].split("$")[4]  # the salts
+
+
+@protects(
+    "password-hash-concurrency",
+    slots=edit("identity/passwords.py", "with self._hash_slot(rank):\n            try:", "if True:\n            try:"),
+    waiters=edit("identity/passwords.py", "            del self._waiting[self._free + self._places :]\n", ""),
+)
+def test_a_flood_of_logins_takes_neither_the_memory_nor_the_threads_of_a_worker(service: Service) -> None:
+    """One round: every comparison is held until all but three are answered, so nothing depends on who is faster."""
+    page = service.adds_route("/probe", mark="public")
+    users = [cheap_user(service) for _ in range(2)]
+    flood = Flood(service)
+    with ThreadPoolExecutor(max_workers=8) as worker:  # the threads of one worker process
+        both = [worker.submit(flood.attempt, service.client(user), user.email, user.password) for user in users]
+        flood.until(lambda: flood.computing + flood.waiting == 2)
+        flood.end()
+        works([one.result().status for one in both] == [SIGNED_IN, SIGNED_IN], "two people sign in at once")
+        works(service.client().get("/probe").status == 200, "a page is answered")
+        attackers = [ready(service.client(address=f"198.51.100.{number}")) for number in range(FLOOD)]
+        page.clear()
+        flood.begin()
+        attempts = [
+            worker.submit(flood.attempt, attacker, f"nobody-{number}@example.com", WRONG)
+            for number, attacker in enumerate(attackers)
+        ]
+        flood.until(lambda: flood.answered == FLOOD - 3 or flood.most_computing > 1 or flood.most_waiting > 2)
+        meanwhile = worker.submit(service.client(address="203.0.113.9").get, "/probe")
+        if flood.answered == FLOOD - 3:
+            meanwhile.result(Flood.PATIENCE)  # a thread is free, although the first hash is still being computed
+        flood.end()
+        answers = [one.result(Flood.PATIENCE) for one in attempts]
+    harm(flood.most_computing > 1, "more hashes were computed at a time than memory was set aside for")
+    harm(flood.most_waiting > 2, "more than a quarter of the threads stood still for logins")
+    assert page == ["GET"]
+    assert flood.waits == [1.0, 1.0]
+    assert Counter(answer.status for answer in answers) == {503: FLOOD - 3, 401: 3}
+    for answer in answers:
+        if answer.status == 503:
+            refused(answer, 503, "password-hash-concurrency")
+            assert answer.header("Retry-After") == str(service.module("identity.login").BUSY_SECONDS) == "2"
+    last = attempt(service.client(), users[0].email, users[0].password)
+    assert last.status == SIGNED_IN
+
+
+@protects(
+    "password-length-15",
+    length=edit("identity/passwords.py", "if length(password) < SHORTEST:", "if length(password) < 14:"),
+    bytes=edit(
+        "identity/passwords.py",
+        'return len(unicodedata.normalize("NFC", password))',
+        "return len(normalised(password))",
+    ),
+    activation=edit("identity/registration.py", "users.checked_password(password, link.email)", UNCHECKED),
+    change=edit("identity/account.py", "users.checked_password(new, user.email)", "state().passwords.hash(new)"),
+    reset=edit("identity/recovery.py", "users.checked_password(password, link.email)", UNCHECKED),
+    command=edit(
+        "identity/users.py",
+        "    password_hash = checked_password(password, email)\n    with transaction()",
+        "    password_hash = state().passwords.hash(password)\n    with transaction()",
+    ),
+)
+def test_fourteen_characters_are_no_password_whichever_way_it_is_set(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_open(service, monkeypatch)
+    for way, sets in WAYS.items():
+        for kind, password in FIFTEEN.items():
+            sets(service, f"{way}-{kind}@example.com", password)
+            works(holds(service, f"{way}-{kind}@example.com", password), f"15 {kind} are taken by {way}")
+    works(signs_in(service, "activation-emoji@example.com", FIFTEEN["emoji"]), "and sign in")
+    answers = {}
+    for way, sets in WAYS.items():
+        for kind, password in FOURTEEN.items():
+            email = f"{way}-few-{kind}@example.com"
+            answers[email] = sets(service, email, password)
+            harm(holds(service, email, password), f"14 {kind} are taken by {way}")
+    for email, answer in answers.items():
+        if not email.startswith("command"):
+            is_told(answer, "Use at least 15 characters")
+
+
+@protects(
+    "password-blocklist",
+    list=edit(GUESSING, "if rank := ranks().get(digest(spelling)):", "if rank := 0:"),
+    spelling=edit(GUESSING, "    text = folded(password)\n", "    text = password\n"),
+    repeats=edit(GUESSING, "yield start + length, REPEAT", "yield start + length, length * CHARACTER"),
+    sequences=edit(GUESSING, "        yield end, WALK\n", "        yield end, (end - start) * CHARACTER\n"),
+    context=edit("identity/passwords.py", "guessing.tries(password, context)", "guessing.tries(password)"),
+    asked=edit("identity/passwords.py", "if guessing.tries(password, context) < guessing.ENOUGH:", "if not password:"),
+)
+def test_what_is_tried_first_is_no_password_however_long(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_open(service, monkeypatch)
+    for number, password in enumerate(("correct lantern gravel ninety", "quenby and orlaith keep four old mules")):
+        email = f"quenby.orlaith-{number}@example.com"
+        by_command(service, email, password)
+        works(holds(service, email, password), f"{password!r} is taken")
+    answers = {}
+    for number, (kind, password) in enumerate(EASY.items()):
+        email = f"quenby.orlaith-{number + 2}@example.com"
+        way = list(WAYS)[number % 3]
+        answers[kind] = WAYS[way](service, email, password)
+        harm(holds(service, email, password), f"a password is taken that is {kind}")
+    for answer in answers.values():
+        is_told(answer, "too easy to guess")
+
+
+@protects(
+    "password-long-and-exact",
+    cut=edit(
+        "identity/passwords.py",
+        'return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")',
+        'return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")[:199]',
+    ),
+    strip=edit(
+        "identity/passwords.py",
+        'return unicodedata.normalize("NFC", password).encode(',
+        'return unicodedata.normalize("NFC", password.strip()).encode(',
+    ),
+    case=edit(
+        "identity/passwords.py",
+        'return unicodedata.normalize("NFC", password).encode(',
+        'return unicodedata.normalize("NFC", password.lower()).encode(',
+    ),
+    most=edit(
+        "identity/passwords.py",
+        "    if length(password) > LONGEST:\n        return [",
+        "    if False:\n        return [",
+    ),
+    late=edit("identity/passwords.py", "        if length(password) > LONGEST:\n            return False\n", ""),
+)
+def test_a_password_counts_as_it_was_typed_to_its_last_character(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.app  # noqa: B018
+    Hashing(service, monkeypatch, cheap=True)
+    text = "".join(hashlib.sha256(bytes([number])).hexdigest() for number in range(5))
+    typed = {"longest": text[:256], "spaced": " owls at the old quay ", "accents": "Größe über fünf Äpfel"}
+    for name, password in typed.items():
+        by_command(service, f"{name}@example.com", password)
+        sent = unicodedata.normalize("NFD", password)
+        works(signs_in(service, f"{name}@example.com", sent), f"{name}: it signs in as it is")
+    chosen = f"{text[:100]}Aa{text[100:194]} x  "
+    assert len(chosen) == 200
+    by_command(service, "exact@example.com", chosen)
+    works(signs_in(service, "exact@example.com", chosen), "200 characters sign in")
+    others = [chosen[:72], chosen[:128], chosen[:199], chosen.swapcase(), f"{chosen} ", chosen.strip()]
+    for number, other in enumerate(others):
+        harm(signs_in(service, "exact@example.com", other, f"198.51.100.{number}"), "almost the password signs in")
+        service.travel(minutes=15, seconds=1)
+    harm(signs_in(service, "spaced@example.com", typed["spaced"].strip()), "spaces around it don't count")
+    by_command(service, "more@example.com", text[:257])
+    harm(account(service, "more@example.com"), "more is taken than is ever compared")
+    spy = HashSpy(service, quick=True)
+    answer = attempt(service.client(address="198.51.100.99"), "longest@example.com", text[:257])
+    harm(spy.compared, "a password that can't be one is hashed")
+    refused(answer, 401, "login-uniform-failure")
+
+
+@protects(
+    "password-no-composition-no-expiry",
+    composition=edit(
+        "identity/passwords.py",
+        "    if length(password) < SHORTEST:",
+        "    if length(password) < SHORTEST or not re.search('[0-9]', password):",
+    ),
+    expiry=(
+        edit("identity/login.py", "_BY_EMAIL: Final = select(", "_BY_EMAIL: Final = select(_u.created_at, "),
+        edit(
+            "identity/login.py",
+            "if row is None or not matched or not row.active:",
+            "if row is None or not (matched and row.active and now() - row.created_at < timedelta(days=365)):",
+        ),
+    ),
+)
+def test_a_strong_password_of_one_kind_of_characters_is_taken_and_lasts(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.app  # noqa: B018
+    Hashing(service, monkeypatch, cheap=True)
+    by_command(service, "mixed@example.com", "Quay 7 owls; 3 old Mules")
+    works(signs_in(service, "mixed@example.com", "Quay 7 owls; 3 old Mules"), "a password of all kinds signs in")
+    alike = {
+        "letters": "vqotzlkhwmcxrbe",
+        "digits": "840275136907241",
+        "words": "owls keep four old mules",
+        "emoji": FIFTEEN["emoji"],
+    }
+    for name, password in alike.items():
+        by_command(service, f"{name}@example.com", password)
+        harm(not holds(service, f"{name}@example.com", password), f"a strong password of {name} alone is refused")
+    table = service.module("identity.models").User.__table__
+    with service.engine.begin() as connection:
+        connection.execute(table.update().values(created_at=service.now() - timedelta(days=5 * 365)))
+    harm(not signs_in(service, "words@example.com", alike["words"]), "a password of five years ago is worth nothing")
+    tables = service.module("database").Base.metadata.tables
+    columns = {f"{table}.{column}" for table in tables.values() for column in table.columns.keys()}  # noqa: SIM118
+    assert "auth_user.password_hash" in columns
+    assert [
+        name for name in columns if re.search("hint|question|answer|password_(expires|history|changed)", name)
+    ] == []
+
+
+@protects(
+    "password-rehash-on-login",
+    rehash=edit("identity/login.py", "    _rehash(row, password)\n    return begun\n", "    return begun\n"),
+    failed=edit(
+        "identity/login.py",
+        "        matched = _matches(password, row, attempt)\n",
+        "        matched = _matches(password, row, attempt)\n        _rehash(row, password)\n",
+    ),
+)
+def test_a_hash_of_former_parameters_gets_the_present_ones_at_the_next_login(service: Service) -> None:
+    user, other = service.user(), service.user()
+    present, theirs = stored(service, user.email), stored(service, other.email)
+    before = service.client(user).login()
+    works(signs_in(service, user.email, user.password), "the right password signs in")
+    assert stored(service, user.email) == present
+    weak = former(user.password)
+    store(service, user, weak)
+    answer = attempt(service.client(), user.email, WRONG)
+    harm(stored(service, user.email) != weak, "a wrong password has changed what is stored")
+    refused(answer, 401, "login-uniform-failure")
+    for _ in range(2):
+        assert signs_in(service, user.email, user.password)
+        harm(not FORMAT.match(stored(service, user.email)), "the cheaper hash stays")
+    assert stored(service, other.email) == theirs
+    assert lives(before)
+    # Of a login from a new device its owner is told, but not of the hash: the password is the same.
+    assert {purpose for purpose, _ in waiting(service)} == {"new-device"}
