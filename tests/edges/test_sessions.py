@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .. import mails
 from ..accounts import NO_LOCK_AT_FIRST, exchange
 from ..harness import Meeting, at_once, edit, harm, insert, protects, refused, works
-from ..logins import SIGNED_IN, attempt, cheap_user, sessions_of, step_up
+from ..logins import SIGNED_IN, Outage, attempt, cheap_user, sessions_of, step_up
 from ..service import AUTH
 from ..test_access import NOT_SIGNED_IN
 from ..test_sessions import CLOSED, FRESH, LIMIT, SURPLUS, asks_to_prove_again, live
@@ -207,3 +207,58 @@ def test_a_step_up_makes_no_other_session_and_no_copy_of_this_one_fresh(service:
     harm(mails.waiting(service), "a session was fresh that nobody had proven anything in")
     assert asks_to_prove_again(answers[0])
     assert answers[1].status == NOT_SIGNED_IN
+
+
+@protects(LIMIT, limit=edit("identity/sessions.py", SURPLUS, "    surplus: Sequence[UUID] = ()\n"))
+def test_a_login_too_many_ends_the_session_that_was_unused_for_longest(service: Service) -> None:
+    seen = service.adds_route("/probe")
+    most, user, other = service.limits.sessions_per_account, cheap_user(service), cheap_user(service)
+    bystander = service.client(other).login(through_form=True)
+    clients = []
+    for number in range(most):
+        clients.append(service.client(user, address=f"198.51.100.{number}").login(through_form=True))
+        service.travel(seconds=61)
+    used = [client.get("/probe").status for client in clients[:1]]  # the first is in use again, the second is not
+    works(used == [200], "the first session is open")
+    clients.append(service.client(user).login(through_form=True))
+    works([client.get("/probe").status for client in (clients[0], *clients[2:])] == [200] * most, "so many are open")
+    seen.clear()
+    answer = clients[1].get("/probe")
+    harm(seen, "one session more than allowed was open")
+    assert answer.status == NOT_SIGNED_IN
+    assert live(service, user) == most
+    assert sessions_of(service, user) == most + 1
+    assert bystander.get("/probe").status == 200
+    kinds = [event["event"] for event in service.log if event["event"] == "session.surplus"]
+    assert kinds == ["session.surplus"]
+
+
+@protects(
+    CLOSED,
+    load=edit(
+        "authentication.py",
+        "            g.principal = authenticate() or ANONYMOUS\n",
+        "            try:\n                g.principal = authenticate() or ANONYMOUS\n"
+        "            except Exception:\n                g.principal = ANONYMOUS\n",
+    ),
+)
+def test_while_sessions_cannot_be_read_nobody_is_taken_for_a_visitor(service: Service) -> None:
+    seen, public = service.adds_route("/probe"), service.adds_route("/public", mark="public")
+    client = service.client(service.user()).login()
+    outage = Outage(service, "auth_session")
+    works([client.get(path).status for path in ("/probe", "/public")] == [200, 200], "a signed-in user is answered")
+    seen.clear()
+    public.clear()
+    outage.on = True
+    answers = [client.get("/probe"), client.get("/public")]
+    works(service.client().get("/public").status == 200, "a visitor without a session is answered meanwhile")
+    works(service.client().get("/healthz").status == 200, "and the probe of the platform")
+    works(public.pop() == "GET", "the view ran for the visitor")
+    outage.on = False
+    harm(seen + public, "a view ran for somebody of whom nobody knew who he was")
+    for answer in answers:
+        assert answer.status == 503
+        assert answer.header("Retry-After") == "5"
+        assert answer.set_cookies == []
+        assert [event["event"] for event in answer.events] == ["database_unavailable"]
+    assert [client.get(path).status for path in ("/probe", "/public")] == [200, 200]  # the same cookie or token

