@@ -3,14 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...harness import edit, harm, protects, works
-from ...session.test_templating import HOSTILE, ROW, Structure
+from ...session.test_templating import AUTOESCAPE, ROW
 
 if TYPE_CHECKING:
     from ...running import Service
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover=alert(1) y='",
+    '" onmouseover="alert(1)" y="',
+    " onmouseover=alert(1) ",
+    "</title><script>alert(1)</script>",
+    "</textarea><script>alert(1)</script>",
+    "<!--><svg onload=alert(1)>",
+    "{{ 7777 * 7 }}",
+    "{% raw %}{{ config }}",
+    "${7777*7} #{7777*7} <%= 7777*7 %>",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+)
+SUFFIXES = ("a.html.j2", "a.jinja", "a.txt", "a.htm", "a.html", "a", "a.svg.jinja2", "a.md")
+
+
+class Structure(HTMLParser):
+    """Elements and names of attributes as a browser sees them, and the texts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, tuple[str, ...]]] = []
+        self.texts: list[str] = []
+        self.values: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, tuple(name for name, _ in attrs)))
+        self.values += [value for _, value in attrs if value]
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
 
 
 COMPUTED = str(7777 * 7)
@@ -85,3 +122,31 @@ def test_a_condition_on_a_name_that_is_missing_shows_nothing(service: Service, t
     answer = visitor.get("/missing")
     harm("canary" in answer.text, "a misspelt name in a condition opened what it should have closed")
     assert answer.status == 500
+
+
+@protects(ROW, suffix=AUTOESCAPE)
+def test_a_template_of_any_name_shows_what_was_typed_as_text(service: Service, tmp_path: Path) -> None:
+    from flask import Blueprint, render_template, request
+
+    for name in SUFFIXES:
+        (tmp_path / name).write_text('<p title="{{ text }}">{{ text }}</p>')
+
+    def show(name: str) -> str:
+        return render_template(name, text=request.args["text"])
+
+    blueprint = Blueprint("shown", __name__, template_folder=str(tmp_path))
+    blueprint.add_url_rule("/shown/<name>", "show", service.module().public(show))
+    service.adds(lambda app: app.register_blueprint(blueprint))
+    visitor = service.client()
+    for name in SUFFIXES:
+        page = visitor.get(f"/shown/{name}", query={"text": "plain words"}).text
+        works(page == '<p title="plain words">plain words</p>', f"{name} shows what was typed")
+    for name in SUFFIXES:
+        for text in HOSTILE:
+            page = visitor.get(f"/shown/{name}", query={"text": text}).text
+            seen = Structure(page)
+            harm(seen.elements != [("p", ("title",))], f"{name} made something of {text!r}")
+            assert seen.texts == [text]
+            assert seen.values == [text]
+        page = visitor.get(f"/shown/{name}", query={"text": "Tom & Jerry <3"}).text
+        assert page == '<p title="Tom &amp; Jerry &lt;3">Tom &amp; Jerry &lt;3</p>', name  # escaped, and once
