@@ -15,10 +15,11 @@ from ..accounts import (
     administrator,
     lives,
 )
+from ..edges.test_account import writes
 from ..harness import refused
 from ..mails import token_for
 from ..service import AUTH
-from ..test_account import CONFIRMED, NEW, writes
+from ..test_account import CONFIRMED, NEW
 
 if TYPE_CHECKING:
     from ..running import Service

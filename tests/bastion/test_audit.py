@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..edges.test_audit import writes
+from ..edges.test_audit import FOREIGN, recorded, writes
 from ..logins import PATH, SIGNED_IN, UNKNOWN, WRONG, attempt, cheap_user
 from ..probe_model import model
 from ..service import AUTH, DATABASE
-from ..test_audit import FOREIGN, events, left_by, recorded
+from ..test_audit import events, left_by
 from ..test_settings import command
 from ..wire import ORIGIN
 

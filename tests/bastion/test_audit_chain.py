@@ -232,8 +232,8 @@ def test_nobody_finds_the_key_of_the_chain_by_trying(service: Service) -> None:
 
 
 def test_what_is_counted_is_sealed_when_its_minute_is_over(service: Service) -> None:
+    from ..edges.test_audit import FOREIGN
     from ..logins import PATH
-    from ..test_audit import FOREIGN
 
     def refused() -> int:
         return service.client().post(PATH, {"csrf_token": "x"}, headers=FOREIGN).status

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..accounts import with_app
 from ..authenticator import Authenticator
-from ..edges.test_passkeys import not_added
+from ..edges.test_passkeys import REGISTER, Holder, not_added, passkeys_of
 from ..service import Client
-from ..test_passkeys import REGISTER, Holder, passkeys_of
 
 if TYPE_CHECKING:
     from ..running import Service

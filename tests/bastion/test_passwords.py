@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..accounts import signs_in
+from ..edges.test_passwords import former
 from ..harness import refused
 from ..logins import (
     SIGNED_IN,
@@ -14,7 +15,6 @@ from ..logins import (
     stored,
 )
 from ..running import PASSWORD
-from ..test_passwords import former
 
 if TYPE_CHECKING:
     import pytest

@@ -205,7 +205,7 @@ def kept(attacker: Attacker) -> list[int]:
 def aged(service: Service, monkeypatch: pytest.MonkeyPatch) -> Attacker:
     """Events 3 and 4 (which counts two) are older than a year, 5 to 7 are not; those before are gone in good order."""
     from ..logins import PATH
-    from ..test_audit import FOREIGN
+    from .test_audit import FOREIGN
 
     record(service, "one.sent", "two.sent")
     assert seal(service) == 2

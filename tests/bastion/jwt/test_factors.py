@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...test_passkeys import DONE, REGISTER, Holder, passkeys_of
+from ...edges.test_passkeys import DONE, REGISTER, Holder, passkeys_of
 
 if TYPE_CHECKING:
     from ...running import Service

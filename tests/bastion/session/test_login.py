@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ...accounts import with_app
+from ...edges.test_passkeys import Holder, passkeys_of
 from ...harness import refused
 from ...logins import attempt, cheap_user, step_up
-from ...test_passkeys import Holder, passkeys_of
 
 if TYPE_CHECKING:
     import pytest

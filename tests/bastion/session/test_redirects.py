@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...session.test_redirects import lands_on
+from ...edges.session.test_redirects import lands_on
 from ...wire import ORIGIN
 
 if TYPE_CHECKING:

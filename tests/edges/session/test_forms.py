@@ -9,8 +9,8 @@ import pytest
 
 from ...harness import edit, harm, protects, refused, works
 from ...session.test_forms import ODD, has_control
-from ...test_passkeys import DONE, without_counter
-from ...test_passkeys import LOGIN as PASSKEY_LOGIN
+from ..test_passkeys import DONE, without_counter
+from ..test_passkeys import LOGIN as PASSKEY_LOGIN
 
 if TYPE_CHECKING:
     from ...running import Service
