@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .. import mails
 from ..running import Service
+from ..service import AUTH
 from ..test_mail import parts, register, relay, send, waiting
+from ..wire import ORIGIN
 
 if TYPE_CHECKING:
     pass
+    from ..running import Service
 
 
 # --- the letter --------------------------------------------------------------------------------------------------
@@ -128,3 +132,25 @@ def test_a_mail_that_fails_is_tried_less_and_less_often_and_given_up_after_a_day
     assert {*pauses[7:]} == {60}
     assert timedelta(hours=24) < tried[-1] - tried[0] < timedelta(hours=25, minutes=1)
     assert waiting(service) == 0
+
+
+# --- notices ----------------------------------------------------------------------------------------------------------
+
+ASKED_FOR = {"session": ORIGIN, "jwt": "https://client.example/account#purpose="}[AUTH]
+"""Where a notice leads whoever wants a new password."""
+
+
+def test_each_notice_says_how_to_react_and_leaves_nothing_open(service: Service) -> None:
+    letters: Any = service.module("mail.letters")
+    happened_at = service.now()
+    with service.app.app_context():
+        contact = service.module("state").state().security_contact
+        for purpose in sorted(service.module("mail").NOTICES):
+            mail = letters.write(purpose, "a@example.com", None, happened_at=happened_at, origin="2001:db8::1")
+            text = mails.text(mail)
+            assert "the address 2001:db8::1." in text
+            assert f"{happened_at:%Y-%m-%d %H:%M} UTC" in text
+            assert "new password" in text or f"write to {contact}" in text
+            assert ("new password" in text) == (ASKED_FOR in text), purpose
+            assert "$" not in text + mail["Subject"]
+            assert mails.link(mail) is None

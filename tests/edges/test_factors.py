@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..accounts import (
     CHOSEN,
@@ -14,11 +14,13 @@ from ..accounts import (
     with_codes,
 )
 from ..authenticator import App, Authenticator
-from ..harness import edit, harm, insert, protects, refused, works
-from ..logins import SIGNED_IN, arrive, arrived, stored
-from ..mails import token_for
+from ..harness import at_once, edit, harm, insert, protects, refused, works
+from ..logins import SIGNED_IN, arrive, arrived, attempt, stored
+from ..mails import sent, text, token_for
 from ..service import AUTH
 from ..test_factors import (
+    CODES,
+    CODES_FILE,
     DONE,
     ENROL,
     FILE,
@@ -29,18 +31,23 @@ from ..test_factors import (
     REQUIRED,
     RESET,
     STALE,
+    TOTP,
+    TOTP_DONE,
+    TOTP_FILE,
+    WRONG,
     apps_of,
     not_fresh,
     open_to,
     reset,
     signed_in,
     to_set_one_up,
+    waits,
 )
 
 if TYPE_CHECKING:
     import pytest
 
-    from ..running import Service
+    from ..running import Service, User
 
 
 BEGIN = {"session": "/account/factors/totp", "jwt": "/auth/totp"}[AUTH]
@@ -357,3 +364,194 @@ def test_whoever_reads_the_mail_has_no_second_factor(service: Service) -> None:
     holder = arrived(service, other, "198.51.100.41", CHOSEN)
     options, state = holder.factor_passkey_options()
     assert holder.send_passkey(state, device.get(options)).status == DONE["send_passkey"]
+
+
+# --- totp-one-use-no-drift --------------------------------------------------------------------------------------------
+
+NO_CODE = "AAAAA-AAAAA-AAAAA-AAAAA-AAAAAA"  # a recovery code of nobody's, which the login alone counts
+FULLWIDTH = {ord("0") + digit: 0xFF10 + digit for digit in range(10)}
+ARABIC = {ord("0") + digit: 0x0660 + digit for digit in range(10)}
+
+
+@protects(
+    TOTP,
+    window=edit(TOTP_FILE, "for_time=moment, valid_window=0", "for_time=moment, valid_window=1"),
+)
+def test_a_code_is_good_in_its_own_thirty_seconds_alone(service: Service) -> None:
+    user = service.user()
+    app = with_app(service, user)
+    works(waits(service, user, 1).send_code(app.code()).status == TOTP_DONE, "the code of the moment is taken")
+    app.next_code()
+    for number in range(5):
+        late = waits(service, user, 10 + number)
+        answer = late.send_code(app.code(step=-1))
+        harm(lives(late), "a code was taken after its time")
+        refused(answer, 401, WRONG)
+    early = waits(service, user, 30)
+    answer = early.send_code(app.code(step=1))
+    harm(lives(early), "a code was taken before its time")
+    refused(answer, 401, WRONG)
+    # Late ones are no guesses: their owner typed them in their last second, and is not locked out.
+    assert waits(service, user, 40).send_code(app.code()).status == TOTP_DONE
+    slow = waits(service, user, 41)
+    for _ in range(5):
+        refused(slow.send_code(app.code(step=-1)), 401, WRONG)
+    assert slow.send_code(app.next_code()).status == TOTP_DONE  # nor does the login that waits for it count them
+    guesser = waits(service, user, 42)
+    for number in range(6):
+        refused(guesser.send_code(app.code(step=-1) if number == 4 else NO_CODE), 401, WRONG)
+    guesser.send_code(app.next_code())
+    harm(lives(guesser), "a late code gave back more than the one try that it took")
+
+
+@protects(TOTP, digits=edit(TOTP_FILE, 'r"[0-9]{6}"', r'r"\d{6}"'))
+def test_a_code_is_six_ascii_digits(service: Service) -> None:
+    user = service.user()
+    app = with_app(service, user)
+    code = app.next_code()
+    works(
+        waits(service, user, 1).send_code(f"{code[:3]} {code[3:]}").status == TOTP_DONE, "with the space that apps show"
+    )
+    code = app.next_code()
+    for number, other in enumerate((code.translate(FULLWIDTH), code.translate(ARABIC), f"0{code}", f"{code}0")):
+        client = waits(service, user, 10 + number)
+        answer = client.send_code(other)
+        harm(lives(client), f"{other!r} was taken for {code}")
+        refused(answer, 401, WRONG)
+    assert waits(service, user, 40).send_code(code).status == TOTP_DONE
+
+
+@protects(
+    TOTP,
+    once=edit(TOTP_FILE, "later = (_t.user_id == user_id, _t.last_step < step)", "later = (_t.user_id == user_id,)"),
+)
+def test_a_code_is_good_once(service: Service) -> None:
+    user = service.user()
+    app = with_app(service, user)
+    owner, thief = waits(service, user, 1), waits(service, user, 2)
+    code = app.code()
+    works(owner.send_code(code).status == TOTP_DONE, "the code of the moment is taken")
+    works(lives(owner), "and opens the account")
+    answer = thief.send_code(code)
+    harm(lives(thief), "a code opened the account for a second time")
+    refused(answer, 401, WRONG)
+    crowd = [waits(service, user, 10 + number) for number in range(10)]
+    code = app.next_code()
+    answers = at_once([lambda one=one: one.send_code(code) for one in crowd])
+    inside = [one for one in crowd if lives(one)]
+    harm(inside[1:], "a code opened the account for several at once")
+    assert len(inside) == 1
+    assert {answer.status for answer in answers} <= {TOTP_DONE, 401, 429}
+
+
+# --- recovery-codes ---------------------------------------------------------------------------------------------------
+
+
+def stored_codes(service: Service, user: User) -> list[Any]:
+    """The rows of this account's codes."""
+    table = service.module("identity.models").RecoveryCode.__table__
+    with service.engine.connect() as connection:
+        return list(connection.execute(table.select().where(table.c.user_id == user.id)))
+
+
+@protects(CODES, owner=edit(CODES_FILE, "good = (_r.user_id == user_id, _r.code_hash", "good = (_r.code_hash"))
+def test_nobody_gets_in_by_the_code_of_another_or_without_a_password(service: Service) -> None:
+    alice, mallory = service.user(), service.user()
+    for one in (alice, mallory):
+        with_app(service, one)
+    his, hers = with_codes(service, mallory), with_codes(service, alice)
+    works(waits(service, alice, 1).send_code(hers[0]).status == DONE["send_code"], "one's own code is taken")
+    with service.app.app_context():
+        left = [service.module("identity.factors").held(one.id).recovery_codes for one in (alice, mallory)]
+    assert left == [9, 10]  # nobody is told of the codes of another
+    thief = waits(service, alice, 2)
+    answer = thief.send_code(his[0])
+    harm(lives(thief), "a code of another account opened this one")
+    refused(answer, 401, WRONG)
+    nobody = service.client(alice, "203.0.113.3")
+    attempt(nobody, alice.email, "not the password of anybody here")
+    answer = nobody.send_code(hers[1])
+    harm(lives(nobody), "a code was taken without the password")
+    assert not answer.ok
+
+
+@protects(CODES, bits=edit(CODES_FILE, "secrets.token_bytes(CODE_BYTES)", "secrets.token_bytes(4)"))
+def test_a_recovery_code_has_128_bits(service: Service) -> None:
+    user = service.user()
+    with_app(service, user)
+    codes = with_codes(service, user)
+    works(waits(service, user, 1).send_code(codes[0]).status == DONE["send_code"], "a code is taken")
+    letters = min(len(code.replace("-", "")) for code in codes)
+    harm(letters < 26, f"a recovery code has {letters} letters of five bits: it can be guessed")
+
+
+@protects(
+    CODES,
+    renewed=edit(CODES_FILE, "    remove(connection, user_id)\n    codes = [", "    codes = ["),
+)
+def test_a_new_set_makes_the_old_one_worthless(service: Service) -> None:
+    user, plain = service.user(), service.client(service.user(), "203.0.113.4").login()
+    refused(plain.new_codes(), 404, CODES)  # where no second factor is asked for, none would be looked at
+    app = with_app(service, user)
+    old = with_codes(service, user)
+    owner = waits(service, user, 1)
+    works(owner.send_code(app.code()).status == DONE["send_code"], "the owner signs in with the app")
+    shown = owner.new_codes()
+    new = owner.codes_of(shown)
+    works(shown.status == DONE["new_codes"], "and gets a new set")
+    works(len({*new}) == 10 and not {*new} & {*old}, "of ten other codes")
+    works(waits(service, user, 2).send_code(new[0]).status == DONE["send_code"], "which are good")
+    thief = waits(service, user, 3)
+    answer = thief.send_code(old[5])
+    harm(lives(thief), "a code of the old set opened the account")
+    refused(answer, 401, WRONG)
+    again = owner.get({"session": "/account/factors", "jwt": "/auth/factors"}[AUTH])
+    assert (again.status, [code for code in new if code in again.text]) == (200, [])  # shown once
+
+
+@protects(CODES, hash=edit(CODES_FILE, '"code_hash": digest(_plain(code))', '"code_hash": _plain(code).encode()'))
+def test_whoever_reads_the_table_has_no_code(service: Service) -> None:
+    user = service.user()
+    with_app(service, user)
+    codes = with_codes(service, user)
+    works(len(stored_codes(service, user)) == 10, "ten codes are stored")
+    everything = repr(stored_codes(service, user))
+    harm([code for code in codes if code.replace("-", "") in everything], "a code stands in the table as it is")
+    thief = waits(service, user, 1)
+    for row in stored_codes(service, user)[:3]:
+        refused(thief.send_code(row.code_hash.hex()), 401, WRONG)
+    assert not lives(thief)
+    assert waits(service, user, 2).send_code(codes[3]).status == DONE["send_code"]
+    mails = [text(mail) for mail in sent(service, user.email)]
+    assert mails  # of the code that was used
+    assert [mail for mail in mails if any(code in mail for code in codes)] == []
+
+
+@protects(
+    CODES,
+    once=edit(
+        CODES_FILE,
+        "_r.code_hash == digest(_plain(code)), _r.used_at.is_(None))",
+        "_r.code_hash == digest(_plain(code)))",
+    ),
+)
+def test_a_recovery_code_is_good_once(service: Service) -> None:
+    user = service.user()
+    with_app(service, user)
+    codes = with_codes(service, user)
+    assert len({*codes}) == 10
+    first = waits(service, user, 1)
+    works(first.send_code(f" {codes[0].lower().replace('-', ' ')} ").status == DONE["send_code"], "however it is typed")
+    works(lives(first), "it opens the account")
+    works(len([row for row in stored_codes(service, user) if row.used_at is None]) == 9, "nine are left")
+    thief = waits(service, user, 2)
+    answer = thief.send_code(codes[0])
+    harm(lives(thief), "a recovery code opened the account for a second time")
+    refused(answer, 401, WRONG)
+    crowd = [waits(service, user, 10 + number) for number in range(4)]
+    answers = at_once([lambda one=one: one.send_code(codes[1]) for one in crowd])
+    inside = [one for one in crowd if lives(one)]
+    harm(inside[1:], "a recovery code opened the account for several at once")
+    assert len(inside) == 1
+    assert {answer.status for answer in answers} <= {DONE["send_code"], 401, 429}
+    assert waits(service, user, 30).send_code(codes[9]).status == DONE["send_code"]

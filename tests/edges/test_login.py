@@ -16,7 +16,8 @@ from ..logins import (
     seen_by_client,
     sessions_of,
 )
-from ..test_login import REFUSAL, VERIFY, refusing
+from ..service import AUTH
+from ..test_login import DONE, FAMILY, LOGOUT_PATH, REFUSAL, ROW, VERIFY, refusing
 
 if TYPE_CHECKING:
     import pytest
@@ -174,3 +175,25 @@ def test_no_failed_login_takes_less_work_than_another(service: Service) -> None:
     assert min(statements for _, _, statements in done.values()) >= 3  # counter, account, audit
     for answer, _, _ in done.values():
         refused(answer, 401, "login-uniform-failure")
+
+
+# --- signing out ------------------------------------------------------------------------------------------------------
+
+CLOSED = {"session": 303, "jwt": 401}[AUTH]
+
+
+@protects(ROW, **FAMILY)
+def test_nothing_of_the_login_opens_anything_after_the_logout(service: Service) -> None:
+    seen = service.adds_route("/probe")
+    user = service.user()
+    client, kept = service.client(user).login(through_form=True), service.client(user).login()
+    thief = client.copy()
+    works(thief.get("/probe").status == 200, "a copy of what the client holds opens the page before the logout")
+    seen.clear()
+    out = client.post(LOGOUT_PATH)
+    works(out.status == DONE, "the user signs out")
+    answer = thief.get("/probe")
+    harm(seen, "a copy of what the client held opens the page after the logout")
+    assert answer.status == CLOSED
+    assert out.header("Cache-Control") == "no-store"
+    assert kept.get("/probe").status == 200  # only this login has ended

@@ -1,4 +1,7 @@
-"""Proofs of identity/factors.py and methods.py: no way leads round a second factor, and who must have one has it."""
+"""Proofs of identity/factors.py, methods.py, totp.py and recovery_codes.py: no way leads round a second factor.
+
+They stop a login without it, its removal by a thief, and a code from being good twice.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from .accounts import (
     administrator,
     lives,
     with_app,
+    with_codes,
 )
 from .authenticator import App
 from .harness import edit, harm, insert, protects, refused, works
@@ -176,3 +180,58 @@ def test_a_reader_of_the_mail_has_no_second_factor(service: Service, monkeypatch
     harm(lives(reader), "the mail and the new password opened an account with a second factor")
     assert reader.send_code(app.next_code()).status == DONE["send_code"]
     assert lives(reader)
+
+
+# --- totp-one-use-no-drift --------------------------------------------------------------------------------------------
+
+TOTP = "totp-one-use-no-drift"
+TOTP_FILE = "identity/totp.py"
+WRONG = "mfa-attempts-5"
+TOTP_DONE = Client.DONE["send_code"]
+
+
+def waits(service: Service, user: User, number: int) -> Client:
+    """Somebody, from a network of his own, who is asked for the code."""
+    return arrived(service, user, f"203.0.113.{number}")
+
+
+@protects(
+    TOTP,
+    once=edit(TOTP_FILE, "later = (_t.user_id == user_id, _t.last_step < step)", "later = (_t.user_id == user_id,)"),
+)
+def test_a_code_opens_an_account_once(service: Service) -> None:
+    user = service.user()
+    app = with_app(service, user)
+    owner, thief = waits(service, user, 1), waits(service, user, 2)
+    code = app.code()
+    works(owner.send_code(code).status == TOTP_DONE, "the code of the moment is taken")
+    works(lives(owner), "and opens the account")
+    answer = thief.send_code(code)
+    harm(lives(thief), "a code opened the account for a second time")
+    refused(answer, 401, WRONG)
+
+
+# --- recovery-codes ---------------------------------------------------------------------------------------------------
+
+CODES = "recovery-codes"
+CODES_FILE = "identity/recovery_codes.py"
+
+
+@protects(
+    CODES,
+    once=edit(
+        CODES_FILE,
+        "_r.code_hash == digest(_plain(code)), _r.used_at.is_(None))",
+        "_r.code_hash == digest(_plain(code)))",
+    ),
+)
+def test_a_recovery_code_opens_an_account_once(service: Service) -> None:
+    user = service.user()
+    with_app(service, user)
+    code = with_codes(service, user)[0]
+    owner, thief = waits(service, user, 1), waits(service, user, 2)
+    works(owner.send_code(code).status == DONE["send_code"], "a recovery code is taken")
+    works(lives(owner), "and opens the account")
+    answer = thief.send_code(code)
+    harm(lives(thief), "a recovery code opened the account for a second time")
+    refused(answer, 401, WRONG)

@@ -1,4 +1,4 @@
-"""Proofs of mail/: what is mailed, to whom, how often, over which line, and what is kept of it.
+"""Proofs of mail/: what is mailed, to whom, how often, over which line, and what is kept of it; notices to owners.
 
 They stop a mail from carrying a stranger's text, filling a mailbox, and showing its link to anybody on the way.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from email.message import EmailMessage
 
 
-OTHER = "another-host.example"
+OTHER_HOST = "another-host.example"
 LINKS_TO = {"session": f"{ORIGIN}/link/", "jwt": "https://client.example/account#purpose="}[AUTH]
 
 
@@ -73,7 +73,7 @@ def test_a_mail_goes_to_no_server_without_a_certificate_of_its_name(
     service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     ours, theirs = Authority(tmp_path), Authority(tmp_path)
-    resolves_here(monkeypatch, NAME, OTHER)
+    resolves_here(monkeypatch, NAME, OTHER_HOST)
     service.setting("BASTION_REGISTRATION", "open")
     service.setting("BASTION_SMTP_CA", ours.file)
     service.setting("SMTP_PASSWORD", "canary-of-the-mail-server-9ab3")
@@ -82,7 +82,7 @@ def test_a_mail_goes_to_no_server_without_a_certificate_of_its_name(
         register(service, "first@example.com")
         works(send(service) == 1 and good.encrypted == [True], "a mail goes over TLS to the server of the right name")
     register(service, "second@example.com", 1)
-    for context in (theirs.context(), ours.context(OTHER)):
+    for context in (theirs.context(), ours.context(OTHER_HOST)):
         with mail_server.running(context=context, implicit_tls=True) as evil:
             service.restart(BASTION_SMTP_URL=evil.url("service"))
             send(service)

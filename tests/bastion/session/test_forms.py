@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ...edges.session.test_forms import adds_list
+from ...edges.session.test_forms import adds_list, lands_on
 from ...service import PACKAGE
 from ...session.test_csrf import every_form
+from ...wire import ORIGIN
 
 if TYPE_CHECKING:
     from ...running import Service
+
+    pass
 
 
 def test_every_text_of_the_templates_forms_is_bounded_the_hidden_ones_as_well(service: Service) -> None:
@@ -72,3 +75,13 @@ def test_what_can_be_tried_again_is_said_on_the_form_itself(service: Service, mo
     monkeypatch.setattr(service.module("state").state_of(service.app).passwords, "hash", hashes)
     answer = client.change_password(user.password, "another correct horse battery")
     assert (answer.status, "Try again in a moment" in answer.text, 'name="again"' in answer.text) == (503, True, True)
+
+
+# --- next-same-origin-only --------------------------------------------------------------------------------------------
+
+
+def test_the_reader_of_addresses_is_as_lenient_as_a_browser() -> None:
+    outside = ("//evil.example", "/\\evil.example", "/\t/evil.example", "https:evil.example", "javascript:alert(1)")
+    assert [one for one in outside if lands_on(one) == ORIGIN] == []
+    inside = ("/account", "account?x=//evil.example", "/%2fevil.example")
+    assert [one for one in inside if lands_on(one) != ORIGIN] == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..harness import edit, harm, insert, protects, refused, works
+from ..rings import new_key
 from ..routes import Route, routes, stubbed, walkers
 from ..session_client import FIELD, HEADER
 from ..wire import ORIGIN
@@ -134,3 +135,27 @@ def test_no_form_switches_its_token_off(service: Service) -> None:
     with service.app.test_request_context("/", base_url=ORIGIN):
         harm([name for name, form in found.items() if not form().meta.csrf], "a form asks for no token")
         assert [name for name, form in found.items() if FIELD not in form()._fields] == []
+
+
+# --- secret-key-rotation-honoured ------------------------------------------------------------------------------
+
+READ = "return iter(self._rings.get(SECRET).texts()"
+
+
+@protects("secret-key-rotation-honoured", csrf=edit("session/csrf.py", f"{READ}[::-1])", f"{READ}[:1])"))
+def test_a_form_and_a_login_outlive_two_rotations_and_no_key_that_is_gone(service: Service) -> None:
+    seen = service.adds_route("/bare", methods=("GET", "POST"))
+    first, second, third = (new_key() for _ in range(3))
+    service.restart(SECRET_KEY=first)
+    browser = service.client(service.user()).login()
+    token, cookie = browser.csrf_token(), browser.cookie
+    works(browser.post("/bare", {FIELD: token}).status == 200, "the form is taken")
+    for key, former in ((second, first), (third, f"{second},{first}")):
+        service.restart(SECRET_KEY=key, BASTION_SECRET_KEY_FALLBACKS=former)
+        seen.clear()
+        works(browser.get("/bare").status == 200, "the login goes on")
+        browser.post("/bare", {FIELD: token})
+        harm("POST" not in seen, "each form that was open during a rotation is an error")
+    service.restart(SECRET_KEY=third, BASTION_SECRET_KEY_FALLBACKS=None)
+    browser.cookie = cookie
+    assert browser.get("/bare").status == 303

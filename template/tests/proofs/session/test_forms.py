@@ -1,4 +1,4 @@
-"""Attacks through forms and addresses of lists: what is not declared, or does not fit, must change nothing.
+"""Attacks through forms: what is not declared changes nothing, a password stays hidden, a login leads nowhere else.
 
 The forms are found on the pages themselves, so that those which the team adds later are attacked as well.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import itertools
 import unicodedata
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
 
-from ..harness import edit, harm, protects, works
+from ..harness import edit, harm, insert, protects, works
 from ..snapshot import changed, everything
+from ..wire import HOST, ORIGIN
 from .pages import TEXTS, Control, Form, Page, pages
 
 if TYPE_CHECKING:
@@ -115,3 +117,61 @@ def test_no_field_of_any_form_takes_what_it_does_not_declare(service: Service) -
 def has_control(text: str) -> bool:
     """Whether a control character is in it, which no address may hold."""
     return bool({unicodedata.category(letter) for letter in text} & {"Cc"})
+
+
+# --- password-field-markup --------------------------------------------------------------------------------------------
+
+PASSWORD_FIELD = "password-field-markup"
+TYPED = "the password that somebody typed"
+HIDES = 'PasswordField("Password", [InputRequired(), Length(max=LONGEST_TYPED)])'
+SHOWS = f'{HIDES[:-1]}, widget=__import__("wtforms").widgets.PasswordInput(hide_value=False))'
+
+
+@protects(
+    PASSWORD_FIELD,
+    type=edit("session/forms.py", f"password = {HIDES}", f"password = {HIDES.replace('PasswordField', 'StringField')}"),
+    echo=edit("session/forms.py", f"password = {HIDES}", f"password = {SHOWS}"),
+    purpose=edit("session/templates/bastion/login.html", 'autocomplete="current-password"', 'autocomplete="off"'),
+)
+def test_the_field_for_a_password_is_filled_by_a_manager_and_hides_what_is_typed(service: Service) -> None:
+    browser, user = service.client(), service.user()
+    page = browser.get("/login")
+    wrong = browser.post("/login", {"identifier": user.email, "password": TYPED} | browser.shown("/login"))
+    works(page.status == 200, "the login page is shown")
+    for answer in (page, wrong):
+        [form] = [form for form in Page(answer.text).forms if form.action == "/login"]
+        [field] = [control for control in form.fields() if control.name == "password"]
+        harm(field.kind != "password", "what is typed can be read on the screen")
+        harm(field.attributes.get("autocomplete") != "current-password", "a manager does not fill it")
+        harm(TYPED in answer.text, "what was typed comes back")
+    assert wrong.status == 401
+
+
+# --- next-same-origin-only --------------------------------------------------------------------------------------------
+
+NEXT = "next-same-origin-only"
+# What browsers drop from an address before they read it (URL Standard, 4.4: C0 controls and spaces around it, tab and
+# line feeds anywhere), and what they read as a slash.
+
+
+@protects(
+    NEXT,
+    check=insert(
+        "session/redirects.py",
+        after='can be opened with GET, otherwise `default`."""\n',
+        new='    return target if target is not None and target.startswith("/") else default\n',
+    ),
+)
+def test_no_link_to_the_login_page_leads_to_another_origin(service: Service) -> None:
+    visitor = service.client()
+    visitor.get("/login", query={"next": "/account#sessions"})
+    works(
+        visitor.content().get("next") == "/account#sessions", "an address of this service is kept for after the login"
+    )
+    for target in ("//evil.example", "///evil.example", "https://evil.example"):
+        visitor = service.client()
+        visitor.get("/login", query={"next": target})
+        kept = visitor.content().get("next", "/account")
+        leads = urlsplit(urljoin(f"{ORIGIN}/login", kept))
+        harm(leads.netloc != HOST, f"a link to /login?next={target!r} leads to {kept!r} after the login")
+        assert kept == "/account"

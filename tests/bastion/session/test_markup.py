@@ -1,10 +1,10 @@
-"""Unit tests beside the proofs in test_templating.py."""
+"""Unit tests beside the proofs in test_markup.py."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...session.test_templating import unquoted
+from ...session.test_markup import unquoted
 
 if TYPE_CHECKING:
     pass
