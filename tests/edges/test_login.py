@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..harness import edit, harm, protects, refused, works
+from ..harness import Edit, edit, harm, protects, refused, works
 from ..logins import (
     SIGNED_IN,
     WRONG,
@@ -17,7 +17,7 @@ from ..logins import (
     sessions_of,
 )
 from ..service import AUTH
-from ..test_login import DONE, FAMILY, LOGOUT_PATH, REFUSAL, ROW, VERIFY, refusing
+from ..test_login import DONE, LOGOUT_PATH, REFUSAL, ROW, VERIFY, refusing
 
 if TYPE_CHECKING:
     import pytest
@@ -180,6 +180,15 @@ def test_no_failed_login_takes_less_work_than_another(service: Service) -> None:
 # --- signing out ------------------------------------------------------------------------------------------------------
 
 CLOSED = {"session": 303, "jwt": 401}[AUTH]
+
+
+FAMILY: dict[str, Edit] = {}
+if AUTH == "jwt":
+    FAMILY["jwt"] = edit(
+        "jwt/refresh.py",
+        "    return connection.execute(ended).rowcount == 1\n",
+        "    return ended is not None\n",
+    )
 
 
 @protects(ROW, **FAMILY)

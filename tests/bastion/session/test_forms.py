@@ -15,8 +15,6 @@ from ...wire import ORIGIN
 if TYPE_CHECKING:
     from ...running import Service
 
-    pass
-
 
 def test_every_text_of_the_templates_forms_is_bounded_the_hidden_ones_as_well(service: Service) -> None:
     from wtforms import StringField

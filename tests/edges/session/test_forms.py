@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ...running import Service
     from ...wire import Response
 
-    pass
-
 
 ROW = "input-validated-typed"
 NUMBERS = ("0", "-1", "2147483648", "9223372036854775808", "9" * 400, "1.0", "1e3", "+1", " 1", "1 ", "1_0", "0x1")

@@ -225,7 +225,7 @@ class Note:
 def test_no_view_makes_a_page_of_text() -> None:
     import ast
 
-    from ..request_scan import check, found, known
+    from ...request_scan import check, found, known
 
     tree, lines = ast.parse(TEXTS), TEXTS.splitlines()
     seen = {one.line for one in found(tree, known([tree])) if one.kind == "html"}
