@@ -15,6 +15,7 @@ from .accounts import (
     OTHER,
     TAKES_ANYTHING,
     WHAT_WAS_SENT,
+    Hashing,
     account,
     administrator,
     lives,
@@ -53,8 +54,9 @@ ENDED_FIRST = "row is None or connection.execute(_ending(now(), _s.id == old.ses
         "    if hmac.compare_digest(",
     ),
 )
-def test_who_finds_a_session_open_sets_no_password(service: Service) -> None:
+def test_who_finds_a_session_open_sets_no_password(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     user, other = service.user(), service.user()
+    Hashing(service, monkeypatch, cheap=True)
     changed = service.client(other).login().change_password(other.password, CHOSEN)
     works(changed.status == DONE["change_password"], "a user who knows the password changes it")
     before = stored(service, user.email)
@@ -75,8 +77,9 @@ def test_who_finds_a_session_open_sets_no_password(service: Service) -> None:
     ),
     own=edit("identity/sessions.py", ENDED_FIRST, "row is None"),
 )
-def test_a_new_password_ends_every_session_but_this_one(service: Service) -> None:
+def test_a_new_password_ends_every_session_but_this_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     user = service.user()
+    Hashing(service, monkeypatch, cheap=True)
     owner, thief = (service.client(user, f"192.0.2.{number}").login() for number in (111, 112))
     copy = owner.copy()
     works(lives(thief) and lives(copy), "all sessions are good")
@@ -250,8 +253,9 @@ OWN = "own-events-kept"
 
 
 @protects(OWN, masses=edit(FILE, "partition_by=_a.kind, ", ""))
-def test_no_number_of_failed_logins_hides_a_changed_password(service: Service) -> None:
+def test_no_number_of_failed_logins_hides_a_changed_password(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     user, shown = service.user(), service.module("identity.account").EVENTS_SHOWN
+    Hashing(service, monkeypatch, cheap=True)
     thief = service.client(user).login()
     thief.change_password(user.password, CHOSEN)
     works(SEEN in thief.events().text, "the owner sees that the password was changed")

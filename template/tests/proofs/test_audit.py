@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .accounts import CHOSEN, administrator
+from .accounts import CHOSEN, Hashing, administrator
 from .harness import edit, harm, protects, works
 from .logins import WRONG, attempt
 from .test_settings import command
@@ -50,6 +50,7 @@ def test_what_happens_to_an_account_leaves_a_row_with_its_outcome_and_its_actor(
     manager, user = administrator(service, monkeypatch), service.user()
     chief, client, stranger = manager.user, service.client(user), service.client(address="198.51.100.7")
     assert chief is not None
+    Hashing(service, monkeypatch, cheap=True)
     cases: list[tuple[str, str, Callable[[], object], User | None, User | None]] = [
         ("login.failure", "failure", lambda: attempt(stranger, user.email, WRONG), None, user),
         ("login.success", "success", lambda: client.login(through_form=True), user, user),

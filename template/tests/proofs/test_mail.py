@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from . import mail_server, mails
+from .accounts import Hashing
 from .harness import edit, harm, insert, protects, works
 from .mail_server import NAME, Authority, MailServer, resolves_here
 from .running import Service
@@ -231,8 +232,9 @@ def test_a_mail_that_its_server_refuses_is_sent_later(service: Service) -> None:
     password=edit("identity/account.py", "        mail.enqueue(connection, mail.PASSWORD_CHANGED, user.email)\n", ""),
     origin=edit("mail/__init__.py", 'origin=_origin() if purpose in NOTICES - BY_OTHERS else ""', 'origin=""'),
 )
-def test_no_password_changes_without_a_mail_to_its_owner(service: Service) -> None:
+def test_no_password_changes_without_a_mail_to_its_owner(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     user = service.user()
+    Hashing(service, monkeypatch, cheap=True)
     thief = service.client(user, "203.0.113.66").login()
     changed = thief.change_password(user.password, "seven wet llamas juggle maps")
     works(changed.status == thief.DONE["change_password"], "a thief who knows the password changes it")

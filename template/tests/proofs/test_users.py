@@ -12,6 +12,7 @@ from .accounts import (
     ENDED,
     OTHER,
     WHAT_WAS_SENT,
+    Hashing,
     administrator,
     lives,
 )
@@ -61,6 +62,7 @@ RESETS = "    with transaction() as connection:\n        sessions.end_all(user_i
 def test_an_administrator_starts_a_reset_and_chooses_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     manager, user = administrator(service, monkeypatch), service.user()
     client, before = service.client(user, "192.0.2.41").login(), stored(service, user.email)
+    Hashing(service, monkeypatch, cheap=True)
     works(manager.show_user(user.id).ok, "the administrator sees the account")
     answer = manager.admin_reset(user.id, password=OTHER, again=OTHER)
     harm(stored(service, user.email) != before, "an administrator chose another user's password")

@@ -11,12 +11,26 @@ from typing import TYPE_CHECKING, Any
 from ... import place
 from ...harness import edit, harm, insert, protects, works
 from ...session.pages import Page, is_own, pages
-from ...session.test_markup import AUTOESCAPE, BLIND, ROW, scans
+from ...session.test_markup import AUTOESCAPE, BLIND, HARMLESS, ROW
 
 if TYPE_CHECKING:
     from flask import Flask
 
     from ...running import Service
+
+
+def scans(kind: str, samples: tuple[str, ...], origins: tuple[str, ...] = ()) -> list[str]:
+    """What the service holds of this kind, after the scanner was right about bad and harmless samples."""
+    from ..markup_scan import Template, check
+
+    works(Template(HARMLESS).faults == [], "harmless markup passes")
+    missed = [one for one in samples if kind not in {found for found, _ in Template(one).faults}]
+    harm(missed, f"the scanner does not see {missed}")
+    read, faults = check(place.source(), origins)
+    assert len([name for name in read if name.endswith(".html")]) >= 10
+    assert "bastion/session/templates/bastion/base.html" in read
+    assert "app.py" in read  # the team's
+    return faults[kind]
 
 
 MARKUP = (
