@@ -30,7 +30,6 @@ from ..test_passkeys import (
     SIGNED_ORIGIN,
     VERIFICATION,
     VERIFY_LOGIN,
-    visitor,
 )
 from ..wire import HOST
 
@@ -41,6 +40,15 @@ if TYPE_CHECKING:
 
     from ..running import Service, User
     from ..wire import Response
+
+
+_numbers = itertools.count(1)
+
+
+def visitor(service: Service, user: User | None = None) -> Client:
+    """A client from a network of its own."""
+    number = next(_numbers)
+    return service.client(user, f"198.{18 + number // 250 % 2}.{number % 250}.7")
 
 
 LOGIN, SECOND, STEP_UP, REGISTER = "login", "second factor", "step-up", "registration"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -32,7 +33,7 @@ from ..logins import (
 from ..mails import token_for, waiting
 from ..running import PASSWORD
 from ..service import AUTH
-from ..test_passwords import FORMAT, GUESSING, SHARED, Flood
+from ..test_passwords import FORMAT, GUESSING, SHARED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +43,78 @@ if TYPE_CHECKING:
     from ..running import Service, User
     from ..service import Client
     from ..wire import Response
+
+
+class Flood:
+    """Holds every comparison of a password until it may end, and counts who computes and who waits for a slot."""
+
+    PATIENCE = 30.0  # seconds, of a proof that hangs
+
+    def __init__(self, service: Service) -> None:
+        self.real = HashSpy(service, quick=True)
+        self.change = threading.Condition()
+        passwords = service.module("state").state_of(service.app).passwords
+        passwords._hasher = self
+        passwords._change = Waits(self)
+        self.begin()
+
+    def begin(self) -> None:
+        self.held = True
+        self.computing = self.most_computing = self.waiting = self.most_waiting = self.answered = 0
+        self.waits: list[float | None] = []
+
+    def until(self, reached: Callable[[], bool]) -> bool:
+        with self.change:
+            return self.change.wait_for(reached, self.PATIENCE)
+
+    def end(self) -> None:
+        with self.change:
+            self.held = False
+            self.change.notify_all()
+
+    def verify(self, target: str, password: bytes) -> bool:
+        with self.change:
+            self.computing += 1
+            self.most_computing = max(self.most_computing, self.computing)
+            self.change.notify_all()
+            self.change.wait_for(lambda: not self.held, self.PATIENCE)
+            self.computing -= 1
+        return self.real.verify(target, password)
+
+    def hash(self, password: bytes) -> str:
+        return self.real.hash(password)
+
+    def attempt(self, client: Client, identifier: str, password: str, device: str | None = None) -> Response:
+        return self.counted(partial(attempt, client, identifier, password, device))
+
+    def counted(self, send: Callable[[], Response]) -> Response:
+        answer = send()
+        with self.change:
+            self.answered += 1
+            self.change.notify_all()
+        return answer
+
+
+class Waits(threading.Condition):
+    """Where the service waits for a slot; each wait is counted, and lasts until the flood ends instead of a second."""
+
+    def __init__(self, flood: Flood) -> None:
+        super().__init__()
+        self.flood = flood
+
+    def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
+        flood = self.flood
+        if found := predicate():
+            return found
+        with flood.change:
+            flood.waits.append(timeout)
+            flood.waiting += 1
+            flood.most_waiting = max(flood.most_waiting, flood.waiting)
+            flood.change.notify_all()
+        found = super().wait_for(predicate, Flood.PATIENCE)
+        with flood.change:
+            flood.waiting -= 1
+        return found
 
 
 def somebody(service: Service, email: str) -> User:

@@ -1,4 +1,4 @@
-"""Proofs of abandoned.py: nothing is installed or locked that nobody looks after, or whose holes are known.
+"""Proofs of abandoned.py: no package is installed or locked that was given up, or whose holes are known.
 
 They stop a package that was given up years ago from being the way into a service.
 """

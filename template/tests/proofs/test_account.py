@@ -107,7 +107,10 @@ def test_an_address_is_changed_by_the_reader_of_its_mail_and_the_former_one_hear
     client = service.client(user).login()
     works(client.ask_email(NEW).status == DONE["ask_email"], "another address is asked for")
     harm(account(service, NEW), "the address is another one before its owner has read the mail")
-    harm("Your address is about to change" not in subjects(service, user.email), "the present address was not told")
+    harm(
+        "Your address is about to change" not in subjects(service, user.email),
+        "the present address hears nothing",
+    )
     answer = client.confirm_email(token_for(service, NEW, "email"))
     assert answer.status == DONE["confirm_email"]
     made = account(service, NEW)

@@ -121,13 +121,13 @@ def verify(service: Service, monkeypatch: pytest.MonkeyPatch, *options: str) -> 
 
 
 def tables(service: Service) -> Any:
-    """The two tables, for statements of whoever got at the database."""
+    """The two tables, for statements of an attacker who got at the database."""
     models = service.module("identity.models")
     return models.AuditEvent.__table__, models.AuditHead.__table__
 
 
 class Attacker:
-    """Somebody who can write to the database as he likes, and has no key."""
+    """A person who can write to the database at will, and has no key."""
 
     def __init__(self, service: Service) -> None:
         self.service = service

@@ -123,7 +123,7 @@ def open_to(service: Service, client: Client) -> set[str]:
 
 
 def to_set_one_up(service: Service) -> set[str]:
-    """The endpoints that say that they are there for whoever has yet to set up a second factor."""
+    """The endpoints that say that they are there for a user who has yet to set up a second factor."""
     return {route.endpoint for route in routes(service) if route.access.without_factor}
 
 
@@ -155,7 +155,7 @@ def test_the_password_alone_opens_nothing_to_an_administrator(
 
 
 def reset(service: Service, user: User, password: str) -> Response:
-    """Whoever reads the account's mail chooses another password."""
+    """Choose another password, as a reader of the account's mail does."""
     client = service.client(address="198.51.100.20")
     client.forgot(user.email)
     return client.reset(token_for(service, user.email, "reset"), password)
@@ -191,7 +191,7 @@ TOTP_DONE = Client.DONE["send_code"]
 
 
 def waits(service: Service, user: User, number: int) -> Client:
-    """Somebody, from a network of his own, who is asked for the code."""
+    """Sign in with the password, from a network of its own; the client is now asked for the code."""
     return arrived(service, user, f"203.0.113.{number}")
 
 

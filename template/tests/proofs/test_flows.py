@@ -34,7 +34,7 @@ _numbers = itertools.count(1)
 
 
 def waits(service: Service, user: User, password: str | None = None) -> Client:
-    """Somebody, from a network of his own, who has shown the right password and now is asked for the code."""
+    """Sign in with the right password, from a network of its own; the client is now asked for the code."""
     number = next(_numbers)
     return arrived(service, user, f"198.{18 + number // 250 % 2}.{number % 250}.9", password)
 
@@ -79,7 +79,7 @@ def test_a_login_that_waits_for_its_code_reaches_no_view(service: Service) -> No
 
 STILL_COUNTS = edit(FLOWS, "values(tries=_f.tries + 1)", "values(tries=_f.tries)")
 NO_CODE = "AAAAA-AAAAA-AAAAA-AAAAA-AAAAAA"
-"""A recovery code that nobody has: the account's counter, which would hide the flow's own, takes no notice of it."""
+"""A recovery code of no account: the account's counter, which would hide the flow's own, takes no notice of it."""
 
 
 @protects(ATTEMPTS, count=STILL_COUNTS)

@@ -1,6 +1,6 @@
 """Proofs of mail/: what is mailed, to whom, how often, over which line, and what is kept of it; notices to owners.
 
-They stop a mail from carrying a stranger's text, filling a mailbox, and showing its link to anybody on the way.
+They stop a mail from carrying a stranger's text, filling a mailbox, and showing its link to an attacker on the way.
 """
 
 from __future__ import annotations
@@ -156,10 +156,10 @@ def test_no_host_of_a_request_is_in_a_mailed_link(service: Service) -> None:
         works(service.client().get("/send").json == {"sent": 1}, "a mail is sent within a request")
         register(service, "b@example.com", 1)
         answer = service.client(address="203.0.113.1").get("/send", headers={"Host": f"evil.{HOST}"})
-        told = parts(server.mails[1])
-        harm("evil" in "".join(told), "a mail of the service leads to an attacker's host")
+        shown = parts(server.mails[1])
+        harm("evil" in "".join(shown), "a mail of the service leads to an attacker's host")
         assert answer.json == {"sent": 1}
-        assert LINKS_TO in told[0]
+        assert LINKS_TO in shown[0]
 
 
 # --- the budget --------------------------------------------------------------------------------------------------
@@ -238,7 +238,7 @@ def test_no_password_changes_without_a_mail_to_its_owner(service: Service, monke
     thief = service.client(user, "203.0.113.66").login()
     changed = thief.change_password(user.password, "seven wet llamas juggle maps")
     works(changed.status == thief.DONE["change_password"], "a thief who knows the password changes it")
-    told = mails.sent(service, user.email)
-    harm([mail["Subject"] for mail in told] != ["Your password was changed"], "the owner hears nothing of it")
-    harm(thief.address not in mails.text(told[0]), "the notice does not say from where it was done")
-    assert mails.link(told[0]) is None
+    letters = mails.sent(service, user.email)
+    harm([mail["Subject"] for mail in letters] != ["Your password was changed"], "the owner hears nothing of it")
+    harm(thief.address not in mails.text(letters[0]), "the notice does not say from where it was done")
+    assert mails.link(letters[0]) is None

@@ -6,7 +6,6 @@ inside the answer of the device alone, and is signed with the passkey's own key.
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 from .accounts import TAKES_ANYTHING
@@ -29,15 +28,6 @@ VERIFICATION, ONCE, ORIGINS, OWNERS, NOTHING = (
     "passkey-options-reveal-nothing",
 )
 SIGNED_IN = Client.DONE["login_with_passkey"]
-SIGNED_IN = Client.DONE["login_with_passkey"]
-SIGNED_IN = Client.DONE["login_with_passkey"]
-_numbers = itertools.count(1)
-
-
-def visitor(service: Service, user: User | None = None) -> Client:
-    """Somebody from a network of his own."""
-    number = next(_numbers)
-    return service.client(user, f"198.{18 + number // 250 % 2}.{number % 250}.7")
 
 
 # --- passkey-user-verification ---------------------------------------------------------------------------------------
@@ -151,7 +141,7 @@ def test_asking_to_sign_in_by_passkey_tells_of_no_account(service: Service) -> N
     device = Authenticator()
     fields = {"identifier": with_passkey(service, device).email}
     works(signs_in(service, device).status == SIGNED_IN, "the passkey signs in")
-    visitor = service.client(address="198.51.100.3")
-    answer = visitor.post(OPTIONS_PATH, fields) if AUTH == "jwt" else visitor.get(OPTIONS_PATH, query=fields)
+    client = service.client(address="198.51.100.3")
+    answer = client.post(OPTIONS_PATH, fields) if AUTH == "jwt" else client.get(OPTIONS_PATH, query=fields)
     harm(to_text(device.credentials[0].id) in answer.text, "a visitor who types an address is shown its passkeys")
     assert answer.ok

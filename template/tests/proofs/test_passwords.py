@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .accounts import Hashing, created, signs_in
 from .harness import Meeting, at_once, edit, harm, protects, works
 from .logins import (
     SIGNED_IN,
-    HashSpy,
     attempt,
     cheap_hash,
     store,
@@ -25,8 +22,6 @@ if TYPE_CHECKING:
     import pytest
 
     from .running import Service
-    from .service import Client
-    from .wire import Response
 
 
 SHARED = "a password that two people chose"
@@ -41,78 +36,6 @@ def test_a_stolen_table_holds_no_password_that_can_be_guessed_cheaply(service: S
     works(attempt(service.client(), "ada@example.com", SHARED).status == SIGNED_IN, "the right password signs in")
     text = stored(service, "ada@example.com")
     harm(not FORMAT.match(text), f"a password is stored in a weaker form, {text}")
-
-
-class Flood:
-    """Holds every comparison of a password until it may end, and counts who computes and who waits for a slot."""
-
-    PATIENCE = 30.0  # seconds, of a proof that hangs
-
-    def __init__(self, service: Service) -> None:
-        self.real = HashSpy(service, quick=True)
-        self.change = threading.Condition()
-        passwords = service.module("state").state_of(service.app).passwords
-        passwords._hasher = self
-        passwords._change = Waits(self)
-        self.begin()
-
-    def begin(self) -> None:
-        self.held = True
-        self.computing = self.most_computing = self.waiting = self.most_waiting = self.answered = 0
-        self.waits: list[float | None] = []
-
-    def until(self, reached: Callable[[], bool]) -> bool:
-        with self.change:
-            return self.change.wait_for(reached, self.PATIENCE)
-
-    def end(self) -> None:
-        with self.change:
-            self.held = False
-            self.change.notify_all()
-
-    def verify(self, target: str, password: bytes) -> bool:
-        with self.change:
-            self.computing += 1
-            self.most_computing = max(self.most_computing, self.computing)
-            self.change.notify_all()
-            self.change.wait_for(lambda: not self.held, self.PATIENCE)
-            self.computing -= 1
-        return self.real.verify(target, password)
-
-    def hash(self, password: bytes) -> str:
-        return self.real.hash(password)
-
-    def attempt(self, client: Client, identifier: str, password: str, device: str | None = None) -> Response:
-        return self.counted(partial(attempt, client, identifier, password, device))
-
-    def counted(self, send: Callable[[], Response]) -> Response:
-        answer = send()
-        with self.change:
-            self.answered += 1
-            self.change.notify_all()
-        return answer
-
-
-class Waits(threading.Condition):
-    """Where the service waits for a slot; each wait is counted, and lasts until the flood ends instead of a second."""
-
-    def __init__(self, flood: Flood) -> None:
-        super().__init__()
-        self.flood = flood
-
-    def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
-        flood = self.flood
-        if found := predicate():
-            return found
-        with flood.change:
-            flood.waits.append(timeout)
-            flood.waiting += 1
-            flood.most_waiting = max(flood.most_waiting, flood.waiting)
-            flood.change.notify_all()
-        found = super().wait_for(predicate, Flood.PATIENCE)
-        with flood.change:
-            flood.waiting -= 1
-        return found
 
 
 class Slow:

@@ -26,7 +26,7 @@ FILE = "identity/recovery.py"
 LINKS = "identity/links.py"
 SINGLE_USE = "reset-token-single-use"
 ENQUEUES = "        mail.enqueue(connection, links.RESET, email, trusted=trusted)\n"
-ASKS = f"    with transaction() as connection:\n{ENQUEUES}"  # by whoever types an address, not by an administrator
+ASKS = f"    with transaction() as connection:\n{ENQUEUES}"  # a visitor who types an address, not an administrator
 UNKNOWN_TO_US = (
     "    with transaction() as connection:\n"
     "        if not connection.execute(update(User).where(_u.email == email).values(email=email)).rowcount:\n"

@@ -1,4 +1,4 @@
-"""Proofs of identity/registration.py: whoever types an address learns nothing of it, and decides nothing about it."""
+"""Proofs of identity/registration.py: a stranger who types an address learns and decides nothing."""
 
 from __future__ import annotations
 

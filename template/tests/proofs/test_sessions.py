@@ -1,4 +1,4 @@
-"""Proofs of identity/sessions.py: a login is a row, of which there are few, and without which nobody is anybody."""
+"""Proofs of identity/sessions.py: a login is a row, of which there are few, and without which a client is a visitor."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ SENSITIVE = {
 
 
 def asks_to_prove_again(answer: Response) -> bool:
-    """Whether the client is told to let its user prove once more who he is, and how."""
+    """Whether the answer asks the client to let its user sign in once more, and says how."""
     if AUTH == "session":
         return (answer.location or "").startswith("/reauth") and answer.status == 303
     challenge = answer.header("WWW-Authenticate") or ""
@@ -116,7 +116,7 @@ def test_an_old_login_runs_no_view_that_asks_for_a_fresh_one(service: Service, m
     for route in walked:
         with stubbed(service, route.endpoint) as ran:
             new.send(route.method, route.path)
-            works(len(ran) == 1, f"whoever has just signed in reaches {route}")
+            works(len(ran) == 1, f"a user who has just signed in reaches {route}")
             ran.clear()
             answer = old.send(route.method, route.path)
             harm(ran, f"an old login reached {route}")

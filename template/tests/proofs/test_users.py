@@ -1,4 +1,4 @@
-"""Proofs of identity/users.py: who is switched off is out at once, and an administrator never becomes somebody else."""
+"""Proofs of identity/users.py: a disabled user is out at once, and no administrator becomes another user."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_user_who_is_switched_off_is_out_at_once(service: Service) -> None:
     assert client.account().status == ENDED
 
 
-# --- no administrator becomes somebody else --------------------------------------------------------------------
+# --- no administrator becomes another user ---------------------------------------------------------------------
 
 RESETS = "    with transaction() as connection:\n        sessions.end_all(user_id, connection=connection)\n"
 

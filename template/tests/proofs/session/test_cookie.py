@@ -163,7 +163,7 @@ def test_a_user_can_sign_out_on_every_page(service: Service) -> None:
     def leaves(page: Page) -> bool:
         return [form.method for form in page.forms if form.action == "/logout" and FIELD in form.controls] == ["POST"]
 
-    harm([path for path, page in shown.items() if not leaves(page)], "whoever is signed in here can't sign out")
+    harm([path for path, page in shown.items() if not leaves(page)], "a user who is signed in here can't sign out")
     assert len(shown) < 100
 
 

@@ -1,4 +1,4 @@
-"""Attacks on the policy of pages: markup that somebody smuggled in must be able to do nothing at all.
+"""Attacks on the policy of pages: markup that an attacker smuggled in must be able to do nothing at all.
 
 The policy is taken apart and compared whole, and each page is parsed for what the policy would block.
 """
@@ -37,7 +37,7 @@ def nonce_of(answer: Response) -> str:
 
 
 def adds_answers(service: Service) -> None:
-    """Views that move on with a body, that fail, and that show what somebody wrote."""
+    """Views that move on with a body, that fail, and that show what a user wrote."""
 
     def add(app: Flask) -> None:
         from flask import redirect, render_template_string

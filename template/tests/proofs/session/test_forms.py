@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 ODD = ("a\u202eb", "a\u2066b", "a\x1bb", "a\x7fb", "a\x85b", "\u202aa")
-COUNTED = {"throttle_use", "audit_event"}  # that somebody asked is counted and told, whatever it was
+COUNTED = {"throttle_use", "audit_event"}  # each request is counted and recorded
 
 
 def hostile(form: Form, control: Control) -> list[tuple[str, str | None]]:
@@ -122,7 +122,7 @@ def has_control(text: str) -> bool:
 # --- password-field-markup --------------------------------------------------------------------------------------------
 
 PASSWORD_FIELD = "password-field-markup"
-TYPED = "the password that somebody typed"
+TYPED = "the password that a user typed"
 HIDES = 'PasswordField("Password", [InputRequired(), Length(max=LONGEST_TYPED)])'
 SHOWS = f'{HIDES[:-1]}, widget=__import__("wtforms").widgets.PasswordInput(hide_value=False))'
 
