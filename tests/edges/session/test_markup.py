@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def scans(kind: str, samples: tuple[str, ...], origins: tuple[str, ...] = ()) -> list[str]:
     """What the service holds of this kind, after the scanner was right about bad and harmless samples."""
-    from ..markup_scan import Template, check
+    from ...markup_scan import Template, check
 
     works(Template(HARMLESS).faults == [], "harmless markup passes")
     missed = [one for one in samples if kind not in {found for found, _ in Template(one).faults}]
