@@ -5,21 +5,17 @@ It stops the one mistake that would make every other proof worthless: a green ta
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import shutil
 import subprocess
 import sys
-import weakref
-from functools import partial
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .. import harness, remembered
+from .. import harness
 from ..harness import AttackSucceeded, HarnessError, Stale, edit, harm, insert, refused, works
 from ..wire import Response, SetCookie, call
 
@@ -406,87 +402,6 @@ def test_calls_at_once_give_their_results_in_order_and_pass_on_an_error() -> Non
 
     with pytest.raises(ValueError, match="broken"):
         harness.at_once([lambda: 1, fails])
-
-
-# --- what is remembered ----------------------------------------------------------------------------------------
-
-
-def test_what_is_remembered_of_a_password_is_what_is_computed() -> None:
-    from argon2 import PasswordHasher
-    from argon2.exceptions import VerifyMismatchError
-
-    hasher = PasswordHasher(1, 8, 1)
-    remembered.install()
-    remembered.begin()
-    first, second = hasher.hash("right"), hasher.hash("right")
-    assert first != second
-    remembered.begin()
-    assert (hasher.hash("right"), hasher.hash("right")) == (first, second)
-    assert PasswordHasher(2, 8, 1).hash("right").startswith("$argon2id$v=19$m=8,t=2,p=1$")
-    for verify in (hasher.verify, hasher.verify, partial(PasswordHasher.verify.__wrapped__, hasher)):  # type: ignore[attr-defined]
-        for stored in (first, second):
-            assert verify(stored, "right") is True
-            with pytest.raises(VerifyMismatchError):
-                verify(stored, "wrong")
-
-
-def test_what_is_remembered_of_a_source_is_of_the_file_that_is_read(tmp_path: Path) -> None:
-    original, moved, edited = (tmp_path / name / "module.py" for name in ("original", "copy", "edited"))
-    for file, number in ((original, 1), (moved, 1), (edited, 2)):
-        file.parent.mkdir()
-        file.write_text(f"def one():\n    return {number}\n")
-    remembered.know_sources(original.parent)
-    found = []
-    for file in (moved, edited):
-        program = SourceFileLoader("module", str(file)).source_to_code(file.read_bytes(), str(file))
-        assert program is not None
-        space: dict[str, Any] = {}
-        exec(program, space)  # noqa: S102  our own two lines
-        found.append((space["one"](), program.co_filename, space["one"].__code__.co_filename))
-    assert found == [(1, str(moved), str(moved)), (2, str(edited), str(edited))]
-
-
-def test_what_is_remembered_of_a_template_or_route_is_of_the_same_kind() -> None:
-    from jinja2 import Environment, StrictUndefined
-    from werkzeug.routing import BaseConverter, Map, Rule
-
-    class Shouted(BaseConverter):
-        def to_url(self, value: str) -> str:
-            return value.upper()
-
-    remembered.install()
-    for _ in range(2):
-        pages = [Environment(autoescape=escapes, undefined=StrictUndefined) for escapes in (True, False)]  # noqa: S701
-        assert [page.from_string("{{ x }}").render(x="<") for page in pages] == ["&lt;", "<"]
-        loud = Environment(autoescape=True)
-        loud.filters["e"] = str.upper
-        assert [page.from_string("{{ 'a' | e }}").render() for page in (pages[0], loud)] == ["a", "A"]
-        plain = Map([Rule("/<name>", endpoint="one")]).bind("probe")
-        other = Map([Rule("/<name>", endpoint="one")], converters={"default": Shouted}).bind("probe")
-        assert [adapter.build("one", {"name": "a"}) for adapter in (plain, other)] == ["/a", "/A"]
-
-
-def test_what_is_remembered_of_a_statement_keeps_the_secrets_of_one_app_at_most() -> None:
-    """What an engine calls to sign in holds them, and a connection to where they came from."""
-    from sqlalchemy import create_engine, event, literal, select
-
-    class Backend:
-        def sign_in(self, *_of_connection: object) -> None: ...
-
-    remembered.install()
-    backends = []
-    for number in range(1, 4):
-        backend, engine = Backend(), create_engine("sqlite://")
-        event.listen(engine, "do_connect", backend.sign_in)
-        for value in (number, -number):
-            with engine.connect() as connection:
-                row = connection.execute(select(*(literal(value).label(f"a{place}") for place in range(number)))).one()
-            assert row == (value,) * number
-        engine.dispose()
-        backends.append(weakref.ref(backend))
-    del backend, engine, connection, row
-    gc.collect()
-    assert len([one for one in backends if one() is not None]) <= 1
 
 
 # --- the wire --------------------------------------------------------------------------------------------------

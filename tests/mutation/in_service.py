@@ -53,9 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool:
     """In the place of the sabotages: the same preparation, other children."""
-    databases, running, sabotage, remembered, place = _proofs(
-        *("databases", "running", "sabotage", "remembered", "place")
-    )
+    databases, running, sabotage = _proofs("databases", "running", "sabotage")
     if session.testsfailed:
         raise session.Interrupted(f"{session.testsfailed} errors during collection")
     work = json.loads(session.config.getoption("--work").read_text(encoding="utf-8"))
@@ -66,13 +64,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
         return True
     with databases.opened() as (store, backend):
         databases.prepared, libraries = running.prepare_in_a_fork(store, backend)
-        with (
-            contextlib.closing(databases.prepared.servers),
-            session.config.getoption("--results").open("a", encoding="utf-8") as results,
-        ):
+        with session.config.getoption("--results").open("a", encoding="utf-8") as results:
             sabotage.warm(libraries)
-            remembered.know_sources(place.root / "src")
-
             stamps = {mutant["id"]: mutant["stamp"] for mutant in work.get("mutants", ())}
 
             def tell(result: dict[str, Any]) -> None:

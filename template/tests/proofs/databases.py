@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 import pytest
 
 if TYPE_CHECKING:
-    from .real_server import Parent
     from .service import Backend
 
 MIB = 1024 * 1024
@@ -65,13 +64,12 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Made once in a session: a migrated database, the hash of the proofs' password, what servers start from."""
+    """Made once in a session: a migrated database, and the hash of the proofs' password."""
 
     store: Store
     backend: Backend
     template: str
     password_hash: str
-    servers: Parent
 
 
 prepared: Baseline | None = None

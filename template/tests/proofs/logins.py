@@ -6,8 +6,10 @@ It stops proofs of login and throttle from knowing one style alone, and from wai
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from .running import PASSWORD
 from .service import AUTH, Client
 
 if TYPE_CHECKING:
@@ -121,6 +123,7 @@ def fails_afterwards(service: Service) -> list[str]:
     return failing
 
 
+@cache
 def cheap_hash(password: str) -> str:
     """An Argon2id string of the smallest parameters: it verifies as others do, and takes no time."""
     from argon2 import PasswordHasher
@@ -129,8 +132,15 @@ def cheap_hash(password: str) -> str:
 
 
 def cheap_user(service: Service, email: str | None = None, **more: Any) -> User:
-    """A user whose hash is the session's: that the right password fits it, and WRONG does not, was computed before."""
-    return service.user(email, **more)
+    """A user whose hash takes no time to verify, for proofs of anything but the hash.
+
+    Argon2 reads the parameters from the hash, so the service compares it as any other. At the first login with the
+    right password it makes a hash of its own parameters.
+    """
+    made = service.user(email, **more)
+    if made.password:
+        store(service, made, cheap_hash(made.password))
+    return made
 
 
 def store(service: Service, user: User, text: str) -> None:
@@ -169,8 +179,6 @@ def seen_by_client(answer: Response, identifier: str) -> dict[str, Any]:
 
 def causes(service: Service, *, cheap: bool) -> dict[str, tuple[str, str]]:
     """Why a login fails, each with the address and the password that are sent."""
-    from .running import PASSWORD
-
     make: Any = (lambda **more: cheap_user(service, **more)) if cheap else service.user
     known, disabled, without, deleted = make(), make(active=False), make(password=None), make()
     service.rows("DELETE FROM auth_user WHERE email = :email", email=deleted.email)

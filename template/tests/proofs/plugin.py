@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,9 +100,7 @@ def _baseline() -> Iterator[databases.Baseline]:
         yield databases.prepared
         return
     with databases.opened() as (store, backend):
-        prepared = running.prepare(store, backend)
-        with closing(prepared.servers), sabotage.collecting_less():
-            yield prepared
+        yield running.prepare(store, backend)
 
 
 @pytest.fixture
@@ -184,9 +181,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     if any("service" in getattr(item, "fixturenames", ()) for item in session.items):
         with databases.opened() as (store, backend):
             databases.prepared, modules = running.prepare_in_a_fork(store, backend)
-            with closing(databases.prepared.servers):
-                sabotage.warm(modules)
-                sabotage.run(config, session.items, tell)
+            sabotage.warm(modules)
+            sabotage.run(config, session.items, tell)
     else:
         sabotage.run(config, session.items, tell)
     run.verdicts += _missing(run)

@@ -23,9 +23,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from . import environment, place, remembered
+from . import environment, place
 from .databases import Baseline, Database, Store
-from .real_server import Parent, RealServer, exchange, start_real_server
+from .probe_model import create_table
+from .real_server import RealServer, exchange, start_real_server
 from .sabotage import in_a_fork
 from .service import AUTH, PACKAGE, Backend, Client
 
@@ -286,14 +287,16 @@ class Service:
         password: str | None = PASSWORD,
         active: bool = True,
     ) -> User:
-        """A new account, written to the database directly. `password` None makes one without a password."""
+        """A new account, written to the database directly; `password` None makes one without a password.
+
+        The service's own hasher made its hash. Where the hash is not what is proven, logins.cheap_user() costs less.
+        """
         self.app  # noqa: B018  the models are imported with it
         email = email or f"user-{secrets.token_hex(4)}@example.com"
+        stored: str | None = self.baseline.password_hash
         if password is None:
             stored = None
-        elif password == PASSWORD:
-            stored = self.baseline.password_hash
-        else:
+        elif password != PASSWORD:
             with self.app.app_context():
                 stored = self.module("state").state().passwords.hash(password)
         methods = "password totp" if roles else "password"
@@ -381,7 +384,7 @@ class Service:
         """
         changed = self.environment.copy()
         changed.change({"BASTION_PROXY_HOPS": "1", "BASTION_TRUSTED_PROXIES": "127.0.0.1/32", **changes})
-        server = start_real_server(self.baseline.servers, place.root, changed.variables(), first)
+        server = start_real_server(place.root, changed.variables(), first)
         self._servers.append(server)
         return server
 
@@ -418,7 +421,6 @@ class Service:
 @contextmanager
 def service(baseline: Baseline) -> Iterator[Service]:
     """A service on a copy of the migrated database, in an environment that holds nothing else."""
-    remembered.begin()
     folder = Path(tempfile.mkdtemp(prefix="proof-"))
     database = baseline.store.clone(baseline.template)
     complete = environment.complete(folder, database.url, database.password, baseline.backend)
@@ -435,62 +437,36 @@ def service(baseline: Baseline) -> Iterator[Service]:
 
 def prepare(store: Store, backend: Backend) -> Baseline:
     """Migrate one database with the service's own migrations, and hash the proofs' password with its own hasher."""
-    from .logins import WRONG
-
-    before = set(sys.modules)
-    servers = Parent()
-    remembered.install()
     folder = Path(tempfile.mkdtemp(prefix="proof-"))
     database = store.create()
     complete = environment.complete(folder, database.url, database.password, backend)
     recorder = Recorder(sys.stdout)
     with environment.only(complete.variables()):
-        made = Service(Baseline(store, backend, "", "", servers), folder, database, complete, recorder)
+        made = Service(Baseline(store, backend, "", ""), folder, database, complete, recorder)
         try:
             made.migrate()
             with made.app.app_context():
-                passwords = made.module("state").state().passwords
-                hashed = passwords.hash(PASSWORD)
-                passwords.verify(WRONG, hashed)  # remembered from here on, as that the right one fits
-                remembered.keep_for_itself()
-                add_probe_table(made)
+                hashed = made.module("state").state().passwords.hash(PASSWORD)
+            create_table(made)
         finally:
             made._dispose()
             shutil.rmtree(folder, ignore_errors=True)
     store.settle(database.name)
-    servers.libraries = [name for name in sys.modules if name not in before and not _ours(name)]
-    return Baseline(store, backend, database.name, hashed, servers)
-
-
-def add_probe_table(made: Service) -> None:
-    """The table of the probe feature (see probe_session.py and probe_jwt.py), beside the migrated ones."""
-    from .probe_model import create_table
-
-    create_table(made)
+    return Baseline(store, backend, database.name, hashed)
 
 
 def prepare_in_a_fork(store: Store, backend: Backend) -> tuple[Baseline, list[str]]:
     """The same in a child, so that this process never imports the service; also the libraries that it imports."""
     environment.random_secrets()  # drawn here, so that all children share them
+    before = set(sys.modules)
 
     def work() -> dict[str, Any]:
         made = prepare(store, backend)
-        libraries = made.servers.libraries
-        return {
-            "template": made.template,
-            "hash": made.password_hash,
-            "modules": libraries,
-            "known": remembered.known(),
-        }
+        libraries = [name for name in sys.modules if name not in before]
+        return {"template": made.template, "hash": made.password_hash, "libraries": libraries}
 
     done: Mapping[str, Any] = in_a_fork(work)
-    remembered.install()
-    remembered.know(done["known"])
-    return Baseline(store, backend, done["template"], done["hash"], Parent(done["modules"])), list(done["modules"])
-
-
-def _ours(module: str) -> bool:
-    return module.partition(".")[0] in ("proofs", PACKAGE, "__main__", "_pytest", "pytest")
+    return Baseline(store, backend, done["template"], done["hash"]), list(done["libraries"])
 
 
 __all__ = ["AUTH", "PASSWORD", "RealServer", "Recorder", "Service", "Start", "User", "prepare", "service"]

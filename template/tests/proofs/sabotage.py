@@ -7,7 +7,6 @@ warm, but never the service, so that each child imports its own copy.
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import json
 import os
@@ -26,7 +25,7 @@ from typing import Any, NoReturn
 import pytest
 from _pytest.config import create_terminal_writer
 
-from . import harness, place, remembered
+from . import harness, place
 from .databases import MIB, in_memory
 from .harness import AttackSucceeded, Edit, Stale
 from .service import PACKAGE
@@ -80,10 +79,9 @@ def run(config: pytest.Config, items: Sequence[pytest.Item], tell: Callable[[Ver
     if loaded := [name for name in sys.modules if name == PACKAGE or name.startswith(f"{PACKAGE}.")]:
         raise pytest.UsageError(f"{loaded[0]} was imported before the children: import the service in functions only")
     workers = max(2, os.cpu_count() or 2) + 1
-    remembered.know_sources(place.root / "src")
     waiting = deque(jobs(items, workers))
     running: dict[int, _Child] = {}
-    with collecting_less(), _uncaptured(config), selectors.DefaultSelector() as selector:
+    with _uncaptured(config), selectors.DefaultSelector() as selector:
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
@@ -104,20 +102,6 @@ def run(config: pytest.Config, items: Sequence[pytest.Item], tell: Callable[[Ver
         finally:
             for child in running.values():
                 _end(child)
-
-
-@contextlib.contextmanager
-def collecting_less() -> Iterator[None]:
-    """Leave what is there now out of the garbage collection, and collect more rarely: it takes a tenth of a run."""
-    usual = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
-        gc.unfreeze()
 
 
 def in_a_fork(function: Callable[[], Any], seconds: float = 120.0) -> Any:
@@ -214,9 +198,6 @@ def _receive(child: _Child, data: bytes, tell: Callable[[Verdict], None]) -> Non
         line = bytes(child.received[:end])
         del child.received[: end + 1]
         told = json.loads(line)
-        if isinstance(told, dict):
-            remembered.know(told)
-            continue
         child.verdicts += 1
         for verdict in told:
             tell(Verdict(**verdict))
@@ -278,7 +259,6 @@ def _run_child(config: pytest.Config, job: Job, write: int, scratch: Path) -> No
         else:
             for item, following in zip(job.items, [*job.items[1:], None], strict=True):
                 _send(write, _as_dicts(_intact(item, following, spy)))
-            _send(write, remembered.known())  # the sabotaged runs of these proofs ask for the same hashes
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
