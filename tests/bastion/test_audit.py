@@ -20,11 +20,11 @@ from ..edges.test_audit import (
     recorded,
     writes,
 )
+from ..environment import stubbed
 from ..harness import at_once
 from ..logins import PATH, SIGNED_IN, UNKNOWN, WRONG, attempt, cheap_user
 from ..probe_model import model
 from ..service import AUTH, DATABASE
-from ..stub_backend import stubbed
 from ..test_audit import (
     Attacker,
     events,

@@ -8,8 +8,8 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from ..edges.test_secrets_backend import hangs
+from ..environment import WHERE, stubbed
 from ..running import Service
-from ..stub_backend import WHERE, stubbed
 from ..test_secrets_backend import FIRST, NAME, SECOND, ask, started
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..collector import Collector
-from ..running import Service
+from ..running import Collector, Service
 from ..service import PACKAGE
 from ..test_secrets_leak import known
 

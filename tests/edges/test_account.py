@@ -32,13 +32,13 @@ from ..accounts import (
     signs_in,
     with_app,
 )
+from ..databases import everything
 from ..harness import at_once, edit, harm, protects, refused, works
 from ..logins import WRONG, HashSpy, arrived, attempt, cheap_user, device_of, stored
 from ..mails import link, sent, subjects, text, token_for, tokens_for, waiting
 from ..routes import ANY_ID, routes
 from ..running import PASSWORD
 from ..service import AUTH, DATABASE
-from ..snapshot import everything
 from ..test_account import (
     ASKS,
     COMPLETE,

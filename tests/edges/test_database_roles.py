@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..databases import executed
 from ..harness import edit, harm, protects, works
-from ..injected import executed
 from ..logins import SIGNED_IN, attempt, cheap_user
 from ..service import DATABASE, SECRETS
 from ..test_database_roles import ROW

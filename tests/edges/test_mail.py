@@ -23,13 +23,13 @@ from sqlalchemy.exc import OperationalError
 from .. import mail_server, mails
 from ..accounts import CHOSEN, OTHER, administrator, with_app
 from ..authenticator import App, Authenticator
+from ..databases import everything
+from ..environment import stubbed
 from ..harness import at_once, edit, harm, insert, protects, refused, works
 from ..logins import SIGNED_IN, WRONG, attempt, device_of
 from ..mail_server import NAME, Authority, MailServer, resolves_here
 from ..running import PASSWORD, Service
 from ..service import AUTH, DATABASE, PACKAGE, Client
-from ..snapshot import everything
-from ..stub_backend import stubbed
 from ..test_mail import LINKS_TO, OTHER_HOST, VERIFIED, parts, register, relay, send, waiting
 from ..test_settings import command
 from ..wire import HOST

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..accounts import Statements, lives
 from ..authenticator import EDDSA, ES256, RS1, RS256, Authenticator, from_text, to_text
+from ..databases import changed, everything
 from ..harness import at_once, edit, harm, protects, refused, works
 from ..logins import UNKNOWN, Outage, attempt, seen_by_client, sessions_of
 from ..mails import waiting as due
 from ..service import AUTH, Client
-from ..snapshot import changed, everything
 from ..test_passkeys import (
     AHEAD,
     ASK_AS_NAMED,

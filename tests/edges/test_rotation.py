@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from ..environment import stubbed
 from ..harness import edit, harm, protects, refused, works
 from ..logins import SIGNED_IN, WRONG, HashSpy, attempt, cheap_user, sessions_of
 from ..rings import accepts, keys_of, new_key, rotate, signed_by, signs, stolen, text_of
-from ..stub_backend import stubbed
 from ..test_encryption import Vault, outcome
 from ..test_rotation import HONOURED, PHASES, RING, THROTTLE
 from ..test_throttle import guess, most

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from ..environment import Stub, stubbed
 from ..harness import edit, harm, protects, works
 from ..running import Service
-from ..stub_backend import Stub, stubbed
 from ..test_secrets_backend import FIRST, NAME, SECOND, ask, started
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from ..harness import edit, harm, protects, works
-from ..pressure import slow_reader
 from ..service import PACKAGE
 from ..test_server import (
     CHUNKED,
@@ -31,6 +30,7 @@ from ..test_server import (
     connect,
     nobody_waits,
 )
+from .slow_reader import slow_reader
 
 if TYPE_CHECKING:
     import pytest

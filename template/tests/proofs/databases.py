@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
+    from .running import Service
     from .service import Backend
 
 MIB = 1024 * 1024
@@ -123,3 +124,44 @@ def give_up(missing: NoServer) -> NoReturn:
 def _in_process(owner: int, close: Callable[[], None]) -> Callable[[], None]:
     """A child that was forked meanwhile leaves alone what is its parent's."""
     return lambda: close() if os.getpid() == owner else None
+
+
+# --- what a proof asks a database --------------------------------------------------------------------------------
+
+MOVING = frozenset({"seen_at", "expires_at"})
+"""Columns that any request of a signed-in user may write."""
+
+
+def everything(service: Service) -> dict[str, list[str]]:
+    """Table to its rows, read through a connection of the proofs' own."""
+    tables: Any = service.module("database").Base.metadata.sorted_tables
+    found: dict[str, list[str]] = {}
+    with service.engine.connect() as connection:
+        for table in tables:
+            kept = [column for column in table.columns if column.name not in MOVING]
+            found[table.name] = sorted(repr(row) for row in connection.execute(table.select().with_only_columns(*kept)))
+    return found
+
+
+def changed(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
+    """The tables that differ."""
+    return [name for name in before if before[name] != after.get(name)]
+
+
+def executed(service: Service, statements: tuple[str, ...]) -> tuple[list[str], list[Any]]:
+    """Which of these the server does for the service's role, each by itself; and how it refuses the others.
+
+    An attacker's statement that has got past the service comes by the service's own connection, too.
+    """
+    done, refusals = list[str](), list[Any]()
+    from sqlalchemy import event
+    from sqlalchemy.exc import DBAPIError
+
+    with service.app.app_context():
+        engine = service.module("database").db.engine
+    event.listen(engine, "handle_error", lambda context: refusals.append(context.original_exception))
+    for statement in statements:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection, suppress(DBAPIError):
+            connection.exec_driver_sql(statement)
+            done.append(statement)
+    return done, refusals

@@ -1,17 +1,16 @@
-"""A mail server that the proofs control: it keeps what it is given, and fails or cheats in the way that it is told.
+"""A mail server that the proofs control: it keeps what it is given, and fails or cheats as a proof wants it to.
 
 It stops proofs from believing a stub of the client: what counts is what came over the wire, and whether it was TLS.
 """
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import socket
-import socketserver
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import trustme
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword
 
 NAME = "mail.example"
 """The name that the service asks for, and that the right certificate is for."""
@@ -40,7 +40,7 @@ class MailServer:
     port: int = 0
     connections: int = 0
     mails: list[EmailMessage] = field(default_factory=list)
-    """Accepted or not: who runs a server has what was sent to it."""
+    """Accepted or not: the operator of a server has what was sent to it."""
     recipients: list[str] = field(default_factory=list)
     encrypted: list[bool] = field(default_factory=list)
     """For each mail, whether it came over TLS."""
@@ -53,104 +53,68 @@ class MailServer:
         """The setting that leads to it."""
         return f"{'smtps' if self.implicit_tls else 'smtp'}://{f'{user}@' if user else ''}{host}:{self.port}"
 
+    def conversation(self) -> SMTP:
+        """One connection, which may log in without TLS: it is the client that must not."""
+        self.connections += 1
+        upgrades = self.context if self.offers_starttls and not self.implicit_tls else None
+        return SMTP(self, hostname=NAME, tls_context=upgrades, auth_require_tls=False, authenticator=self._admits)
 
-class _Conversation(socketserver.StreamRequestHandler):
-    timeout = 20
-    disable_nagle_algorithm = True  # several short lines in a row would wait for the client's system each time
+    def _admits(
+        self, _server: SMTP, _session: object, _envelope: object, _how: str, login: LoginPassword
+    ) -> AuthResult:
+        user, password = login.login.decode(), login.password.decode()
+        self.logins.append(f"\0{user}\0{password}")
+        welcome = self.password in ("", password)
+        self.refused += not welcome
+        return AuthResult(success=welcome, handled=False)
 
-    def handle(self) -> None:
-        mail_server: MailServer = self.server.told  # type: ignore[attr-defined]
-        mail_server.connections += 1
-        with suppress(OSError):  # the client went away, or did not like the certificate
-            self._talk(mail_server)
+    async def handle_RCPT(
+        self, _server: SMTP, _session: object, envelope: Envelope, address: str, _options: object
+    ) -> str:
+        """Take a mail to any address."""
+        self.recipients.append(address)
+        envelope.rcpt_tos.append(address)
+        return "250 known"
 
-    def finish(self) -> None:
-        with suppress(OSError):  # what was not sent yet
-            super().finish()
-        self.connection.close()
-
-    def _say(self, text: str) -> None:
-        self.wfile.write(f"{text}\r\n".encode())
-        self.wfile.flush()
-
-    def _encrypt(self, context: ssl.SSLContext) -> None:
-        self.connection = context.wrap_socket(self.connection, server_side=True)
-        self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")
-
-    def _talk(self, told: MailServer) -> None:
-        if told.implicit_tls and told.context is not None:
-            self._encrypt(told.context)
-        self._say("220 ready")
-        while line := self.rfile.readline():
-            command, _, rest = line.decode("ascii").strip().partition(" ")
-            match command.upper():
-                case "EHLO":
-                    self._say("250-here")
-                    if told.offers_starttls and not self._is_encrypted():
-                        self._say("250-STARTTLS")
-                    self._say("250 AUTH PLAIN")
-                case "STARTTLS" if told.context is not None:
-                    self._say("220 go ahead")
-                    self._encrypt(told.context)
-                case "AUTH":
-                    told.logins.append(base64.b64decode(rest.partition(" ")[2]).decode())
-                    self._admit(told)
-                case "RCPT":
-                    told.recipients.append(rest.partition("<")[2].rstrip(">"))
-                    self._say("250 known")
-                case "DATA":
-                    self._receive(told)
-                case "QUIT":
-                    self._say("221 bye")
-                    return
-                case _:
-                    self._say("250 fine")
-
-    def _admit(self, told: MailServer) -> None:
-        if told.password in ("", told.logins[-1].rpartition("\0")[2]):
-            self._say("235 welcome")
-        else:
-            told.refused += 1
-            self._say("535 not with this password")
-
-    def _is_encrypted(self) -> bool:
-        return isinstance(self.connection, ssl.SSLSocket)
-
-    def _receive(self, told: MailServer) -> None:
-        self._say("354 go on")
-        lines = []
-        while (line := self.rfile.readline()) not in (b".\r\n", b""):
-            lines.append(line.removeprefix(b".") if line.startswith(b"..") else line)
-        mail: Any = message_from_bytes(b"".join(lines), policy=policy.default)
-        told.mails.append(mail)
-        told.encrypted.append(self._is_encrypted())
-        told.arrived.set()
-        told.holds.wait(20)
-        self._say("451 not today" if told.rejects else "250 accepted")
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
+    async def handle_DATA(self, server: SMTP, _session: object, envelope: Envelope) -> str:
+        """Keep the mail, and answer when the proof lets it."""
+        assert isinstance(envelope.content, bytes)
+        assert server.transport is not None
+        mail: Any = message_from_bytes(envelope.content, policy=policy.default)
+        self.mails.append(mail)
+        self.encrypted.append(server.transport.get_extra_info("sslcontext") is not None)
+        self.arrived.set()
+        await asyncio.to_thread(self.holds.wait, 20)
+        return "451 not today" if self.rejects else "250 accepted"
 
 
 @contextmanager
 def running(**offers: Any) -> Iterator[MailServer]:
     """The server on a free loopback port, until the end of the block."""
-    told = MailServer(**offers)
-    told.holds.set()
-    with _Server(("127.0.0.1", 0), _Conversation) as server:
-        server.told = told  # type: ignore[attr-defined]
-        told.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield told
-        finally:
-            told.holds.set()
-            server.shutdown()
-            thread.join(timeout=5)
+    made, loop = MailServer(**offers), asyncio.new_event_loop()
+    made.holds.set()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    async def end() -> None:
+        server.close()
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    tls = made.context if made.implicit_tls else None
+    started = loop.create_server(made.conversation, "127.0.0.1", 0, ssl=tls)
+    server = asyncio.run_coroutine_threadsafe(started, loop).result(10)
+    made.port = server.sockets[0].getsockname()[1]
+    try:
+        yield made
+    finally:
+        made.holds.set()
+        asyncio.run_coroutine_threadsafe(end(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=5)
+        loop.close()
 
 
 @dataclass

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import pytest
 
 from . import databases, harness, report, running, sabotage
+from .report import Run, Verdict, table
 from .rows import catalogue
-from .verdicts import Run, Verdict, table
 
 PROOFS = Path(__file__).resolve().parent
 MOST_PROCESSES = 4

@@ -11,8 +11,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,3 +112,41 @@ def exchange(server: RealServer, data: bytes, seconds: float = 20.0) -> bytes:
                 break
             received += part
     return bytes(received)
+
+
+class Pressure:
+    """Some threads that send one request after the other, each under a name of its own."""
+
+    def __init__(self, server: RealServer, request: Callable[[int, str], bytes], *, status: int, writers: int) -> None:
+        """`request(writer, name)` gives the bytes; an answer that begins with `status` is an acknowledgement."""
+        self.acknowledged: list[str] = []
+        self._server, self._request = server, request
+        self._begins = f"HTTP/1.1 {status} ".encode()
+        self._change = threading.Condition()
+        self._threads = [threading.Thread(target=self._write, args=(n,), daemon=True) for n in range(writers)]
+        for thread in self._threads:
+            thread.start()
+
+    def _write(self, writer: int) -> None:
+        number = 0
+        while True:
+            number += 1
+            name = f"writer-{writer}-{number}"
+            try:
+                answer = exchange(self._server, self._request(writer, name))
+            except OSError:  # it is gone
+                return
+            if answer.startswith(self._begins):
+                with self._change:
+                    self.acknowledged.append(name)
+                    self._change.notify_all()
+
+    def until(self, acknowledged: int) -> bool:
+        """Wait for so many acknowledgements; False after a minute without them."""
+        with self._change:
+            return self._change.wait_for(lambda: len(self.acknowledged) >= acknowledged, timeout=60)
+
+    def end(self) -> None:
+        """Wait until all have seen that the server is gone."""
+        for thread in self._threads:
+            thread.join(timeout=20)

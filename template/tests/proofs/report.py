@@ -10,17 +10,16 @@ import json
 import os
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from . import place
 from .rows import EDGES, LEVELS, Requirement, Row, catalogue, requirements
 from .rows import STATUSES as SCOPES
 from .service import AUTH, DATABASE, PACKAGE, SECRETS
-from .verdicts import Run, Verdict
 
 FORMAT: Final = 3
 """Of the JSON report; a change that a reader could trip over raises it."""
@@ -31,6 +30,79 @@ STATUSES: Final = {
     "not proven": "a verdict is missing or bad",
     "not run": "left out of this run",
 }
+
+
+# --- what one run of one proof says -----------------------------------------------------------------------------
+
+Outcome = Literal[
+    "green",  # intact: the attack was refused
+    "red",  # intact: the proof fails, the protection does not hold
+    "proven",  # sabotaged: the attack succeeded, so the proof can fail
+    "still green",  # sabotaged: the proof did not notice
+    "stale",  # the sabotage no longer fits the source
+    "crash",  # the process ended or was ended
+    "inconclusive",  # something else went wrong than the attack
+    "skipped",
+    "missing",  # no proof has this row or clause
+]
+GOOD: frozenset[Outcome] = frozenset({"green", "proven"})
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The outcome of one proof, intact (clause is "") or against one sabotage."""
+
+    row: str
+    clause: str
+    test: str
+    outcome: Outcome
+    reason: str = ""
+    seconds: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        return self.outcome in GOOD
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        what = self.outcome if self.good else f"NOT PROVEN, {self.outcome}"
+        return f"{what}: {self.reason}" if self.reason else what
+
+
+@dataclass(slots=True)
+class Run:
+    """All verdicts of one pytest run."""
+
+    sabotage: bool
+    verdicts: list[Verdict] = field(default_factory=list)
+    deselected: list[str] = field(default_factory=list)
+    whole: bool = True
+    """Whether every proof was asked for: no path, no -k."""
+
+    def bad(self) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if not verdict.good]
+
+
+def shortened(text: str, most: int = 400) -> str:
+    """One line of at most `most` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def table(verdicts: Iterable[Verdict]) -> list[str]:
+    """The lines of the verdict table, rows together, the intact run first."""
+    ordered = sorted(verdicts, key=lambda verdict: (verdict.row, verdict.clause, verdict.test))
+    return [
+        f"{verdict.row:32} {verdict.clause or 'intact':14} {verdict}  [{verdict.test.rpartition('::')[2]}]"
+        if not verdict.good
+        else f"{verdict.row:32} {verdict.clause or 'intact':14} {verdict}"
+        for verdict in ordered
+    ]
+
+
+# --- the report -------------------------------------------------------------------------------------------------
 
 
 def write(file: Path, run: Run, at: float) -> None:

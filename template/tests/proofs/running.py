@@ -8,11 +8,13 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import logging
 import os
 import secrets
 import shutil
 import sys
 import tempfile
+import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
@@ -66,6 +68,52 @@ class Recorder:
 
     def isatty(self) -> bool:
         return False
+
+
+class Collector:
+    """Takes what an error tracker takes, which is more than a log: each error with the local variables of its stack."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def take(self, error: BaseException | None) -> None:
+        if error is not None:
+            dump = traceback.TracebackException.from_exception(error, capture_locals=True)
+            # The proofs' own functions know all secrets.
+            dump.stack[:] = [
+                frame for frame in dump.stack if not Path(frame.filename).is_relative_to(Path(__file__).parent)
+            ]
+            self.texts.append("".join(dump.format()))
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.texts)
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    """Within the block it listens at Flask's signal and, as such extensions do, at every logger."""
+    from flask import got_request_exception
+
+    collector, calls = Collector(), logging.Logger.callHandlers
+
+    def hear(_app: object, exception: BaseException, **_more: object) -> None:
+        collector.take(exception)
+
+    def call(self: logging.Logger, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            collector.take(record.exc_info[1])
+        event = record.msg if isinstance(record.msg, dict) else {}
+        if isinstance(event.get("exc_info"), BaseException):
+            collector.take(event["exc_info"])
+        calls(self, record)
+
+    setattr(logging.Logger, "callHandlers", call)  # noqa: B010  no type checker follows an extension that does this
+    try:
+        with got_request_exception.connected_to(hear):
+            yield collector
+    finally:
+        setattr(logging.Logger, "callHandlers", calls)  # noqa: B010
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ from _pytest.config import create_terminal_writer
 from . import harness, place
 from .databases import MIB, in_memory
 from .harness import AttackSucceeded, Edit, Stale
+from .report import Verdict, shortened
 from .service import PACKAGE
-from .verdicts import Verdict, shortened
 
 SECONDS_A_PROOF = 120.0
 """A child that says nothing for so long is ended. A proof takes well under a second, on a busy machine much longer."""

@@ -21,12 +21,12 @@ from .accounts import (
     lives,
     nothing_more_was_read,
 )
+from .databases import changed, everything
 from .harness import edit, harm, protects, refused, works
 from .logins import stored
 from .mails import sent, subjects, token_for, waiting
 from .routes import ANY_ID, routes
 from .service import AUTH
-from .snapshot import changed, everything
 
 if TYPE_CHECKING:
     from .running import Service

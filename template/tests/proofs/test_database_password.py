@@ -9,10 +9,10 @@ import secrets as random
 from collections.abc import Callable
 from typing import Any
 
+from .environment import stubbed
 from .harness import edit, harm, protects, works
 from .running import Service
 from .service import DATABASE
-from .stub_backend import stubbed
 
 NAME = "DATABASE_PASSWORD"
 

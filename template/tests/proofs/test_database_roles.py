@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .databases import executed
 from .harness import edit, harm, insert, protects, works
-from .injected import executed
 from .logins import SIGNED_IN, attempt, cheap_user
 from .service import DATABASE
 from .test_database import migrated

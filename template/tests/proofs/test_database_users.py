@@ -10,10 +10,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from .environment import Stub, stubbed
 from .harness import at_once, edit, harm, protects, works
 from .running import Service
 from .service import DATABASE
-from .stub_backend import Stub, stubbed
 
 THREADS, EACH = 4, 5
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from .logins import PATH, SIGNED_IN, attempt, cheap_hash, cheap_user, store
-from .pressure import Pressure
+from .real_server import Pressure
 from .service import DATABASE, PACKAGE
 from .wire import HOST
 

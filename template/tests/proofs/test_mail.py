@@ -18,7 +18,6 @@ from .harness import edit, harm, insert, protects, works
 from .mail_server import NAME, Authority, MailServer, resolves_here
 from .running import Service
 from .service import AUTH
-from .snapshot import everything
 from .wire import HOST, ORIGIN
 
 if TYPE_CHECKING:

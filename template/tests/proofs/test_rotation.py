@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .environment import stubbed
 from .harness import edit, harm, protects, works
 from .rings import KNOWN, accepts, keys_of, new_key, rotate, signed_by, signs, stolen, text_of
-from .stub_backend import stubbed
 
 if TYPE_CHECKING:
     import pytest

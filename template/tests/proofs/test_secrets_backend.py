@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .environment import WHERE, Stub, stubbed
 from .harness import edit, harm, protects, works
 from .running import Service
-from .stub_backend import WHERE, Stub, stubbed
 
 if TYPE_CHECKING:
     import pytest

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .collector import collecting
 from .harness import edit, harm, protects, works
-from .running import Service
+from .running import Service, collecting
 from .service import DATABASE
 
 if TYPE_CHECKING:

@@ -184,7 +184,7 @@ def test_no_module_hashes_with_what_is_broken() -> None:
 @protects(
     "compare-constant-time",
     scanner=edit(
-        "/tests/proofs/compare_scan.py",
+        "/tests/proofs/source_scan.py",
         "        for left, right in _pairs(node):\n",
         "        for left, right in ():\n",
     ),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from . import mails
+from .databases import changed, everything
 from .harness import Edit, edit, harm, protects, refused, works
 from .logins import (
     PATH,
@@ -26,7 +27,6 @@ from .logins import (
     step_up,
 )
 from .service import AUTH
-from .snapshot import changed, everything
 from .wire import HOST
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...environment import stubbed
 from ...rings import KNOWN, keys_of, rotate
 from ...session_client import FIELD
-from ...stub_backend import stubbed
 
 if TYPE_CHECKING:
     import pytest

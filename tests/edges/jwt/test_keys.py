@@ -16,6 +16,7 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from ...environment import stubbed
 from ...harness import edit, harm, protects, refused, works
 from ...jwt.forging import LEFT_OUT, Key, Target, changed, claims_of, data, forged, ring_of, text, three_keys
 from ...jwt.test_keys import (
@@ -34,7 +35,6 @@ from ...jwt.test_keys import (
 )
 from ...jwt_client import private_key
 from ...rings import rotate
-from ...stub_backend import stubbed
 
 if TYPE_CHECKING:
     import pytest

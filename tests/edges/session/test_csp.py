@@ -6,11 +6,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ... import header_table
+from ...databases import changed, everything
 from ...harness import edit, harm, insert, protects, refused, works
 from ...header_table import directives
 from ...session.pages import Page, pages
 from ...session.test_csp import DRAWN, OLDER, RAW, REPORTS, adds_answers, logged, nonce_of, policies_of, sends
-from ...snapshot import changed, everything
 
 if TYPE_CHECKING:
     from ...running import Service

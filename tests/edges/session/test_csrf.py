@@ -7,12 +7,12 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from ... import mails
+from ...databases import changed, everything
 from ...harness import edit, harm, insert, protects, refused, works
 from ...rings import new_key
 from ...routes import routes, stubbed, walkers
 from ...session.test_csrf import CHECK, EXEMPT, LAYER, READ, ROW, UNBOUND, UNSAFE, by_header
 from ...session_client import COOKIE, FIELD, HEADER
-from ...snapshot import changed, everything
 from ...wire import ORIGIN
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ... import mails, snapshot
+from ... import databases as snapshot
+from ... import mails
 from ...harness import edit, harm, protects, refused, works
 from ...logins import SIGNED_IN, HashSpy, asks_for_reset, attempt, causes, cheap_user, registers, stored
 

@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..databases import changed, everything
 from ..harness import edit, harm, protects, works
-from ..snapshot import changed, everything
 
 if TYPE_CHECKING:
     from ..running import Service

@@ -10,8 +10,8 @@ import unicodedata
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+from ..databases import changed, everything
 from ..harness import edit, harm, insert, protects, works
-from ..snapshot import changed, everything
 from ..wire import HOST, ORIGIN
 from .pages import TEXTS, Control, Form, Page, pages
 
