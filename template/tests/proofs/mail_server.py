@@ -57,7 +57,14 @@ class MailServer:
         """One connection, which may log in without TLS: it is the client that must not."""
         self.connections += 1
         upgrades = self.context if self.offers_starttls and not self.implicit_tls else None
-        return SMTP(self, hostname=NAME, tls_context=upgrades, auth_require_tls=False, authenticator=self._admits)
+        return SMTP(
+            self,
+            hostname=NAME,
+            tls_context=upgrades,
+            authenticator=self._admits,
+            auth_require_tls=False,
+            auth_exclude_mechanism=["LOGIN"],  # else a client whose password is refused shows it once more this way
+        )
 
     def _admits(
         self, _server: SMTP, _session: object, _envelope: object, _how: str, login: LoginPassword
