@@ -5,10 +5,10 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from ..edges.test_errors import _ID
+from ..edges.test_errors import _ID, STATUSES, add_failures
 from ..running import Service
 from ..service import AUTH
-from ..test_errors import STATUSES, add_failures, told
+from ..test_errors import told
 
 if TYPE_CHECKING:
     pass

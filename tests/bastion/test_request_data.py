@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..test_request_data import BEFORE, ROWS
+from ..edges.test_request_data import BEFORE, ROWS
 
 
 def test_what_is_found_is_told_with_its_place_and_its_cure(tmp_path: Path) -> None:

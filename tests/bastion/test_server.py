@@ -11,7 +11,7 @@ from select import select
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ..edges.test_server import BODY, EXPECT, LARGE, SIZE, opened
+from ..edges.test_server import BODY, EXPECT, LARGE, SIZE, UNREADABLE, asked, opened, said_by_the_server
 from ..header_table import faults
 from ..service import PACKAGE
 from ..test_server import (
@@ -20,13 +20,10 @@ from ..test_server import (
     KEY,
     PROBE,
     TYPE,
-    UNREADABLE,
     WITHIN,
     answered,
-    asked,
     connect,
     nobody_waits,
-    said_by_the_server,
 )
 from ..wire import ORIGIN, Response
 

@@ -11,7 +11,7 @@ from ..harness import edit, harm, protects, refused, works
 from ..logins import SIGNED_IN, WRONG, HashSpy, attempt, cheap_user, sessions_of
 from ..probe_model import model
 from ..service import DATABASE
-from ..test_database import JOINED, PAYLOADS, TEXT, Driver, counts, left_behind, migrated
+from ..test_database import JOINED, PAYLOADS, TEXT, UNCHECKED, Driver, counts, left_behind, migrated, recognised
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +19,43 @@ if TYPE_CHECKING:
     import pytest
 
     from ..running import Service
+
+
+BAD = """
+from sqlalchemy import literal_column, select, text
+def search(session, connection, word, order):
+    session.execute(text(f"SELECT title FROM note WHERE title = '{word}'"))  # bad
+    session.execute(text("SELECT title FROM note WHERE title = '%s'" % word))  # bad
+    session.execute(text("SELECT title FROM note ORDER BY " + order))  # bad
+    session.execute(text("SELECT title FROM note ORDER BY {}".format(order)))  # bad
+    session.scalars(select(Note).order_by(text(order)))  # bad
+    session.scalars(select(Note, literal_column(f"'{word}'")))  # bad
+    statement = "DELETE FROM note WHERE title = '" + word + "'"
+    connection.execute(statement)  # bad
+    statements = "SELECT title FROM note"
+    statements += f" ORDER BY {order}"
+    connection.exec_driver_sql(statements)  # bad
+    session.scalars(select(Note).order_by(f"{order} DESC"))  # bad
+"""
+GOOD = """
+from sqlalchemy import select, text
+from psycopg import sql
+ONE = "SELECT 1"
+def search(session, connection, word, orders, order, response):
+    session.execute(text("SELECT 1"))
+    session.execute(text(ONE))
+    session.execute(text("SELECT title FROM note" + " WHERE title = :word").bindparams(word=word))
+    session.execute(text("SELECT title FROM note WHERE title LIKE :word"), {"word": f"%{word}%"})
+    connection.execute("SELECT title FROM note WHERE title = ?", [word])
+    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(word)))
+    session.scalars(select(Note).where(Note.title == f"{word}!").order_by(orders[order].desc()))
+    return response.text(word)
+"""
+
+
+@protects("sql-no-string-building", checker=UNCHECKED)
+def test_the_checker_sees_every_way_to_put_sql_together() -> None:
+    recognised(BAD, GOOD)
 
 
 @protects("sql-parameterised", like=edit("database/queries.py", "autoescape=True", "autoescape=False"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .. import header_table
 from ..harness import edit, harm, protects, works
 from ..service import AUTH
-from ..test_headers import HSTS, injected
+from ..test_headers import injected, visitor
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -33,6 +33,87 @@ HOSTILE = {
     "Server": "Probe/1.0",
     "X-Powered-By": "Probe",
 }
+
+
+HSTS = "max-age=63072000; includeSubDomains"
+
+
+@protects("headers-classic", nosniff=edit("edge/headers.py", '    yield ("X-Content-Type-Options", "nosniff")\n', ""))
+@protects("headers-classic", permissions=edit("edge/headers.py", '    "camera=()",\n', ""))
+@protects("header-hsts", short=edit("edge/headers.py", '"max-age=63072000; includeSubDomains"', '"max-age=300"'))
+@protects(
+    "cross-origin-isolation",
+    shared=edit("edge/headers.py", "self._shared if _SHAREABLE in environ else self._own", "self._shared"),
+)
+def test_no_error_of_any_status_leaves_without_a_header_of_the_table(service: Service) -> None:
+    client = visitor(service)
+    works(client.get("/kind/shared").json == {"for": "everybody"}, "what is meant for everybody is there")
+    asked = {f"abort {status}": status for status in (400, 404, 409, 413, 415, 422, 503)}
+    asked |= {f"status {status}": status for status in (201, 304)}
+    answers = {name: (status, client.get(f"/kind/{name.replace(' ', '/')}")) for name, status in asked.items()}
+    answers["ready"] = 200, client.get("/readyz")
+    answers["options"] = 405, client.send("OPTIONS", "/kind/text")
+    answers["health, wrong method"] = 405, client.post("/healthz", body=b"")
+    answers["renamed method"] = 400, client.get("/kind/text", headers={"X-HTTP-Method-Override": "DELETE"})
+    wrong = {name: faults for name, (_, answer) in answers.items() if (faults := header_table.faults(service, answer))}
+    harm(wrong, "an answer left without a header, with another value, or with one twice")
+    assert {name: answer.status for name, (_, answer) in answers.items()} == {
+        name: status for name, (status, _) in answers.items()
+    }
+    shared = client.get("/kind/shared")
+    assert shared.headers_named("Cross-Origin-Resource-Policy") == ["cross-origin"]
+    assert shared.headers_named("Cross-Origin-Opener-Policy") == ["same-origin"]
+
+
+HOSTILE_NAMES = (
+    "a\r\nSet-Cookie: x=1.txt",
+    "a\nSet-Cookie: x=1",
+    "a\rb",
+    "a\x00b",
+    "a\x0bb",
+    "a\x7fb",
+    "\u010da\r\nX-Injected: 1",
+)
+
+
+@protects("header-values-safe", control=edit("edge/headers.py", "and _UNSENDABLE.search(value):", "and not value:"))
+def test_no_hostile_name_gets_into_a_header_a_download_or_a_redirect(service: Service) -> None:
+    # As the database holds them: from a request they would be refused at once.
+    names = ("Ada", 'r\u00e9sum\u00e9 "final".pdf', *HOSTILE_NAMES)
+
+    def named(number: int) -> Any:
+        from flask import Response
+
+        return Response("x", mimetype="text/plain", headers={"X-Name": names[number]})
+
+    def saved(number: int) -> Any:
+        from io import BytesIO
+
+        from flask import send_file
+
+        return send_file(BytesIO(b"x"), as_attachment=True, download_name=names[number])
+
+    def moved(number: int) -> Any:
+        from flask import redirect
+
+        return redirect(f"/{names[number]}")
+
+    for view in (named, saved, moved):
+        service.adds_route(f"/{view.__name__}/<int:number>", mark="public", view=view)
+    client = service.client()
+    works(client.get("/named/0").header("X-Name") == "Ada", "a plain value arrives")
+    works(client.get("/named/1").header("X-Name") == names[1], "and one with accents (RFC 9110, 5.5)")
+    encoded = 'attachment; filename="resume \\"final\\".pdf"; filename*=UTF-8\'\'r%C3%A9sum%C3%A9%20%22final%22.pdf'
+    downloaded = client.get("/saved/1")
+    works(downloaded.header("Content-Disposition") == encoded, "a name with quotes and accents is kept (RFC 8187)")
+    for number, name in enumerate(HOSTILE_NAMES, 2):
+        # Werkzeug refuses a line break itself; other characters of an address are sent with percent signs.
+        for path, status in (("named", 500), ("saved", 500), ("moved", 500 if set("\r\n") & set(name) else 302)):
+            answer = client.get(f"/{path}/{number}")
+            harm(injected(answer), f"{path} sent {name!r} on")
+            assert answer.status == status
+            assert answer.headers_named("Set-Cookie") == answer.headers_named("X-Injected") == []
+            assert header_table.faults(service, answer, download=answer.ok) == []
 
 
 @protects(

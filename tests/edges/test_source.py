@@ -14,9 +14,130 @@ import pytest
 from ..harness import edit, harm, insert, protects, works
 from ..sabotage import in_a_fork
 from ..service import AUTH
+from ..test_source import BLIND, UNEQUAL, recognised
 
 if TYPE_CHECKING:
     from ..running import Service
+
+
+CODE = """
+import pickle  # bad
+import marshal, json  # bad
+from xml.etree import ElementTree  # bad
+from lxml import etree  # bad
+import shelve as s  # bad
+import os, re, subprocess, yaml, importlib
+from os import system
+from flask import render_template_string
+from jinja2 import Template
+def run(text, name, archive, env):
+    eval(text)  # bad
+    exec(text)  # bad
+    compile(text, "x", "exec")  # bad
+    __import__(text)  # bad
+    importlib.import_module(f"plugins.{name}")  # bad
+    os.system("ls " + name)  # bad
+    system(name)  # bad
+    os.popen(name)  # bad
+    subprocess.run(f"ls {name}", shell=True)  # bad
+    subprocess.getoutput(name)  # bad
+    yaml.load(text)  # bad
+    render_template_string(f"Hello {name}")  # bad
+    Template(text)  # bad
+    env.from_string(text)  # bad
+    text.format(name=name)  # bad
+    name.format_map({})  # bad
+    archive.extractall("/tmp")  # bad
+    re.compile(text)  # bad
+    re.search("^" + name + "$", text)  # bad
+    re.sub(rf"\\\\b{name}\\\\b", "", text)  # bad
+"""
+HARMLESS = """
+import importlib, json, re, subprocess, secrets, hashlib, uuid
+from string import Template
+PACKAGE = "service"
+TEXT = "Hello {name}"
+PATTERN = re.compile(rb"[0-9.]{%d}" % (LONGEST + 1))
+def run(text, name, moment, env):
+    subprocess.run(["ls", "--", name], check=True)
+    subprocess.run(["ls"], shell=False)
+    importlib.import_module(f"{PACKAGE}.app")
+    TEXT.format(name=name)
+    "{} {}".format(name, text)
+    re.compile("a" "b")
+    re.search("^" + re.escape(name) + "$", text)
+    PATTERN.search(text)
+    json.loads(text)
+    secrets.token_urlsafe(32), uuid.uuid4()
+    hashlib.sha256(text), hashlib.new("sha3-256")
+    env.get_template("page.html")
+    Template("$name").substitute(name=name)
+_s = AuthSession.__table__.c
+TOKENS: Final = ("jwt-", "refresh-")
+def compare(token, row, code, error, kind, form):
+    hmac.compare_digest(token, row.value)
+    select(Link).where(_s.token_hash == digest(token), Link.token_hash != digest(token))
+    table.c.password_hash == row.password_hash
+    kind.startswith(TOKENS)
+    token is None or token == "" or len(token) == 43 or "=" in token or token.startswith("v1.")
+    error.code not in MESSAGES or code == 404 or row.token_type == kind or row.secret_name in names or name == "code"
+    row.country_code == form.country_code.data or form.key == row.key or row.token.kind == kind
+"""
+NUMBERS = """
+import random  # bad
+from random import choices  # bad
+import uuid
+def make(generator):
+    uuid.uuid1()  # bad
+    generator.getrandbits(128)  # bad
+"""
+HASHES = """
+import hashlib
+from hashlib import sha1
+from hashlib import md5 as digest
+def make(text, signer):
+    hashlib.md5(text)  # bad
+    hashlib.sha1(text, usedforsecurity=False)  # bad
+    sha1(text)  # bad
+    digest(text)  # bad
+    hashlib.new("MD5", text)  # bad
+    hashlib.new(text)  # bad
+    signer(text, digest_method=hashlib.sha1)  # bad
+"""
+COMPARISONS = """
+import hmac, operator
+from operator import eq
+def check(token, form, request, session, user, given, code, row):
+    if token == row.value:  # bad
+        return given.startswith(token)  # bad
+    if session["csrf_token"] != request.form.get("anything"):  # bad
+        return given == request.headers.get("X-Api-Token", "")  # bad
+    hmac.new(KEY, given, "sha256").hexdigest() == given  # bad
+    given in (request.signature, "")  # bad
+    form.code.data == row.text  # bad
+    code == row.expected  # bad
+    code in user.recovery_codes  # bad
+    given == user.passwordHash.encode()  # bad
+    row.token_hash == digest(token)  # bad
+    f"Bearer {token}" == given  # bad
+    os.environ["API_KEY"] == given[:8]  # bad
+    (user.id, token) == (given, given)  # bad
+    eq(secret.reveal(), given)  # bad
+    operator.ne(given, mac)  # bad
+    token.__eq__(given)  # bad
+    given == token[:8]  # bad
+    select(Link).where(Link.token == given)  # bad
+    match_of = [one for one in given if one.otp == given]  # bad
+"""
+
+
+@protects("no-dynamic-code", scanner=BLIND)
+@protects("random-from-os", scanner=BLIND)
+@protects("signed-values-sha256", scanner=BLIND)
+@protects("compare-constant-time", scanner=UNEQUAL)
+def test_the_checker_sees_every_construct_that_it_is_for() -> None:
+    for kind, sample in {"code": CODE, "random": NUMBERS, "hash": HASHES, "compare": COMPARISONS}.items():
+        recognised(kind, sample, HARMLESS)
 
 
 @protects(

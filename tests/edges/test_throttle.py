@@ -8,28 +8,53 @@ import secrets
 import threading
 from datetime import timedelta
 from functools import partial
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from .. import mails
+from ..databases import changed, everything
 from ..harness import at_once, edit, harm, protects, refused, works
 from ..logins import (
+    PATH,
     SIGNED_IN,
     UNKNOWN,
     WRONG,
     HashSpy,
+    Outage,
     asks_for_reset,
     attempt,
     cheap_user,
     chooses_by_mail,
     device_of,
+    registers,
     seen_by_client,
     sessions_of,
     step_up,
 )
 from ..service import AUTH
-from ..test_throttle import ABUSE, CEILING, COST, NETWORK, RATE, ROW, SPRAYER, guess, keep_blocked, most, spray
+from ..test_throttle import (
+    ABUSE,
+    BOOK,
+    CEILING,
+    CLOSED,
+    COST,
+    FIND,
+    NETWORK,
+    PER_MINUTE,
+    RATE,
+    ROW,
+    SPENT,
+    SPRAYER,
+    SUBJECT,
+    guess,
+    keep_blocked,
+    most,
+    spray,
+    through,
+    unlimited,
+)
 from .test_exceptions import declare, limit
 
 if TYPE_CHECKING:
@@ -917,3 +942,207 @@ def test_no_account_shares_a_counter_of_its_own_with_strangers(
         works(is_shared("login"), "names that anybody may type share one")
         shared = [kind for kind in KINDS if is_shared(kind)]
     harm(shared, "what a stranger has used up is held against an account")
+
+
+ATTEMPT = "    attempt = _Attempt(network, rate, booking, known=device is not None)\n"
+
+
+MATCHES = "        matched = _matches(password, row, attempt)\n"
+
+
+COMPARED = "        matched = state().passwords.verify(password, row.password_hash if row is not None else None)\n"
+
+
+@protects(
+    ROW,
+    key=edit("identity/login.py", "counter = (KIND, subject)", "counter = (KIND, arrival.address)"),
+    hash=(
+        edit("identity/login.py", BOOK + ATTEMPT, ""),
+        edit("identity/login.py", MATCHES, COMPARED + indent(BOOK + ATTEMPT, "    ")),
+    ),
+)
+def test_no_hash_is_computed_for_an_account_that_has_to_wait(service: Service) -> None:
+    forgetful, victim, other = (cheap_user(service) for _ in range(3))
+    spy = HashSpy(service)
+    guess(service, forgetful.email, most(service) - 1)
+    answer = attempt(service.client(), forgetful.email, forgetful.password)
+    works(answer.status == SIGNED_IN, "four wrong passwords and the right one sign in")
+    works(len(spy.compared) == most(service), "each was compared")
+    wrong = guess(service, victim.email, most(service))
+    spy.compared.clear()
+    answer = attempt(service.client(address="203.0.113.9"), victim.email, victim.password)
+    harm(sessions_of(service, victim), "the sixth password was looked at")
+    harm(spy.compared, "a hash was computed for an account that has to wait")
+    refused(answer, 429, ROW)
+    assert 0 <= service.limits.login_wait_minutes * 60 - int(answer.header("Retry-After") or 0) < 10
+    for one in wrong:
+        refused(one, 401, "login-uniform-failure")
+    assert attempt(service.client(), other.email, other.password).status == SIGNED_IN
+    service.travel(minutes=service.limits.login_wait_minutes, seconds=1)
+    assert attempt(service.client(), victim.email, victim.password).status == SIGNED_IN
+
+
+AFTERWARDS = (
+    edit("identity/login.py", SUBJECT + SPENT, SUBJECT),
+    edit("identity/login.py", RATE + BOOK + ATTEMPT, ""),
+    edit("identity/login.py", MATCHES, COMPARED + indent(SPENT + RATE + BOOK + ATTEMPT, "    ")),
+)
+
+
+@protects(
+    NETWORK,
+    minute=edit("identity/login.py", PER_MINUTE, ""),
+    book=AFTERWARDS,
+)
+def test_no_hash_is_computed_for_a_network_that_has_to_wait(service: Service) -> None:
+    most = service.limits.login_failures_per_minute_and_network
+    office, victim, spy = [cheap_user(service) for _ in range(most + 2)], cheap_user(service), HashSpy(service)
+    signed_in = [attempt(service.client(address="203.0.113.5"), one.email, one.password).status for one in office]
+    works(signed_in == [SIGNED_IN] * (most + 2), "twelve people of one office sign in within a minute")
+    service.stop_time()
+    wrong = spray(service, most)
+    spy.compared.clear()
+    answers = [
+        attempt(service.client(address=SPRAYER), victim.email, victim.password),
+        attempt(
+            service.client(address=SPRAYER),
+            victim.email,
+            victim.password,
+            headers={"X-Forwarded-For": "203.0.113.77", "Forwarded": "for=203.0.113.77"},
+        ),
+    ]
+    harm(sessions_of(service, victim), "the eleventh password of one network was looked at")
+    harm(spy.compared, "a hash was computed for a network that has to wait")
+    for answer in wrong:
+        refused(answer, 401, "login-uniform-failure")
+    for answer in answers:
+        refused(answer, 429, NETWORK)
+        assert 50 <= int(answer.header("Retry-After") or 0) <= 61
+    assert attempt(service.client(address="203.0.113.5"), victim.email, victim.password).status == SIGNED_IN
+    service.travel(seconds=61)
+    assert attempt(service.client(address=SPRAYER), victim.email, victim.password).status == SIGNED_IN
+
+
+@protects(
+    ABUSE,
+    device=edit("identity/login.py", FIND, "None"),
+    reset=edit("identity/recovery.py", "    login.forgive(link.email)\n", ""),
+)
+def test_a_new_password_opens_an_account_that_a_stranger_keeps_waiting(service: Service) -> None:
+    alice, chosen = cheap_user(service), "another correct horse battery"
+    laptop, phone = service.client(), service.client(address="203.0.113.9")
+    first = attempt(laptop, alice.email, alice.password)
+    works(first.status == SIGNED_IN, "she signs in on her laptop")
+    works(attempt(phone, alice.email, alice.password).status == SIGNED_IN, "and on another device")
+    row = service.rows("SELECT * FROM auth_user")
+    keep_blocked(service, alice.email)
+    assert service.rows("SELECT * FROM auth_user") == row  # it waits; nothing has become of the account itself
+    before = sessions_of(service, alice)
+    known = attempt(service.client(), alice.email, alice.password, device_of(first))
+    harm(sessions_of(service, alice) == before, "a stranger kept her out on a device that is known")
+    refused(attempt(service.client(address="203.0.113.8"), alice.email, alice.password), 429, ROW)
+    asks_for_reset(service.client(address="203.0.113.8"), alice.email)
+    token = mails.token_for(service, alice.email, "reset")
+    chooses_by_mail(service.client(address="203.0.113.8"), token, chosen)
+    before = sessions_of(service, alice)
+    new = attempt(service.client(address="203.0.113.8"), alice.email, chosen)
+    harm(sessions_of(service, alice) == before, "a stranger kept her out after she chose another password")
+    assert (known.status, new.status) == (SIGNED_IN, SIGNED_IN)
+
+
+@pytest.mark.parametrize("failure", ["does not answer", "is too slow"])
+@protects(
+    CLOSED,
+    open=(
+        unlimited(SPENT.strip(), 'throttle.Spent(b"", 0.0)', SUBJECT),
+        unlimited(RATE.strip(), 'throttle.Spent(b"", 0.0)'),
+        unlimited(BOOK.strip(), 'throttle.Booking(b"", 0, throttle.NOTHING)'),
+    ),
+    order=AFTERWARDS,
+)
+def test_while_failures_cannot_be_counted_in_any_way_no_password_is_looked_at(service: Service, failure: str) -> None:
+    from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+    service.setting("BASTION_REGISTRATION", "open")
+    service.adds_route("/public", mark="public")
+    user, spy = cheap_user(service), HashSpy(service)
+    outage = Outage(service, "throttle_", error=PoolTimeout("waited too long") if failure == "is too slow" else None)
+    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
+    signed_in, before = service.client(user).login(), sessions_of(service, user)
+    for client in (visitors := [service.client(address=f"198.51.100.{number}") for number in range(most(service) + 1)]):
+        client.honest("POST", {}, None, None, None)  # the login page is open
+    signed_in.honest("POST", {}, None, None, None)
+    spy.compared.clear()
+    outage.on = True
+    answers = [attempt(client, user.email, WRONG) for client in visitors[1:]]
+    answers += [attempt(visitors[0], user.email, user.password), step_up(signed_in, user.password)]
+    answers += [asks_for_reset(visitors[0], user.email), registers(visitors[0], "new@example.com")]
+    works(service.client().get("/public").status == 200, "what needs no counter goes on")
+    outage.on = False
+    harm(spy.compared, "passwords were looked at that nobody counted")
+    harm(sessions_of(service, user) - before, "somebody was signed in")
+    assert mails.waiting(service) == []
+    for answer in answers:
+        assert answer.status == 503
+        assert int(answer.header("Retry-After") or 0) > 0
+        assert [event["level"] for event in answer.events if event["event"] == "database_unavailable"] == ["error"]
+    assert outage.met == len(answers)
+    assert attempt(service.client(), user.email, user.password).status == SIGNED_IN  # without a restart
+
+
+@protects(
+    "throttle-shared-between-workers",
+    memory=edit(
+        "throttle.py",
+        "hmac.new(key.encode(), what, ",
+        "hmac.new(str((key, __import__('os').getpid())).encode(), what, ",
+    ),
+)
+def test_a_process_that_starts_counts_on_what_others_have_counted(service: Service) -> None:
+    forgetful, victim = cheap_user(service), cheap_user(service)
+    HashSpy(service, quick=True)
+    here = most(service) - 2
+    guess(service, forgetful.email, here)
+    guess(service, victim.email, here)
+    server = service.real_server()  # another process, which has counted nothing yet
+    assert through(service, server, forgetful.email, WRONG, 1) == 401
+    works(through(service, server, forgetful.email, forgetful.password, 2) == SIGNED_IN, "the other process signs in")
+    elsewhere = [through(service, server, victim.email, WRONG, number) for number in (3, 4)]
+    answer = attempt(service.client(address="203.0.113.9"), victim.email, victim.password)
+    harm(sessions_of(service, victim), "each process gave five guesses of its own")
+    assert elsewhere == [401, 401]
+    refused(answer, 429, ROW)
+    assert through(service, server, victim.email, victim.password, 5) == 429
+    service.restart()
+    refused(attempt(service.client(address="203.0.113.10"), victim.email, victim.password), 429, ROW)
+
+
+LOOKS = {"session": [303, 200, 404, 200, 400], "jwt": [404, 200, 404, 405, 400]}[AUTH]
+
+
+TIMES = 3
+
+
+@protects(COST, audit=edit("audit.py", "    if not has_request_context() or not (row", "    if True or not (row"))
+def test_to_be_refused_again_and_again_is_one_row_a_minute(service: Service) -> None:
+    service.adds_route("/probe", methods=("POST",))
+    user, _ = cheap_user(service), HashSpy(service, quick=True)
+    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
+    foreign = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    networks = [f"203.0.{number}.1" for number in range(5)]
+    service.travel(seconds=61 - service.now().second)  # a minute begins
+    before = everything(service)
+    for number in range(TIMES):
+        for visitor in (service.client(address=network) for network in networks):
+            attempt(visitor, f"nobody-{number}@example.com", WRONG)
+            visitor.post("/probe", headers=foreign)
+            statuses = [visitor.get(path).status for path in ("/", "/healthz", "/missing", PATH)]
+            statuses.append(visitor.get("/", headers={"Host": "evil.example"}).status)
+            assert statuses == LOOKS
+    after = everything(service)
+    events = service.rows("SELECT kind, address, times FROM audit_event WHERE outcome = 'failure'")
+    harm(len(events) > 2 * len(networks), "each refusal of a stranger is a row that is kept for a year")
+    kinds = ("cross_site.refused", "login.failure")
+    assert sorted(map(tuple, events)) == sorted((kind, network, TIMES) for kind in kinds for network in networks)
+    assert {*changed(before, after)} == {"audit_event", "throttle_counter", "throttle_use"}
+    assert len(after["audit_event"]) == len(before["audit_event"]) + len(events)

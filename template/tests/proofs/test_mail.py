@@ -14,6 +14,7 @@ import pytest
 
 from . import mail_server, mails
 from .accounts import Hashing
+from .databases import everything
 from .harness import edit, harm, insert, protects, works
 from .mail_server import NAME, Authority, MailServer, resolves_here
 from .running import Service

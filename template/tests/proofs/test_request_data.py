@@ -11,188 +11,44 @@ import ast
 from . import place
 from .harness import edit, harm, insert, protects, works
 
-# What each kind of finding is shown: a line that ends in "# bad" must be found, and no other.
+# What each kind of finding is shown: a line that ends in "# bad" must be found, and no other. The edges show more.
 BEFORE = """
-import os, shutil, aiohttp, flask, httpx, requests, socket, urllib.request
+import os, requests
 from pathlib import Path
-from urllib.parse import unquote, urljoin
-from flask import Response, make_response, redirect, request, send_file, send_from_directory
+from flask import redirect, request, send_file
 class Letter(Owned, Base): ...
-class Draft(Letter): ...
-class Country(Base): ...
-class Where(Query):
-    sort: Literal["/new", "/old"] = "/new"
-class ExportForm(SubmittedForm):
-    kind = SelectField("Kind", choices=KINDS)
 """
 REDIRECTS = """
-@blueprint.get("/go/<path:target>/<int:number>")
+@blueprint.get("/go/<path:target>")
 @public
-def go(target: str, number, query: Where):
+def go(target: str):
     redirect(request.args["next"])  # bad
-    redirect(request.args.get("next") or url_for("notes.index"), 303)  # bad
     redirect(location=target)  # bad
-    redirect(query.next)  # bad
-    redirect(request.referrer or "/")  # bad
-    wanted = request.form["next"].strip()
-    flask.redirect("/" + wanted)  # bad
-    redirect(f"//{wanted}/x")  # bad
-    redirect("https://{}/x".format(wanted))  # bad
-    redirect("https://%s/x" % wanted)  # bad
-    redirect(urljoin(request.host_url, wanted))  # bad
-    if not target.startswith("/"):
-        target = "/"
-    form = ExportForm()
-    redirect(form.back.data)  # bad
-    answer = make_response("", 303)
-    answer.headers["Location"] = request.headers["X-Next"]  # bad
-    answer.location = unquote(request.cookies["next"])  # bad
-    return Response("", 303, headers={"Location": request.values.get("next", "/")})  # bad
-
-@blueprint.get("/fine/<path:target>/<int:number>")
-@public
-def fine(target: str, number, query: Where, body: NoteBody):
-    redirect(url_for("notes.index", page=request.args["page"]))
     redirect(safe_next(request.args.get("next"), "/"))
-    redirect(request.url)
     redirect(f"/notes/{target}")
-    redirect("/notes?q=" + request.args["q"])
-    redirect("https://partner.example/%s" % target)
-    redirect(f"{PARTNER}?to={target}")
-    redirect(TARGETS.get(request.args["to"], "/"))
-    redirect(f"/{number}")
-    redirect(query.sort)
-    back = request.args.get("back", "/")
-    if back not in ALLOWED:
-        abort(400)
-    redirect(back)
-    there = request.args["there"]
-    redirect(there if urlsplit(there).netloc == "" and PATH.fullmatch(there) else "/")
-    away = request.values["away"]
-    if away.startswith("https://partner.example/"):
-        redirect(away)
-    event.location = body.location
-    return jsonify({"location": body.location}), 201, {"Location": f"/notes/{target}"}
-
-def helper(address):
-    return redirect(address)
 """
 FILES = """
 @blueprint.post("/files/<name>")
 @login_required
-def files(name, body: NoteBody):
-    open(request.args["file"])  # bad
-    with open(f"/srv/{name}.txt") as file:  # bad
-        file.read()
+def files(name):
     open(os.path.join(FOLDER, name), "rb")  # bad
-    path = FOLDER / name
-    path.read_text()  # bad
-    send_file(path)  # bad
-    shutil.copyfile("a", path)  # bad
-    Path(body.title).unlink()  # bad
-    os.remove("/srv/%s" % body.title)  # bad
-    send_from_directory(request.args["folder"], "x")  # bad
-    there = os.path.join(FOLDER, request.form["there"])
-    if os.path.isfile(there) and ".." not in there:
-        return send_file(there)  # bad
-    for upload in request.files.getlist("photo"):
-        upload.save(FOLDER / upload.filename)  # bad
-
-@blueprint.post("/fine/<name>")
-@login_required
-def fine(name: str, kind: Literal["a", "b"], number: int):
-    send_from_directory(FOLDER, name)
+    send_file(request.args["file"])  # bad
     open(safe_join(FOLDER, name))
-    open(FOLDER / f"{number}.txt")
-    open(FOLDER / f"{kind}.txt")
-    open(f"/srv/{request.args.get('page', type=int)}")
-    open(FOLDER / f"{current_user.id}.txt")
-    upload = request.files["photo"]
-    upload.save(FOLDER / secure_filename(upload.filename))
-    upload.save(FOLDER / str(uuid4()))
-    send_file(upload.stream, download_name=upload.filename)
-    send_file(io.BytesIO(request.get_data()), download_name=name)
-    path = (FOLDER / name).resolve()
-    if not path.is_relative_to(FOLDER):
-        abort(404)
-    path.read_text()
-    sheet = request.args["sheet"]
-    if sheet not in {"a", "b"}:
-        abort(404)
-    workbook = FOLDER / sheet
-    open(workbook)
-    form = ExportForm()
-    open(f"/srv/{form.kind.data}.csv")
-    storage.open(request.args["x"]), form.note.save(request.args["x"])
-
-@blueprint.get("/group/<group>")
-@public
-def group(group):
-    group = re.sub("[^a-z]", "", group.lower())
-    return send_from_directory(FOLDER / group, "x")
 """
 ADDRESSES = """
 @blueprint.post("/ask")
 @login_required
-async def ask(body: Hook):
-    urllib.request.urlopen(request.json["url"])  # bad
-    urllib.request.Request(body.address)  # bad
+def ask(body: Hook):
     requests.get(body.address, timeout=3)  # bad
-    requests.request("GET", request.get_json()["url"], timeout=3)  # bad
-    httpx.post(f"https://{body.host}:8443/x", json={})  # bad
-    with httpx.Client() as client:
-        client.get(url=body.address)  # bad
-    async with aiohttp.ClientSession() as http:
-        await http.get(body.address)  # bad
-    socket.create_connection((body.host, 443))  # bad
-
-@blueprint.post("/fine")
-@login_required
-def fine(body: Hook):
     requests.get(f"{PARTNER}/things/{body.name}", timeout=3)
-    requests.get(Settings().partner + "/x", params={"q": request.args["q"]}, timeout=3)
-    httpx.post("https://partner.example/" + body.name, json=request.json, timeout=3)
-    httpx.get(PARTNERS[body.name])
-    with httpx.Client(base_url=PARTNER) as client:
-        client.get(f"/things/{body.name}")
-    cache.get(body.address), session.get(request.args["x"])
-    if urlsplit(body.address).hostname in HOSTS:
-        requests.get(body.address)
-    require_own_host(body.other)
-    requests.get(body.other)
 """
 ROWS = """
 @blueprint.get("/letters/<uuid:letter_id>")
 @login_required
 def read(letter_id: UUID):
     db.session.get(Letter, letter_id)  # bad
-    db.session.scalars(select(Draft).where(Draft.id == letter_id)).first()  # bad
-    db.session.execute(select(Letter.title).filter_by(id=request.args["id"]))  # bad
-    db.session.execute(delete(Letter).where(Letter.id == letter_id))  # bad
-
-@login_required
-class Item(MethodView):
-    def get(self, letter_id):
-        return db.session.get_one(Letter, letter_id)  # bad
-
-@blueprint.get("/fine/<uuid:letter_id>")
-@login_required
-def fine(letter_id: UUID):
     letter = owned_or_404(Letter, letter_id)
-    db.session.get(Letter, letter.answer_to)
     owned(Letter).where(Letter.id == letter_id)
-    db.session.get(Country, letter_id), select(Country).where(Country.id == letter_id)
-    select(func.count()).select_from(Letter)
-
-@blueprint.get("/shared/<uuid:letter_id>")
-@login_required
-def shared(letter_id: UUID):
-    select(Letter).join(Reader).where(Reader.user_id == current_user.id, Letter.id == letter_id)
-
-@blueprint.get("/all/<uuid:letter_id>")
-@requires("letters.read")
-def everybody(letter_id: UUID):
-    db.session.get(Letter, letter_id)
 """
 SAMPLES = {"redirect": REDIRECTS, "file": FILES, "outbound": ADDRESSES, "owner": ROWS}
 
@@ -201,19 +57,25 @@ def marked(sample: str) -> set[int]:
     return {number for number, line in enumerate(sample.splitlines(), 1) if line.endswith("# bad")}
 
 
+def recognised(before: str, samples: dict[str, str]) -> None:
+    """The checker is right about each line of the samples."""
+    from .request_scan import found, known
+
+    for kind, sample in samples.items():
+        tree, lines = ast.parse(before + sample), (before + sample).splitlines()
+        seen = [(one.kind, one.line) for one in found(tree, known([tree]))]
+        wrong = [lines[line - 1].strip() for _, line in seen if line not in marked(before + sample)]
+        works(wrong == [], f"code that is right passes: {wrong}")
+        missed = sorted(marked(before + sample) - {line for _, line in seen})
+        harm(missed, f"the checker does not see {[lines[line - 1].strip() for line in missed]}")
+        assert {of for of, _ in seen} == {kind}
+
+
 def left_to_requests(kind: str) -> list[str]:
     """What the service leaves to requests, after the checker was right about every line of the samples."""
-    from .request_scan import check, found, known
+    from .request_scan import check
 
-    shown = {name: ast.parse(BEFORE + sample) for name, sample in SAMPLES.items()}
-    seen = {name: [(one.kind, one.line) for one in found(tree, known([tree]))] for name, tree in shown.items()}
-    lines = (BEFORE + SAMPLES[kind]).splitlines()
-    expected = marked(BEFORE + SAMPLES[kind])
-    wrong = [lines[line - 1].strip() for _, line in seen[kind] if line not in expected]
-    works(wrong == [], f"code that is right passes: {wrong}")
-    missed = sorted(expected - {line for _, line in seen[kind]})
-    harm(missed, f"the checker does not see {[lines[line - 1].strip() for line in missed]}")
-    assert {name: {of for of, _ in pairs} for name, pairs in seen.items()} == {name: {name} for name in SAMPLES}
+    recognised(BEFORE, SAMPLES)
     looked_at, faults = check(place.source())
     assert looked_at >= 400
     return faults[kind]

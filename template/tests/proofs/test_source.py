@@ -5,126 +5,50 @@ The checker is shown samples of each construct before it reads the service, so t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from . import place
 from .harness import edit, harm, insert, protects, works
 
-if TYPE_CHECKING:
-    pass
-
-
+# A line that ends in "# bad" must be found, and no line of HARMLESS. The edges show every construct.
 CODE = """
 import pickle  # bad
-import marshal, json  # bad
-from xml.etree import ElementTree  # bad
-from lxml import etree  # bad
-import shelve as s  # bad
-import os, re, subprocess, yaml, importlib
-from os import system
-from flask import render_template_string
-from jinja2 import Template
-def run(text, name, archive, env):
+import os, re, subprocess
+def run(text, name, archive):
     eval(text)  # bad
-    exec(text)  # bad
-    compile(text, "x", "exec")  # bad
-    __import__(text)  # bad
-    importlib.import_module(f"plugins.{name}")  # bad
     os.system("ls " + name)  # bad
-    system(name)  # bad
-    os.popen(name)  # bad
     subprocess.run(f"ls {name}", shell=True)  # bad
-    subprocess.getoutput(name)  # bad
-    yaml.load(text)  # bad
     render_template_string(f"Hello {name}")  # bad
-    Template(text)  # bad
-    env.from_string(text)  # bad
-    text.format(name=name)  # bad
-    name.format_map({})  # bad
     archive.extractall("/tmp")  # bad
-    re.compile(text)  # bad
-    re.search("^" + name + "$", text)  # bad
-    re.sub(rf"\\\\b{name}\\\\b", "", text)  # bad
-"""
-HARMLESS = """
-import importlib, json, re, subprocess, secrets, hashlib, uuid
-from string import Template
-PACKAGE = "service"
-TEXT = "Hello {name}"
-PATTERN = re.compile(rb"[0-9.]{%d}" % (LONGEST + 1))
-def run(text, name, moment, env):
-    subprocess.run(["ls", "--", name], check=True)
-    subprocess.run(["ls"], shell=False)
-    importlib.import_module(f"{PACKAGE}.app")
-    TEXT.format(name=name)
-    "{} {}".format(name, text)
-    re.compile("a" "b")
-    re.search("^" + re.escape(name) + "$", text)
-    PATTERN.search(text)
-    json.loads(text)
-    secrets.token_urlsafe(32), uuid.uuid4()
-    hashlib.sha256(text), hashlib.new("sha3-256")
-    env.get_template("page.html")
-    Template("$name").substitute(name=name)
-_s = AuthSession.__table__.c
-TOKENS: Final = ("jwt-", "refresh-")
-def compare(token, row, code, error, kind, form):
-    hmac.compare_digest(token, row.value)
-    select(Link).where(_s.token_hash == digest(token), Link.token_hash != digest(token))
-    table.c.password_hash == row.password_hash
-    kind.startswith(TOKENS)
-    token is None or token == "" or len(token) == 43 or "=" in token or token.startswith("v1.")
-    error.code not in MESSAGES or code == 404 or row.token_type == kind or row.secret_name in names or name == "code"
-    row.country_code == form.country_code.data or form.key == row.key or row.token.kind == kind
 """
 NUMBERS = """
 import random  # bad
-from random import choices  # bad
 import uuid
-def make(generator):
-    uuid.uuid1()  # bad
-    generator.getrandbits(128)  # bad
+uuid.uuid1()  # bad
 """
 HASHES = """
 import hashlib
-from hashlib import sha1
-from hashlib import md5 as digest
-def make(text, signer):
-    hashlib.md5(text)  # bad
-    hashlib.sha1(text, usedforsecurity=False)  # bad
-    sha1(text)  # bad
-    digest(text)  # bad
-    hashlib.new("MD5", text)  # bad
-    hashlib.new(text)  # bad
-    signer(text, digest_method=hashlib.sha1)  # bad
+hashlib.md5(text)  # bad
+hashlib.new(text)  # bad
 """
 COMPARISONS = """
-import hmac, operator
-from operator import eq
-def check(token, form, request, session, user, given, code, row):
+def check(token, form, request, given, row):
     if token == row.value:  # bad
-        return given.startswith(token)  # bad
-    if session["csrf_token"] != request.form.get("anything"):  # bad
         return given == request.headers.get("X-Api-Token", "")  # bad
-    hmac.new(KEY, given, "sha256").hexdigest() == given  # bad
-    given in (request.signature, "")  # bad
     form.code.data == row.text  # bad
-    code == row.expected  # bad
-    code in user.recovery_codes  # bad
-    given == user.passwordHash.encode()  # bad
-    row.token_hash == digest(token)  # bad
-    f"Bearer {token}" == given  # bad
-    os.environ["API_KEY"] == given[:8]  # bad
-    (user.id, token) == (given, given)  # bad
-    eq(secret.reveal(), given)  # bad
-    operator.ne(given, mac)  # bad
-    token.__eq__(given)  # bad
-    given == token[:8]  # bad
-    select(Link).where(Link.token == given)  # bad
-    match_of = [one for one in given if one.otp == given]  # bad
+"""
+HARMLESS = """
+import hashlib, json, re, subprocess, secrets, hmac
+def run(text, name, token, row, code):
+    subprocess.run(["ls", "--", name], check=True)
+    re.search("^" + re.escape(name) + "$", text)
+    json.loads(text), secrets.token_urlsafe(32), hashlib.sha256(text)
+    hmac.compare_digest(token, row.value)
+    token is None or token == "" or len(token) == 43 or code == 404
 """
 BLIND = insert(
     "/tests/proofs/source_scan.py", after="def visit_Call(self, node: ast.Call) -> None:\n", new="        return\n"
+)
+UNEQUAL = edit(
+    "/tests/proofs/source_scan.py", "        for left, right in _pairs(node):\n", "        for left, right in ():\n"
 )
 
 
@@ -132,14 +56,21 @@ def marked(sample: str) -> set[int]:
     return {number for number, line in enumerate(sample.splitlines(), 1) if line.endswith("# bad")}
 
 
-def scans(kind: str, sample: str) -> list[str]:
-    """What the service holds of this kind, after the checker was right about a bad and a harmless sample."""
-    from .source_scan import Checker, check, reported
+def recognised(kind: str, sample: str, harmless: str) -> None:
+    """The checker is right about a bad and a harmless sample."""
+    from .source_scan import Checker, reported
 
-    works(Checker(HARMLESS).faults == [], "harmless code passes")
+    works(Checker(harmless).faults == [], "harmless code passes")
     missed = marked(sample) - {*reported(sample, kind)}
     harm(missed, f"the checker does not see {[sample.splitlines()[line - 1].strip() for line in sorted(missed)]}")
     assert {*reported(sample, kind)} == marked(sample)
+
+
+def scans(kind: str, sample: str) -> list[str]:
+    """What the service holds of this kind, after the checker was right about the samples."""
+    from .source_scan import check
+
+    recognised(kind, sample, HARMLESS)
     looked_at, faults = check(place.source())
     assert len(looked_at) >= 20
     assert looked_at["bastion/identity/login.py"] >= 20
@@ -183,11 +114,7 @@ def test_no_module_hashes_with_what_is_broken() -> None:
 
 @protects(
     "compare-constant-time",
-    scanner=edit(
-        "/tests/proofs/source_scan.py",
-        "        for left, right in _pairs(node):\n",
-        "        for left, right in ():\n",
-    ),
+    scanner=UNEQUAL,
     compare=edit("guards.py", "same(key.text, other.text)", "key.reveal() == other.reveal()"),
 )
 def test_no_module_compares_a_secret_in_a_time_that_tells_of_it() -> None:

@@ -10,7 +10,7 @@ import uuid
 from ...harness import edit, harm, protects, works
 from ...logins import WRONG, attempt, cheap_user
 from ...running import Service
-from ...test_errors import STATUSES, add_failures
+from ..test_errors import STATUSES, add_failures
 
 MEMBERS = {"type", "title", "status", "instance"}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..databases import changed, everything
 from ..harness import edit, harm, insert, protects, refused, works
 from ..rings import new_key
 from ..routes import Route, routes, stubbed, walkers
