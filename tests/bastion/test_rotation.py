@@ -6,10 +6,9 @@ import io
 import json
 from typing import TYPE_CHECKING
 
-from ..edges.test_encryption import reencrypt
+from ..edges.test_encryption import Vault, reencrypt
 from ..edges.test_rotation import SPREAD
 from ..rings import new_key, text_of
-from ..test_encryption import Vault
 from ..test_settings import command
 
 if TYPE_CHECKING:

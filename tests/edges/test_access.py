@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ..harness import edit, harm, insert, protects, refused, works
-from ..routes import is_a_rule
+from ..routes import is_a_rule, routes, stubbed, walkers
 from ..service import AUTH
 from ..test_access import (
     ADMINISTRATOR,
@@ -462,3 +463,80 @@ def test_the_last_administrator_stays_one(service: Service, monkeypatch: pytest.
     answer = permits(administrator, chief, remove=True)
     harm(roles_of(service, chief) == "", "nobody was left who can manage accounts")
     assert answer.status == 409
+
+
+EVERY_METHOD = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+
+
+@protects(
+    "role-required",
+    permission=edit("access.py", "    if rule.permissions - current_user.permissions:\n", "    if False:\n"),
+)
+def test_half_of_the_permissions_and_an_unknown_role_open_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.adds_route("/admin/probe", methods=EVERY_METHOD, mark=(PERMISSION,))
+    service.adds_route("/admin/two", mark=(PERMISSION, "proof.second"))
+    walked = [route for route in routes(service) if route.access.permissions]
+    assert len(walked) >= 7
+    assert "/admin/probe" in {route.path for route in walked}
+    permissions = {name for route in walked for name in route.access.permissions}
+    grant(service, monkeypatch, ADMINISTRATOR, permissions)
+    grant(service, monkeypatch, "proof-half", {PERMISSION})
+    administrators = walkers(service, service.user(roles=(ADMINISTRATOR,)), requests=2)
+    # No role, one that the settings do not name, and for the route of two permissions one of them.
+    others = {route: [service.user(), service.user(roles=("proof-unknown",))] for route in walked}
+    others[next(route for route in walked if route.path == "/admin/two")].append(service.user(roles=("proof-half",)))
+    for number, (route, users) in enumerate(others.items()):
+        with stubbed(service, route.endpoint) as ran:
+            answer = next(administrators).send(route.method, route.path)
+            works(answer.status == 200, f"{route} answers who has the permission")
+            ran.clear()
+            for user in users:
+                answer = service.client(user, f"192.0.2.{number % 250 + 1}").login().send(route.method, route.path)
+                harm(ran, f"{route} ran for a user without its permission")
+                refused(answer, 403, "role-required")
+                audited = service.rows("SELECT user_id FROM audit_event WHERE kind = 'access.denied'")
+                assert user.id.hex in {str(row.user_id).replace("-", "") for row in audited}
+
+
+@protects(
+    CHANGE,
+    cache=(
+        edit("identity/sessions.py", "import hashlib\n", "import functools\nimport hashlib\n"),
+        edit("identity/sessions.py", "def find_by_token(", "@functools.lru_cache\ndef find_by_token("),
+        edit("identity/sessions.py", "def find_by_id(", "@functools.lru_cache\ndef find_by_id("),
+    ),
+)
+def test_each_session_and_the_log_see_a_role_given_and_taken_at_once(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = service.adds_route("/admin/probe", mark=(PERMISSION,))
+    manage(service, monkeypatch)
+    chief, demoted, promoted = (
+        service.user(roles=(ADMINISTRATOR,)),
+        service.user(roles=(ADMINISTRATOR,)),
+        replace(service.user(), methods="password totp"),  # he has what an administrator must have
+    )
+    administrator, newcomer = service.client(chief).login(), service.client(promoted).login()
+    held = [service.client(demoted, address=f"198.51.100.{number}").login() for number in (1, 2)]
+    works([client.get("/admin/probe").status for client in held] == [200, 200], "an administrator's page opens")
+    seen.clear()
+    done = permits(administrator, demoted, remove=True)
+    works(roles_of(service, demoted) == "", "another administrator takes the role away")
+    answers = [client.get("/admin/probe") for client in held]
+    harm(seen, "a session or token that was there before kept the role")
+    for answer in answers:
+        refused(answer, 403, "role-required")
+    refused(newcomer.get("/admin/probe"), 403, "role-required")
+    assert permits(administrator, promoted).status == done.status
+    assert newcomer.get("/admin/probe").status == 200
+    details = [
+        {name: event[name] for name in ("event", "role", "old", "new")}
+        for event in service.log
+        if event["event"].startswith("user.role_")
+    ]
+    assert details == [
+        {"event": "user.role_removed", "role": ADMINISTRATOR, "old": ADMINISTRATOR, "new": ""},
+        {"event": "user.role_given", "role": ADMINISTRATOR, "old": "", "new": ADMINISTRATOR},
+    ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..harness import edit, harm, protects, refused, works
+from ..harness import edit, harm, insert, protects, refused, works
 from ..service import AUTH
-from ..test_caching import PUBLIC, ROW, adds_kept, stored
+from ..test_caching import COOKIE, PUBLIC, ROW, adds_kept, cacheable, same, stored
 
 if TYPE_CHECKING:
     from ..running import Service
@@ -78,3 +78,58 @@ def test_no_error_or_part_of_an_answer_takes_the_place_of_the_whole(service: Ser
         answers["missing file"] = client.get("/static/bastion/missing.css")
     harm(stored(answers), "a cache may keep an error, a redirect or a part")
     assert answers["beyond"].status == 416
+
+
+CANARY = "canary-7f3a"
+
+
+POISON: tuple[dict[str, str], ...] = (
+    {"X-Forwarded-Host": f"{CANARY}.example"},
+    {"X-Forwarded-Scheme": "http", "X-Forwarded-Proto": "http", "X-Forwarded-Port": "1"},
+    {"X-Forwarded-Prefix": f"/{CANARY}", "X-Script-Name": f"/{CANARY}"},
+    {"X-Original-URL": f"/{CANARY}", "X-Rewrite-URL": f"/{CANARY}"},
+    {"Origin": f"https://{CANARY}.example"},
+    {"X-Request-ID": f"{CANARY}-{CANARY}"},
+    {"Accept-Language": CANARY, "Accept": "text/html", "Accept-Encoding": CANARY, "User-Agent": CANARY},
+    {"Cookie": f"__Host-session={CANARY}; other={CANARY}"},
+    {"Authorization": f"Bearer {CANARY}"},
+)
+
+
+@protects(
+    "cacheable-answers-constant",
+    request_id=insert(
+        "edge/headers.py",
+        after="            # A shared cache gives this to everybody, so it holds nothing of one request.\n",
+        new='            out.append(("X-Request-Id", environ[ID_KEY]))\n',
+    ),
+    **COOKIE,
+)
+def test_no_header_of_any_kind_changes_what_a_shared_cache_gets(service: Service) -> None:
+    adds_kept(service)
+
+    def shared() -> Any:
+        from flask import Response
+
+        answer = Response("for everybody", mimetype="text/plain", headers={"Cache-Control": PUBLIC})
+        answer.set_cookie("__Host-probe", "canary", secure=True, httponly=True, samesite="Lax", path="/")
+        return answer
+
+    service.adds_route("/kept/shared", mark="public", view=shared)
+    anonymous, signed_in = service.client(), service.client(service.user()).login()
+    plain = cacheable(service, anonymous)
+    works({one.status for one in plain.values()} == {200}, "what everybody may have is there")
+    own = "/static/bastion/bastion.css" if AUTH == "session" else "/.well-known/jwks.json"
+    assert {own, "/kept/parts", "/kept/shared"} <= plain.keys()
+    for path, first in plain.items():
+        asked = {"again": anonymous.get(path), "signed in": signed_in.get(path)}
+        asked |= {str(headers): anonymous.get(path, headers=headers) for headers in POISON}
+        asked["a query"] = anonymous.get(path, query={"x": CANARY})
+        differ = [kind for kind, one in asked.items() if "public" in (one.header("Cache-Control") or "")]
+        differ = [kind for kind in differ if same(asked[kind]) != same(first)]
+        harm(differ, f"{path} differs by who asks, and a cache gives it to everybody")
+        harm(first.set_cookies, f"{path} gives everybody the same cookie")
+        assert [kind for kind, one in asked.items() if CANARY in f"{one.headers}{one.text}"] == []
+        assert {asked[kind].status for kind in ("again", "signed in")} == {200}
+        renamed = anonymous.get(path, headers={"X-HTTP-Method-Override": "POST"})
+        assert (renamed.status, renamed.header("Cache-Control")) == (400, "no-store")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..harness import edit, harm, insert, protects, refused, works
 from ..routes import routes
 from ..service import AUTH
-from ..test_cross_site import FOREIGN, LAYER, ROW, UNSAFE
+from ..test_cross_site import LAYER, ROW, UNSAFE
 from ..wire import ORIGIN
 
 if TYPE_CHECKING:
@@ -150,3 +150,41 @@ def test_a_request_that_does_not_say_where_it_began_is_taken_only_where_no_brows
         silent = client.post("/probe", headers={**OLD, "Sec-Fetch-Site": "cross-site", "Origin": None})
     harm(seen, "a post that does not say where it began ran")
     refused(silent, 403, ROW)
+
+
+FOREIGN = (
+    "https://evil.example",
+    "null",
+    "",
+    "http://app.example",
+    "https://app.example:8443",
+    "https://app.example.evil.com",
+    "https://app.example.",
+    "https://evil-app.example",
+    "https://sub.app.example",
+    "https://app.example/",
+    "https://app.example, https://evil.example",
+    "app.example",
+)
+
+
+@protects(ROW, layer=LAYER)
+def test_no_site_of_any_spelling_changes_anything_by_any_method(service: Service) -> None:
+    seen = service.adds_route("/probe", methods=UNSAFE)
+    victim = service.client(service.user()).login()
+    own = {"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN, "Referer": f"{ORIGIN}/page"}
+    for method in UNSAFE:
+        works(victim.send(method, "/probe", headers=own).status == 200, f"{method} from a page of this service")
+    works(seen == [*UNSAFE], "the view ran for each")
+    typed = victim.post("/probe", headers={"Sec-Fetch-Site": "none", "Origin": None})
+    works(typed.status == 200, "what the browser itself began is no other site's")
+    seen.clear()
+    for method in UNSAFE:
+        for site in ("cross-site", "same-site", "none", "", "SAME-ORIGIN", "same-origin, cross-site", "unknown"):
+            # Even an Origin that is right does not make up for what the browser says about the site.
+            answer = victim.send(method, "/probe", headers={**own, "Sec-Fetch-Site": site})
+            harm(seen, f"a {method} that a {site} page began ran")
+            refused(answer, 403, ROW)
+    other_origin = victim.post("/probe", headers={**own, "Sec-Fetch-Site": "cross-site", "Origin": FOREIGN[0]})
+    harm(seen, "a form on another site was taken")
+    refused(other_origin, 403, ROW)

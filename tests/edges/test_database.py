@@ -275,3 +275,25 @@ if DATABASE == "sqlite":
             assert tried.reasons == [
                 "DATABASE_URL: the SQLite file lies in the package, beside what is served. Name a folder outside of it."
             ]
+
+
+USUAL = ("admin", "root", "test", "user", "guest", "administrator", "admin@example.com", "root@localhost")
+
+
+PASSWORDS = ("admin", "password", "changeme", "secret", "admin-admin-admin", "correct horse battery staple")
+
+
+@protects("no-default-accounts")
+def test_no_usual_name_and_password_sign_in_to_a_new_database(service: Service) -> None:
+    migrated(service)
+    service.restart()
+    for table in ("auth_session", "auth_link", "mail_outbox", "auth_refresh_token"):
+        assert service.rows(f"SELECT count(*) FROM {table}") == [(0,)], table  # noqa: S608  (names of our own)
+    HashSpy(service, quick=True)
+    made = cheap_user(service)
+    works(attempt(service.client(address="203.0.113.9"), made.email, made.password).status == SIGNED_IN, "a user is in")
+    for number, name in enumerate(USUAL):
+        for password in PASSWORDS[number % 2 :: 2][:3]:
+            attempted = attempt(service.client(address=f"198.51.100.{number}"), name, password)
+            harm(attempted.status == SIGNED_IN, f"{name} is somebody's account that nobody made")
+            assert attempted.status == 401

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from ..harness import edit, harm, protects, works
 from ..service import DATABASE
-from ..test_database_limits import QUICK, ROW, hurry, said_to_come_back, things, writes_then
+from ..test_database_limits import ENDLESS, QUICK, ROW, hurry, said_to_come_back, things, writes_then
 
 if TYPE_CHECKING:
     import pytest
@@ -85,3 +85,16 @@ if DATABASE == "postgresql":
         said_to_come_back(answer)
         assert things(service) == 1
         assert client.get("/quick").status == 200
+
+
+LONGER = ENDLESS["sqlite"].replace("9000000", "20000")  # of so many steps that SQLite looks at the time meanwhile
+
+
+if DATABASE == "sqlite":
+
+    @protects(ROW)
+    def test_a_long_statement_within_its_time_comes_to_its_end(service: Service) -> None:
+        longer = writes_then(service, "/longer", lambda session: session.scalar(text(LONGER)))
+        client = service.client(service.user()).login()
+        works(client.get("/longer").status == 200, "SQLite looks at the time meanwhile")
+        harm(longer != ["/longer"], "a statement that may take its time was ended")

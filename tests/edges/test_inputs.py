@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import pkgutil
 import re
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..harness import edit, harm, protects, refused, works
 from ..service import AUTH, DATABASE
-from ..test_inputs import CHARACTERS
+from ..test_inputs import CHARACTERS, LIMITS, METHODS, TWICE, TYPE, adds_reader
 
 if TYPE_CHECKING:
     from ..running import Service
@@ -167,3 +168,107 @@ def test_no_path_holds_what_cant_be_seen_or_is_no_text(service: Service) -> None
     harm(arrived, "a view got a control character, or something that nobody sent")
     for answer in answers:
         refused(answer, 400, CHARACTERS)
+
+
+@protects(LIMITS, query=edit("inputs.py", '    if query.count(b"&") >= MOST_FIELDS:\n', "    if False:\n"))
+@protects(LIMITS, length=edit("inputs.py", "    if len(query) > LONGEST_QUERY:\n", "    if False:\n"))
+def test_no_view_gets_a_query_of_many_or_long_parts_however_written(service: Service) -> None:
+    arrived = adds_reader(service)
+    client = service.client(service.user()).login()
+    hundred = {f"n{number}": "" for number in range(100)}
+    works(client.get("/read", query=hundred).status == 200, "a query of 100 parts is read")
+    works(client.get("/read?q=" + "x" * 8_190).status == 200, "so is one of 8 KiB")
+    works([len(query) for _, query in arrived] == [100, 1], "by the view")
+    arrived.clear()
+    answers = [
+        client.get("/read", query={**hundred, "n100": ""}),
+        client.get("/read?" + "&" * 100),
+        client.get("/read?" + "a&" * 4_000),
+        client.get("/read?q=" + "x" * 8_191),
+        client.get("/read?q=" + "%41" * 2_731),
+        client.post("/read?q=" + "x" * 100_000),
+    ]
+    harm(arrived, "a view got a query of more than 100 parts, or of more than 8 KiB")
+    for answer in answers:
+        refused(answer, 413, LIMITS)
+
+
+@protects(TYPE, encoding=edit("inputs.py", '"identity").strip().lower() != "identity"', '"identity").strip() == "?"'))
+@protects(TYPE, body=edit("inputs.py", "    if request.method in SAFE:\n", "    if False:\n"))
+def test_no_view_runs_for_a_body_in_any_coding_or_of_any_method_without(service: Service) -> None:
+    seen = service.adds_route("/bare", methods=METHODS)
+    client = service.client(service.user()).login()
+    works(client.post("/bare", json={"a": 1}).status == 200, "a body as it is, is taken")
+    works(client.post("/bare", json={"a": 1}, headers={"Content-Encoding": "identity"}).status == 200, "said or not")
+    works(client.get("/bare").status == 200, "GET has none")
+    works(seen == ["POST", "POST", "GET"], "the view ran")
+    seen.clear()
+    bomb = gzip.compress(b'{"a": "' + b"x" * 1_000_000 + b'"}')
+    packed = [
+        client.post("/bare", body=bomb, content_type="application/json", headers={"Content-Encoding": coding})
+        for coding in ("gzip", "GZIP", "br", "deflate", "zstd", "identity, gzip", "x-gzip")
+    ]
+    harm(seen, "a view ran for a body that is a thousand times as long as it was announced")
+    chunked = {"Content-Length": None, "Transfer-Encoding": "chunked"}
+    early = [
+        client.get("/bare", body=b'{"a": 1}', content_type="application/json"),
+        client.send("OPTIONS", "/bare", body=b'{"a": 1}', content_type="application/json"),
+        client.get("/bare", body=b"{}", content_type="application/json", headers=chunked),
+        client.send("HEAD", "/bare", body=b"a=1", content_type="application/x-www-form-urlencoded"),
+    ]
+    harm(seen, "a view ran for a GET with a body, which caches and proxies don't look at")
+    for answer in packed:
+        refused(answer, 415, TYPE)
+    for answer in early:
+        refused(answer, 400, TYPE)
+
+
+@protects(
+    TWICE, parameters=edit("inputs.py", "        if name in seen and name not in lists():\n", "        if False:\n")
+)
+def test_no_view_gets_one_of_two_equal_names_however_written(service: Service) -> None:
+    arrived = adds_reader(service, "tag")
+    client = service.client(service.user()).login()
+    works(client.get("/lists?tag=a&tag=b&page=1").status == 200, "a list that the view declares is taken")
+    works(client.get("/read?role=user&page=1").status == 200, "so are names that are there once")
+    works(
+        [query for _, query in arrived] == [{"tag": ["a", "b"], "page": ["1"]}, {"role": ["user"], "page": ["1"]}],
+        "all",
+    )
+    arrived.clear()
+    answers = [
+        client.get("/read?role=user&role=admin"),
+        client.get("/read?role=user&role=user"),
+        client.get("/read?role=user&r%6fle=admin"),
+        client.get("/read?role&role"),
+        client.get("/lists?page=1&page=2"),
+        client.get("/read?tag=a&tag=b"),
+        client.post("/read?role=user&x=1&role=admin"),
+    ]
+    harm(arrived, "a view got a name twice: the check may look at the one and the work at the other")
+    for answer in answers:
+        refused(answer, 400, TWICE)
+
+
+@protects(CHARACTERS, utf8=edit("inputs.py", 'errors="strict"', 'errors="replace"'))
+@protects(
+    CHARACTERS,
+    control=edit("inputs.py", "    if _CONTROL.search(text_of(query)):\n", "    if text_of(query) is None:\n"),
+)
+def test_no_view_gets_any_character_that_cant_be_seen(service: Service) -> None:
+    arrived = adds_reader(service)
+    client = service.client(service.user()).login()
+    for text in ("Zo%C3%AB", "%F0%9F%98%80", "100%25", "a+b", "%2541", "%252e%252e%252f"):
+        works(client.get(f"/read?q={text}").status == 200, f"{text} is read")
+    works(client.get("/read/100%25").status == 200, "a percent sign in a path too")
+    works([query.get("q") for _, query in arrived][2:6] == [["100%"], ["a b"], ["%41"], ["%2e%2e%2f"]], "decoded once")
+    works(arrived[-1][0] == "100%", "in a path too")
+    arrived.clear()
+    bad = ("%00", "a%00b", "%0d%0aSet-Cookie:x=1", "%0a", "%1b", "%7f", "%C2%85", "%ff", "%c0%af", "%ed%a0%80", "%C3")
+    answers = [client.get(f"/read?q={text}") for text in bad]
+    answers += [client.get(f"/read?{text}=1") for text in bad]
+    answers += [client.post(f"/read?next={text}") for text in bad]
+    harm([one for one in arrived if one], "a view got a control character, or something that nobody sent")
+    for answer in answers:
+        refused(answer, 400, CHARACTERS)
+        assert answer.header("x") is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..harness import edit, harm, insert, protects, refused, works
-from ..test_methods import ROW
+from ..test_methods import OPEN, ROW
 
 if TYPE_CHECKING:
     from ..running import Service
@@ -63,3 +63,25 @@ def test_a_view_answers_the_methods_that_it_names_and_no_other(service: Service)
     for method in ("POST", "PATCH", "DELETE"):
         answer = client.send(method, "/probe")
         assert (answer.status, seen) == (405, [])
+
+
+@protects(ROW, guard=edit("edge/methods.py", 'if environ["REQUEST_METHOD"] not in METHODS:', "if not environ:"))
+def test_no_method_of_any_spelling_reaches_a_view_or_is_echoed(service: Service) -> None:
+    def echo() -> Any:
+        from flask import request
+
+        return {"method": request.method, "canary": request.headers.get("X-Canary")}
+
+    unknown = ("TRACE", "TRACK", "CONNECT", "PROPFIND", "FOO", "LOCK")
+    seen = service.adds_route("/probe", methods=("GET", *unknown), view=echo)
+    client = service.client(service.user()).login()
+    works(client.get("/probe").json["method"] == "GET", "a declared method reaches the view")
+    works(client.send("HEAD", "/probe").status == 200, "HEAD, too")
+    seen.clear()
+    for method in (*unknown, "TRACE ", "A" * 200, "<script>"):
+        answer = client.send(method, "/probe", headers={"X-Canary": "canary"})
+        harm(seen, f"the view ran for {method}")
+        refused(answer, 405, ROW)
+        assert (answer.header("Allow"), "canary" in answer.text) == (OPEN, False)
+    lower = client.send("GET", "/probe", environ={"REQUEST_METHOD": "get"})
+    refused(lower, 405, ROW)

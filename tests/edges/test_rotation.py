@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ..environment import stubbed
 from ..harness import edit, harm, protects, refused, works
 from ..logins import SIGNED_IN, WRONG, HashSpy, attempt, cheap_user, sessions_of
-from ..rings import accepts, keys_of, new_key, rotate, signed_by, signs, stolen, text_of
-from ..test_encryption import Vault, outcome
+from ..rings import KNOWN, accepts, keys_of, new_key, rotate, signed_by, signs, stolen, text_of
 from ..test_rotation import HONOURED, PHASES, RING, THROTTLE
 from ..test_throttle import guess, most
-from .test_encryption import reencrypt
+from .test_encryption import Vault, outcome, reencrypt
 
 if TYPE_CHECKING:
     import pytest
@@ -277,3 +276,39 @@ def test_no_key_is_taken_out_that_something_is_still_encrypted_under(
     code, text = rotate(service, monkeypatch, "data")
     assert (code, [status for _, status in keys_of(text)]) == (0, ["active", "next"])
     assert former not in text
+
+
+@protects(PHASES, age=edit(RING, "    if moment < known_at:\n", "    if False:\n"))
+def test_a_rotation_goes_on_through_its_phases_without_a_refusal(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stubbed(service) as stub:
+        one = service.app
+        strange = accepts(service, one, stolen(service, new_key()))  # after which nothing is looked up for ten seconds
+        works(not strange, "what no key has signed is refused")
+        _, published = rotate(service, monkeypatch, "session")
+        works([status for _, status in keys_of(published)] == ["active", "next"], "the first step adds a next key")
+        works(keys_of(published)[0][0] == stub.values["SECRET_KEY"], "beside the key that was there")
+        stub.values["SECRET_KEY"] = published
+        code, activated = rotate(service, monkeypatch, "session")
+        lost = list[str]()
+        if code == 0:  # somebody took the second step at once
+            stub.values["SECRET_KEY"] = activated
+            two = service._make()
+            lost = [text for text in [signs(service, two, "value")] if not accepts(service, one, text)]
+        harm(lost, "what one process signs is refused by another: people are signed out")
+        assert code == 1
+        wait = int(activated.partition("again in ")[2].partition(" ")[0])
+        assert KNOWN - 10 < wait <= KNOWN
+        service.travel(seconds=wait - 5)
+        assert rotate(service, monkeypatch, "session")[0] == 1
+        service.travel(seconds=6)
+        code, activated = rotate(service, monkeypatch, "session")
+        assert code == 0
+        assert [status for _, status in keys_of(activated)] == ["retired", "active"]
+        stub.values["SECRET_KEY"] = activated
+        two = service._make()
+        for sends, takes in ((one, two), (two, one)):  # one of them asks the backend again in some minutes
+            assert accepts(service, takes, signs(service, sends, "value"))
+        service.travel(days=2)
+        assert [status for _, status in keys_of(rotate(service, monkeypatch, "session")[1])] == ["active", "next"]

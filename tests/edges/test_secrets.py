@@ -7,6 +7,7 @@ import copy
 import json
 import os
 import pickle
+import subprocess
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..harness import Edit, edit, harm, protects, works
 from ..running import Service
-from ..service import SECRETS
-from ..test_secrets import BUILT_IN, CANARY, NEW_KEY, WHERE, required
+from ..service import AUTH, PACKAGE, SECRETS
+from ..test_secrets import _BYTES, BUILT_IN, CANARIES, CANARY, NEW_KEY, WHERE, keys_in, required, tracked
 
 if TYPE_CHECKING:
     import pytest
@@ -246,3 +247,35 @@ if SECRETS == "files":
         harm(folder.read("API_KEY"), "a file of another user was believed")
         with pytest_raises(service, "belongs to another user"):
             folder.opened.get("API_KEY")
+
+
+@protects(
+    "secrets-not-in-tree",
+    git=edit("/.gitignore", ".env\n.env.*\n", ""),
+    data=edit("/.gitignore", "*.sqlite\n", ""),
+    key=edit("development.py", "return secrets.token_urlsafe(32)", f'return "{NEW_KEY}"'),
+)
+def test_a_key_of_development_is_random_and_the_owners_alone(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works(keys_in(f'KEY = "{NEW_KEY}"\n') == [NEW_KEY], "a key in a text is seen")
+    works(keys_in(f"key: {_BYTES.hex()}"), "in hex as well")
+    folder = tracked(service, tmp_path / "copy")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=folder, capture_output=True, text=True, check=True)  # noqa: S607
+    files = listed.stdout.strip("\0").split("\0")
+    works("pyproject.toml" in files, "what belongs to the service is in the repository")
+    works([name for name in files if name.endswith("bastion/development.py")], "its code is")
+    harm([name for name in files if name in CANARIES], "a secret, or a copy of the data, would be committed")
+    texts = {name: (folder / name).read_text("utf-8", "replace") for name in files if not name.endswith(".lock")}
+    published = service.module("jwt.keys").PUBLISHED if AUTH == "jwt" else ()  # by standards; a start with them stops
+    public = {*published, service.module("chosen").COMMIT}
+    found = {name: keys for name, text in texts.items() if (keys := {*keys_in(text)} - public)}
+    harm(found, f"a key is in the repository: {sorted(found)}")
+    assert [name for name in files if Path(name).name in (".env", ".flaskenv")] == []
+    development = service.module("development")
+    assert len({development.new_key() for _ in range(3)}) == 3
+    monkeypatch.chdir(tmp_path)
+    development.prepare(PACKAGE)
+    kept = [file for file in (tmp_path / "instance").rglob("*") if file.is_file()]
+    assert {file.name for file in kept} >= {"SECRET_KEY", "THROTTLE_KEY", "DATA_KEY"}
+    assert {file.stat().st_mode & 0o777 for file in kept if file.parent.name == "secrets"} == {0o600}

@@ -134,3 +134,33 @@ def write_files(folder: Path) -> None:
         (folder / name).write_text("BASTION_ENV=development\nFLASK_ENV=development\n", "utf-8")
     (folder / "pyproject.toml").write_text('[tool.bastion]\nenv = "development"\n', "utf-8")
     (folder / "settings.toml").write_text('BASTION_ENV = "development"\n', "utf-8")
+
+
+@protects("production-by-default")
+def test_whatever_flask_takes_for_yes_stops_the_start(service: Service) -> None:
+    for off in ("", "0", "false", "False", "no"):
+        works(service.start(FLASK_DEBUG=off).app is not None, "who says that it is off is no danger")
+    for on in ("1", "true", "yes", "off"):  # Flask takes whatever else is there for yes
+        tried = service.start(FLASK_DEBUG=on)
+        harm(tried.app is not None, "it started with FLASK_DEBUG though nobody asked for development")
+        assert tried.reasons == [DEBUG_ON]
+
+
+@protects("cli-refuses-dev-server")
+def test_no_option_and_no_mode_makes_a_development_server_of_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[str] = []
+    monkeypatch.setattr("flask.Flask.run", lambda *_arguments, **_options: served.append("flask"))
+    monkeypatch.setattr("os.execv", lambda _program, arguments: served.append(" ".join(arguments[1:3])))
+    command(service, monkeypatch, "serve")
+    works(served == ["-m gunicorn"], "`serve` becomes gunicorn")
+    served.clear()
+    for options in (["--debug"], ["--host", "0.0.0.0"]):  # noqa: S104
+        assert command(service, monkeypatch, "run", *options)[0] == 2
+    service.setting("BASTION_ENV", "development")
+    monkeypatch.setattr(service.module("development"), "prepare", lambda _package: None)
+    code, text = command(service, monkeypatch, "serve")
+    harm(served, "the development server serves in production, or gunicorn in development")
+    assert code == 1
+    assert "Unset BASTION_ENV for production." in text

@@ -55,3 +55,28 @@ def resigned(key: str, stamped: str) -> str:
     from itsdangerous import Signer
 
     return Signer(key, salt="bastion-reset", key_derivation="hmac", digest_method=hashlib.sha256).sign(stamped).decode()
+
+
+@protects(
+    ROW,
+    digest=edit("signing.py", "digest_method=hashlib.sha256", "digest_method=hashlib.sha1"),
+    purpose=edit("signing.py", "salt=SALT + purpose", "salt=SALT"),
+)
+def test_no_value_is_taken_that_was_signed_or_changed_in_any_other_way(service: Service) -> None:
+    key = service.environment.secrets["SECRET_KEY"]
+    text = sign(service, "reset", "value")
+    works(unsign(service, "reset", text) == "value", "a value that the service signed comes back")
+    works(sign(service, "reset", "Zoë 漢字").isascii() is False, "as it is, of any text")
+    elsewhere = sign(service, "activate", "value")
+    weak = [forged(key, "reset", "value", digest_method=digest) for digest in (hashlib.sha1, hashlib.md5)]
+    weak += [forged(key, "reset", "value", key_derivation=way) for way in ("concat", "django-concat", "none")]
+    weak += [forged(key, "reset", "value", salt=salt) for salt in ("bastion-", "reset", "itsdangerous.Signer", "")]
+    weak.append(forged(secrets.token_urlsafe(32), "reset", "value"))
+    harm(unsign(service, "reset", elsewhere), "a value for one purpose was taken for another")
+    harm([one for one in weak if unsign(service, "reset", one)], "a value was taken that was not signed with SHA-256")
+    changed = [text[:place] + chr(ord(letter) ^ 1) + text[place + 1 :] for place, letter in enumerate(text[:-1])]
+    taken = [
+        one for one in (*changed, text[:-2], f"{text}.", "", ".", "..", "x" * 5000) if unsign(service, "reset", one)
+    ]
+    harm(taken, "an altered value was taken")
+    assert unsign(service, "reset", forged(key, "reset", "value")) == "value"  # the forger above does it right

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import header_table
 from ..harness import edit, harm, protects, refused, works
-from ..test_size import ROW, TYPES, Endless, adds_reader, limit, sends
+from ..service import AUTH
+from ..test_size import FORM, JSON, ROW, Endless, adds_reader, limit, sends
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,3 +120,37 @@ def test_no_view_gets_the_first_part_of_a_body_that_was_cut_on_its_way(service: 
     for answer in answers:
         refused(answer, 400, ROW)
         assert header_table.faults(service, answer) == []
+
+
+TYPES = (JSON, FORM) if AUTH == "session" else (JSON,)
+
+
+@protects(
+    "body-limit-1-mib",
+    limit=(
+        edit("edge/__init__.py", "            or self._size.refuse(environ)  # before the app can read the body\n", ""),
+        edit("edge/__init__.py", 'app.config["MAX_CONTENT_LENGTH"] =', "_ ="),
+    ),
+)
+def test_no_body_of_any_type_or_length_is_read_beyond_the_limit(service: Service) -> None:
+    arrived = adds_reader(service)
+    client = service.client(service.user()).login()
+    most = limit(service)
+    fits = Endless(most)
+    works(sends(client, fits, declared=most).json == {"read": most}, "a body of exactly the limit is read")
+    works(fits.taken == most, "all of it")
+    arrived.clear()
+
+    streams = {kind: Endless(most + 1) for kind in TYPES}
+    answers = [sends(client, stream, declared=most + 1, content_type=kind) for kind, stream in streams.items()]
+    harm(arrived, "a view got more than the limit")
+    assert [stream.taken for stream in streams.values()] == [0] * len(TYPES)
+    for declared in (2 * most, 10**17, 10**40):
+        answers.append(sends(client, Endless(10), declared=declared))
+    for answer in answers:
+        refused(answer, 413, ROW)
+        assert header_table.faults(service, answer) == []
+    for length in ("-1", "1e3", "0x10", "1 0", "+5", "\u0661"):
+        answer = client.post("/probe", body=b"", content_type=JSON, headers={"Content-Length": length})
+        refused(answer, 400, ROW)
+    assert arrived == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import Phase, example, given, settings, strategies
 
 from ..harness import edit, harm, insert, protects, refused, works
-from ..test_strict_json import CONSTANTS, DUPLICATES, ROW, names, reads, sends
+from ..test_strict_json import ROW, reads, sends
 
 if TYPE_CHECKING:
     from ..running import Service
@@ -335,3 +335,19 @@ def test_no_bytes_are_an_error_of_the_service(service: Service) -> None:
         assert answer.status == expected
 
     is_read_or_refused()
+
+
+DUPLICATES = (
+    b'{"role": "user", "role": "admin"}',
+    b'{"role": "user", "r\\u006fle": "admin"}',
+    b'{"user": {"role": "user", "role": "admin"}}',
+    b'[{"role": "user", "role": "user"}]',
+)
+
+
+CONSTANTS = (b'{"a": NaN}', b'{"a": Infinity}', b'{"a": -Infinity}', b'{"a": [NaN]}')
+
+
+def names(count: int) -> bytes:
+    """An object of so many names."""
+    return b"{" + b",".join(b'"%d": 1' % number for number in range(count)) + b"}"

@@ -76,56 +76,26 @@ def adds_reader(service: Service, *lists: str) -> list[Any]:
 
 
 @protects(LIMITS, query=edit("inputs.py", '    if query.count(b"&") >= MOST_FIELDS:\n', "    if False:\n"))
-@protects(LIMITS, length=edit("inputs.py", "    if len(query) > LONGEST_QUERY:\n", "    if False:\n"))
-def test_no_view_gets_a_query_of_many_or_long_parts(service: Service) -> None:
+def test_no_view_gets_a_query_of_many_parts(service: Service) -> None:
     arrived = adds_reader(service)
     client = service.client(service.user()).login()
-    hundred = {f"n{number}": "" for number in range(100)}
-    works(client.get("/read", query=hundred).status == 200, "a query of 100 parts is read")
-    works(client.get("/read?q=" + "x" * 8_190).status == 200, "so is one of 8 KiB")
-    works([len(query) for _, query in arrived] == [100, 1], "by the view")
+    works(client.get("/read?" + "&".join(f"n{n}=" for n in range(100))).status == 200, "a query of 100 parts is read")
     arrived.clear()
-    answers = [
-        client.get("/read", query={**hundred, "n100": ""}),
-        client.get("/read?" + "&" * 100),
-        client.get("/read?" + "a&" * 4_000),
-        client.get("/read?q=" + "x" * 8_191),
-        client.get("/read?q=" + "%41" * 2_731),
-        client.post("/read?q=" + "x" * 100_000),
-    ]
-    harm(arrived, "a view got a query of more than 100 parts, or of more than 8 KiB")
-    for answer in answers:
-        refused(answer, 413, LIMITS)
+    answer = client.get("/read?" + "&".join(f"n{n}=" for n in range(101)))
+    harm(arrived, "a view got a query of more than 100 parts")
+    refused(answer, 413, LIMITS)
 
 
 @protects(TYPE, encoding=edit("inputs.py", '"identity").strip().lower() != "identity"', '"identity").strip() == "?"'))
-@protects(TYPE, body=edit("inputs.py", "    if request.method in SAFE:\n", "    if False:\n"))
-def test_no_view_runs_for_a_compressed_body_or_for_one_that_its_method_has_not(service: Service) -> None:
+def test_no_view_runs_for_a_compressed_body(service: Service) -> None:
     seen = service.adds_route("/bare", methods=METHODS)
     client = service.client(service.user()).login()
     works(client.post("/bare", json={"a": 1}).status == 200, "a body as it is, is taken")
-    works(client.post("/bare", json={"a": 1}, headers={"Content-Encoding": "identity"}).status == 200, "said or not")
-    works(client.get("/bare").status == 200, "GET has none")
-    works(seen == ["POST", "POST", "GET"], "the view ran")
     seen.clear()
     bomb = gzip.compress(b'{"a": "' + b"x" * 1_000_000 + b'"}')
-    packed = [
-        client.post("/bare", body=bomb, content_type="application/json", headers={"Content-Encoding": coding})
-        for coding in ("gzip", "GZIP", "br", "deflate", "zstd", "identity, gzip", "x-gzip")
-    ]
+    answer = client.post("/bare", body=bomb, content_type="application/json", headers={"Content-Encoding": "gzip"})
     harm(seen, "a view ran for a body that is a thousand times as long as it was announced")
-    chunked = {"Content-Length": None, "Transfer-Encoding": "chunked"}
-    early = [
-        client.get("/bare", body=b'{"a": 1}', content_type="application/json"),
-        client.send("OPTIONS", "/bare", body=b'{"a": 1}', content_type="application/json"),
-        client.get("/bare", body=b"{}", content_type="application/json", headers=chunked),
-        client.send("HEAD", "/bare", body=b"a=1", content_type="application/x-www-form-urlencoded"),
-    ]
-    harm(seen, "a view ran for a GET with a body, which caches and proxies don't look at")
-    for answer in packed:
-        refused(answer, 415, TYPE)
-    for answer in early:
-        refused(answer, 400, TYPE)
+    refused(answer, 415, TYPE)
 
 
 @protects(
@@ -135,23 +105,10 @@ def test_no_view_gets_one_of_two_equal_names(service: Service) -> None:
     arrived = adds_reader(service, "tag")
     client = service.client(service.user()).login()
     works(client.get("/lists?tag=a&tag=b&page=1").status == 200, "a list that the view declares is taken")
-    works(client.get("/read?role=user&page=1").status == 200, "so are names that are there once")
-    works(
-        [query for _, query in arrived] == [{"tag": ["a", "b"], "page": ["1"]}, {"role": ["user"], "page": ["1"]}],
-        "all",
-    )
     arrived.clear()
-    answers = [
-        client.get("/read?role=user&role=admin"),
-        client.get("/read?role=user&role=user"),
-        client.get("/read?role=user&r%6fle=admin"),
-        client.get("/read?role&role"),
-        client.get("/lists?page=1&page=2"),
-        client.get("/read?tag=a&tag=b"),
-        client.post("/read?role=user&x=1&role=admin"),
-    ]
-    harm(arrived, "a view got a name twice: the check may look at the one and the work at the other")
-    for answer in answers:
+    for query in ("role=user&role=admin", "role=user&r%6fle=admin"):
+        answer = client.get(f"/read?{query}")
+        harm(arrived, "a view got a name twice: the check may look at the one and the work at the other")
         refused(answer, 400, TWICE)
 
 
@@ -163,17 +120,9 @@ def test_no_view_gets_one_of_two_equal_names(service: Service) -> None:
 def test_no_view_gets_what_cant_be_seen_or_is_no_text(service: Service) -> None:
     arrived = adds_reader(service)
     client = service.client(service.user()).login()
-    for text in ("Zo%C3%AB", "%F0%9F%98%80", "100%25", "a+b", "%2541", "%252e%252e%252f"):
-        works(client.get(f"/read?q={text}").status == 200, f"{text} is read")
-    works(client.get("/read/100%25").status == 200, "a percent sign in a path too")
-    works([query.get("q") for _, query in arrived][2:6] == [["100%"], ["a b"], ["%41"], ["%2e%2e%2f"]], "decoded once")
-    works(arrived[-1][0] == "100%", "in a path too")
-    arrived.clear()
-    bad = ("%00", "a%00b", "%0d%0aSet-Cookie:x=1", "%0a", "%1b", "%7f", "%C2%85", "%ff", "%c0%af", "%ed%a0%80", "%C3")
-    answers = [client.get(f"/read?q={text}") for text in bad]
-    answers += [client.get(f"/read?{text}=1") for text in bad]
-    answers += [client.post(f"/read?next={text}") for text in bad]
-    harm([one for one in arrived if one], "a view got a control character, or something that nobody sent")
-    for answer in answers:
+    works(client.get("/read?q=Zo%C3%AB%20%2541").status == 200, "a text is read")
+    works(arrived.pop() == ("", {"q": ["Zo\u00eb %41"]}), "decoded once")
+    for text in ("%00", "%0d%0aSet-Cookie:x=1", "%C2%85", "%ff"):
+        answer = client.get(f"/read?q={text}")
+        harm(arrived, "a view got a control character, or something that nobody sent")
         refused(answer, 400, CHARACTERS)
-        assert answer.header("x") is None

@@ -49,7 +49,6 @@ def test_signing_in_at_debug_with_sql_echo_leaves_no_secret_in_the_log(service: 
     success = [event for event in service.log if event["event"] == "login.success"]
     works(wrong == 401, "the wrong password was refused")
     works([event["user_id"] for event in success] == [str(user.id)], "the log says who signed in")
-    works(len(success[0]["request_id"]) >= 32, "and in which request")
     works("SELECT auth_user" in service.output, "statements are in the log")
     works([event for event in service.log if str(event["event"]).startswith("Row ")], "and rows")
     works([event["event"] for event in failed.events if "exception" in event] == ["unhandled_exception"], "and faults")

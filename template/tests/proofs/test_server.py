@@ -106,7 +106,8 @@ UNREAD = HEAD.replace(b"POST " + PATH.encode(), b"GET /nowhere") + b"%s\r\n"
 @protects("server-limits", unread=edit(WORKER, " and not conn.parser.unreader.is_cut", ""))
 def test_nothing_is_answered_behind_an_unfinished_body(service: Service) -> None:
     """A second answer would go to the next visitor whose request the proxy sends on this connection."""
-    server = service.real_server(first=f"from {PACKAGE}.bastion import worker; worker.READ_SECONDS = 1.0")
+    first = f"from {PACKAGE}.bastion import gunicorn, worker; worker.READ_SECONDS = 1.0; gunicorn.keepalive = 60"
+    server = service.real_server(first=first)
     whole = UNREAD % b"Content-Length: 5\r\n" + b"abcde"
     works(service.raw(server, whole + PROBE).count(b"HTTP/1.1 ") == 2, "a whole body is followed by a request")
     with connect(server) as client:

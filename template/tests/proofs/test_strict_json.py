@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 
 
 ROW = "json-strict"
-DUPLICATES = (
-    b'{"role": "user", "role": "admin"}',
-    b'{"role": "user", "r\\u006fle": "admin"}',
-    b'{"user": {"role": "user", "role": "admin"}}',
-    b'[{"role": "user", "role": "user"}]',
-)
-CONSTANTS = (b'{"a": NaN}', b'{"a": Infinity}', b'{"a": -Infinity}', b'{"a": [NaN]}')
 ORDINARY: tuple[Any, ...] = (
     {"name": "Zoë 漢字 😀", "list": [1, -1, 0.5, 1e3, True, None, ""], "quote": 'a "b" \\ [{', "empty": {}},
     [{"a": 2**53, "b": -(2**53), "c": 0.1 + 0.2, "d": float(2**53)}],
@@ -61,17 +54,12 @@ def reads(service: Service) -> tuple[Client, list[Any]]:
     return client, arrived
 
 
-def names(count: int) -> bytes:
-    """An object of so many names."""
-    return b"{" + b",".join(b'"%d": 1' % number for number in range(count)) + b"}"
-
-
 @protects(
     "json-strict", views=edit("__init__.py", "    strict_json.install(app)  # one reader of JSON for every view\n", "")
 )
 def test_no_view_of_the_team_reads_json_in_another_way(service: Service) -> None:
     client, arrived = reads(service)
-    answers = [sends(client, document) for document in (DUPLICATES[0], CONSTANTS[0])]
+    answers = [sends(client, document) for document in (b'{"role": "user", "role": "admin"}', b'{"a": NaN}')]
     harm(arrived, "a view that asks Flask for the JSON got what this service does not read")
     for answer in answers:
         refused(answer, 400, ROW)
@@ -96,10 +84,7 @@ def test_no_answer_becomes_a_script_that_another_site_can_load(service: Service)
     client = service.client(service.user()).login()
     plain = client.get("/probe")
     works(plain.json == {"secret": "</script>canary\u2028"}, "an answer is read as it was meant")
-    names = ("callback", "jsonp", "cb", "_callback")
-    answers = [client.get("/probe", query={name: "steal"}) for name in names]
-    harm(
-        [one.text for one in answers if one.body != plain.body], "an answer calls a function of the page that loads it"
-    )
-    assert [one.mimetype for one in answers] == ["application/json"] * len(names)
-    assert answers[0].header("X-Content-Type-Options") == "nosniff"
+    for name in ("callback", "jsonp"):
+        answer = client.get("/probe", query={name: "steal"})
+        harm(answer.body != plain.body, "an answer calls a function of the page that loads it")
+        assert (answer.mimetype, answer.header("X-Content-Type-Options")) == ("application/json", "nosniff")

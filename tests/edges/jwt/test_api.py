@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ...accounts import administrator
 from ...harness import edit, harm, protects, refused, works
 from ...jwt.annotated import Kinds
-from ...jwt.test_api import BEFORE, FILE, ROW, SIMPLE
+from ...jwt.test_api import BEFORE, FILE, ROW
 from ...logins import cheap_user, sessions_of
+from ...routes import routes, stubbed, walkers
 
 if TYPE_CHECKING:
     from ...running import Service
@@ -134,3 +136,37 @@ def test_no_operation_answers_what_no_schema_names(service: Service) -> None:
     for answer, also in ((one | other, {}), (one, {202: other}), (one | other, {202: one}), (one, {202: one})):
         with pytest.raises(TypeError, match="`also` names the status of each answer but the first"):
             kinds.made({"return": answer}, also=also)
+
+
+SIMPLE: dict[str, str | None] = {
+    "plain text": "text/plain",
+    "plain text with a charset": "text/plain; charset=utf-8",
+    "plain text that names JSON": "text/plain; application/json",
+    "plain text that is called JSON": "text/plain; charset=application/json",
+    "a form": "application/x-www-form-urlencoded",
+    "a form with files": "multipart/form-data; boundary=application/json",
+    "no type": None,
+    "an empty type": "",
+}
+"""What needs no preflight (Fetch Standard, CORS-safelisted request-header), each accepted by some lenient parser."""
+
+
+@protects(ROW, view=BEFORE)
+def test_no_route_takes_any_type_that_needs_no_preflight(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.adds_probe()
+    walked = [route for route in routes(service) if route.method in ("POST", "PUT", "PATCH", "DELETE")]
+    assert len(walked) >= 8
+    assert {("bastion.login", "POST"), ("bastion.exchange", "POST"), ("probe.create", "POST")} <= {
+        route.name for route in walked
+    }
+    permissions = {name for route in walked for name in route.access.permissions}
+    user = administrator(service, monkeypatch, also=permissions).user
+    assert user is not None
+    for route, client in zip(walked, walkers(service, user, requests=1 + len(SIMPLE)), strict=False):
+        with stubbed(service, route.endpoint) as ran:
+            works(client.send(route.method, route.path, json={}).status == 200, f"{route} takes JSON")
+            ran.clear()
+            for what, kind in SIMPLE.items():
+                answer = client.send(route.method, route.path, body=b"{}", headers={"Content-Type": kind})
+                harm(ran, f"{route} ran for a body that was sent as {what}")
+                refused(answer, 415, ROW)

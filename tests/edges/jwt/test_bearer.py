@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from ...harness import edit, harm, protects, refused, works
-from ...jwt.forging import claims_of, forged, text
+from ...jwt.forging import Key, claims_of, forged, text
 from ...jwt.test_bearer import (
     BY_ID,
     FILE,
     HEADER_ONLY,
     MALFORMED,
     NO_ROW,
+    REVOKED,
     ROW,
     ROWS,
     TOKENS,
     Logins,
-    Places,
     also_from,
     told,
 )
-from ...wire import HOST
+from ...wire import HOST, Response
 
 if TYPE_CHECKING:
     import pytest
 
+    from ...jwt_client import Client
     from ...real_server import RealServer
     from ...running import Service
 
@@ -235,4 +238,144 @@ def test_no_text_that_anybody_can_think_of_is_answered_in_another_way(service: S
     harm(logins.seen, "the view ran for a token that this service did not make")
     harm(found, f"another answer: {found[:3]}")
     assert len(tried) >= 75
+    logins.alive(client)
+
+
+def logs_out(_service: Service, client: Client, _second: Client) -> int:
+    return client.post("/auth/logout").status
+
+
+def ends_it_from_another(_service: Service, client: Client, second: Client) -> int:
+    return second.delete(f"/auth/sessions/{claims_of(client.token)['sid']}").status
+
+
+def ends_all_others(_service: Service, _client: Client, second: Client) -> int:
+    return second.delete("/auth/sessions").status
+
+
+def used_a_refresh_token_twice(service: Service, client: Client, _second: Client) -> int:
+    body = {"refresh_token": client.refresh_token}
+    first, again = (service.client().post("/auth/refresh", body).status for _ in range(2))
+    assert (first, again) == (200, 401)
+    return 204
+
+
+def is_revoked_by_another_process(service: Service, client: Client, _second: Client) -> int:
+    service.rows("UPDATE auth_session SET revoked_at = created_at WHERE agent = :agent", agent=client.agent)
+    return 204
+
+
+ENDS: dict[str, Callable[[Service, Client, Client], int]] = {
+    "was logged out": logs_out,
+    "was ended from another": ends_it_from_another,
+    "was ended with all others": ends_all_others,
+    "used a refresh token twice": used_a_refresh_token_twice,
+    "was revoked by another process": is_revoked_by_another_process,
+}
+
+
+@protects(ROW, row=NO_ROW, revoked=REVOKED)
+def test_the_token_of_a_login_that_ended_in_any_way_opens_nothing(service: Service) -> None:
+    logins = Logins(service)
+    for what, end in ENDS.items():
+        client, second = logins.of(logins.user, what), logins.of(logins.user)
+        thief = client.copy()  # has what the client has, and is told of nothing
+        logins.alive(thief)
+        assert end(service, client, second) == 204
+        logins.dead(thief, f"a login that {what}")
+        logins.alive(second)
+        logins.alive(logins.other)
+
+
+class Places:
+    """A view of both kinds of method, and a client whose token reaches it by the header."""
+
+    def __init__(self, service: Service) -> None:
+        self.seen = service.adds_route("/probe", methods=("GET", "POST"))
+        self.client = service.client(service.user()).login()
+        for scheme in ("Bearer", "bearer", "BEARER"):
+            answer = self.client.get("/probe", headers={"Authorization": f"{scheme} {self.client.token}"})
+            works(answer.status == 200, f"by the scheme {scheme} it reaches the view")
+        works(self.client.post("/probe").status == 200, "also with a body")
+        self.seen.clear()
+        self.stranger = service.client()
+
+    def ignored(self, answer: Response, where: str) -> None:
+        """The token was not looked at: the request is anybody's, and is told how to sign in."""
+        harm(self.seen, f"the view ran for a token in {where}")
+        refused(answer, 401, "deny-by-default")
+        assert answer.header("WWW-Authenticate") == "Bearer"
+
+
+@protects(HEADER_ONLY, query=also_from('(request.args.get("access_token") or request.args.get("jwt"))'))
+def test_a_token_in_any_parameter_signs_nobody_in(service: Service) -> None:
+    """An address is kept in logs and histories, and sent on as Referer (RFC 6750, 5.3)."""
+    places = Places(service)
+    for name in ("access_token", "jwt", "token", "Authorization", "bearer", "auth"):
+        for value in (places.client.token, f"Bearer {places.client.token}"):
+            places.ignored(places.stranger.get("/probe", query={name: value}), f"the parameter {name}")
+    assert places.client.get("/probe").status == 200
+
+
+def part(content: bytes | object) -> str:
+    """One part of a token that holds these bytes, or the JSON of this."""
+    return text(content if isinstance(content, bytes) else json.dumps(content).encode())
+
+
+def malformed(good: str) -> Iterator[str]:
+    """What somebody could put in the place of a token: none of it has the form of one."""
+    header, payload, signature = good.split(".")
+    yield from ("", ".", "..", "...", "a.b.c", "null", "undefined", "Bearer", " ", f" {good}", f"{header}.{payload}")
+    yield from ("\xe9", "\xf0\x9f\x98\x80", "\xff\xfe.\x80.\xc3", f"{header}.\xc3\xa9.{signature}", "a.b.c\x7f", "%00")
+    yield from (f"Bearer {good}", f"{good} {good}", f'"{good}"', f"{good};", f"<{good}>")
+    yield from ("x" * 4096, "x" * 4097, "x" * 1_000_000, f"{good}{'x' * 4096}", "." * 4096, f"{header}.{'x' * 9_000}.x")
+    heads: tuple[Any, ...] = (
+        *([], [1], "text", 1, None, True, {}, {"alg": None}, {"typ": "at+jwt"}, [["alg", "EdDSA"]], {"": ""}),
+        *(b"[" * 900, b'{"a":' * 900, b'{"typ":"at+jwt","typ":"x"}', b"\xff", b"{", b"", b'{"alg":NaN}'),
+    )
+    for head in heads:
+        yield f"{part(head)}.{payload}.{signature}"
+    bodies: tuple[Any, ...] = ([], 1, "text", None, {}, b"[" * 900, b"\xff", b'{"exp":NaN}', b'{"exp":1e999}', b"{}x")
+    for body in bodies:
+        yield f"{header}.{part(body)}.{signature}"
+
+
+def odd_times(key: Key, claims: dict[str, Any]) -> Iterator[str]:
+    """Well signed, but for what a clock can't be compared with."""
+    for name in ("exp", "nbf", "iat"):
+        for value in ("NaN", "Infinity", "-Infinity", "1e999", "9" * 30, "9" * 400, '"9"', "[[]]", "1e2", "{}"):
+            body = json.dumps({**claims, name: 0}).replace(f'"{name}": 0', f'"{name}": {value}').encode()
+            yield forged(key.header, body, key.sign)
+    for name in ("sub", "sid"):
+        for value in ("x", "0", " ", "{}", "\u0661", "urn:uuid:", "1" * 33, "../../x", "' OR 1=1"):
+            yield key.token({**claims, name: value})
+
+
+@protects(
+    MALFORMED,
+    catch=edit(TOKENS, "    except Exception as error:", "    except jwt.PyJWTError as error:"),
+    reason=edit(
+        FILE,
+        "    refuse(401, fault, headers=INVALID_TOKEN)",
+        '    refuse(401, fault, headers=INVALID_TOKEN, errors=[{"detail": fault}])',
+    ),
+)
+def test_whatever_is_no_token_in_any_way_is_answered_in_one_way(service: Service) -> None:
+    logins = Logins(service)
+    client = logins.of(logins.user)
+    stranger = service.client()
+    known = told(stranger.get("/probe", headers={"Authorization": "Bearer no.known.token"}))
+    works(known[:2] == (401, 'Bearer error="invalid_token"'), "a client is told that its token is not valid")
+    fixed = {"type": "about:blank", "title": "Not signed in", "status": 401, "instance": "x"}
+    harm(known[2] != fixed, "a client is told why its token is not valid")
+    tokens = [*malformed(str(client.token)), *odd_times(logins.key, claims_of(client.token))]
+    assert len(tokens) >= 100
+    for number, token in enumerate(tokens):
+        stranger = service.client(address=f"198.51.100.{number % 250}")
+        answer = stranger.get("/probe", headers={"Authorization": f"Bearer {token}"})
+        shown = f"{token[:60]!r} ({len(token)} characters)"
+        harm(logins.seen, f"the view ran for {shown}")
+        harm(answer.status >= 500, f"an error of ours for {shown}")
+        harm(told(answer) != known, f"another answer for {shown}")
+    assert "Traceback" not in service.output
     logins.alive(client)

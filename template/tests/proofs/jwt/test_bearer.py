@@ -5,13 +5,11 @@ Where a login has ended, or never was the user's, the tokens are unexpired and c
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..harness import Edit, edit, harm, protects, refused, works
 from ..wire import Response
-from .forging import Key, claims_of, forged, ring_of, text
+from .forging import claims_of, ring_of, text
 
 if TYPE_CHECKING:
     from ..jwt_client import Client
@@ -77,50 +75,14 @@ class Logins:
         self.seen.clear()
 
 
-def logs_out(_service: Service, client: Client, _second: Client) -> int:
-    return client.post("/auth/logout").status
-
-
-def ends_it_from_another(_service: Service, client: Client, second: Client) -> int:
-    return second.delete(f"/auth/sessions/{claims_of(client.token)['sid']}").status
-
-
-def ends_all_others(_service: Service, _client: Client, second: Client) -> int:
-    return second.delete("/auth/sessions").status
-
-
-def used_a_refresh_token_twice(service: Service, client: Client, _second: Client) -> int:
-    body = {"refresh_token": client.refresh_token}
-    first, again = (service.client().post("/auth/refresh", body).status for _ in range(2))
-    assert (first, again) == (200, 401)
-    return 204
-
-
-def is_revoked_by_another_process(service: Service, client: Client, _second: Client) -> int:
-    service.rows("UPDATE auth_session SET revoked_at = created_at WHERE agent = :agent", agent=client.agent)
-    return 204
-
-
-ENDS: dict[str, Callable[[Service, Client, Client], int]] = {
-    "was logged out": logs_out,
-    "was ended from another": ends_it_from_another,
-    "was ended with all others": ends_all_others,
-    "used a refresh token twice": used_a_refresh_token_twice,
-    "was revoked by another process": is_revoked_by_another_process,
-}
-
-
 @protects(ROW, row=NO_ROW, revoked=REVOKED)
 def test_the_token_of_a_login_that_has_ended_opens_nothing(service: Service) -> None:
     logins = Logins(service)
-    for what, end in ENDS.items():
-        client, second = logins.of(logins.user, what), logins.of(logins.user)
-        thief = client.copy()  # has what the client has, and is told of nothing
-        logins.alive(thief)
-        assert end(service, client, second) == 204
-        logins.dead(thief, f"a login that {what}")
-        logins.alive(second)
-        logins.alive(logins.other)
+    client, second = logins.of(logins.user), logins.of(logins.user)
+    thief = client.copy()  # has what the client has, and is told of nothing
+    assert client.post("/auth/logout").status == 204
+    logins.dead(thief, "a login that was logged out")
+    logins.alive(second)
 
 
 # --- where the token may stand ------------------------------------------------------------------------------------
@@ -134,71 +96,20 @@ def also_from(place: str) -> Edit:
     return edit(FILE, HEADER, f"{HEADER}    if header is None and (other := {place}):\n        return str(other)\n")
 
 
-class Places:
-    """A view of both kinds of method, and a client whose token reaches it by the header."""
-
-    def __init__(self, service: Service) -> None:
-        self.seen = service.adds_route("/probe", methods=("GET", "POST"))
-        self.client = service.client(service.user()).login()
-        for scheme in ("Bearer", "bearer", "BEARER"):
-            answer = self.client.get("/probe", headers={"Authorization": f"{scheme} {self.client.token}"})
-            works(answer.status == 200, f"by the scheme {scheme} it reaches the view")
-        works(self.client.post("/probe").status == 200, "also with a body")
-        self.seen.clear()
-        self.stranger = service.client()
-
-    def ignored(self, answer: Response, where: str) -> None:
-        """The token was not looked at: the request is anybody's, and is told how to sign in."""
-        harm(self.seen, f"the view ran for a token in {where}")
-        refused(answer, 401, "deny-by-default")
-        assert answer.header("WWW-Authenticate") == "Bearer"
-
-
 @protects(HEADER_ONLY, query=also_from('(request.args.get("access_token") or request.args.get("jwt"))'))
 def test_a_token_in_an_address_signs_nobody_in(service: Service) -> None:
     """An address is kept in logs and histories, and sent on as Referer (RFC 6750, 5.3)."""
-    places = Places(service)
-    for name in ("access_token", "jwt", "token", "Authorization", "bearer", "auth"):
-        for value in (places.client.token, f"Bearer {places.client.token}"):
-            places.ignored(places.stranger.get("/probe", query={name: value}), f"the parameter {name}")
-    assert places.client.get("/probe").status == 200
+    seen = service.adds_route("/probe")
+    client = service.client(service.user()).login()
+    works(client.get("/probe").status == 200, "by the header it reaches the view")
+    seen.clear()
+    for name in ("access_token", "jwt"):
+        answer = service.client().get("/probe", query={name: str(client.token)})
+        harm(seen, f"the view ran for a token in the parameter {name}")
+        refused(answer, 401, "deny-by-default")
 
 
 # --- what is no token ---------------------------------------------------------------------------------------------
-
-
-def part(content: bytes | object) -> str:
-    """One part of a token that holds these bytes, or the JSON of this."""
-    return text(content if isinstance(content, bytes) else json.dumps(content).encode())
-
-
-def malformed(good: str) -> Iterator[str]:
-    """What somebody could put in the place of a token: none of it has the form of one."""
-    header, payload, signature = good.split(".")
-    yield from ("", ".", "..", "...", "a.b.c", "null", "undefined", "Bearer", " ", f" {good}", f"{header}.{payload}")
-    yield from ("\xe9", "\xf0\x9f\x98\x80", "\xff\xfe.\x80.\xc3", f"{header}.\xc3\xa9.{signature}", "a.b.c\x7f", "%00")
-    yield from (f"Bearer {good}", f"{good} {good}", f'"{good}"', f"{good};", f"<{good}>")
-    yield from ("x" * 4096, "x" * 4097, "x" * 1_000_000, f"{good}{'x' * 4096}", "." * 4096, f"{header}.{'x' * 9_000}.x")
-    heads: tuple[Any, ...] = (
-        *([], [1], "text", 1, None, True, {}, {"alg": None}, {"typ": "at+jwt"}, [["alg", "EdDSA"]], {"": ""}),
-        *(b"[" * 900, b'{"a":' * 900, b'{"typ":"at+jwt","typ":"x"}', b"\xff", b"{", b"", b'{"alg":NaN}'),
-    )
-    for head in heads:
-        yield f"{part(head)}.{payload}.{signature}"
-    bodies: tuple[Any, ...] = ([], 1, "text", None, {}, b"[" * 900, b"\xff", b'{"exp":NaN}', b'{"exp":1e999}', b"{}x")
-    for body in bodies:
-        yield f"{header}.{part(body)}.{signature}"
-
-
-def odd_times(key: Key, claims: dict[str, Any]) -> Iterator[str]:
-    """Well signed, but for what a clock can't be compared with."""
-    for name in ("exp", "nbf", "iat"):
-        for value in ("NaN", "Infinity", "-Infinity", "1e999", "9" * 30, "9" * 400, '"9"', "[[]]", "1e2", "{}"):
-            body = json.dumps({**claims, name: 0}).replace(f'"{name}": 0', f'"{name}": {value}').encode()
-            yield forged(key.header, body, key.sign)
-    for name in ("sub", "sid"):
-        for value in ("x", "0", " ", "{}", "\u0661", "urn:uuid:", "1" * 33, "../../x", "' OR 1=1"):
-            yield key.token({**claims, name: value})
 
 
 def told(answer: Response) -> tuple[int, str | None, dict[str, Any]]:
@@ -206,31 +117,28 @@ def told(answer: Response) -> tuple[int, str | None, dict[str, Any]]:
     return answer.status, answer.header("WWW-Authenticate"), {**answer.json, "instance": "x"}
 
 
-@protects(
-    MALFORMED,
-    catch=edit(TOKENS, "    except Exception as error:", "    except jwt.PyJWTError as error:"),
-    reason=edit(
-        FILE,
-        "    refuse(401, fault, headers=INVALID_TOKEN)",
-        '    refuse(401, fault, headers=INVALID_TOKEN, errors=[{"detail": fault}])',
-    ),
-)
+@protects(MALFORMED, catch=edit(TOKENS, "    except Exception as error:", "    except jwt.PyJWTError as error:"))
 def test_whatever_is_no_token_is_answered_in_one_way(service: Service) -> None:
     logins = Logins(service)
-    client = logins.of(logins.user)
-    stranger = service.client()
+    client, stranger = logins.of(logins.user), service.client()
     known = told(stranger.get("/probe", headers={"Authorization": "Bearer no.known.token"}))
     works(known[:2] == (401, 'Bearer error="invalid_token"'), "a client is told that its token is not valid")
-    fixed = {"type": "about:blank", "title": "Not signed in", "status": 401, "instance": "x"}
-    harm(known[2] != fixed, "a client is told why its token is not valid")
-    tokens = [*malformed(str(client.token)), *odd_times(logins.key, claims_of(client.token))]
-    assert len(tokens) >= 100
-    for number, token in enumerate(tokens):
-        stranger = service.client(address=f"198.51.100.{number % 250}")
+    header, payload, signature = str(client.token).split(".")
+    odd = logins.key.token({**claims_of(client.token), "sub": "x"})
+    deep, infinite = text(b"[" * 900), text(b'{"exp":1e999}')
+    tokens = (
+        "",
+        "..",
+        "x" * 100_000,
+        f"{header}.\xc3\xa9.{signature}",
+        f"{header}.{payload}",
+        f"{deep}.{payload}.x",
+        odd,
+    )
+    for token in (*tokens, f"{header}.{infinite}.{signature}"):
         answer = stranger.get("/probe", headers={"Authorization": f"Bearer {token}"})
         shown = f"{token[:60]!r} ({len(token)} characters)"
         harm(logins.seen, f"the view ran for {shown}")
         harm(answer.status >= 500, f"an error of ours for {shown}")
         harm(told(answer) != known, f"another answer for {shown}")
-    assert "Traceback" not in service.output
     logins.alive(client)

