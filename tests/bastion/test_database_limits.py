@@ -12,7 +12,7 @@ from sqlalchemy import text
 from ..harness import at_once
 from ..probe_model import model
 from ..service import DATABASE
-from ..test_database_limits import end_all, said_to_come_back, things, writes_then
+from ..test_database import end_all, said_to_come_back, things, writes_then
 
 if TYPE_CHECKING:
     import pytest

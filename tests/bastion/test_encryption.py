@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..accounts import with_app
-from ..edges.test_encryption import Vault, exchanged, flipped, new_key, outcome, reencrypt
+from ..edges.test_crypto import Vault, exchanged, flipped, new_key, outcome, reencrypt
 
 if TYPE_CHECKING:
     import pytest

@@ -6,7 +6,7 @@ import io
 import json
 from typing import TYPE_CHECKING
 
-from ..edges.test_encryption import Vault, reencrypt
+from ..edges.test_crypto import Vault, reencrypt
 from ..edges.test_rotation import SPREAD
 from ..rings import new_key, text_of
 from ..test_settings import command

@@ -5,15 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..edges.test_secrets_backend import hangs
+from ..edges.test_secrets import hangs
 from ..environment import WHERE, stubbed
 from ..running import Service
-from ..test_secrets_backend import FIRST, NAME, SECOND, ask, started
-
-if TYPE_CHECKING:
-    pass
+from ..test_secrets import FIRST, NAME, SECOND, ask, started
 
 
 def test_threads_that_read_while_it_is_rotated_see_one_value_or_the_other(service: Service) -> None:

@@ -6,16 +6,12 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pytest
 
 from ..running import Collector, Service
 from ..service import PACKAGE
-from ..test_secrets_leak import known
-
-if TYPE_CHECKING:
-    pass
+from ..test_secrets import known
 
 
 def test_nothing_that_is_made_to_hold_a_secret_shows_it(service: Service) -> None:

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from sqlalchemy import text
+
+from ..accounts import account, accounts
 from ..harness import edit, harm, protects, refused, works
 from ..logins import SIGNED_IN, WRONG, HashSpy, attempt, cheap_user, sessions_of
 from ..probe_model import model
 from ..service import DATABASE
-from ..test_database import JOINED, PAYLOADS, TEXT, UNCHECKED, Driver, counts, left_behind, migrated, recognised
+from ..test_database import (
+    ENDLESS,
+    INEXACT,
+    JOINED,
+    LIMITS_ROW,
+    MARK,
+    QUICK,
+    ROW,
+    SEARCH,
+    TEXT,
+    UNCHECKED,
+    counts,
+    hurry,
+    left_behind,
+    migrated,
+    recognised,
+    said_to_come_back,
+    things,
+    writes_then,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +45,7 @@ if TYPE_CHECKING:
     import pytest
 
     from ..running import Service
+    from ..wire import Response
 
 
 BAD = """
@@ -297,3 +324,185 @@ def test_no_usual_name_and_password_sign_in_to_a_new_database(service: Service) 
             attempted = attempt(service.client(address=f"198.51.100.{number}"), name, password)
             harm(attempted.status == SIGNED_IN, f"{name} is somebody's account that nobody made")
             assert attempted.status == 401
+
+
+# --- what the database takes for the same ----------------------------------------------------------------------------
+
+
+if DATABASE == "mysql":
+
+    @protects(ROW, length=edit("database/mysql.py", "sql_mode = 'TRADITIONAL'", "sql_mode = ''"))
+    def test_an_address_that_is_too_long_is_not_cut_to_somebody_elses(service: Service) -> None:
+        def view() -> Any:
+            """An import of a team's, which has forgotten to look how long an address is."""
+            from flask import request
+
+            database, users = service.module("database"), service.module("identity.users")
+            with database.transaction() as connection:
+                users.insert_user(connection, request.args["email"], "no hash")
+            return "made"
+
+        service.adds_route("/import", view=view, mark="public")
+        client, theirs = service.client(), f"{'a' * 242}@example.com"
+        works(
+            client.get("/import", query={"email": "bob@example.com"}).text == "made", "an address that fits is stored"
+        )
+        answer = client.get("/import", query={"email": f"{theirs}.attacker.example"})
+        harm(account(service, theirs), "whoever has another address has the account of this one")
+        assert (answer.status, accounts(service)) == (500, 1)
+
+
+# --- the end of every wait -------------------------------------------------------------------------------------------
+
+
+WAITS = {
+    "sqlite": edit("database/sqlite.py", '"pool_timeout": BUSY_SECONDS', '"pool_timeout": 60'),
+    "postgresql": edit("database/postgresql.py", '"pool_timeout": POOL_SECONDS', '"pool_timeout": 60'),
+    "mysql": edit("database/mysql.py", '"pool_timeout": POOL_SECONDS', '"pool_timeout": 60'),
+}
+POOL = {"sqlite": "BUSY_SECONDS", "postgresql": "POOL_SECONDS", "mysql": "POOL_SECONDS"}
+
+
+@protects(LIMITS_ROW, pool=WAITS[DATABASE])
+def test_whoever_finds_all_connections_taken_is_told_to_come_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.module(f"database.{DATABASE}"), POOL[DATABASE], QUICK)
+    service.setting("BASTION_THREADS", "2")
+    service.adds_route("/probe")
+    client = service.client(service.user()).login()
+    works(client.get("/probe").status == 200, "with a free connection the page is there")
+    answers: list[Response] = []
+    asks = threading.Thread(target=lambda: answers.append(client.get("/probe")), daemon=True)
+    with all_taken(service):
+        asks.start()
+        asks.join(timeout=10)
+        harm(not answers, "a request goes on waiting for a connection, and holds its thread")
+    asks.join(timeout=10)
+    said_to_come_back(answers[0])
+    assert client.get("/probe").status == 200
+
+
+@contextmanager
+def all_taken(service: Service) -> Iterator[None]:
+    """Every connection of the pool is in somebody's hands."""
+    with service.app.app_context():
+        engine = service.module("database").db.engine
+    size = engine.pool.size() + engine.pool._max_overflow
+    assert size == 6  # two threads and two, and half again
+    with ExitStack() as taken:
+        for _ in range(size):
+            taken.enter_context(engine.connect())
+        yield
+
+
+if DATABASE == "postgresql":
+
+    @protects(
+        LIMITS_ROW,
+        idle=edit(
+            "database/postgresql.py",
+            '"idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MILLISECONDS',
+            '"idle_in_transaction_session_timeout": 0',
+        ),
+    )
+    def test_a_transaction_that_does_nothing_lets_go_of_its_locks(
+        service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hurry(service, monkeypatch)
+        idle = writes_then(service, "/idle", lambda _session: time.sleep(QUICK * 5))
+        quick = writes_then(service, "/quick", lambda session: session.scalar(text("SELECT 1")))
+        client = service.client(service.user()).login()
+        works((client.get("/quick").status, quick) == (200, ["/quick"]), "one that goes on is committed")
+        answer = client.get("/idle")
+        harm(idle, "a transaction kept its locks while it did nothing, for five times as long as it may")
+        said_to_come_back(answer)
+        assert things(service) == 1
+        assert client.get("/quick").status == 200
+
+
+LONGER = ENDLESS["sqlite"].replace("9000000", "20000")  # of so many steps that SQLite looks at the time meanwhile
+
+
+if DATABASE == "sqlite":
+
+    @protects(LIMITS_ROW)
+    def test_a_long_statement_within_its_time_comes_to_its_end(service: Service) -> None:
+        longer = writes_then(service, "/longer", lambda session: session.scalar(text(LONGER)))
+        client = service.client(service.user()).login()
+        works(client.get("/longer").status == 200, "SQLite looks at the time meanwhile")
+        harm(longer != ["/longer"], "a statement that may take its time was ended")
+
+
+PAYLOADS = (
+    "zq7' OR '1'='1",
+    "zq7'; DROP TABLE auth_user;--",
+    "zq7' UNION SELECT password_hash FROM auth_user--",
+    "zq7'||pg_sleep(0.1)||'",
+    "zq7' OR randomblob(1000000) IS NOT NULL--",
+    "zq7' OR title LIKE '%",
+)
+
+
+class Driver:
+    """Sees what reaches the database driver: statements, and parameters apart from them."""
+
+    def __init__(self, service: Service) -> None:
+        from sqlalchemy import event
+
+        self.statements: list[str] = []
+        self.parameters: list[str] = []
+        with service.app.app_context():
+            event.listen(service.module("database").db.engine, "before_cursor_execute", self._seen)
+
+    def _seen(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        self.statements.append(statement)
+        self.parameters.append(repr(parameters))
+
+    def marked(self) -> list[str]:
+        """Statements that hold something of a payload."""
+        return [statement for statement in self.statements if MARK in statement]
+
+
+@protects(
+    "sql-parameterised",
+    filter=edit("database/queries.py", SEARCH, f"return {TEXT}(f\"title LIKE '%{{wanted}}%'\")"),
+)
+def test_no_search_and_no_id_with_sql_in_it_finds_anything_of_another_user(service: Service) -> None:
+    probe = service.adds_probe()
+    thief = service.client(service.user()).login()
+    probe.add(service.user(), "canary of another user")
+    probe.add(thief.user, "O'Brien--x; 100%")
+    driver = Driver(service)
+    works(probe.titles(probe.list(thief, q="Brien")) == ["O'Brien--x; 100%"], "a part of a title finds it")
+    before = counts(service)
+    answers = [probe.list(thief, q=payload) for payload in PAYLOADS]
+    answers += [thief.get(f"/probe/{quote(payload)}") for payload in PAYLOADS]
+    harm([one for one in answers if "canary" in one.text], "the search gave things of another user")
+    harm(driver.marked(), "what was typed became part of a statement")
+    harm(counts(service) != before, "what was typed changed rows")
+    assert probe.titles(probe.list(thief, q="o'brien--X; 1")) == ["O'Brien--x; 100%"]
+    assert [one.status for one in answers] == [200] * len(PAYLOADS) + [404] * len(PAYLOADS)
+    assert [probe.titles(one) for one in answers[: len(PAYLOADS)]] == [[]] * len(PAYLOADS)
+    assert len([one for one in driver.parameters if MARK in one]) >= len(PAYLOADS)  # there, and nowhere else
+
+
+# What the usual collations of MySQL and MariaDB take for `alice@example.com`, and what a pattern would.
+ALIKE = ("\u00e1lice@example.com", "alic\u0113@example.com", "al_ce@example.com", "a%e@example.com")
+
+
+@protects(ROW, **INEXACT)
+def test_no_name_that_a_collation_takes_for_another_opens_an_account(service: Service) -> None:
+    migrated(service)
+    HashSpy(service, quick=True)
+    alice = cheap_user(service, "alice@example.com")
+    works(attempt(service.client(), alice.email, alice.password).status == SIGNED_IN, "the exact identifier signs in")
+    before = sessions_of(service, alice)
+    answers = [attempt(service.client(address=f"198.51.100.{n}"), name, alice.password) for n, name in enumerate(ALIKE)]
+    harm(sessions_of(service, alice) != before, "another name opened the account, and each has guesses of its own")
+    assert [one.status for one in answers] == [401] * len(ALIKE)
+    for number, name in enumerate(ALIKE):  # both live side by side
+        other = cheap_user(service, name)
+        assert attempt(service.client(address=f"203.0.113.{number}"), name, other.password).status == SIGNED_IN
+        assert sessions_of(service, other) == 1
+    assert sessions_of(service, alice) == before

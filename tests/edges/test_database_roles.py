@@ -11,6 +11,7 @@ from ..databases import executed
 from ..harness import edit, harm, protects, works
 from ..logins import SIGNED_IN, attempt, cheap_user
 from ..service import DATABASE, SECRETS
+from ..test_database import migrated
 from ..test_database_roles import ROW
 
 if TYPE_CHECKING:
@@ -215,3 +216,83 @@ if DATABASE == "mysql":
             done, refusals = executed(service, ("DROP TABLE canary", "TRUNCATE audit_event"))
             harm(done, f"the server did for a user that had been more: {done}")
             assert {refusal.args[0] for refusal in refusals} <= REFUSALS
+
+
+if DATABASE == "postgresql":
+    STATEMENTS: tuple[str, ...] = (
+        "CREATE TABLE canary (x integer)",
+        "CREATE TEMPORARY TABLE canary (x integer)",
+        "CREATE VIEW canary AS SELECT 1",
+        "CREATE FUNCTION canary() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+        "CREATE INDEX canary ON auth_user (email)",
+        "CREATE SCHEMA canary",
+        "CREATE EXTENSION file_fdw",
+        "ALTER TABLE auth_user ADD COLUMN canary integer",
+        "ALTER TABLE audit_event OWNER TO CURRENT_USER",
+        "DROP TABLE auth_user CASCADE",
+        "TRUNCATE audit_event",
+        "CREATE TABLE information_schema.canary (x integer)",
+        "GRANT {owner} TO CURRENT_USER",
+        "CREATE RULE canary AS ON INSERT TO audit_event DO INSTEAD NOTHING",
+        "SELECT * FROM pg_authid",
+        "SELECT pg_read_file('/etc/passwd')",
+        "COPY auth_user TO '/tmp/canary'",
+        "COPY auth_user FROM '/etc/passwd'",
+        "COPY auth_user TO PROGRAM 'cat'",
+        "CREATE ROLE canary",
+        "CREATE DATABASE canary",
+        "ALTER SYSTEM SET log_statement = 'all'",
+        "SET session_replication_role = replica",  # switches foreign keys off
+        "SET ROLE {owner}",
+    )
+
+    @protects(
+        ROW,
+        schema=edit(SCRIPT, "GRANT USAGE ON SCHEMA public TO", "GRANT ALL ON SCHEMA public TO"),
+        database=edit(SCRIPT, 'REVOKE ALL ON DATABASE :"database" FROM PUBLIC, :"application";', ""),
+    )
+    def test_no_statement_past_the_service_gets_anything_but_rows(service: Service) -> None:
+        service.app  # noqa: B018  it is made before its database is another one
+        migrated(service)  # in a database that the service's own script has made
+        user = cheap_user(service)
+        works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the service reads and writes")
+        attacks = tuple(attack.format(owner=service.database.owner) for attack in STATEMENTS)
+        done, refusals = executed(service, attacks)
+        harm(done, f"the server did for the service's role: {done}")
+        assert len(refusals) == len(attacks)
+        assert {refusal.sqlstate for refusal in refusals} == {"42501"}  # insufficient_privilege
+
+
+if DATABASE == "mysql":
+    STATEMENTS = (
+        "CREATE TABLE canary (x integer)",
+        "CREATE TEMPORARY TABLE canary (x integer)",
+        "CREATE VIEW canary AS SELECT 1",
+        "CREATE PROCEDURE canary() SELECT 1",
+        "CREATE TRIGGER canary BEFORE INSERT ON audit_event FOR EACH ROW SET NEW.details = NULL",
+        "CREATE EVENT canary ON SCHEDULE EVERY 1 DAY DO SELECT 1",
+        "CREATE INDEX canary ON auth_user (email)",
+        "ALTER TABLE auth_user ADD COLUMN canary integer",
+        "DROP TABLE auth_link",
+        "TRUNCATE audit_event",
+        "CREATE DATABASE canary",
+        "CREATE USER canary",
+        "GRANT ALL PRIVILEGES ON *.* TO CURRENT_USER",
+        "SET GLOBAL max_connections = 1",
+        "SELECT * FROM mysql.user",
+        "SELECT 1 INTO OUTFILE '/tmp/canary'",
+        "LOAD DATA INFILE '/etc/passwd' INTO TABLE auth_user",
+    )
+
+    @protects(ROW)
+    def test_no_statement_past_the_service_gets_anything_but_rows(service: Service) -> None:
+        service.app  # noqa: B018  it is made before its database is another one
+        migrated(service)  # in a database that the service's own script has made
+        user = cheap_user(service)
+        works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the service reads and writes")
+        attacks = tuple(attack.format(owner=service.database.owner) for attack in STATEMENTS)
+        done, refusals = executed(service, attacks)
+        harm(done, f"the server did for the service's role: {done}")
+        assert len(refusals) == len(attacks)
+        assert {refusal.args[0] for refusal in refusals} <= REFUSALS
+        assert service.rows("SELECT load_file('/etc/passwd')") == [(None,)]

@@ -12,7 +12,7 @@ from ..logins import SIGNED_IN, WRONG, HashSpy, attempt, cheap_user, sessions_of
 from ..rings import KNOWN, accepts, keys_of, new_key, rotate, signed_by, signs, stolen, text_of
 from ..test_rotation import HONOURED, PHASES, RING, THROTTLE
 from ..test_throttle import guess, most
-from .test_encryption import Vault, outcome, reencrypt
+from .test_crypto import Vault, outcome, reencrypt
 
 if TYPE_CHECKING:
     import pytest

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .load_servers import Crowd, Servers, settle, tell
 from .service import DATABASE, SECRETS
-from .test_database_limits import end_all
+from .test_database import end_all
 from .test_database_password import NAME, login_of_its_own
 
 if TYPE_CHECKING:

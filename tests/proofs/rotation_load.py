@@ -12,11 +12,11 @@ import importlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from .edges.test_crypto import Vault, reencrypt
 from .load_servers import Crowd, Servers, settle, tell
 from .logins import HashSpy, attempt, cheap_user
 from .rings import KNOWN, rotate, stolen, within
 from .service import AUTH, SECRETS
-from .test_encryption import Vault, reencrypt
 from .test_throttle import guess, most
 
 if TYPE_CHECKING:

@@ -46,6 +46,7 @@ def installed(template_repository: Repository, open_folder: Path) -> Callable[[C
             folder = open_folder / f"load-{combination.name}"
             service = Service.start(template_repository.path, folder, **combination.data)
             service.install(combination)
+            service.lay_edges(template_repository.path, combination)
             service.write("tests/proofs/load_servers.py", (HERE / "load_servers.py").read_text("utf-8"))
             for part in PARTS.values():
                 service.write(f"tests/proofs/test_{part}", (HERE / part).read_text("utf-8"))

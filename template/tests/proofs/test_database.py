@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from sqlalchemy import text
+
 from . import place
 from .harness import edit, harm, insert, protects, refused, works
-from .logins import SIGNED_IN, WRONG, attempt, cheap_user, fails_afterwards
+from .logins import SIGNED_IN, WRONG, HashSpy, attempt, cheap_user, fails_afterwards, sessions_of
 from .probe_model import model
-from .service import PACKAGE
+from .service import DATABASE, PACKAGE
 
 if TYPE_CHECKING:
+    import pytest
+
     from .running import Service
+    from .wire import Response
 
 
 MARK = "zq7"  # in each payload, so that it is found wherever it goes
-PAYLOADS = (
-    "zq7' OR '1'='1",
-    "zq7'; DROP TABLE auth_user;--",
-    "zq7' UNION SELECT password_hash FROM auth_user--",
-    "zq7'||pg_sleep(0.1)||'",
-    "zq7' OR randomblob(1000000) IS NOT NULL--",
-    "zq7' OR title LIKE '%",
-)
 SEARCH = "return column.icontains(wanted, autoescape=True)"
 TEXT = '__import__("sqlalchemy").text'
-
-
-class Driver:
-    """Sees what reaches the database driver: statements, and parameters apart from them."""
-
-    def __init__(self, service: Service) -> None:
-        from sqlalchemy import event
-
-        self.statements: list[str] = []
-        self.parameters: list[str] = []
-        with service.app.app_context():
-            event.listen(service.module("database").db.engine, "before_cursor_execute", self._seen)
-
-    def _seen(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
-        self.statements.append(statement)
-        self.parameters.append(repr(parameters))
-
-    def marked(self) -> list[str]:
-        """Statements that hold something of a payload."""
-        return [statement for statement in self.statements if MARK in statement]
 
 
 def counts(service: Service) -> list[int]:
@@ -63,18 +42,13 @@ def test_a_search_or_an_id_with_sql_in_it_finds_nothing_of_another_user(service:
     thief = service.client(service.user()).login()
     probe.add(service.user(), "canary of another user")
     probe.add(thief.user, "O'Brien--x; 100%")
-    driver = Driver(service)
     works(probe.titles(probe.list(thief, q="Brien")) == ["O'Brien--x; 100%"], "a part of a title finds it")
     before = counts(service)
-    answers = [probe.list(thief, q=payload) for payload in PAYLOADS]
-    answers += [thief.get(f"/probe/{quote(payload)}") for payload in PAYLOADS]
-    harm([one for one in answers if "canary" in one.text], "the search gave things of another user")
-    harm(driver.marked(), "what was typed became part of a statement")
-    harm(counts(service) != before, "what was typed changed rows")
-    assert probe.titles(probe.list(thief, q="o'brien--X; 1")) == ["O'Brien--x; 100%"]
-    assert [one.status for one in answers] == [200] * len(PAYLOADS) + [404] * len(PAYLOADS)
-    assert [probe.titles(one) for one in answers[: len(PAYLOADS)]] == [[]] * len(PAYLOADS)
-    assert len([one for one in driver.parameters if MARK in one]) >= len(PAYLOADS)  # there, and nowhere else
+    for payload in ("zq7' OR title LIKE '%", "zq7' OR '1'='1", "zq7'; DROP TABLE auth_user;--"):
+        found, by_id = probe.list(thief, q=payload), thief.get(f"/probe/{quote(payload)}")
+        harm("canary" in f"{found.text}{by_id.text}", "the search gave things of another user")
+        harm(counts(service) != before, "what was typed changed rows")
+        assert (found.status, probe.titles(found), by_id.status) == (200, [], 404)
 
 
 BAD = """
@@ -244,3 +218,180 @@ def test_a_new_database_has_no_account_and_the_start_makes_none(service: Service
     client = service.client()
     works(client.get("/readyz").status == 200, "the service works on the new database")
     harm(service.rows("SELECT email FROM auth_user"), "somebody has an account that nobody made")
+
+
+# --- what the database takes for the same ----------------------------------------------------------------------------
+
+
+ROW = "database-exact-compare"
+OTHERS = ("\u00e1lice@example.com", "al_ce@example.com", "a%e@example.com")
+"""What the usual collations of MySQL and MariaDB take for `alice@example.com`, and what a pattern would."""
+INEXACT = (
+    {"collation": (edit("database/mysql.py", '("collate", EXACT[server])', '("collate", "utf8mb4_general_ci")'),)}
+    if DATABASE == "mysql"
+    else {
+        "pattern": (
+            edit("identity/login.py", '_u.email == bindparam("email"))', '_u.email.like(bindparam("email")))'),
+            edit(
+                "identity/login.py",
+                "row.password_hash, _u.email == subject)",
+                "row.password_hash, _u.email.like(subject))",
+            ),
+        )
+    }
+)
+
+
+@protects(ROW, **INEXACT)
+def test_no_other_name_opens_an_account_or_has_its_guesses_counted_apart(service: Service) -> None:
+    migrated(service)
+    HashSpy(service, quick=True)
+    alice = cheap_user(service, "alice@example.com")
+    works(attempt(service.client(), alice.email, alice.password).status == SIGNED_IN, "the exact identifier signs in")
+    before = sessions_of(service, alice)
+    answers = [attempt(service.client(), name, alice.password) for name in OTHERS]
+    harm(sessions_of(service, alice) != before, "another name opened the account, and each has guesses of its own")
+    assert [one.status for one in answers] == [401] * len(OTHERS)
+    assert cheap_user(service, OTHERS[0]).id != alice.id  # both live side by side
+
+
+if DATABASE == "mysql":
+
+    @protects(
+        "transaction-all-or-nothing",
+        given_up=edit("database/mysql.py", "if error.args and error.args[0] in GIVEN_UP:", "if not error.args:"),
+    )
+    def test_work_of_which_the_server_gave_up_a_part_can_only_be_given_up(service: Service) -> None:
+        taken: list[uuid.UUID] = []
+
+        def view() -> Any:
+            import pytest
+            from flask import request
+            from sqlalchemy import text, update
+            from sqlalchemy.exc import OperationalError
+
+            session, item = service.module("database").db.session, model(service)
+            session.add(item(user_id=service.module().current_user.id, title="taken from one"))
+            session.flush()
+            session.execute(text("SET SESSION innodb_lock_wait_timeout = 1"))
+            give = update(item).where(item.id == taken[0]).values(title="given to the other")
+            if request.args.get("goes") == "on":
+                with pytest.raises(OperationalError):
+                    session.execute(give)
+            else:
+                session.execute(give)
+            session.commit()
+            return "both"
+
+        service.adds_route("/move", view=view)
+        probe = service.adds_probe()
+        client = service.client(service.user()).login()
+        taken.append(probe.add(client.user, "the other"))
+        works(client.get("/move").text == "both", "with no lock in its way all of it is done")
+        table = model(service).__table__
+        with service.engine.connect() as somebody:
+            somebody.execute(table.update().where(table.c.id == taken[0]).values(title="locked"))
+            stopped, went_on = client.get("/move"), client.get("/move", query={"goes": "on"})
+            somebody.rollback()
+        harm(probe.count() != 2, "half of the work is in the database")
+        assert (stopped.status, stopped.header("Retry-After"), went_on.status) == (503, "5", 500)
+        assert client.get("/move").text == "both"
+
+
+# --- the end of every wait -------------------------------------------------------------------------------------------
+
+
+LIMITS_ROW = "database-timeouts"
+QUICK = 0.3  # seconds: the limits here, which are seconds in earnest
+# Three seconds and more: ten times as long as it may take, and the end of it without a limit.
+ENDLESS = {
+    "sqlite": "WITH RECURSIVE n (x) AS (SELECT 1 UNION SELECT x + 1 FROM n WHERE x < 9000000) SELECT count(*) FROM n",
+    "postgresql": "SELECT pg_sleep(3)",
+    "mysql": "SELECT sleep(3)",
+}
+UNLIMITED = {
+    "sqlite": edit("database/sqlite.py", "+ STATEMENT_SECONDS if", "+ inf if"),
+    "postgresql": edit("database/postgresql.py", "0 if migrates else STATEMENT_MILLISECONDS", "0"),
+    "mysql": edit("database/mysql.py", "SESSION if migrates else SESSION + LIMIT", "SESSION"),
+}
+SECONDS = {"sqlite": ("STATEMENT_SECONDS",)}
+MILLISECONDS = {"postgresql": ("STATEMENT_MILLISECONDS", "IDLE_IN_TRANSACTION_MILLISECONDS")}
+
+
+def hurry(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits are a fraction of a second from here on. Before the app is made."""
+    dialect = service.module(f"database.{DATABASE}")
+    for name in SECONDS.get(DATABASE, ()):
+        monkeypatch.setattr(dialect, name, QUICK)
+    for name in MILLISECONDS.get(DATABASE, ()):
+        monkeypatch.setattr(dialect, name, int(QUICK * 1000))
+    if DATABASE == "mysql":
+        quick = dialect.LIMIT.replace("5000", str(int(QUICK * 1000))).replace("= 5 ", f"= {QUICK} ")
+        monkeypatch.setattr(dialect, "LIMIT", quick)
+
+
+def things(service: Service) -> int:
+    """How many things were written."""
+    return int(service.rows("SELECT count(*) FROM proof_probe_item")[0][0])
+
+
+def writes_then(service: Service, path: str, what: Callable[[Any], object]) -> list[str]:
+    """A route that writes a thing and then does this with its session; and which of them came to their end."""
+    ended: list[str] = []
+
+    def view() -> Any:
+        database, bastion = service.module("database"), service.module()
+        database.db.session.add(model(service)(user_id=bastion.current_user.id, title=path))
+        database.db.session.flush()
+        what(database.db.session)
+        database.db.session.commit()
+        ended.append(path)
+        return "done"
+
+    service.adds_route(path, view=view)
+    return ended
+
+
+def said_to_come_back(answer: Response) -> None:
+    assert answer.status == 503
+    assert answer.header("Retry-After") == "5"
+
+
+@protects(LIMITS_ROW, statement=UNLIMITED[DATABASE])
+def test_a_statement_without_an_end_is_ended(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(service, monkeypatch)
+    quick = writes_then(service, "/quick", lambda session: session.scalar(text("SELECT 1")))
+    slow = writes_then(service, "/slow", lambda session: session.scalar(text(ENDLESS[DATABASE])))
+    client = service.client(service.user()).login()
+    works((client.get("/quick").status, quick) == (200, ["/quick"]), "a quick statement comes to its end")
+    answer = client.get("/slow")
+    harm(slow, "a statement held a thread and its locks for ten times as long as it may")
+    said_to_come_back(answer)
+    assert things(service) == 1  # what it had written before is rolled back
+    assert client.get("/quick").status == 200
+
+
+def test_a_connection_that_is_lost_in_the_middle_leaves_nothing(service: Service) -> None:
+    if DATABASE == "sqlite":
+        return  # a file has no connections
+
+    def lose(session: Any) -> None:
+        end_all(service)
+        session.scalar(text("SELECT 1"))
+
+    lost = writes_then(service, "/lost", lose)
+    quick = writes_then(service, "/quick", lambda session: session.scalar(text("SELECT 1")))
+    client = service.client(service.user()).login()
+    said_to_come_back(client.get("/lost"))
+    assert client.get("/quick").status == 200
+    assert (lost, quick, things(service)) == ([], ["/quick"], 1)
+
+
+def end_all(service: Service) -> None:
+    """End every connection of the service to the database."""
+    if DATABASE == "postgresql":
+        others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        service.rows(f"SELECT pg_terminate_backend(pid) {others}")
+    else:
+        store: Any = service.baseline.store
+        store._end_connections(service.database)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from .logins import PATH, SIGNED_IN, attempt, cheap_hash, cheap_user, store
+from .logins import SIGNED_IN, attempt, cheap_hash, cheap_user, store
 from .real_server import Pressure
 from .service import DATABASE, PACKAGE
-from .wire import HOST
+from .test_throttle import login_as_sent
 
 if TYPE_CHECKING:
     import pytest
@@ -35,25 +35,11 @@ def test_kill_9_in_the_middle_of_writes_loses_no_acknowledged_write(
     users = [service.user() for _ in range(6)]
     for user in users:
         store(service, user, cheap_hash(user.password))
-    clients = [service.client(user) for user in users]
+    clients = [service.client(user, f"198.51.100.{number}") for number, user in enumerate(users)]
     server = service.real_server(first=KEEPS_HASHES)
 
     def login(writer: int, name: str) -> bytes:
-        client = clients[writer]
-        fields = {"identifier": users[writer].email, "password": users[writer].password}
-        headers, body = client.honest("POST", fields, None, None, None)
-        headers |= {
-            "Host": HOST,
-            "User-Agent": name,
-            "X-Forwarded-For": f"198.51.100.{writer}",
-            "X-Forwarded-Proto": "https",
-            "Content-Length": str(len(body)),
-            "Connection": "close",
-        }
-        if client.cookies:
-            headers["Cookie"] = "; ".join(f"{cookie}={value}" for cookie, value in client.cookies.items())
-        lines = [f"POST {PATH} HTTP/1.1", *(f"{key}: {value}" for key, value in headers.items()), "", ""]
-        return "\r\n".join(lines).encode() + body
+        return login_as_sent(clients[writer], users[writer].email, users[writer].password, name)
 
     login(0, "warm")  # the proof's own app is made before the threads begin
     writers = Pressure(server, login, status=SIGNED_IN, writers=len(users))

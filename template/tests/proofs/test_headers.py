@@ -44,52 +44,32 @@ def adds_kinds(service: Service) -> None:
 
         public: Callable[..., Any] = service.module().public
 
-        def aborts(status: int) -> Any:
-            abort(status)
+        def fails() -> Any:
+            raise RuntimeError("what an extension or a view does fails")
 
-        def answers(status: int) -> Any:
-            return Response(status=status)
-
-        def raises() -> Any:
-            raise RuntimeError("the view fails")
-
-        def breaks() -> Any:
-            def pieces() -> Iterator[bytes]:
-                raise RuntimeError("the first piece fails")
-                yield b""
-
-            return Response(pieces())
-
-        def moves() -> Any:
-            return redirect("/elsewhere")
-
-        def saves() -> Any:
-            return Response(
-                b"a,b", mimetype="text/csv", headers={"Content-Disposition": "attachment; filename=list.csv"}
-            )
+        def pieces() -> Iterator[bytes]:
+            yield fails()
 
         def shared() -> Any:
             service.module("edge").shareable(request.environ)
             return {"for": "everybody"}
 
-        def text() -> Any:
-            return Response("<script>alert(1)</script>", mimetype="text/plain")
-
-        app.add_url_rule("/kind/abort/<int:status>", "kind_abort", public(aborts))
-        app.add_url_rule("/kind/status/<int:status>", "kind_status", public(answers))
-        for view in (raises, breaks, moves, saves, shared, text):
-            app.add_url_rule(f"/kind/{view.__name__}", f"kind_{view.__name__}", public(view))
-        app.add_url_rule("/kind/after", "kind_after", public(lambda: {"after": True}))
-
-        @app.after_request
-        def fail(answer: Any) -> Any:
-            if request.path == "/kind/after":
-                raise RuntimeError("a hook of an extension fails")
-            return answer
-
-        @app.before_request
-        def answer_instead() -> Any:
-            return Response("an extension", mimetype="text/plain") if request.path == "/kind/extension" else None
+        saved = {"Content-Disposition": "attachment; filename=list.csv"}
+        views: dict[str, Callable[..., Any]] = {
+            "abort/<int:status>": lambda status: abort(status),
+            "status/<int:status>": lambda status: Response(status=status),
+            "raises": fails,
+            "breaks": lambda: Response(pieces()),
+            "moves": lambda: redirect("/elsewhere"),
+            "saves": lambda: Response(b"a,b", mimetype="text/csv", headers=saved),
+            "shared": shared,
+            "text": lambda: Response("<script>alert(1)</script>", mimetype="text/plain"),
+            "after": lambda: {"after": True},
+        }
+        for path, view in views.items():
+            app.add_url_rule(f"/kind/{path}", f"kind_{path.partition('/')[0]}", public(view))
+        app.after_request(lambda answer: fails() if request.path == "/kind/after" else answer)
+        app.before_request(lambda: Response("x", mimetype="text/plain") if request.path == "/kind/extension" else None)
 
     service.adds(add)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .harness import edit, harm, protects, refused, works
+from .logins import PATH, SIGNED_IN, cheap_user, sessions_of
 from .service import AUTH
 from .wire import HOST
 
@@ -64,3 +65,34 @@ def test_no_row_is_written_for_a_request_for_another_host(service: Service) -> N
     for number, answer in enumerate(answers, 1):
         refused(answer, 400, ROW)
         assert [event["count"] for event in answer.events if event["event"] == "refused"] == [number]  # one line each
+
+
+# --- https alone -----------------------------------------------------------------------------------------------------
+
+
+HTTPS_ROW = "https-only"
+PAGES = AUTH == "session"
+HTTPS_LAYER = edit(
+    "edge/__init__.py", "            or self._https.refuse(environ)  # before a credential or body is read\n", ""
+)
+
+
+@protects(HTTPS_ROW, layer=HTTPS_LAYER)
+def test_nothing_in_clear_text_is_answered_or_signs_in(service: Service) -> None:
+    seen = service.adds_route("/probe", methods=("GET", "POST"), mark="public")
+    user = cheap_user(service)
+    client = service.client(user)
+    fields = {"identifier": user.email, "password": user.password}
+    works(client.post(PATH, fields).status == SIGNED_IN, "signing in over https works")
+    works(client.get("/probe").status == 200, "a view is answered over https")
+    seen.clear()
+    sessions = sessions_of(service, user)
+    answers = [client.post(PATH, fields, scheme="http"), client.post("/probe", scheme="http")]
+    answers.append(client.get("/probe", headers={"Authorization": "Bearer canary"}, scheme="http"))
+    harm(seen, "a view ran in clear text")
+    harm(sessions_of(service, user) != sessions, "a password that was sent in clear text signed in")
+    for answer in answers:
+        refused(answer, 403, HTTPS_ROW)
+    read = client.get("/probe", headers={"Authorization": None}, scheme="http")
+    refused(read, 308 if AUTH == "session" else 403, HTTPS_ROW)  # only a service with pages moves anybody on
+    assert seen == []

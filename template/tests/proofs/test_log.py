@@ -9,16 +9,13 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 from .harness import edit, harm, protects, works
 from .running import PASSWORD, Service
 from .wire import BaseClient
-
-if TYPE_CHECKING:
-    from flask import Flask
 
 
 @pytest.fixture
@@ -65,37 +62,20 @@ FORGED = 'order 7\r\n{"event": "login.success", "user_id": "1"}\n\x1b[2J\x9b31m\
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-def say_what_was_sent(service: Service, text: str) -> int:
-    """Log a text in every way in which what a visitor sent gets into a log; how many entries that makes."""
-    say, plain = logger(service, "probe"), logging.getLogger("team")
-    say.warning("order", note=text, deep=[{"note": (text,)}], **{text: 1})
-    say.warning(text)
-    plain.warning(text)
-    plain.warning("%s", text)
-    plain.warning("order", extra={"note": text})
-    try_to_log(ValueError(text))
-    return 6
-
-
 @protects(
     "log-json-one-line",
     format=edit("log.py", "Formatter(formatter(readable=readable))", 'Formatter(logging.Formatter("%(message)s"))'),
     terminal=edit("log.py", "processors.JSONRenderer()", "processors.JSONRenderer(ensure_ascii=False)"),
 )
 def test_nothing_that_was_sent_forges_an_entry_or_commands_a_terminal(service: Service) -> None:
-    logger(service, "probe").warning("three apples")
+    say = logger(service, "probe")
+    say.warning("three apples")
     works("three apples" in service.output, "what is logged is written")
-    entries = say_what_was_sent(service, FORGED)
+    say.warning(FORGED, note=FORGED)
+    logging.getLogger("team").warning(FORGED)
     harm([event for event in service.log if event["event"] == "login.success"], "the log says that somebody signed in")
     harm([line for line in service.recorder.lines if CONTROL.search(line)], "a line commands its reader's terminal")
-    assert len(service.recorder.lines) == len(service.log) == entries
-    assert FORGED in [event["event"] for event in service.log]  # whole, once it is parsed
-    assert [event["note"] for event in service.log if "note" in event] == [FORGED] * 2  # with all that belongs to it
-    client = service.client(service.user())
-    for name in ("User-Agent", "X-Request-ID", "Referer"):
-        client.get("/\x1b[2J%0a{%22event%22:%20%22login.success%22}", headers={name: FORGED.replace("\u2028", "")[:40]})
-    assert [line for line in service.recorder.lines if CONTROL.search(line)] == []
-    assert len(service.recorder.lines) == len(service.log)
+    assert [event["event"] for event in service.log] == ["three apples", FORGED, FORGED]  # whole, once it is parsed
 
 
 @protects(
@@ -103,38 +83,18 @@ def test_nothing_that_was_sent_forges_an_entry_or_commands_a_terminal(service: S
     handler=edit("guards.py", "in sorted({name for name, _handler in log.outlets() - before.outlets}):", "in ():"),
 )
 def test_no_handler_of_the_teams_gets_the_entries_before_secrets_are_taken_out(
-    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: Service, tmp_path: Path
 ) -> None:
-    from logging.handlers import SocketHandler
-
-    places = {"": logging.FileHandler(tmp_path / "app.log"), "bastion.audit": SocketHandler("127.0.0.1", 9)}
-    monkeypatch.setattr(SocketHandler, "emit", lambda _self, _record: None)
-    added: list[tuple[str, logging.Handler]] = []
-
-    def add(_app: Flask) -> None:
-        for name, one in added:
-            logging.getLogger(name).addHandler(one)
-
-    service.adds(add)
-    works(service.start().app is not None, "a team that configures no logging starts")
-    added[:] = [("a.library", logging.NullHandler())]
-    works(service.start().app is not None, "so does one with a library that leaves it to others where its entries go")
-    for name, one in places.items():
-        added[:] = [(name, one)]
-        tried = service.start()
-        logging.getLogger("probe").warning("signed in", extra={"password": "canary"})
-        logging.getLogger(name).removeHandler(one)
-        harm(tried.app is not None, f"it started with a handler on {name or 'the root logger'}")
-        assert tried.reasons == [
-            f"logging: the logger {name or 'root'!r} got a handler of its own, to which entries go with the secrets in "
-            "them. Collect standard output instead."
-        ]
-        one.close()
-
-
-def try_to_log(error: Exception) -> None:
-    """As an `except` clause of a team does it."""
-    logging.getLogger("team").error("failed", exc_info=error)
+    added: list[logging.Handler] = [logging.NullHandler()]
+    service.adds(lambda _app: [logging.getLogger("a.library").addHandler(one) for one in added])
+    works(service.start().app is not None, "a library that leaves it to others where its entries go, is none")
+    added[:] = [logging.FileHandler(tmp_path / "app.log")]
+    tried = service.start()
+    logging.getLogger("a.library").removeHandler(added[0])
+    added[0].close()
+    harm(tried.app is not None, "it started with a handler that gets the secrets in the entries")
+    told = "logging: the logger 'a.library' got a handler of its own, to which entries go with the secrets in them"
+    assert [reason.partition(". ")[0] for reason in tried.reasons] == [told]
 
 
 def fail_with_the_request() -> NoReturn:

@@ -13,7 +13,11 @@ import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
 from . import databases
+from .harness import works
 from .logins import SIGNED_IN, attempt, cheap_user
 from .service import DATABASE, PACKAGE
 from .test_settings import command
@@ -200,3 +204,18 @@ class MySQLBook(ServerBook):
 
 
 BOOKS: dict[str, Any] = {"sqlite": SQLiteBook, "postgresql": PostgreSQLBook, "mysql": MySQLBook}
+
+
+# --- the tables are as the models say --------------------------------------------------------------------------------
+
+
+def test_the_tables_are_as_the_models_say(service: Service) -> None:
+    models: Any = service.module("database").Base.metadata
+    works({"auth_user", "auth_session", "audit_event"} <= models.tables.keys(), "there are models to compare with")
+
+    def has_a_model(name: str | None, kind: str, _parents: object) -> bool:
+        return kind != "table" or name in models.tables
+
+    with service.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"include_name": has_a_model})
+        assert compare_metadata(context, models) == []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -17,12 +18,16 @@ from math import log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .environment import WHERE as BACKEND_WHERE
+from .environment import Stub, stubbed
 from .harness import edit, harm, protects, works
-from .running import Service
-from .service import AUTH, SECRETS
+from .running import Service, collecting
+from .service import AUTH, DATABASE, SECRETS
 
 if TYPE_CHECKING:
     import pytest
+
+    from .wire import Response
 
 
 CANARY = "canary-of-a-secret"
@@ -241,3 +246,136 @@ def required(service: Service) -> list[str]:
 def shown(service: Service, text: str) -> list[str]:
     """The secrets whose value is in the text."""
     return [name for name, value in service.environment.secrets.items() if value in text]
+
+
+# --- a backend that is away, and a value that was replaced -----------------------------------------------------------
+
+
+NAME = "PARTNER_API_KEY"
+FIRST, SECOND = "the-first-value-of-it", "the-second-value-of-it"
+
+
+def adds_reader(service: Service) -> list[str]:
+    """A public route that needs a secret, and tells it to the proof alone."""
+    used: list[str] = []
+
+    def view() -> str:
+        used.append(service.module("secrets").get(NAME).reveal())
+        return "used"
+
+    service.adds_route("/needs-a-secret", mark="public", view=view)
+    return used
+
+
+def ask(service: Service) -> Response:
+    return service.client().get("/needs-a-secret")
+
+
+def started(service: Service, stub: Stub) -> list[str]:
+    stub.values[NAME] = FIRST
+    used = adds_reader(service)
+    works(ask(service).status == 200, "a view uses the secret")
+    works(used == [FIRST], "it is what the backend holds")
+    used.clear()
+    return used
+
+
+@protects(
+    "secret-rotation-picked-up",
+    cache=edit("secrets/kept.py", "return not _within(seconds() - self.asked_at, self.pause)", "return not self.last"),
+)
+def test_a_value_that_was_replaced_is_not_used_after_five_minutes(service: Service) -> None:
+    with stubbed(service) as stub:
+        used = started(service, stub)
+        questions = len(stub.asked)
+        works(ask(service).status == 200, "it works without asking again")
+        works(stub.asked[questions:].count(NAME) == 0, "the backend is not asked at each request")
+        stub.values[NAME] = SECOND
+        service.travel(seconds=301)
+        used.clear()
+        assert ask(service).status == 200
+        harm(FIRST in used, "a value that was replaced is still used")
+        assert used == [SECOND]
+
+
+@protects(
+    "secret-backend-down-at-boot",
+    boot=edit("__init__.py", "    except secrets.SecretUnavailable as away:\n        reasons.append(", "    except secrets.SecretUnavailable as away:\n        [*reasons].append("),  # noqa: E501
+)  # fmt: skip
+def test_no_start_goes_on_without_an_answer_of_the_backend(service: Service) -> None:
+    with stubbed(service) as stub:
+        stub.goes_down(times=1)
+        works(service.start().app is not None, "an outage of a moment is waited for")
+        stub.goes_down("refuses this service (forbidden)", only="SMTP_PASSWORD")
+        tried = service.start()
+        harm(tried.app is not None, "it started without knowing SMTP_PASSWORD")
+        told = f"SECRET 'SMTP_PASSWORD' can't be read: {BACKEND_WHERE} refuses this service (forbidden)"
+        assert [reason.partition(". ")[0] for reason in tried.reasons] == [told]
+
+
+@protects(
+    "secret-backend-down-at-run",
+    stale=edit("secrets/kept.py", "        if not kept.counts():\n", "        if False:\n"),
+)
+def test_an_hour_after_the_last_answer_nothing_stands_in_for_a_secret(service: Service) -> None:
+    with stubbed(service) as stub:
+        used = started(service, stub)
+        stub.goes_down()
+        service.travel(seconds=3500)
+        works(ask(service).status == 200, "the last value counts for an hour")
+        used.clear()
+        service.travel(seconds=101)
+        answer = ask(service)
+        harm(used, f"a view went on with {used!r} an hour after the last answer")
+        assert (answer.status, answer.header("Retry-After")) == (503, "5")
+
+
+# --- what fails tells no secret --------------------------------------------------------------------------------------
+
+
+CALLS = "        return super().handle_user_exception(e)"
+UNCLEARED = edit("__init__.py", f"        log.forget_locals(e)\n{CALLS}", CALLS)
+
+
+def known(service: Service, text: str) -> list[str]:
+    """The secrets that can be read in a text, as they are or as the bytes that they are handed on as."""
+    return sorted(name for name, value in service.environment.secrets.items() if value in text)
+
+
+def fails_in_the_library(*_arguments: object, **_more: object) -> None:
+    raise RuntimeError("no memory")
+
+
+@protects("secrets-never-shown", locals=UNCLEARED)
+def test_no_collector_of_errors_gets_a_key_with_the_variables_of_a_stack(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def signs() -> str:
+        return str(service.module("signing").sign("a-purpose", "a value"))
+
+    service.adds_route("/signs", mark="public", view=signs)
+    visitor = service.client()
+    works(visitor.get("/signs").status == 200, "the service signs")
+    with collecting() as collector, monkeypatch.context() as broken:
+        broken.setattr(hmac, "new", fails_in_the_library)
+        answer = visitor.get("/signs")
+    works("no memory" in collector.text, "a collector gets the error of a library")
+    harm(known(service, collector.text), "the local variables of a stack hold a secret")
+    assert answer.status == 500
+    assert known(service, service.output + answer.text) == []
+
+
+if DATABASE != "sqlite":
+
+    @protects("secrets-never-shown", locals=UNCLEARED)
+    def test_no_collector_of_errors_gets_the_password_of_a_database_that_is_away(service: Service) -> None:
+        service.adds_route("/probe")
+        client = service.client(service.user()).login()
+        works(client.get("/probe").status == 200, "the database answers")
+        service.take_database_away()
+        with collecting() as collector:
+            answer = client.get("/probe")
+        works("OperationalError" in collector.text, "a collector gets the error of the connection")
+        harm(known(service, collector.text), "the driver's variables hold the password")
+        assert answer.status == 503
+        assert known(service, service.output + answer.text) == []

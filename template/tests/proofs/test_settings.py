@@ -8,10 +8,12 @@ from __future__ import annotations
 import io
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from . import place
 from .harness import edit, harm, protects, works
 from .running import Service
 from .service import PACKAGE, SECRETS
@@ -41,9 +43,9 @@ def beside_files(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """The folder in which somebody starts the service, with files of settings in it and above it."""
     folder = tmp_path / "project"
     folder.mkdir()
-    for place in (tmp_path, folder):
+    for above in (tmp_path, folder):
         for name in (".env", ".flaskenv"):
-            (place / name).write_text(FILES.format(service.database.url), "utf-8")
+            (above / name).write_text(FILES.format(service.database.url), "utf-8")
     monkeypatch.chdir(folder)
     return folder
 
@@ -112,3 +114,14 @@ def command(
         with pytest.raises(SystemExit) as ended:
             cli.main()
     return ended.value.code, printed.getvalue()
+
+
+# --- what the team has loosened --------------------------------------------------------------------------------------
+
+
+def test_no_declared_exception_of_this_service_has_ended(service: Service) -> None:
+    # Red on purpose once the last day is over: each line names the entry and what to do with it.
+    exceptions = service.module("exceptions")
+    declared = exceptions.read(place.source() / "exceptions.toml")
+    found = [*declared.reasons, *exceptions.ended(declared.exemptions, datetime.now(UTC).date())]
+    assert found == [], "\n".join(found)

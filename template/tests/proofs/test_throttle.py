@@ -23,6 +23,7 @@ from .wire import HOST
 if TYPE_CHECKING:
     from .real_server import RealServer
     from .running import Service
+    from .service import Client
     from .wire import Response
 
 
@@ -209,19 +210,18 @@ def test_two_processes_count_together(service: Service) -> None:
 def through(service: Service, server: RealServer, identifier: str, password: str, number: int) -> int:
     """The status of a login that goes to this server, from an address of its own."""
     client = service.client(address=f"198.51.100.{100 + number}")
+    return int(service.raw(server, login_as_sent(client, identifier, password)).split(b" ", 2)[1])
+
+
+def login_as_sent(client: Client, identifier: str, password: str, agent: str = "proof") -> bytes:
+    """The bytes of a login that this client sends through the proxy."""
     headers, body = client.honest("POST", {"identifier": identifier, "password": password}, None, None, None)
-    headers |= {
-        "Host": HOST,
-        "X-Forwarded-For": client.address,
-        "X-Forwarded-Proto": "https",
-        "Content-Length": str(len(body)),
-        "Connection": "close",
-    }
+    headers |= {"Host": HOST, "User-Agent": agent, "X-Forwarded-For": client.address, "X-Forwarded-Proto": "https"}
+    headers |= {"Content-Length": str(len(body)), "Connection": "close"}
     if client.cookies:
         headers["Cookie"] = "; ".join(f"{cookie}={value}" for cookie, value in client.cookies.items())
     lines = [f"POST {PATH} HTTP/1.1", *(f"{key}: {value}" for key, value in headers.items()), "", ""]
-    answer = service.raw(server, "\r\n".join(lines).encode() + body)
-    return int(answer.split(b" ", 2)[1])
+    return "\r\n".join(lines).encode() + body
 
 
 # --- anonymous-cost-bounded -----------------------------------------------------------------------------------------

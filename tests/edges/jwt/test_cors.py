@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from ...harness import edit, harm, protects, refused, works
 from ...jwt.test_cors import ANSWER, CLIENT, PREFLIGHT, asks, calls
-from ...test_cors import ROW, opened
+from ...test_cross_site import CORS_ROW as ROW
+from ...test_cross_site import opened
 
 if TYPE_CHECKING:
     from ...running import Service

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..harness import edit, harm, protects, refused, works
-from ..test_cors import ROW, opened
+from ..test_cross_site import CORS_ROW as ROW
+from ..test_cross_site import opened
 
 if TYPE_CHECKING:
     from ..jwt_client import Client

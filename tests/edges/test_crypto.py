@@ -1,7 +1,8 @@
-"""Edges of the proofs in test_encryption.py: further attacks on the same protections."""
+"""Edges of the proofs in test_crypto.py: further attacks on the same protections."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ..harness import edit, harm, protects, refused, works
-from ..test_encryption import MODULE, OTHER_SEED, ROW, SEED
+from ..test_crypto import ENCRYPTION_ROW, MODULE, OTHER_SEED, ROW, SEED, forged, sign, unsign
 from ..test_guards import MAKE_KEY
 from ..test_settings import command
 
@@ -20,6 +21,78 @@ if TYPE_CHECKING:
 
     from ..running import Service
     from ..wire import Response
+
+
+@protects(ROW, age=edit("signing.py", " if now() - signed_at <= max_age else None", ""))
+def test_no_value_is_taken_after_its_time(service: Service) -> None:
+    text = sign(service, "reset", "value")
+    service.travel(minutes=59)
+    works(unsign(service, "reset", text) == "value", "a value is good for its time")
+    service.travel(minutes=1, seconds=2)
+    harm(unsign(service, "reset", text), "a value was good after its time")
+    assert unsign(service, "reset", sign(service, "reset", "value")) == "value"
+
+
+@protects(
+    ROW,
+    keys=edit(
+        "signing.py",
+        "_Signer(keys[::-1], ",
+        "_Signer(keys, ",
+    ),
+)
+def test_a_former_key_signs_nothing_any_more(service: Service) -> None:
+    oldest, old, new = (secrets.token_urlsafe(32) for _ in range(3))
+    service.restart(SECRET_KEY=old)
+    before = sign(service, "reset", "before")
+    service.restart(SECRET_KEY=new, BASTION_SECRET_KEY_FALLBACKS=f"{old},{oldest}")
+    works(unsign(service, "reset", before) == "before", "what was given out before a rotation is still taken")
+    works(unsign(service, "reset", forged(oldest, "reset", "x")) == "x", "with every former key")
+    after = sign(service, "reset", "after")
+    by_whom = [
+        key
+        for key in (old, oldest)
+        if after.rpartition(".")[2] == resigned(key, after.rpartition(".")[0]).rpartition(".")[2]
+    ]
+    harm(by_whom, "a value was signed with a key that was replaced")
+    service.restart(SECRET_KEY=new, BASTION_SECRET_KEY_FALLBACKS=None)
+    assert unsign(service, "reset", after) == "after"
+    assert unsign(service, "reset", before) is None
+
+
+def resigned(key: str, stamped: str) -> str:
+    """The value and its time, signed with this key."""
+    from itsdangerous import Signer
+
+    return Signer(key, salt="bastion-reset", key_derivation="hmac", digest_method=hashlib.sha256).sign(stamped).decode()
+
+
+@protects(
+    ROW,
+    digest=edit("signing.py", "digest_method=hashlib.sha256", "digest_method=hashlib.sha1"),
+    purpose=edit("signing.py", "salt=SALT + purpose", "salt=SALT"),
+)
+def test_no_value_is_taken_that_was_signed_or_changed_in_any_other_way(service: Service) -> None:
+    key = service.environment.secrets["SECRET_KEY"]
+    text = sign(service, "reset", "value")
+    works(unsign(service, "reset", text) == "value", "a value that the service signed comes back")
+    works(sign(service, "reset", "Zoë 漢字").isascii() is False, "as it is, of any text")
+    elsewhere = sign(service, "activate", "value")
+    weak = [forged(key, "reset", "value", digest_method=digest) for digest in (hashlib.sha1, hashlib.md5)]
+    weak += [forged(key, "reset", "value", key_derivation=way) for way in ("concat", "django-concat", "none")]
+    weak += [forged(key, "reset", "value", salt=salt) for salt in ("bastion-", "reset", "itsdangerous.Signer", "")]
+    weak.append(forged(secrets.token_urlsafe(32), "reset", "value"))
+    harm(unsign(service, "reset", elsewhere), "a value for one purpose was taken for another")
+    harm([one for one in weak if unsign(service, "reset", one)], "a value was taken that was not signed with SHA-256")
+    changed = [text[:place] + chr(ord(letter) ^ 1) + text[place + 1 :] for place, letter in enumerate(text[:-1])]
+    taken = [
+        one for one in (*changed, text[:-2], f"{text}.", "", ".", "..", "x" * 5000) if unsign(service, "reset", one)
+    ]
+    harm(taken, "an altered value was taken")
+    assert unsign(service, "reset", forged(key, "reset", "value")) == "value"  # the forger above does it right
+
+
+# --- what is encrypted -----------------------------------------------------------------------------------------------
 
 
 def new_key() -> str:
@@ -34,7 +107,7 @@ def flipped(stored: bytes, place: int) -> bytes:
 # --- one value --------------------------------------------------------------------------------------------------
 
 
-@protects(ROW, failure=edit(MODULE, "        raise DecryptError\n", '        return b""\n'))
+@protects(ENCRYPTION_ROW, failure=edit(MODULE, "        raise DecryptError\n", '        return b""\n'))
 def test_a_value_that_was_changed_ends_the_request_and_is_not_skipped(service: Service) -> None:
     former = new_key()
     service.secret("DATA_KEY_FALLBACKS", former)
@@ -59,7 +132,7 @@ def test_a_value_that_was_changed_ends_the_request_and_is_not_skipped(service: S
         vault.put(row, value)
         answer = vault.get(row)
         harm(vault.read, f"the request went on: {what}")
-        refused(answer, 500, ROW)
+        refused(answer, 500, ENCRYPTION_ROW)
         assert SEED.decode() not in answer.text
     for place in range(len(stored)):
         for value in (flipped(stored, place), stored[:place], stored + bytes(place + 1)):
@@ -68,7 +141,7 @@ def test_a_value_that_was_changed_ends_the_request_and_is_not_skipped(service: S
             assert type(tried).__name__ == "DecryptError"
 
 
-@protects(ROW, nonce=edit(MODULE, "secrets.token_bytes(NONCE_BYTES)", "bytes(NONCE_BYTES)"))
+@protects(ENCRYPTION_ROW, nonce=edit(MODULE, "secrets.token_bytes(NONCE_BYTES)", "bytes(NONCE_BYTES)"))
 def test_the_same_value_is_never_stored_the_same(service: Service) -> None:
     from base64 import urlsafe_b64decode
 
@@ -125,7 +198,7 @@ def test_nobody_learns_why_a_value_is_not_read(service: Service) -> None:
 # --- keys -------------------------------------------------------------------------------------------------------
 
 
-@protects(ROW, key=edit("guards.py", "    check_keys,\n", ""))
+@protects(ENCRYPTION_ROW, key=edit("guards.py", "    check_keys,\n", ""))
 def test_a_key_is_256_random_bits_of_its_own(service: Service) -> None:
     present = service.environment.secrets["DATA_KEY"]
     cure, put_back = MAKE_KEY.removeprefix(". "), "Remove it, or put back the key that was used."
@@ -158,7 +231,7 @@ def test_a_key_is_256_random_bits_of_its_own(service: Service) -> None:
 
 
 @protects(
-    ROW,
+    ENCRYPTION_ROW,
     present=edit(
         MODULE,
         "next(iter(_by_header(state().rings.get(SECRET).texts()).items()))",
@@ -198,7 +271,7 @@ def exchanged(service: Service, vault: Vault, count: int) -> tuple[str, str, lis
 
 
 @protects(
-    ROW,
+    ENCRYPTION_ROW,
     rotate=edit(
         MODULE,
         "    if stored.startswith(next(iter(_by_header(state().rings.get(SECRET).texts())))):\n",
@@ -231,7 +304,7 @@ def test_after_a_rotation_the_former_key_reads_nothing_any_more(
     assert service.start(DATA_KEY=text.strip()).app is not None
 
 
-@protects(ROW, meanwhile=edit(MODULE, ".where(this, column == stored).", ".where(this)."))
+@protects(ENCRYPTION_ROW, meanwhile=edit(MODULE, ".where(this, column == stored).", ".where(this)."))
 def test_a_value_that_is_written_meanwhile_is_not_lost(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     vault, encryption = Vault(service), service.module("encryption")
     _, _, [row] = exchanged(service, vault, 1)
@@ -255,7 +328,7 @@ def test_a_value_that_is_written_meanwhile_is_not_lost(service: Service, monkeyp
 
 
 @protects(
-    ROW,
+    ENCRYPTION_ROW,
     stored=edit(
         "identity/totp.py", "secret=encryption.encrypt(seed.encode(), _place(user_id)),", "secret=seed.encode(),"
     ),
@@ -352,7 +425,7 @@ class Vault:
 
 
 @protects(
-    ROW,
+    ENCRYPTION_ROW,
     place=(
         edit(MODULE, ".encrypt(nonce, plain, header + place.encode())", ".encrypt(nonce, plain, header)"),
         edit(MODULE, ".decrypt(nonce, text, header + place.encode())", ".decrypt(nonce, text, header)"),
@@ -367,7 +440,7 @@ def test_a_value_is_read_in_no_other_place(service: Service) -> None:
     vault.put(victims, vault.stored(mine))
     answer = vault.get(victims)
     harm(vault.read, "whoever can write rows puts his own seed into another account, and has its second factor")
-    refused(answer, 500, ROW)
+    refused(answer, 500, ENCRYPTION_ROW)
     for place in (f"auth_totp|seed|{mine}", f"auth_flow|secret|{mine}", f"auth_totp|secret|{mine}0", str(mine), ""):
         tried = vault.opened(vault.stored(mine), place)
         harm(isinstance(tried, bytes), f"it was read at {place!r}")
