@@ -14,8 +14,8 @@ import pytest
 from support import Combination, files_of
 
 LIMITS = {
-    "session-sqlite-env": {"files": 274, "bastion": 13_616, "proofs": 17_763},
-    "jwt-sqlite-env": {"files": 273, "bastion": 14_083, "proofs": 17_682},
+    "session-sqlite-env": {"files": 245, "bastion": 13_616, "proofs": 13_481},
+    "jwt-sqlite-env": {"files": 219, "bastion": 14_083, "proofs": 13_573},
 }
 
 
