@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from services import Verdict, judge
-from support import EVERYTHING, PAIRS, SABOTAGED, Combination, Repository
+from services import Service, Verdict, judge
+from shares import Proofs, shares
+from support import SABOTAGED, Combination, Repository
 
 AT_ONCE = 2
 TIMES = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")
+def provable(
+    rendered: Callable[[Combination], Path], template_repository: Repository, tmp_path_factory: pytest.TempPathFactory
+) -> dict[Combination, Proofs]:
+    """Read what each service with the edges can prove."""
+    found = {}
+    for combination in SABOTAGED:
+        service = Service(tmp_path_factory.mktemp("provable") / combination.name)
+        shutil.copytree(rendered(combination), service.path)
+        service.lay_edges(template_repository.path, combination)
+        found[combination] = Proofs.of(service)
+    return found
+
+
+@pytest.fixture(scope="session")
 def verdicts(
-    request: pytest.FixtureRequest, template_repository: Repository, open_folder: Path
+    request: pytest.FixtureRequest,
+    template_repository: Repository,
+    open_folder: Path,
+    provable: dict[Combination, Proofs],
 ) -> Iterator[dict[Combination, Future[Verdict]]]:
-    """Judge every combination that a collected test asks for, in the background."""
+    """Judge every combination that a collected test asks for, in the background; at night all of it in each."""
+    nightly = any(item.get_closest_marker("nightly") for item in request.session.items)
+    sabotaged: dict[Combination, Collection[str]] = {
+        one: () if nightly or one == next(iter(SABOTAGED)) else tests for one, tests in shares(provable).items()
+    }
     asked: dict[Combination, None] = {}
     for item in request.session.items:
         if isinstance(item, pytest.Function) and "verdicts" in item.fixturenames:
             combination = item.callspec.params["combination"]
             assert isinstance(combination, Combination)
             asked[combination] = None
+    path, otherwise = template_repository.path, () if nightly else None
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        futures = {one: pool.submit(judge, template_repository.path, open_folder, one, sabotaged(one)) for one in asked}
+        futures = {one: pool.submit(judge, path, open_folder, one, sabotaged.get(one, otherwise)) for one in asked}
         yield futures
     times = [
         f"{one.name}: tests and proofs {verdict.tests_seconds:.0f} s, sabotage {verdict.sabotage_seconds:.0f} s"
@@ -44,11 +68,6 @@ def verdicts(
 def pytest_testnodedown(node: Any) -> None:
     """Take over what a process has measured."""
     node.config.stash.setdefault(TIMES, []).extend(getattr(node, "workeroutput", {}).get("times", ()))
-
-
-def sabotaged(combination: Combination) -> Sequence[str] | None:
-    """Whose sabotage is run; where only a night has time for it, that of all proofs."""
-    return SABOTAGED.get(combination, None if combination in PAIRS else EVERYTHING)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from services import Service, Verdict
+from shares import Proof, Proofs, shares
 from support import COMBINATIONS, PAIRS, SABOTAGED, Combination, Repository
 
 every_service = pytest.mark.parametrize(
@@ -25,8 +26,34 @@ every_service = pytest.mark.parametrize(
         )
     ],
 )
-every_sabotaged = pytest.mark.parametrize("combination", [pytest.param(one, id=one.name) for one in SABOTAGED])
+every_sabotaged = pytest.mark.parametrize(
+    "combination",
+    [
+        pytest.param(one, id=one.name, marks=() if one in SABOTAGED else pytest.mark.nightly)
+        for one in (*SABOTAGED, *(one for one in COMBINATIONS if one not in SABOTAGED))
+    ],
+)
 Verdicts = dict[Combination, Future[Verdict]]
+
+
+def test_every_clause_of_the_catalogue_is_taken_away_in_some_service(provable: dict[Combination, Proofs]) -> None:
+    given = shares(provable)
+    ran = {one for name, found in provable.items() for one in found.proofs if one.test in given[name]}
+    known = frozenset[tuple[str, str]]().union(*(found.clauses for found in provable.values()))
+    assert len(known) > 900
+    assert known - {(one.row, one.clause) for one in ran} == set()
+    assert frozenset[Proof]().union(*(found.proofs for found in provable.values())) - ran == set()
+    assert all(given.values()), "a service that adds nothing is none of the smallest set"
+
+
+def test_a_later_service_runs_what_none_before_it_has() -> None:
+    first, second = Combination.parse("session-sqlite-env"), Combination.parse("jwt-sqlite-env")
+    same = Proof("test_a.py::test_a", "row", "one", "a text")
+    other = Proof("test_b.py::test_b", "row", "two", "a text")
+    services = {first: [same, other], second: [same, Proof(other.test, other.row, other.clause, "another text")]}
+    found = {name: Proofs(frozenset(proofs), frozenset()) for name, proofs in services.items()}
+    assert shares(found, {first: (), second: ()})[second] == {other.test}
+    assert shares(found, {first: (), second: ("test_a*",)})[second] == {same.test, other.test}
 
 
 @every_service
