@@ -16,6 +16,9 @@ from support import ROOT, Combination, copier, done, git, run, uv
 
 LAID = ("edges", "bastion")
 """The folders of tests/ that are laid over a service, into its tests/proofs, whose harness they use."""
+UNIT_TESTED = ("session-sqlite-env", "jwt-postgresql-vault")
+"""One service of each style runs all unit tests; elsewhere those about the database and the secrets backend run."""
+UNITS = ("test_backend_*.py", "test_database*.py", "test_secrets*.py")
 SECONDS = 1800
 """How long the slowest command may take: every sabotage of a service, with another one and other tests beside it."""
 
@@ -140,5 +143,7 @@ def judge(template: Path, folder: Path, combination: Combination, sabotaged: Col
     reports = ("--proof-report=proofs.html", "--proof-report=proofs.json")
     with service.with_edges(template, combination):
         sabotage = service.pytest("--sabotage", *reports, *(f"tests/proofs/{test}" for test in sorted(sabotaged)))
-        units = service.pytest("-q", "tests/proofs/bastion", "-n2")
+        laid = service.path / "tests/proofs/bastion"
+        chosen = [laid] if combination.name in UNIT_TESTED else [file for one in UNITS for file in laid.glob(one)]
+        units = service.pytest("-q", "-n2", *map(str, chosen))
     return Verdict(service, tests, between - started, units, sabotage, time.monotonic() - between)
