@@ -86,7 +86,12 @@ def test_no_handler_of_the_teams_gets_the_entries_before_secrets_are_taken_out(
     service: Service, tmp_path: Path
 ) -> None:
     added: list[logging.Handler] = [logging.NullHandler()]
-    service.adds(lambda _app: [logging.getLogger("a.library").addHandler(one) for one in added])
+
+    def add(_app: Flask) -> None:
+        for one in added:
+            logging.getLogger("a.library").addHandler(one)
+
+    service.adds(add)
     works(service.start().app is not None, "a library that leaves it to others where its entries go, is none")
     added[:] = [logging.FileHandler(tmp_path / "app.log")]
     tried = service.start()
