@@ -9,13 +9,16 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from .harness import edit, harm, protects, works
 from .running import PASSWORD, Service
 from .wire import BaseClient
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 
 @pytest.fixture
