@@ -187,6 +187,7 @@ def _found(
     for proof in proofs:
         verdicts = told.get(proof.test, [])
         bad = [verdict for verdict in verdicts if verdict.get("good") is not True]
+        bad = [verdict for verdict in bad if verdict["row"] == proof.row] or bad  # a test may prove several rows
         if verdicts and not bad:
             continue
         row = str(bad[0]["row"]) if bad else proof.row

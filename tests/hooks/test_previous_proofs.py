@@ -114,7 +114,7 @@ def test_a_version_that_weakens_a_protection_and_its_proof_is_red(
     ("name", "text"),
     [
         ("tests/conftest.py", "import os\nos._exit(0)\n"),
-        ("tests/conftest.py", "def pytest_collection_modifyitems(items):\n    del items[3:]\n"),
+        ("tests/conftest.py", "def pytest_collection_modifyitems(items):\n    del items[1:]\n"),
         ("pyproject.toml", None),
         ("src/my_service/bastion/edge/headers.py", "raise SystemExit(0)\n"),
     ],
