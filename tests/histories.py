@@ -18,7 +18,7 @@ from support import IN_PLACE, Repository
 PACKAGE = f"template/src/{IN_PLACE.name}"
 HEADERS = f"{PACKAGE}/bastion/edge/headers.py"
 TOKENS = f"{PACKAGE}/bastion/jwt/tokens.py"
-SETTINGS = f"{PACKAGE}/bastion/settings.py"
+SETTINGS = f"{PACKAGE}/bastion/settings/__init__.py"
 PYPROJECT = "template/pyproject.toml.jinja"
 HEADER = '    yield ("X-Frame-Options", "DENY")\n'
 CHECK = """    if claims.expires_at + LEEWAY <= moment:

@@ -32,7 +32,7 @@ _FIELDS: Final = {
     "limit": ("at_least", "at_most"),
 }
 """The kinds of conditions, and what each takes beside its own field."""
-_LIMITS: Final = "bastion/settings.py"
+_LIMITS: Final = "bastion/settings/__init__.py"
 _OVERRIDDEN: Final = "tool.uv.override-dependencies lets {library} be older than {floor} here."
 
 

@@ -137,7 +137,7 @@ def test_a_write_that_the_database_refused_keeps_nobody_from_recording(service: 
 
 def test_purge_deletes_what_is_over_and_keeps_what_still_counts(service: Service) -> None:
     def purge() -> str:
-        result = service.app.test_cli_runner().invoke(service.module("cli").purge_sessions)
+        result = service.app.test_cli_runner().invoke(service.module("commands.cli").purge_sessions)
         assert result.exit_code == 0
         return result.output.strip()
 
@@ -199,7 +199,7 @@ def later(service: Service) -> str:
 def test_a_store_that_is_away_keeps_nobody_from_being_refused(service: Service) -> None:
     from ..logins import Outage
 
-    service.adds_route("/report", view=lambda: service.module("errors").refuse(409, "report-locked"))
+    service.adds_route("/report", view=lambda: service.module("audit.refusal").refuse(409, "report-locked"))
     client = service.client(service.user()).login()
     token = getattr(client, "csrf_token", str)()  # of the session style
     outage = Outage(service, "audit_event")
@@ -256,7 +256,7 @@ class Kinds(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         """A call of audit.record()."""
-        if ast.unparse(node.func) == "audit.record":
+        if ast.unparse(node.func) in ("audit.record", "record"):
             kinds = {*self._kinds_of(node.args[0])}
             self.found |= kinds
             self.unknown += [] if kinds else [ast.unparse(node)]
@@ -298,7 +298,7 @@ def test_the_document_names_each_kind_of_event_and_no_other(service: Service) ->
     assert {*counted} == audit.COUNTED
     unwanted = ("failure", "wrong", "refused", "denied", "owned", "hit", "reuse", "suspected", "unavailable")
     assert {kind for kind, _ in documented if kind.endswith(unwanted)} == audit.FAILURES
-    columns = {column.name for column in service.module("identity.models").AuditEvent.__table__.columns}
+    columns = {column.name for column in service.module("audit.tables").AuditEvent.__table__.columns}
     assert columns == {*re.findall(r"`([a-z_]+)`", page.partition("## Fields")[2].partition("**Counted**")[0])} - {
         "success",
         "failure",
@@ -420,7 +420,7 @@ def comes_first(chain: Any, work: Callable[[], object], monkeypatch: pytest.Monk
 def test_a_purge_is_in_nobodys_way_who_seals_or_purges_meanwhile(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chain = service.module("audit_chain")
+    chain = service.module("audit.chain")
     attacker, looks = aged(service, monkeypatch), chain._oldest
 
     def late(*arguments: Any) -> Any:
@@ -474,7 +474,7 @@ def test_a_purge_is_in_nobodys_way_who_seals_or_purges_meanwhile(
 def test_a_verification_that_a_purge_came_in_between_looks_again(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chain = service.module("audit_chain")
+    chain = service.module("audit.chain")
     attacker, looks = aged(service, monkeypatch), chain._faults
 
     def late(*arguments: Any) -> Any:
@@ -510,7 +510,7 @@ def test_a_former_key_verifies_and_a_lost_one_is_named(service: Service, monkeyp
 
 
 def test_what_a_process_with_a_newer_key_has_sealed_is_in_order_for_the_others(service: Service) -> None:
-    chain: Any = service.module("audit_chain")
+    chain: Any = service.module("audit.chain")
     with stubbed(service) as stub:
         one = service.app
         record(service, "one.sent")
@@ -543,7 +543,7 @@ def test_many_write_and_seal_at_once_and_all_is_in_order(service: Service) -> No
 
 
 def test_all_that_waits_is_sealed_however_much_it_is(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service.module("audit_chain"), "BATCH", 2)
+    monkeypatch.setattr(service.module("audit.chain"), "BATCH", 2)
     record(service, *(f"report.sent_{number}" for number in range(4)))
     assert (seal(service), seal(service)) == (4, 0)
     record(service, *(f"report.sent_{number}" for number in range(4, 9)))
@@ -552,13 +552,13 @@ def test_all_that_waits_is_sealed_however_much_it_is(service: Service, monkeypat
     assert kinds == [f"report.sent_{number}" for number in range(9)]  # in the order in which they happened
     record(service, "report.sent_9")
     sealed: list[int] = []
-    comes_first(service.module("audit_chain"), lambda: sealed.append(seal(service)), monkeypatch)
+    comes_first(service.module("audit.chain"), lambda: sealed.append(seal(service)), monkeypatch)
     assert (seal(service), verdict(service)) == (0, None)  # it would go on from a head that is no longer the last
     assert sealed == [1]
 
 
 def test_nobody_finds_the_key_of_the_chain_by_trying(service: Service) -> None:
-    chain = service.module("audit_chain")
+    chain = service.module("audit.chain")
     keys = {chain._derived(key) for key in (b"a" * 32, b"b" * 32)}
     assert (len(keys), min(map(len, keys)) >= 32) == (2, True)
     with service.app.app_context():

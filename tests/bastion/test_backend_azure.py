@@ -47,10 +47,10 @@ def test_a_pod_signs_in_with_its_projected_token(
         lacking = (
             "AZURE_FEDERATED_TOKEN_FILE is there without AZURE_TENANT_ID or AZURE_CLIENT_ID: annotate the Kubernetes "
         )
-        assert [*azure.check(settings, production=True)] == [f"{lacking}account."]
+        assert [*azure.check(settings, production=True, database_users=False)] == [f"{lacking}account."]
         monkeypatch.setenv("AZURE_TENANT_ID", TENANT)
         monkeypatch.setenv("AZURE_CLIENT_ID", CLIENT)
-        assert [*azure.check(settings, production=True)] == []
+        assert [*azure.check(settings, production=True, database_users=False)] == []
         assert told(service, asks(service, vault)) == (VALUE, "")
         assert identity.requests == []
         sent = parse_qs(login.requests[-1].body.decode())

@@ -48,7 +48,7 @@ users permit EMAIL ROLE --remove!
 users reset-factors EMAIL
 """
 """What can be typed: `!` takes no value, `*` is given several times, `...` is all that follows."""
-ELSEWHERE = ("keys ", "routes ", "shell")  # key_commands.py's, and Flask's own
+ELSEWHERE = ("keys ", "routes ", "shell")  # commands/keys.py's, and Flask's own
 
 
 def typeable(commands: Iterator[click.Command], before: str = "") -> Iterator[str]:
@@ -68,7 +68,7 @@ def typeable(commands: Iterator[click.Command], before: str = "") -> Iterator[st
 
 
 def test_every_command_is_the_one_that_is_documented(service: Service) -> None:
-    commands = service.module("cli").COMMANDS
+    commands = service.module("commands.cli").COMMANDS
     elsewhere = (*ELSEWHERE, *(f"db {one.name}" for one in service.module("chosen").dialect.COMMANDS))
     found = [line for line in typeable(iter(commands)) if not line.startswith(elsewhere)]
     assert sorted(found) == COMMANDS.split("\n")[1:-1]
@@ -91,7 +91,7 @@ def test_an_operator_is_told_what_became_of_his_mail(service: Service, monkeypat
 
     noted = "Noted: a mail with a link, good for 10 minutes."
     waiting = "Still waiting: 1. The log says why; a running service tries again by itself."
-    monkeypatch.setattr(service.module("mail.transport"), "hand_over", hand_over)
+    monkeypatch.setattr(service.module("delivery.transport"), "hand_over", hand_over)
     assert told("mail", "send") == (0, ["Sent: 0."])
     assert told("users", "create", EMAIL) == (0, [noted, "Sent."])
     with service.app.app_context():  # goes out beside the one that does not
@@ -100,7 +100,7 @@ def test_an_operator_is_told_what_became_of_his_mail(service: Service, monkeypat
         1,
         [noted, "Error: No mail was sent: one went there a moment ago. Try again in a minute."],
     )
-    outbox: Any = service.module("mail.outbox")
+    outbox: Any = service.module("delivery.outbox")
     send_due = outbox.send_due
     with monkeypatch.context() as quicker:  # a running service has sent it when the command comes to it
         quicker.setattr(outbox, "send_due", lambda: send_due()[:0])
@@ -124,7 +124,7 @@ def test_an_operator_is_told_what_became_of_his_mail(service: Service, monkeypat
 def test_what_can_not_be_undone_is_asked_for(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     with service.app.app_context():
         service.module("audit").record("report.sent")
-        service.module("audit_chain").seal()
+        service.module("audit.chain").seal()
 
     def restarts(typed: str, *options: str) -> tuple[object, int]:
         monkeypatch.setattr("sys.stdin", io.StringIO(typed))
@@ -142,7 +142,7 @@ def test_a_command_that_can_not_go_on_says_why_and_nothing_that_is_secret(
     from alembic.util import CommandError
     from sqlalchemy.exc import OperationalError
 
-    cli: Any = service.module("cli")
+    cli: Any = service.module("commands.cli")
     refused = OperationalError("SELECT canary", {}, Exception("user=canary password=canary"))
     name = cli.NAME
     for error, words in {
@@ -150,8 +150,9 @@ def test_a_command_that_can_not_go_on_says_why_and_nothing_that_is_secret(
         CommandError("No such revision."): "No such revision. Run `db upgrade`; if the file of an applied migration is "
         "gone, restore it.\n",
         refused: f"The database refused (OperationalError). Is it up to date? Run: {name} db upgrade\n",
-        service.module("guards").ConfigError(["one thing", "another"]): "This service does not start:\n  - one thing\n"
-        f"  - another\nFor development: {name} dev secrets list\n",
+        service.module("settings").ConfigError(
+            ["one thing", "another"]
+        ): f"This service does not start:\n  - one thing\n  - another\nFor development: {name} dev secrets list\n",
     }.items():
         with monkeypatch.context() as patch:
             patch.setattr(cli.overview, "lines", Raising(error))
@@ -163,11 +164,11 @@ def test_a_command_that_can_not_go_on_says_why_and_nothing_that_is_secret(
 def test_a_start_that_is_refused_keeps_nobody_from_the_help_and_waits_for_whoever_develops(
     service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    cli: Any = service.module("cli")
+    cli: Any = service.module("commands.cli")
     waited: list[tuple[object, ...]] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli.development, "wait_for_an_edit", lambda *told: waited.append(told))
-    monkeypatch.setattr(cli, "_create", Raising(service.module("guards").ConfigError(["one thing"])))
+    monkeypatch.setattr(cli, "_create", Raising(service.module("settings").ConfigError(["one thing"])))
     code, text = command(service, monkeypatch, "--help")
     assert (code, " audit " in text, "one thing" in text) == (0, True, False)
     reasons = "This service does not start:\n  - one thing"
@@ -192,7 +193,7 @@ def test_no_command_but_those_of_the_database_starts_as_whoever_owns_the_tables(
 
     monkeypatch.setattr(app, "create_app", create_app)
     monkeypatch.setattr("os.execv", lambda *_: None)
-    monkeypatch.setattr(service.module("development"), "pending", lambda _app: False)
+    monkeypatch.setattr(service.module("commands.dev"), "pending", lambda _app: False)
     for arguments in (("db", "upgrade"), ("audit", "show"), ("audit", "verify"), ("doctor",), ("serve",)):
         command(service, monkeypatch, *arguments)
         assert {*asked} == {arguments[0] == "db"}, arguments
@@ -219,11 +220,11 @@ def test_serve_becomes_gunicorn_with_our_settings_once_the_tables_are_there(
         handed.update(os.environ)
 
     monkeypatch.setattr("os.execv", execv)
-    development: Any = service.module("development")
+    development: Any = service.module("commands.dev")
     monkeypatch.setattr(development, "pending", lambda _app: True)
     code, text = command(service, monkeypatch, "serve")
     assert (code, became) == (1, [])
-    assert f"Error: The database has pending migrations. Run: {service.module('cli').NAME} db upgrade" in text
+    assert f"Error: The database has pending migrations. Run: {service.module('commands.cli').NAME} db upgrade" in text
     monkeypatch.setattr(development, "pending", lambda _app: False)
     with monkeypatch.context() as patch:
         patch.setattr(development, "asked_for", lambda: True)
@@ -232,7 +233,7 @@ def test_serve_becomes_gunicorn_with_our_settings_once_the_tables_are_there(
     assert (code, became) == (1, [])
     assert "Unset BASTION_ENV for production." in text
     assert command(service, monkeypatch, "serve")[0] == 0
-    ours = "-m", "gunicorn", "-c", f"python:{PACKAGE}.bastion.gunicorn", f"{PACKAGE}.app:create_app()"
+    ours = "-m", "gunicorn", "-c", f"python:{PACKAGE}.bastion.server.gunicorn", f"{PACKAGE}.app:create_app()"
     assert became == [[sys.executable, sys.executable, *ours]]
     if SECRETS == "env":  # what this start has taken out of the environment, the workers read once more
         assert {*service.environment.secrets} <= handed
@@ -242,7 +243,7 @@ def test_dev_runs_a_command_where_it_would_serve(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served, upgraded = list[object](), list[str]()
-    alembic: Any = service.module("cli").alembic
+    alembic: Any = service.module("commands.cli").alembic
     really = alembic.upgrade
 
     def upgrade() -> None:
@@ -250,7 +251,7 @@ def test_dev_runs_a_command_where_it_would_serve(
         really()
 
     monkeypatch.setattr(alembic, "upgrade", upgrade)
-    monkeypatch.setattr(service.module("development"), "serve", lambda *given: served.append(given[1:]))
+    monkeypatch.setattr(service.module("commands.dev"), "serve", lambda *given: served.append(given[1:]))
     monkeypatch.chdir(tmp_path)
     for arguments, said in {
         ("db", "upgrade"): "Up to date.",
@@ -264,5 +265,5 @@ def test_dev_runs_a_command_where_it_would_serve(
         upgraded.clear()
     assert served == []
     assert command(service, monkeypatch, "dev", "--port", "8001")[0] == 0
-    assert served == [(service.module("cli").NAME, 8001)]
+    assert served == [(service.module("commands.cli").NAME, 8001)]
     assert command(service, monkeypatch, "dev", "--port", "0")[0] == 2

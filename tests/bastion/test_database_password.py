@@ -79,22 +79,19 @@ def test_a_connection_signs_in_with_what_counts_now_and_none_outlives_its_user(
     engine.dispose()
 
 
-@pytest.mark.parametrize("backend", ["env", "files", "vault"])
+@pytest.mark.parametrize("here", [True, False])
 def test_the_owners_password_is_nowhere_near_a_process_that_does_not_migrate(
-    service: Service, monkeypatch: pytest.MonkeyPatch, backend: str
+    service: Service, monkeypatch: pytest.MonkeyPatch, here: bool
 ) -> None:
-    chosen, check = service.module("chosen"), service.module("database").check_owner
-    monkeypatch.setattr(chosen, "backend", SimpleNamespace(__name__=f"app.bastion.secrets.{backend}"))
-    monkeypatch.setattr(chosen, "dialect", SimpleNamespace(SECRETS={NAME: "opens the database"}))
+    check, dialect = service.module("database").check_owner, SimpleNamespace(SECRETS={NAME: "opens the database"})
     monkeypatch.delenv("MIGRATION_PASSWORD", raising=False)
     held, absent = SimpleNamespace(find=lambda _name: "x"), SimpleNamespace(find=lambda _name: None)
 
-    def reasons(secrets: object, *, migrates: bool = False) -> int:
-        return len([*check(secrets, migrates=migrates)])
+    def reasons(secrets: object, *, migrates: bool = False, dialect: object = dialect) -> int:
+        return len([*check(secrets, dialect, migrates=migrates, here=here)])
 
     # Of a backend that others read from as well, nobody asks for what is not his.
-    assert (reasons(held), reasons(absent), reasons(held, migrates=True)) == (backend != "vault", 0, 0)
+    assert (reasons(held), reasons(absent), reasons(held, migrates=True)) == (here, 0, 0)
     monkeypatch.setenv("MIGRATION_PASSWORD", "x")
     assert (reasons(absent), reasons(absent, migrates=True)) == (1, 0)
-    monkeypatch.setattr(chosen, "dialect", SimpleNamespace(SECRETS={}))
-    assert reasons(held) == 0
+    assert reasons(held, dialect=SimpleNamespace(SECRETS={})) == 0

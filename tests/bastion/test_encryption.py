@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def test_a_rotation_that_is_interrupted_goes_on_and_leaves_what_no_key_reads(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vault, encryption = Vault(service), service.module("encryption")
+    vault, encryption = Vault(service), service.module("crypto.encryption")
     _, present, rows = exchanged(service, vault, 4)
     renew, calls = encryption._renew, list[Any]()
 
@@ -54,7 +54,7 @@ def test_a_rotation_that_is_interrupted_goes_on_and_leaves_what_no_key_reads(
 
 def test_a_key_is_used_by_what_was_written_with_it_alone(service: Service) -> None:
     """Before a key goes it is asked for; ids are compared from both sides."""
-    encryption, ring = service.module("encryption"), service.module("secrets.ring")
+    encryption, ring = service.module("crypto.encryption"), service.module("crypto.ring")
     with_app(service, service.user())
 
     def id_of(text: str) -> bytes:

@@ -48,7 +48,7 @@ WRONG: dict[str, str] = {
 
 
 def test_an_exception_ends_after_its_last_day_and_is_named_with_its_cure(service: Service, tmp_path: Path) -> None:
-    exceptions = service.module("exceptions")
+    exceptions = service.module("settings.exceptions")
     file = tmp_path / "exceptions.toml"
     file.write_text(f"{LIMIT}\n{ORIGIN}".replace("2999-12-31", "2026-02-28"), "utf-8")
     exemptions = exceptions.read(file).exemptions
@@ -61,7 +61,7 @@ def test_an_exception_ends_after_its_last_day_and_is_named_with_its_cure(service
 
 
 def test_an_end_more_than_a_year_ahead_is_none(service: Service, tmp_path: Path) -> None:
-    exceptions = service.module("exceptions")
+    exceptions = service.module("settings.exceptions")
     file = tmp_path / "exceptions.toml"
     file.write_text(LIMIT.replace("2999-12-31", "2028-02-29"), "utf-8")  # a whole year may have 366 days
     exemptions = exceptions.read(file).exemptions
@@ -106,7 +106,7 @@ def test_a_declared_exception_is_shown_by_the_service_its_doctor_and_the_report(
         ("image_origins", "https://images.example", "'self'", until),
         ("request_data", "outbound in links/pages.py:preview", "none", until),
     ]
-    findings = service.module("development").findings
+    findings = service.module("commands.dev").findings
     assert [line for line in findings(service.app) if " ended on " in line] == []
     service.travel(days=2)
     assert len([line for line in findings(service.app) if f" ended on {until} " in line]) == 3
@@ -144,7 +144,7 @@ def test_several_faults_in_the_file_are_told_at_once(service: Service, tmp_path:
     limits = "".join(f"[limits.{name}]\nvalue = 1\n\n" for name in ("of_nothing", "body_bytes", "reset_minutes"))
     others = 2 * ORIGIN.replace("https", "http") + 2 * USE.replace("outbound", "anything")
     file.write_text(f"{limits}{others}\n[other]\n", "utf-8")
-    declared = service.module("exceptions").read(file)
+    declared = service.module("settings.exceptions").read(file)
     # Of the second and third no reason, owner and until, and a value that can't be; a limit and a section.
     assert len(declared.reasons) == 10 + 4
     assert declared.exemptions == declared.image_origins == ()

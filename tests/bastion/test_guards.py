@@ -141,7 +141,7 @@ def named(reason: str) -> str:
 
 
 def test_in_development_the_service_listens_on_this_machine_alone(service: Service) -> None:
-    check, start = service.module("guards").check_bind, SimpleNamespace
+    check, start = service.module("start.guards").check_bind, SimpleNamespace
     here = ("127.0.0.1:8000", "localhost:8000", "[::1]:8000", "unix:/run/service.sock")
     elsewhere = ("0.0.0.0:8000", "[::]:8000", "192.0.2.1:8000", ":8000", "app.example:8000")
     refused = [bind for bind in (*here, *elsewhere) if [*check(start(settings=start(bind=bind)))]]

@@ -36,7 +36,7 @@ def test_text_and_html_hold_the_same_link_and_every_letter_intact(
         '[units]\nhours = "$number Stunden"\n',
         encoding="utf-8",
     )
-    monkeypatch.setattr(service.module("mail.letters"), "THEIRS", str(theirs))
+    monkeypatch.setattr(service.module("delivery.letters"), "THEIRS", str(theirs))
     with relay(service) as server:
         register(service, "umlaut@example.com")
         send(service)
@@ -62,9 +62,9 @@ def test_a_mail_without_a_link_of_its_own_tells_when_and_from_where_and_how_to_s
     theirs, moment = tmp_path / "mail.toml", service.now()
     places = "$service, $time, $contact, $moment, $origin"
     theirs.write_text(f'[letter]\nclosing = "{places}"\n', encoding="utf-8")
-    monkeypatch.setattr(service.module("mail.letters"), "THEIRS", str(theirs))
-    letters, notices = service.module("mail.letters"), set[str]()
-    texts: Any = tomllib.loads((service.bastion / "mail" / "texts.toml").read_text("utf-8"))
+    monkeypatch.setattr(service.module("delivery.letters"), "THEIRS", str(theirs))
+    letters, notices = service.module("delivery.letters"), set[str]()
+    texts: Any = tomllib.loads((service.bastion / "delivery" / "texts.toml").read_text("utf-8"))
     del texts["letter"], texts["units"]
     with service.app.app_context():
         for purpose, written in texts.items():
@@ -84,7 +84,7 @@ def test_a_text_that_no_mail_uses_stops_the_start(
     service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     theirs = tmp_path / "mail.toml"
-    monkeypatch.setattr(service.module("mail.letters"), "THEIRS", str(theirs))
+    monkeypatch.setattr(service.module("delivery.letters"), "THEIRS", str(theirs))
     faults = {
         '[activate]\ntitle = "x"': "[activate] title is no text of the service",
         '[welcome]\nsubject = "x"': "[welcome] subject is no text of the service",
@@ -118,9 +118,9 @@ def test_a_mail_that_fails_is_tried_less_and_less_often_and_given_up_after_a_day
         tried.append(service.now())
         raise OSError("the server is away")
 
-    monkeypatch.setattr(service.module("mail.transport"), "hand_over", hand_over)
+    monkeypatch.setattr(service.module("delivery.transport"), "hand_over", hand_over)
     register(service, "a@example.com")
-    table = service.module("identity.models").OutgoingMail.__table__
+    table = service.module("mail.tables").OutgoingMail.__table__
     while waiting(service) and len(tried) < 60:
         send(service)
         with service.engine.connect() as connection:
@@ -141,7 +141,7 @@ ASKED_FOR = {"session": ORIGIN, "jwt": "https://client.example/account#purpose="
 
 
 def test_each_notice_says_how_to_react_and_leaves_nothing_open(service: Service) -> None:
-    letters: Any = service.module("mail.letters")
+    letters: Any = service.module("delivery.letters")
     happened_at = service.now()
     with service.app.app_context():
         contact = service.module("state").state().security_contact

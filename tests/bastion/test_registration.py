@@ -23,10 +23,10 @@ def test_whoever_asks_for_it_nobody_is_invited_where_nobody_may_be(service: Serv
     by = service.user()
     with service.app.test_request_context("/", ORIGIN), ExitStack() as stack:
         if mode == "closed":
-            stack.enter_context(pytest.raises(service.module("errors").Refused))
+            stack.enter_context(pytest.raises(service.module("audit.refusal").Refused))
         service.module("identity.registration").invite("new@example.com", (), by=by.id)
     waiting = service.rows("SELECT email FROM mail_outbox")
     assert [tuple(row) for row in waiting] == ([] if mode == "closed" else [("new@example.com",)])
     if mode != "open":
-        with service.app.test_request_context("/", ORIGIN), pytest.raises(service.module("errors").Refused):
+        with service.app.test_request_context("/", ORIGIN), pytest.raises(service.module("audit.refusal").Refused):
             service.module("identity.registration").register("another@example.com")

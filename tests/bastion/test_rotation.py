@@ -37,13 +37,13 @@ def test_processes_that_disagree_read_what_the_others_encrypt_and_seal(
         rows.append(vault.add())
         with app.app_context():
             service.module("audit").record("proof.written")
-            service.module("audit_chain").seal()
+            service.module("audit.chain").seal()
     assert [vault.stored(row)[:5] for row in rows] == [vault.header(former), vault.header(active)] * 2
     for app in apps:
         service.app = app
         assert [vault.get(row).status for row in rows] == [200] * 4
         with app.app_context():
-            assert service.module("audit_chain").verify().fault is None
+            assert service.module("audit.chain").verify().fault is None
     service.environment.change({"DATA_KEY": texts[1]})
     code, said = reencrypt(service, monkeypatch)
     assert (code, said[0].partition(" again in ")[0]) == (

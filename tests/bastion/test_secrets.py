@@ -84,7 +84,7 @@ if SECRETS == "env":
         for _ in range(2):
             assert command(service, monkeypatch, "secrets", "list")[0] == 0
         handed: list[dict[str, str]] = []
-        cli = service.module("cli")
+        cli = service.module("commands.cli")
         monkeypatch.setattr(cli.os, "execv", lambda *_arguments: handed.append(dict(os.environ)))
         os.environ.update(before)
         command(service, monkeypatch, "serve")
@@ -118,11 +118,11 @@ if SECRETS == "files":
 
 def test_a_length_of_time_is_told_in_its_largest_unit(service: Service) -> None:
     told = {0: "0 s", -5: "0 s", 59: "59 s", 60: "1 min", 3_599: "59 min", 3_600: "1 h", 86_399: "23 h", 86_400: "1 d"}
-    assert {length: service.module("secrets.overview")._span(length) for length in told} == told
+    assert {length: service.module("commands.overview")._span(length) for length in told} == told
 
 
 def test_a_key_is_the_same_32_bytes_in_hex_and_in_base64(service: Service) -> None:
-    ring = service.module("secrets.ring")
+    ring = service.module("crypto.ring")
     spellings = (
         "00ff" * 16,
         "AP8A_wD_AP8A_wD_AP8A_wD_AP8A_wD_AP8A_wD_AP8",
@@ -132,7 +132,7 @@ def test_a_key_is_the_same_32_bytes_in_hex_and_in_base64(service: Service) -> No
 
 
 def test_a_ring_says_when_its_active_key_is_everywhere_and_which_are_over(service: Service) -> None:
-    ring: Any = service.module("secrets.ring")
+    ring: Any = service.module("crypto.ring")
     purpose, now = ring.PURPOSES["DATA_KEY"], int(service.now().timestamp())
     ago = {"active": 100, "retired": purpose.life - 60, "over": purpose.life + 60}
     keys = [ring.Key(name, name, name.replace("over", "retired"), now - int(since)) for name, since in ago.items()]
@@ -146,7 +146,7 @@ def test_a_ring_says_when_its_active_key_is_everywhere_and_which_are_over(servic
 
 
 def test_of_two_next_keys_the_one_that_all_processes_know_becomes_active(service: Service) -> None:
-    ring, now = service.module("secrets.ring"), int(service.now().timestamp())
+    ring, now = service.module("crypto.ring"), int(service.now().timestamp())
     listed = [
         {"status": status, "since": now - ago} for status, ago in (("active", 9_000), ("next", 3_600), ("next", 0))
     ]

@@ -37,7 +37,7 @@ def test_nothing_that_is_made_to_hold_a_secret_shows_it(service: Service) -> Non
 
 
 def test_no_refused_start_shows_a_secret_to_whoever_collects_its_error(service: Service) -> None:
-    module = service.module("guards")
+    module = service.module("settings")
     starts: list[Callable[[], object]] = [
         lambda: service.boot(BASTION_TRUSTED_HOSTS=""),
         lambda: service.boot(SECRET_KEY="a" * 64),

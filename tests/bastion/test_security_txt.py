@@ -1,4 +1,4 @@
-"""Tests of security_txt.py: whoever finds a hole learns where to tell it, and is not told something out of date."""
+"""Tests of request/security_txt.py: who finds a hole learns where to report it, and reads nothing out of date."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ IN_CHUNKS = b"5\r\nabc\r\n\r\n1e;x=y\r\n" + b"\r\n0\r\n\r\n".ljust(30, b"x") + b
 
 
 def test_a_thread_is_used_with_the_last_byte_of_a_short_request_and_not_before(service: Service) -> None:
-    worker: Any = service.module("worker")
+    worker: Any = service.module("server.worker")
 
     def begun() -> Any:
         unreader = worker._Unreader.__new__(worker._Unreader)  # without a connection: it only looks
@@ -73,7 +73,7 @@ def test_a_thread_is_used_with_the_last_byte_of_a_short_request_and_not_before(s
 def test_after_its_deadline_nothing_more_is_read_of_a_request(service: Service) -> None:
     ours, client = socket.socketpair()
     with ours, client:
-        unreader: Any = service.module("worker")._Unreader(ours)
+        unreader: Any = service.module("server.worker")._Unreader(ours)
         client.sendall(b"in time")
         unreader.begin()
         assert unreader.chunk() == b"in time"
@@ -90,7 +90,7 @@ def test_after_its_deadline_nothing_more_is_read_of_a_request(service: Service) 
 
 def test_a_fault_of_the_servers_own_leaves_like_every_other_answer(service: Service) -> None:
     """None is known, so the worker is given one."""
-    module = service.module("worker")
+    module = service.module("server.worker")
     worker = object.__new__(module.Worker)
     worker.wsgi, worker.log = service.app, service.module("log").get_logger("server")
     client, server = socket.socketpair()
@@ -104,7 +104,7 @@ def test_a_fault_of_the_servers_own_leaves_like_every_other_answer(service: Serv
 
 def test_clients_that_are_odd_or_patient_are_answered(service: Service) -> None:
     """One server for all of them, in turn: starting one takes longer than any of these."""
-    server = service.real_server(first=f"from {PACKAGE}.bastion import worker; worker.READ_SECONDS = 5.0")
+    server = service.real_server(first=f"from {PACKAGE}.bastion.server import worker; worker.READ_SECONDS = 5.0")
     taking_ones_time_is_answered(service, server)
     several_requests_on_one_connection_are_answered(service, server)
     too_long_or_cut_off_gets_no_patience(service, server)

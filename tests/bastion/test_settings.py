@@ -15,7 +15,7 @@ from ..test_settings import command
 def test_a_setting_of_the_teams_that_can_not_be_read_is_named_without_its_value(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base, read = service.module("settings").TeamSettings, service.module("guards").read
+    base, read = service.module("settings").TeamSettings, service.module("start.guards").read
 
     class Settings(base):  # type: ignore[misc, valid-type]
         page_size: int = 20
@@ -49,7 +49,7 @@ def test_the_doctor_names_a_setting_that_no_field_of_the_teams_reads(
     team = type(service.module("state").state_of(service.app).team)
     fields = {**team.model_fields, "page_size": FieldInfo(annotation=int, default=20)}
     monkeypatch.setattr(team, "__pydantic_fields__", fields)
-    findings, told = service.module("development").findings, "APP_PAGE_SIZES is no setting of settings.py."
+    findings, told = service.module("commands.dev").findings, "APP_PAGE_SIZES is no setting of settings.py."
     monkeypatch.setenv("APP_PAGE_SIZE", "30")
     assert "APP_" not in "".join(findings(service.app))
     monkeypatch.setenv("APP_PAGE_SIZES", "30")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 SEAL = edit(
-    "access.py",
+    "request/access.py",
     "    if faults := [*_faults(app, endpoints)]:\n",
     "    state_of(app).rules = {name: (*marks_of(app.view_functions[name]), Rule())[0] for name in endpoints}\n"
     "    return\n"
@@ -39,7 +39,9 @@ SEAL = edit(
 )
 
 
-@protects("deny-by-default", options=edit("access.py", NO_VIEW_WILL_RUN, "    if request.method == 'OPTIONS':\n"))
+@protects(
+    "deny-by-default", options=edit("request/access.py", NO_VIEW_WILL_RUN, "    if request.method == 'OPTIONS':\n")
+)
 def test_neither_head_nor_options_is_a_way_round_the_rule(service: Service) -> None:
     seen = service.adds_route("/probe", methods=("GET", "HEAD", "OPTIONS"))
     signed_in = service.client(service.user()).login()
@@ -55,7 +57,7 @@ def test_neither_head_nor_options_is_a_way_round_the_rule(service: Service) -> N
 
 @protects(
     "deny-by-default",
-    late=edit("access.py", '        refuse(403, "deny-by-default")\n', "        return None\n"),
+    late=edit("request/access.py", '        refuse(403, "deny-by-default")\n', "        return None\n"),
 )
 def test_a_route_that_is_added_after_the_start_runs_for_nobody(
     service: Service, monkeypatch: pytest.MonkeyPatch
@@ -119,7 +121,7 @@ def test_a_view_without_exactly_one_rule_stops_the_start_by_name_file_and_line(s
             assert f"{bare.__code__.co_filename}:{bare.__code__.co_firstlineno}" in started.reasons[0]
 
 
-@protects("deny-by-default", doubled=edit("access.py", "    yield from _doubled(app)\n", ""))
+@protects("deny-by-default", doubled=edit("request/access.py", "    yield from _doubled(app)\n", ""))
 def test_no_view_is_hidden_by_another_one_for_the_same_address_and_method(service: Service) -> None:
     """The one that runs may be the public one."""
     bastion = service.module()
@@ -144,7 +146,7 @@ def test_no_view_is_hidden_by_another_one_for_the_same_address_and_method(servic
 
 @protects(
     "deny-by-default",
-    methods=edit("access.py", "if _own_marks(getattr(cls, name, None)))", "if cls is None)"),
+    methods=edit("request/access.py", "if _own_marks(getattr(cls, name, None)))", "if cls is None)"),
 )
 def test_a_mark_on_a_method_of_a_class_is_not_silently_without_effect(service: Service) -> None:
     from flask.views import MethodView, View
@@ -204,7 +206,7 @@ def test_a_mark_on_a_method_of_a_class_is_not_silently_without_effect(service: S
 
 @protects(
     "deny-by-default",
-    inherited=edit("access.py", 'getattr(of, "__dict__", {}).get(MARK, ())', "getattr(of, MARK, ())"),
+    inherited=edit("request/access.py", 'getattr(of, "__dict__", {}).get(MARK, ())', "getattr(of, MARK, ())"),
 )
 def test_a_class_of_views_has_no_rule_of_its_base_class(service: Service) -> None:
     from flask.views import MethodView
@@ -242,7 +244,7 @@ def test_a_class_of_views_has_no_rule_of_its_base_class(service: Service) -> Non
 @protects(
     "deny-by-default",
     both=edit(
-        "access.py",
+        "request/access.py",
         'return (*_own_marks(view), *_own_marks(getattr(view, "view_class", None)))',
         'return _own_marks(view) or _own_marks(getattr(view, "view_class", None))',
     ),
@@ -271,14 +273,14 @@ def test_a_rule_in_the_decorators_of_a_class_does_not_hide_the_one_on_it(service
 @protects(
     "deny-by-default",
     table=edit(
-        "access.py",
+        "request/access.py",
         '        path = rule.rule.replace("|", "\\\\|")\n',
         '        path = rule.rule.replace("|", "\\\\|")\n        if state_of(app).rules[rule.endpoint].public:\n'
         "            continue\n",
     ),
 )
 def test_no_route_is_opened_without_a_line_in_the_reviewed_table(service: Service) -> None:
-    access = service.module("access")
+    access = service.module("request.access")
     service.adds_route("/opened", mark="public")
     service.adds_route("/closed", mark="login_required")
     table = access.document(service.app)
@@ -289,7 +291,7 @@ def test_no_route_is_opened_without_a_line_in_the_reviewed_table(service: Servic
 @protects(
     "role-required",
     named=edit(
-        "access.py",
+        "request/access.py",
         "    if not permissions or not all(isinstance(p, str) and p for p in permissions):\n",
         "    if False:\n",
     ),
@@ -310,7 +312,7 @@ def test_a_rule_that_names_no_permission_is_not_taken(service: Service) -> None:
 @protects(
     "role-required",
     header=edit(
-        "access.py",
+        "request/access.py",
         "    if rule.permissions - current_user.permissions:\n",
         '    claimed = state().permissions(frozenset({request.headers.get("X-User-Role", "")}))\n'
         "    if rule.permissions - current_user.permissions - claimed:\n",
@@ -377,7 +379,7 @@ SLASHES = {
 
 @protects(
     "role-required",
-    permission=edit("access.py", "    if rule.permissions - current_user.permissions:\n", "    if False:\n"),
+    permission=edit("request/access.py", "    if rule.permissions - current_user.permissions:\n", "    if False:\n"),
 )
 def test_no_other_spelling_of_an_address_leaves_its_rule_behind(
     service: Service, monkeypatch: pytest.MonkeyPatch
@@ -427,7 +429,7 @@ def test_nobody_gives_himself_a_role(service: Service, monkeypatch: pytest.Monke
     refused(refusal, 403, "role-required")
 
 
-COUNTS = "    throttle.install(app)  # a ceiling for each session, before any work for it\n"
+COUNTS = "    ceiling.install(app)  # for each session, before any work for it\n"
 ASKS = "    access.install(app, style.unauthenticated, style.factor_missing, style.not_fresh)\n"
 
 
@@ -470,7 +472,7 @@ EVERY_METHOD = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
 @protects(
     "role-required",
-    permission=edit("access.py", "    if rule.permissions - current_user.permissions:\n", "    if False:\n"),
+    permission=edit("request/access.py", "    if rule.permissions - current_user.permissions:\n", "    if False:\n"),
 )
 def test_half_of_the_permissions_and_an_unknown_role_open_nothing(
     service: Service, monkeypatch: pytest.MonkeyPatch

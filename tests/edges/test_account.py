@@ -151,7 +151,7 @@ def keeps_of_each(service: Service, user: Any, mark: str) -> set[str]:
     classes = [models.AuthSession, models.Device, models.Link, models.Totp, models.Passkey, models.RecoveryCode]
     mappers: list[Mapper[Any]] = [*service.module("database").Base.registry.mappers]
     theirs = [one.class_ for one in mappers if issubclass(one.class_, owned)]
-    writes(service, user, mark, *classes, models.AuditEvent, *theirs)
+    writes(service, user, mark, *classes, service.module("audit.tables").AuditEvent, *theirs)
     return {str(one.__tablename__) for one in theirs}
 
 

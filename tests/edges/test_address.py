@@ -48,7 +48,9 @@ def test_the_scheme_is_the_nearest_proxys_and_without_one_nobodys(service: Servi
     assert (answer.json["address"], answer.json["scheme"], answer.json["told"]) == ("10.0.0.7", "https", [])
 
 
-@protects(HOPS, boot=edit("guards.py", "    if settings.proxy_hops is None:\n", "    if settings.proxy_hops == -1:\n"))
+@protects(
+    HOPS, boot=edit("start/guards.py", "    if settings.proxy_hops is None:\n", "    if settings.proxy_hops == -1:\n")
+)
 def test_nobody_starts_without_having_counted_the_proxies(service: Service) -> None:
     works(service.start(BASTION_PROXY_HOPS="0").app is not None, "a service without a proxy starts")
     trusted = {"BASTION_TRUSTED_PROXIES": "10.0.0.0/8"}
@@ -69,10 +71,10 @@ JOINS = "(one for one in settings.trusted_proxies if isinstance(one, IPv4"
 
 @protects(
     PEER,
-    empty=edit("guards.py", "    if settings.proxy_hops and not (", "    if settings.proxy_hops == -1 and not ("),
-    everybody=edit("guards.py", "one.prefixlen < WIDEST[one.version]", "one.prefixlen < 0"),
+    empty=edit("start/guards.py", "    if settings.proxy_hops and not (", "    if settings.proxy_hops == -1 and not ("),
+    everybody=edit("start/guards.py", "one.prefixlen < WIDEST[one.version]", "one.prefixlen < 0"),
     halves=edit(
-        "guards.py", "collapse_addresses(one for one in settings.trusted_proxies if isinstance(one, IPv4", JOINS
+        "start/guards.py", "collapse_addresses(one for one in settings.trusted_proxies if isinstance(one, IPv4", JOINS
     ),
 )
 def test_no_list_of_proxies_is_empty_or_holds_everybody(service: Service) -> None:
@@ -223,7 +225,7 @@ def test_no_peer_of_any_spelling_but_a_listed_proxy_says_who_asks(service: Servi
         refused(stranger.post("/who", headers={"X-Forwarded-Proto": "https"}, scheme="http"), 403, "https-only")
 
 
-@protects(PEER, underscore=edit("gunicorn.py", 'header_map = "drop"', 'header_map = "dangerous"'))
+@protects(PEER, underscore=edit("server/gunicorn.py", 'header_map = "drop"', 'header_map = "dangerous"'))
 def test_no_further_spelling_of_the_header_replaces_the_proxys(service: Service) -> None:
     server = service.real_server()
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def pages_of_two(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are verified, and signed anew, two at a time: what is done between two pages is looked at as well."""
-    monkeypatch.setattr(service.module("audit_chain"), "PAGE", 2)
+    monkeypatch.setattr(service.module("audit.chain"), "PAGE", 2)
 
 
 FOREIGN = {"Origin": "https://evil.example", "Referer": "https://evil.example/", "Sec-Fetch-Site": "cross-site"}
@@ -140,7 +140,7 @@ class Scenarios:
 
     def asks_too_often(self, client: Any) -> Response:
         """Until a network has to wait, which the last request is told."""
-        table = self.service.module("identity.models").AuditEvent.__table__
+        table = self.service.module("audit.tables").AuditEvent.__table__
         for number in range(30):
             answer: Response = client.forgot(f"somebody-{number}@example.com")
             if answer.status == 429:
@@ -169,9 +169,9 @@ COMPLETE: Any = {
         "        audit.record(kind, user_id=user_id, connection=connection, role",
         "        dict(role",
     ),
-    "refused": edit("errors.py", "    audit.refused(status, reason, about)\n", ""),
-    "actor": edit("audit.py", "        actor = who.id\n", "        actor = user_id\n"),
-    "outcome": edit("audit.py", "FAILURE if kind in FAILURES else SUCCESS", "SUCCESS"),
+    "refused": edit("audit/refusal.py", "    refused(status, reason, about)\n", ""),
+    "actor": edit("audit/__init__.py", "        actor = who.id\n", "        actor = user_id\n"),
+    "outcome": edit("audit/__init__.py", "FAILURE if kind in FAILURES else SUCCESS", "SUCCESS"),
 }
 REFUSED = {
     *("login.failure", "password.wrong", "access.denied", "access.not_owned", "cross_site.refused", "link.refused"),
@@ -188,7 +188,11 @@ def writes(service: Service) -> None:
 
 @protects(
     "refusal-writes-survive",
-    audit=edit("audit.py", "return connection if dialect.has_written(connection) else None", "return connection"),
+    audit=edit(
+        "audit/__init__.py",
+        "return connection if state().dialect.has_written(connection) else None",
+        "return connection",
+    ),
 )
 def test_what_is_recorded_before_the_first_write_outlives_the_roll_back(service: Service) -> None:
     def view() -> Any:
@@ -234,9 +238,10 @@ def test_a_password_that_was_typed_as_the_address_is_nowhere(service: Service) -
 
 
 @protects(
-    "audit-events-complete", details=edit("audit.py", '"details": log.redact(details)', '"details": dict(details)')
+    "audit-events-complete",
+    details=edit("audit/__init__.py", '"details": log.redact(details)', '"details": dict(details)'),
 )
-@protects("audit-access-decisions", address=edit("audit.py", "isinstance(value, (UUID, int))}", "value}"))
+@protects("audit-access-decisions", address=edit("audit/__init__.py", "isinstance(value, (UUID, int))}", "value}"))
 def test_no_row_keeps_a_secret_detail_or_a_text_of_the_address(service: Service) -> None:
     token = "cut-0f-token"  # no pattern finds it
 
@@ -316,7 +321,7 @@ def test_second_factors_leave_their_rows_and_are_named_by_the_login(
 @protects(
     "audit-events-complete",
     kept=edit(
-        "audit.py",
+        "audit/__init__.py",
         '    g.setdefault("bastion_audit", []).append(row)\n',
         '    db.session.execute(insert(AuditEvent).values(**{**row, "bucket": None}))\n',
     ),
@@ -342,8 +347,8 @@ def test_a_refusal_leaves_its_row_although_the_work_of_its_request_is_rolled_bac
 
 @protects(
     "audit-events-complete",
-    quoted=edit("audit.py", """ and not {*' "='} & {*word} else text""", " else text"),
-    names=edit("audit.py", 'f"details.{name}" if name in who else name', "name"),
+    quoted=edit("audit/__init__.py", """ and not {*' "='} & {*word} else text""", " else text"),
+    names=edit("audit/__init__.py", 'f"details.{name}" if name in who else name', "name"),
 )
 def test_no_text_of_an_event_passes_for_another_field(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     user, other = service.user(), service.user()
@@ -380,7 +385,7 @@ def test_what_is_no_name_of_a_role_is_in_no_event(service: Service, monkeypatch:
 
 @protects(
     "audit-events-complete",
-    session=edit("audit.py", "        session_id = session_id or who.session_id\n", ""),
+    session=edit("audit/__init__.py", "        session_id = session_id or who.session_id\n", ""),
 )
 def test_an_event_names_the_login_in_which_it_happened(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     manager, user = administrator(service, monkeypatch), service.user()
@@ -393,10 +398,12 @@ def test_an_event_names_the_login_in_which_it_happened(service: Service, monkeyp
 
 @protects(
     "audit-events-complete",
-    masses=edit("audit.py", '"access.not_owned", "passkey.refused", "user.read"', '"access.not_owned", "user.read"'),
-    pending=edit("audit.py", '        *("login.pending",),\n', ""),
-    asked=edit("audit.py", '        *("user.register_asked", "password.reset_asked"),\n', ""),
-    again=edit("audit.py", "or nobodys or own):", "or nobodys):"),
+    masses=edit(
+        "audit/__init__.py", '"access.not_owned", "passkey.refused", "user.read"', '"access.not_owned", "user.read"'
+    ),
+    pending=edit("audit/__init__.py", '        *("login.pending",),\n', ""),
+    asked=edit("audit/__init__.py", '        *("user.register_asked", "password.reset_asked"),\n', ""),
+    again=edit("audit/__init__.py", "or nobodys or own):", "or nobodys):"),
     nothing_ended=edit(
         {"session": "session/account.py", "jwt": "jwt/endpoints.py"}[AUTH], "    if ended:  # or", "    if True:  # or"
     ),
@@ -446,8 +453,8 @@ REPEATS = 60
 
 @protects(
     DECISIONS,
-    flood=edit("audit.py", "    if not has_request_context() or not (row", "    if True or not (row"),
-    count=edit("audit.py", "values(times=_a.times + 1,", "values(times=1,"),
+    flood=edit("audit/__init__.py", "    if not has_request_context() or not (row", "    if True or not (row"),
+    count=edit("audit/__init__.py", "values(times=_a.times + 1,", "values(times=1,"),
 )
 def test_repeats_are_one_row_a_minute_with_their_number(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     manager, user = administrator(service, monkeypatch), service.user()
@@ -528,9 +535,9 @@ def test_each_event_leaves_one_row_with_its_outcome_and_whoever_did_it(
 
 @protects(
     DECISIONS,
-    permission=edit("audit.py", '    (403, "role-required"): "access.denied",\n', ""),
-    ownership=edit("audit.py", '    (404, "ownership-404"): "access.not_owned",\n', ""),
-    object=edit("database/queries.py", 'about={"object": model.__name__, "id": str(ident)}', "about={}"),
+    permission=edit("audit/__init__.py", '    (403, "role-required"): "access.denied",\n', ""),
+    ownership=edit("audit/__init__.py", '    (404, "ownership-404"): "access.not_owned",\n', ""),
+    object=edit("request/queries.py", 'about={"object": model.__name__, "id": str(ident)}', "about={}"),
 )
 def test_whoever_asks_for_what_is_not_his_is_on_record(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     probe = service.adds_probe()
@@ -589,7 +596,7 @@ def test_what_was_changed_is_named(service: Service, monkeypatch: pytest.MonkeyP
         assert str(fault).partition(" (")[0] == "row 3"
         attacker.runs(attacker.at(3).values({name: kept[name]}))
         assert verdict(service) is None
-    assert {*changes} == {*service.module("audit_chain").SIGNED, "times"}
+    assert {*changes} == {*service.module("audit.chain").SIGNED, "times"}
     attacker.runs(attacker.at(4).values(details=dict(reversed(attacker.read(4)["details"].items()))))
     assert verdict(service) is None  # some databases give fields back in another order
     attacker.runs(attacker.at(3).values(kind="three.kept"))
@@ -860,7 +867,7 @@ def test_a_row_that_was_made_older_before_it_was_sealed_stays(
 
 @protects(
     ROW,
-    worker=edit("mail/outbox.py", "                    audit_chain.seal()\n", "                    pass\n"),
+    worker=edit("delivery/outbox.py", "                    chain.seal()\n", "                    pass\n"),
 )
 def test_a_worker_seals_by_itself(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     class Twice:
@@ -876,7 +883,7 @@ def test_a_worker_seals_by_itself(service: Service, monkeypatch: pytest.MonkeyPa
                 service.travel(seconds=11)
             return self.waited > 2
 
-    outbox = service.module("mail.outbox")
+    outbox = service.module("delivery.outbox")
     monkeypatch.setattr(outbox.threading, "Event", Twice)
     record(service, "one.sent")
     works(len(service.rows("SELECT id FROM audit_event")) == 1, "an event is written")
@@ -893,7 +900,7 @@ def test_rows_that_nobody_has_signed_keep_no_other_from_being_sealed(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What has no number yet can be taken out unseen: an attacker would want it to stay so."""
-    monkeypatch.setattr(service.module("audit_chain"), "BATCH", 2)
+    monkeypatch.setattr(service.module("audit.chain"), "BATCH", 2)
     attacker = prepared(service)
     real, early = attacker.read(1), service.now() - timedelta(days=1)
     for _ in range(5):

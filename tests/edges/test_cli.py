@@ -39,9 +39,9 @@ def at_a_terminal(monkeypatch: pytest.MonkeyPatch, *typed: str) -> list[bool]:
     return hidden
 
 
-@protects(ROW, print=edit("mail/outbox.py", IN_DEVELOPMENT, "if token is not None:"))
+@protects(ROW, print=edit("delivery/outbox.py", IN_DEVELOPMENT, "if token is not None:"))
 def test_the_link_is_mailed_and_neither_printed_nor_logged(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service.module("mail.transport"), "hand_over", service.mails.append)
+    monkeypatch.setattr(service.module("delivery.transport"), "hand_over", service.mails.append)
     code, text = command(service, monkeypatch, "users", "create", EMAIL, "--role", "admin")
     works(code == 0, f"the command mails a link: {text}")
     [told] = [event["details"] for event in events(service) if event["kind"] == "user.invited"]
@@ -64,7 +64,7 @@ def test_the_link_is_mailed_and_neither_printed_nor_logged(service: Service, mon
 )
 def test_the_link_that_an_operator_mails_is_good_for_minutes(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may make an administrator, and its reader is waiting for it: an invitation of days is sent by a page."""
-    monkeypatch.setattr(service.module("mail.transport"), "hand_over", service.mails.append)
+    monkeypatch.setattr(service.module("delivery.transport"), "hand_over", service.mails.append)
     minutes, tokens = service.limits.reset_minutes, {}
     for email in ("first@example.com", EMAIL):
         code, text = command(service, monkeypatch, "users", "create", email, "--role", "admin")
@@ -97,7 +97,7 @@ def test_a_password_that_is_typed_obeys_the_same_rules(service: Service, monkeyp
 
 @protects(
     "admin-disable-immediate",
-    operator=edit("cli.py", 'users.find(email), False), "Disabled."', 'users.find(email), True), "Disabled."'),
+    operator=edit("commands/cli.py", 'users.find(email), False), "Disabled."', 'users.find(email), True), "Disabled."'),
 )
 def test_an_account_that_is_disabled_on_the_command_line_is_out_at_once(
     service: Service, monkeypatch: pytest.MonkeyPatch
@@ -122,7 +122,7 @@ def test_an_account_that_is_disabled_on_the_command_line_is_out_at_once(
 
 @protects(
     "role-change-immediate",
-    operator=edit("cli.py", "role, remove=remove), ", "role), "),
+    operator=edit("commands/cli.py", "role, remove=remove), ", "role), "),
 )
 def test_a_role_that_is_taken_away_on_the_command_line_is_gone(
     service: Service, monkeypatch: pytest.MonkeyPatch
@@ -145,7 +145,9 @@ def test_a_role_that_is_taken_away_on_the_command_line_is_gone(
 
 @protects(
     "mfa-removal-guarded",
-    operator=edit("cli.py", "_done(lambda: factors.reset(users.find(email)), ", "_done(lambda: users.find(email), "),
+    operator=edit(
+        "commands/cli.py", "_done(lambda: factors.reset(users.find(email)), ", "_done(lambda: users.find(email), "
+    ),
 )
 def test_what_an_operator_removes_of_a_lost_phone_opens_nothing_any_more(
     service: Service, monkeypatch: pytest.MonkeyPatch
@@ -164,19 +166,19 @@ def test_what_an_operator_removes_of_a_lost_phone_opens_nothing_any_more(
 
 @protects(
     "deny-by-default",
-    check=edit("cli.py", ' or access.TABLE_FILE.read_text(encoding="utf-8") != text:', ":"),
+    check=edit("commands/cli.py", ' or access.TABLE_FILE.read_text(encoding="utf-8") != text:', ":"),
 )
 def test_no_route_is_opened_without_a_change_of_the_file_that_is_reviewed(
     service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "docs" / "access.md"
-    monkeypatch.setattr(service.module("access"), "TABLE_FILE", file)
+    monkeypatch.setattr(service.module("request.access"), "TABLE_FILE", file)
     assert command(service, monkeypatch, "access", "--check")[0] == 1  # it is missing
     assert not file.exists()
     works(command(service, monkeypatch, "access")[0] == 0, "the table is written")
     works(command(service, monkeypatch, "access", "--check")[0] == 0, "and is up to date")
     reviewed = file.read_text(encoding="utf-8")
-    assert reviewed == service.module("access").document(service.app)
+    assert reviewed == service.module("request.access").document(service.app)
     file.write_text(reviewed.replace("public", "login"), encoding="utf-8")
     code, text = command(service, monkeypatch, "access", "--check")
     harm(code == 0, "the check passes though the service opens more than was reviewed")

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 OLD = {"Sec-Fetch-Site": None, "Sec-Fetch-Mode": None, "Sec-Fetch-Dest": None}
 
 
-@protects(ROW, origin=edit("cross_site.py", "origin is not None and origin == expected_origin()", "origin is not None"))
+@protects(
+    ROW,
+    origin=edit("request/cross_site.py", "origin is not None and origin == expected_origin()", "origin is not None"),
+)
 def test_an_old_browser_is_believed_only_with_the_own_origin(service: Service) -> None:
     seen = service.adds_route("/probe", methods=UNSAFE)
     victim = service.client(service.user()).login()
@@ -37,7 +40,7 @@ def test_an_old_browser_is_believed_only_with_the_own_origin(service: Service) -
 @protects(
     ROW,
     null=insert(
-        "cross_site.py",
+        "request/cross_site.py",
         after='    origin = request.headers.get("Origin")\n',
         new='    if origin == "null":\n        origin = None\n',
     ),
@@ -80,7 +83,7 @@ EMBEDDINGS = [
 @protects(
     ROW,
     embed=edit(
-        "cross_site.py",
+        "request/cross_site.py",
         '            and request.headers.get("Sec-Fetch-Mode") == "navigate"\n'
         '            and request.headers.get("Sec-Fetch-Dest") == "document"\n',
         "",
@@ -132,7 +135,7 @@ def test_what_is_meant_for_everybody_stays_readable_and_nothing_beside_it(servic
 @protects(
     ROW,
     absent=edit(
-        "cross_site.py",
+        "request/cross_site.py",
         "    if site is None and origin is None and accept_without_origin:\n",
         "    if origin is None:\n",
     ),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..wire import Response
 
 
-@protects(ROW, age=edit("signing.py", " if now() - signed_at <= max_age else None", ""))
+@protects(ROW, age=edit("crypto/signing.py", " if now() - signed_at <= max_age else None", ""))
 def test_no_value_is_taken_after_its_time(service: Service) -> None:
     text = sign(service, "reset", "value")
     service.travel(minutes=59)
@@ -36,7 +36,7 @@ def test_no_value_is_taken_after_its_time(service: Service) -> None:
 @protects(
     ROW,
     keys=edit(
-        "signing.py",
+        "crypto/signing.py",
         "_Signer(keys[::-1], ",
         "_Signer(keys, ",
     ),
@@ -69,8 +69,8 @@ def resigned(key: str, stamped: str) -> str:
 
 @protects(
     ROW,
-    digest=edit("signing.py", "digest_method=hashlib.sha256", "digest_method=hashlib.sha1"),
-    purpose=edit("signing.py", "salt=SALT + purpose", "salt=SALT"),
+    digest=edit("crypto/signing.py", "digest_method=hashlib.sha256", "digest_method=hashlib.sha1"),
+    purpose=edit("crypto/signing.py", "salt=SALT + purpose", "salt=SALT"),
 )
 def test_no_value_is_taken_that_was_signed_or_changed_in_any_other_way(service: Service) -> None:
     key = service.environment.secrets["SECRET_KEY"]
@@ -186,7 +186,7 @@ def test_nobody_learns_why_a_value_is_not_read(service: Service) -> None:
     harm(len(seen) != 1, "the answer or the log tells a wrong key from a changed text")
     [(kind, text, *_)] = seen
     assert (kind.__name__, text) == ("DecryptError", "a stored value can't be decrypted")
-    signing = service.module("signing")
+    signing = service.module("crypto.signing")
     with service.app.app_context():
         signed = signing.sign("proof", "value")
         day = signing.timedelta(days=1)
@@ -198,7 +198,7 @@ def test_nobody_learns_why_a_value_is_not_read(service: Service) -> None:
 # --- keys -------------------------------------------------------------------------------------------------------
 
 
-@protects(ENCRYPTION_ROW, key=edit("guards.py", "    check_keys,\n", ""))
+@protects(ENCRYPTION_ROW, key=edit("start/guards.py", "    check_keys,\n", ""))
 def test_a_key_is_256_random_bits_of_its_own(service: Service) -> None:
     present = service.environment.secrets["DATA_KEY"]
     cure, put_back = MAKE_KEY.removeprefix(". "), "Remove it, or put back the key that was used."
@@ -285,7 +285,7 @@ def test_after_a_rotation_the_former_key_reads_nothing_any_more(
     former, present, rows = exchanged(service, vault, 5)
     rows.append(vault.add(OTHER_SEED))
     works([vault.get(row).status for row in rows] == [200] * 6, "under either key, each is read")
-    monkeypatch.setattr(service.module("encryption"), "BATCH", 2)
+    monkeypatch.setattr(service.module("crypto.encryption"), "BATCH", 2)
     done = reencrypt(service, monkeypatch)
     under = [vault.stored(row)[:5] for row in rows]
     harm(vault.header(former) in under, "whoever stole the former key still reads what is in the database")
@@ -306,7 +306,7 @@ def test_after_a_rotation_the_former_key_reads_nothing_any_more(
 
 @protects(ENCRYPTION_ROW, meanwhile=edit(MODULE, ".where(this, column == stored).", ".where(this)."))
 def test_a_value_that_is_written_meanwhile_is_not_lost(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    vault, encryption = Vault(service), service.module("encryption")
+    vault, encryption = Vault(service), service.module("crypto.encryption")
     _, _, [row] = exchanged(service, vault, 1)
     works(vault.get(row).status == 200, "the former value is read")
     newer, encrypt = vault.encrypted(OTHER_SEED, vault.place(row)), encryption.encrypt
@@ -341,7 +341,7 @@ def test_what_is_to_be_read_again_is_encrypted_in_every_table(service: Service) 
         flows.begin(connection, flows.ENROL, user.id, data=SEED)
     found = {
         str(column): service.rows(f"SELECT {column.name} FROM {column.table}")  # noqa: S608  (names of our own)
-        for column in service.module("encryption").columns()
+        for column in service.module("crypto.encryption").columns()
     }
     kept = {name: len(rows) for name, rows in found.items()}
     works(kept == {"auth_totp.secret": 1, "auth_flow.data": 1}, "it is kept")
@@ -368,7 +368,7 @@ class Vault:
         service.adds_route("/seed/<uuid:row_id>", mark="public", view=self._view)
 
     def _view(self, row_id: UUID) -> dict[str, str]:
-        plain = self.service.module("encryption").decrypt(self.stored(row_id), self.place(row_id))
+        plain = self.service.module("crypto.encryption").decrypt(self.stored(row_id), self.place(row_id))
         self.read.append(plain)
         return {"read": "yes"}
 
@@ -381,14 +381,14 @@ class Vault:
 
     def encrypted(self, plain: bytes, place: str) -> bytes:
         with self.service.app.app_context():
-            return bytes(self.service.module("encryption").encrypt(plain, place))
+            return bytes(self.service.module("crypto.encryption").encrypt(plain, place))
 
     def opened(self, stored: bytes, place: str) -> Any:
         """What the service reads there, or the exception."""
 
         def call() -> Any:
             with self.service.app.app_context():
-                return self.service.module("encryption").decrypt(stored, place)
+                return self.service.module("crypto.encryption").decrypt(stored, place)
 
         return outcome(call)
 

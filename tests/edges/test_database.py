@@ -85,7 +85,7 @@ def test_the_checker_sees_every_way_to_put_sql_together() -> None:
     recognised(BAD, GOOD)
 
 
-@protects("sql-parameterised", like=edit("database/queries.py", "autoescape=True", "autoescape=False"))
+@protects("sql-parameterised", like=edit("request/queries.py", "autoescape=True", "autoescape=False"))
 def test_a_search_for_a_wildcard_finds_only_what_holds_it(service: Service) -> None:
     probe = service.adds_probe()
     owner = service.client(service.user()).login()
@@ -99,14 +99,14 @@ def test_a_search_for_a_wildcard_finds_only_what_holds_it(service: Service) -> N
 
 @protects(
     "sql-parameterised",
-    sort=edit("database/queries.py", "order = allowed.get(wanted)", f"order = {TEXT}(wanted)"),
+    sort=edit("request/queries.py", "order = allowed.get(wanted)", f"order = {TEXT}(wanted)"),
 )
 def test_an_order_taken_from_the_address_answers_no_question_about_another_user(service: Service) -> None:
     def view() -> Any:
         """A list of a team that declares no names: sort_by() is the only thing between the address and ORDER BY."""
         from flask import request
 
-        queries, database = service.module("database.queries"), service.module("database")
+        queries, database = service.module("request.queries"), service.module("database")
         item = model(service)
         order = queries.sort_by({"title": item.title.asc(), "body": item.body.asc()}, request.args["sort"])
         rows = database.db.session.scalars(service.module().owned(item).order_by(order))
@@ -466,7 +466,7 @@ class Driver:
 
 @protects(
     "sql-parameterised",
-    filter=edit("database/queries.py", SEARCH, f"return {TEXT}(f\"title LIKE '%{{wanted}}%'\")"),
+    filter=edit("request/queries.py", SEARCH, f"return {TEXT}(f\"title LIKE '%{{wanted}}%'\")"),
 )
 def test_no_search_and_no_id_with_sql_in_it_finds_anything_of_another_user(service: Service) -> None:
     probe = service.adds_probe()

@@ -27,7 +27,7 @@ if DATABASE != "sqlite":
         "service reaches every database and the machine. Make one for this service alone."
     )
 
-    @protects(ROW, secret=edit("database/__init__.py", "if migrates or not chosen.dialect.SECRETS:", "if True:"))
+    @protects(ROW, secret=edit("database/__init__.py", "if migrates or not dialect.SECRETS:", "if True:"))
     def test_a_web_process_that_could_read_the_owners_password_does_not_start(service: Service) -> None:
         database = service.database
         works(service.start(BASTION_MIGRATION_USER=database.owner).app is not None, "to name the owner tells nothing")

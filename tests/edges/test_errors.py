@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @protects(
     "errors-reveal-nothing",
     database=edit(
-        "errors.py",
+        "request/errors.py",
         "\n    return _come_back()\n\n\ndef _on_statement",
         "\n    return Response(str(error), 503)\n\n\ndef _on_statement",
     ),
@@ -152,7 +152,7 @@ def test_an_error_whose_own_text_cannot_be_made_tells_nobody_anything(
 @protects(
     "errors-reveal-nothing",
     http=edit(
-        "errors.py",
+        "request/errors.py",
         '    return response(error.code, error.get_headers(request.environ), getattr(error, "errors", None))',
         "    return Response(error.description, error.code)",
     ),
@@ -178,7 +178,7 @@ def test_what_a_view_says_with_an_error_is_not_sent(service: Service) -> None:
 @protects(
     "errors-one-format",
     same=edit(
-        "database/queries.py",
+        "request/queries.py",
         'refuse(404, "ownership-404", about',
         'refuse(404 if db.session.get(model, ident) is None else 403, "ownership-404", about',
     ),
@@ -280,7 +280,7 @@ def dialect(service: Service) -> str:
 
 @protects(
     "errors-reveal-nothing",
-    text=edit("errors.py", "    return response(500)\n", "    return Response(str(error), 500)\n"),
+    text=edit("request/errors.py", "    return response(500)\n", "    return Response(str(error), 500)\n"),
 )
 def test_no_place_in_which_a_team_can_fail_tells_the_client_anything(service: Service) -> None:
     add_failures(service)
@@ -306,7 +306,7 @@ BOUND = "typed by somebody"
 @protects(
     "errors-one-format",
     handler=edit(
-        "errors.py",
+        "request/errors.py",
         '    return response(error.code, error.get_headers(request.environ), getattr(error, "errors", None))',
         "    return error",
     ),
@@ -344,7 +344,7 @@ def add_statuses(service: Service) -> dict[str, tuple[int, dict[str, str]]]:
         "/asks": lambda: abort(401, www_authenticate=WWWAuthenticate("newauth", {"realm": "probe"})),
         "/moved": lambda: abort(redirect("/fine", 303)),
         "/gone": lambda: abort(410),
-        "/told": lambda: service.module("errors").refuse(403, "probe", retry_after=7, headers=[("X-Hint", "1")]),
+        "/told": lambda: service.module("audit.refusal").refuse(403, "probe", retry_after=7, headers=[("X-Hint", "1")]),
         "/folder/": lambda: {},
     }
     for path, view in views.items():
@@ -363,8 +363,8 @@ def add_statuses(service: Service) -> dict[str, tuple[int, dict[str, str]]]:
 
 @protects(
     "errors-keep-status",
-    catch_all=edit("errors.py", "    app.register_error_handler(HTTPException, _on_http)\n", ""),
-    headers=edit("errors.py", "error.get_headers(request.environ), getattr(", "[], getattr("),
+    catch_all=edit("request/errors.py", "    app.register_error_handler(HTTPException, _on_http)\n", ""),
+    headers=edit("request/errors.py", "error.get_headers(request.environ), getattr(", "[], getattr("),
 )
 def test_an_error_keeps_its_status_and_every_header_that_says_how_to_go_on(service: Service) -> None:
     add_failures(service)
@@ -384,14 +384,14 @@ def test_an_error_keeps_its_status_and_every_header_that_says_how_to_go_on(servi
     assert client.get("/view").status == 500
 
 
-CONFLICT = "_on_conflict(error) if dialect.is_conflict(error.orig) else _on_exception(error)"
+CONFLICT = "_on_conflict(error) if state().dialect.is_conflict(error.orig) else _on_exception(error)"
 
 
 @protects(
     "transaction-all-or-nothing",
-    overtaken=edit("errors.py", "in (StaleDataError, ObjectDeletedError):", "in ():"),
-    taken=edit("errors.py", CONFLICT, "_on_exception(error)"),
-    fault=edit("errors.py", CONFLICT, "_on_conflict(error)"),
+    overtaken=edit("request/errors.py", "in (StaleDataError, ObjectDeletedError):", "in ():"),
+    taken=edit("request/errors.py", CONFLICT, "_on_exception(error)"),
+    fault=edit("request/errors.py", CONFLICT, "_on_conflict(error)"),
 )
 def test_a_write_that_any_other_overtook_is_a_conflict_and_a_fault_is_none(service: Service) -> None:
     """Each view is a team's; between its read and its write another connection does what another request would."""
@@ -455,9 +455,13 @@ COUNTED = "            count_session(current_user.session_id)\n"
 
 @protects(
     "errors-fail-closed",
-    access=edit("access.py", ASKS, f"{QUIETLY}{ASKS}        return None\n"),
-    site=edit("cross_site.py", SITE, f"{QUIETLY}{SITE}"),
-    ceiling=edit("throttle.py", COUNTED, f"            with suppress(RuntimeError):\n    {COUNTED}"),
+    access=edit("request/access.py", ASKS, f"{QUIETLY}{ASKS}        return None\n"),
+    site=edit("request/cross_site.py", SITE, f"{QUIETLY}{SITE}"),
+    ceiling=edit(
+        "request/ceiling.py",
+        COUNTED,
+        f'            with __import__("contextlib").suppress(RuntimeError):\n    {COUNTED}',
+    ),
 )
 def test_whichever_guard_fails_it_lets_nobody_in(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = service.adds_route("/probe", methods=("GET", "POST"))
@@ -465,8 +469,8 @@ def test_whichever_guard_fails_it_lets_nobody_in(service: Service, monkeypatch: 
     origin = {"Origin": ORIGIN, "Sec-Fetch-Site": None}
     works(client.post("/probe", headers=origin).status == 200, "the view runs")
     guards: list[tuple[str, object, str]] = [
-        ("the access rule", service.module("access"), "state"),
-        ("where the request began", service.module("cross_site"), "expected_origin"),
+        ("the access rule", service.module("request.access"), "state"),
+        ("where the request began", service.module("request.cross_site"), "expected_origin"),
         ("the ceiling of the session", service.module("edge.ceiling").Ceiling, "hit"),
         ("the host", service.module("edge.hosts").Hosts, "refuse"),
         ("the scheme", service.module("edge.https_only").HttpsOnly, "refuse"),

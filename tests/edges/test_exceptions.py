@@ -29,7 +29,9 @@ def of_all(service: Service, position: int, beyond: int) -> str:
 
 @protects(
     "boot-refuse-weakened-protection",
-    floors=edit("exceptions.py", "type(value) is not int or not least <= value <= most", "type(value) is not int"),
+    floors=edit(
+        "settings/exceptions.py", "type(value) is not int or not least <= value <= most", "type(value) is not int"
+    ),
 )
 def test_no_limit_is_declared_beyond_its_bounds(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -56,9 +58,13 @@ def test_no_limit_is_declared_beyond_its_bounds(
 @protects(
     "boot-refuse-weakened-protection",
     declared=(
-        edit("exceptions.py", "        if name not in table:\n", '        if name == "value" and name not in table:\n'),
         edit(
-            "exceptions.py",
+            "settings/exceptions.py",
+            "        if name not in table:\n",
+            '        if name == "value" and name not in table:\n',
+        ),
+        edit(
+            "settings/exceptions.py",
             'name, value, recommended, table["reason"], table["owner"], table["until"])',
             'name, value, recommended, table.get("reason"), table.get("owner"), table.get("until"))',
         ),
@@ -81,4 +87,4 @@ def test_no_limit_is_loosened_without_reason_owner_and_end(
 def declare(service: Service, monkeypatch: pytest.MonkeyPatch, file: Path, text: str) -> None:
     """Let the service read this file instead of the team's."""
     file.write_text(text, "utf-8")
-    monkeypatch.setattr(service.module("exceptions"), "FILE", str(file))
+    monkeypatch.setattr(service.module("settings.exceptions"), "FILE", str(file))

@@ -50,7 +50,7 @@ def test_no_key_that_begins_like_that_of_an_example_signs_anything(service: Serv
 
 @protects(
     "boot-refuse-weak-secret-key",
-    fallbacks=edit("secrets/ring.py", "enumerate(former, 1)", "enumerate((), 1)"),
+    fallbacks=edit("crypto/ring.py", "enumerate(former, 1)", "enumerate((), 1)"),
 )
 def test_a_former_key_that_can_be_guessed_verifies_nothing(service: Service) -> None:
     name = "BASTION_SECRET_KEY_FALLBACKS"
@@ -73,7 +73,7 @@ def test_a_former_key_that_can_be_guessed_verifies_nothing(service: Service) -> 
 @protects(
     "boot-refuse-weak-secret-key",
     ring=edit(
-        "secrets/ring.py",
+        "crypto/ring.py",
         "    if fault := weakness(key.text):\n",
         "    if key.since is None and (fault := weakness(key.text)):\n",
     ),
@@ -102,7 +102,7 @@ def test_no_key_of_a_ring_can_be_guessed_or_is_there_twice(service: Service) -> 
         assert tried.reasons == [f"THROTTLE_KEY: key 3 {fault}{PUT_BACK}"]
 
 
-@protects("boot-refuse-weak-secret-key", others=edit("guards.py", "    check_keys,\n", ""))
+@protects("boot-refuse-weak-secret-key", others=edit("start/guards.py", "    check_keys,\n", ""))
 def test_no_other_secret_of_the_service_can_be_guessed(service: Service) -> None:
     works(service.start(THROTTLE_KEY=secrets.token_hex(32)).app is not None, "a random key starts")
     for key, fault in WEAK.items():
@@ -125,8 +125,8 @@ def test_no_other_secret_of_the_service_can_be_guessed(service: Service) -> None
 
 @protects(
     "boot-refuse-missing-trusted-hosts",
-    wildcard=edit("guards.py", 'if host == "*" or (host.startswith(".") and', "if (host == '' and"),
-    shared=edit("guards.py", "return len(top) == 2 and second in SHARED", "return False"),
+    wildcard=edit("start/guards.py", 'if host == "*" or (host.startswith(".") and', "if (host == '' and"),
+    shared=edit("start/guards.py", "return len(top) == 2 and second in SHARED", "return False"),
 )
 def test_a_service_never_trusts_everybodys_names(service: Service) -> None:
     works(starts_with(service, f".{HOST},{HOST}"), "the names below a name of one's own start")
@@ -144,7 +144,7 @@ def test_a_service_never_trusts_everybodys_names(service: Service) -> None:
 
 @protects(
     "boot-refuse-missing-trusted-hosts",
-    no_name=edit("guards.py", "        elif not _HOST.match(host):", "        elif not host:"),
+    no_name=edit("start/guards.py", "        elif not _HOST.match(host):", "        elif not host:"),
 )
 def test_a_service_trusts_only_what_is_a_name(service: Service) -> None:
     works(starts_with(service, f"{HOST},www.{HOST}"), "two names start")
@@ -157,7 +157,7 @@ def test_a_service_trusts_only_what_is_a_name(service: Service) -> None:
 
 @protects(
     "boot-refuse-missing-trusted-hosts",
-    local=edit("guards.py", 'elif host in ("localhost", "127.0.0.1", "[::1]"):', "elif not host:"),
+    local=edit("start/guards.py", 'elif host in ("localhost", "127.0.0.1", "[::1]"):', "elif not host:"),
 )
 def test_a_service_in_production_is_not_this_machine(service: Service) -> None:
     works(starts_with(service, HOST), "a public name starts")
@@ -171,11 +171,11 @@ def test_a_service_in_production_is_not_this_machine(service: Service) -> None:
     "boot-refuse-missing-trusted-hosts",
     origin=(
         edit(
-            "guards.py",
+            "start/guards.py",
             "ORIGIN.match(settings.public_origin)",
             'ORIGIN.match(settings.public_origin.replace("http:", "https:"))',
         ),
-        edit("guards.py", 'public_origin.removeprefix("https://")', 'public_origin.partition("://")[2]'),
+        edit("start/guards.py", 'public_origin.removeprefix("https://")', 'public_origin.partition("://")[2]'),
     ),
 )
 def test_a_service_whose_own_address_is_not_https_does_not_start(service: Service) -> None:
@@ -190,7 +190,7 @@ def test_a_service_whose_own_address_is_not_https_does_not_start(service: Servic
 
 @protects(
     "boot-refuse-missing-trusted-hosts",
-    foreign=edit("guards.py", "    elif not faults and not named.", "    elif hosts is None and named."),
+    foreign=edit("start/guards.py", "    elif not faults and not named.", "    elif hosts is None and named."),
 )
 def test_a_service_whose_own_address_is_not_one_of_its_names_does_not_start(service: Service) -> None:
     works(starts_with(service, f".{HOST}", origin=f"https://www.{HOST}"), "an origin below a name starts")
@@ -203,7 +203,9 @@ def test_a_service_whose_own_address_is_not_one_of_its_names_does_not_start(serv
 # --- debugging aids --------------------------------------------------------------------------------------------
 
 
-@protects("production-by-default", flags=edit("guards.py", "    for flag in DEBUG_FLAGS:\n", "    for flag in ():\n"))
+@protects(
+    "production-by-default", flags=edit("start/guards.py", "    for flag in DEBUG_FLAGS:\n", "    for flag in ():\n")
+)
 def test_no_debugging_aid_is_on_in_production(service: Service) -> None:
     config: dict[str, bool] = {}
     service.adds(lambda app: app.config.update(config))
@@ -222,8 +224,10 @@ def test_no_debugging_aid_is_on_in_production(service: Service) -> None:
 @protects(
     "production-by-default",
     environment=(
-        edit("guards.py", "    check_debug,\n", ""),
-        edit("guards.py", 'DEBUG_FLAGS: Final = ("DEBUG", ', "DEBUG_FLAGS: Final = ("),  # which Flask takes from it
+        edit("start/guards.py", "    check_debug,\n", ""),
+        edit(
+            "start/guards.py", 'DEBUG_FLAGS: Final = ("DEBUG", ', "DEBUG_FLAGS: Final = ("
+        ),  # which Flask takes from it
     ),
 )
 def test_no_variable_turns_the_debugger_on(service: Service) -> None:
@@ -240,7 +244,7 @@ def test_no_variable_turns_the_debugger_on(service: Service) -> None:
 
 @protects(
     "boot-refuse-weak-secret-key",
-    replaced=edit("guards.py", 'PROTECTING: Final = ("SECRET_KEY", ', "PROTECTING: Final = ("),
+    replaced=edit("start/guards.py", 'PROTECTING: Final = ("SECRET_KEY", ', "PROTECTING: Final = ("),
 )
 def test_no_key_is_put_in_the_place_of_the_one_that_was_checked(service: Service) -> None:
     def replace(app: Flask) -> None:
@@ -260,7 +264,7 @@ def test_no_key_is_put_in_the_place_of_the_one_that_was_checked(service: Service
 
 @protects(
     "json-strict",
-    replaced=edit("guards.py", '        "request_class": app.request_class,\n', ""),
+    replaced=edit("start/guards.py", '        "request_class": app.request_class,\n', ""),
 )
 def test_the_class_that_reads_requests_is_not_replaced(service: Service) -> None:
     from flask import Request
@@ -274,7 +278,7 @@ def test_the_class_that_reads_requests_is_not_replaced(service: Service) -> None
 
 @protects(
     "boot-refuse-weakened-protection",
-    code=edit("guards.py", "\"extensions['bastion'].limits\": state_of(app).limits,", ""),
+    code=edit("start/guards.py", "\"extensions['bastion'].limits\": state_of(app).limits,", ""),
 )
 def test_no_limit_is_loosened_in_code(service: Service) -> None:
     from dataclasses import replace
@@ -293,7 +297,7 @@ def test_no_limit_is_loosened_in_code(service: Service) -> None:
 @protects(
     "deny-by-default",
     order=edit(
-        "guards.py",
+        "start/guards.py",
         "    if tuple(app.before_request_funcs[None][: len(before.hooks)]) != before.hooks:",
         "    if False:",
     ),
@@ -386,7 +390,7 @@ WEAK: dict[str, str] = {
 @protects(
     "boot-refuse-weak-secret-key",
     secret_key=edit(
-        "secrets/ring.py",
+        "crypto/ring.py",
         "    if fault := weakness(key.text):\n",
         "    if (fault := weakness(key.text)) and key.name not in PURPOSES:\n",
     ),
@@ -405,7 +409,7 @@ def test_no_key_that_can_be_guessed_signs_anything(service: Service) -> None:
 @protects(
     "boot-refuse-weakened-protection",
     flags=edit(
-        "guards.py", "if app.config.get(name) != value),", 'if name == "SECRET_KEY" and app.secret_key != value),'
+        "start/guards.py", "if app.config.get(name) != value),", 'if name == "SECRET_KEY" and app.secret_key != value),'
     ),
 )
 def test_no_setting_of_flask_of_those_that_carry_a_protection_is_turned_off(service: Service) -> None:

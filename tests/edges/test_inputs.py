@@ -134,7 +134,7 @@ def test_no_pattern_takes_exponential_time(service: Service) -> None:
         works(not nested(parser.parse(good)), f"{good} is seen to be none")
     found = dict(own_patterns(service))
     assert len(found) >= 10
-    assert "strict_json._STRING.0" in found
+    assert "text.strict_json._STRING.0" in found
     harm(
         [name for name, one in found.items() if nested(parser.parse(one.pattern, one.flags & ~re.UNICODE))],
         "a pattern of the protections takes exponential time on a text made for it",
@@ -147,7 +147,7 @@ def test_no_pattern_takes_exponential_time(service: Service) -> None:
 
 @protects(
     CHARACTERS,
-    path=edit("inputs.py", "        refuse_path()\n", ""),
+    path=edit("request/inputs.py", "        refuse_path()\n", ""),
 )
 def test_no_path_holds_what_cant_be_seen_or_is_no_text(service: Service) -> None:
     arrived: list[Any] = []
@@ -174,8 +174,8 @@ def test_no_path_holds_what_cant_be_seen_or_is_no_text(service: Service) -> None
         refused(answer, 400, CHARACTERS)
 
 
-@protects(LIMITS, query=edit("inputs.py", '    if query.count(b"&") >= MOST_FIELDS:\n', "    if False:\n"))
-@protects(LIMITS, length=edit("inputs.py", "    if len(query) > LONGEST_QUERY:\n", "    if False:\n"))
+@protects(LIMITS, query=edit("request/inputs.py", '    if query.count(b"&") >= MOST_FIELDS:\n', "    if False:\n"))
+@protects(LIMITS, length=edit("request/inputs.py", "    if len(query) > LONGEST_QUERY:\n", "    if False:\n"))
 def test_no_view_gets_a_query_of_many_or_long_parts_however_written(service: Service) -> None:
     arrived = adds_reader(service)
     client = service.client(service.user()).login()
@@ -197,8 +197,10 @@ def test_no_view_gets_a_query_of_many_or_long_parts_however_written(service: Ser
         refused(answer, 413, LIMITS)
 
 
-@protects(TYPE, encoding=edit("inputs.py", '"identity").strip().lower() != "identity"', '"identity").strip() == "?"'))
-@protects(TYPE, body=edit("inputs.py", "    if request.method in SAFE:\n", "    if False:\n"))
+@protects(
+    TYPE, encoding=edit("request/inputs.py", '"identity").strip().lower() != "identity"', '"identity").strip() == "?"')
+)
+@protects(TYPE, body=edit("request/inputs.py", "    if request.method in SAFE:\n", "    if False:\n"))
 def test_no_view_runs_for_a_body_in_any_coding_or_of_any_method_without(service: Service) -> None:
     seen = service.adds_route("/bare", methods=METHODS)
     client = service.client(service.user()).login()
@@ -228,7 +230,8 @@ def test_no_view_runs_for_a_body_in_any_coding_or_of_any_method_without(service:
 
 
 @protects(
-    TWICE, parameters=edit("inputs.py", "        if name in seen and name not in lists():\n", "        if False:\n")
+    TWICE,
+    parameters=edit("request/inputs.py", "        if name in seen and name not in lists():\n", "        if False:\n"),
 )
 def test_no_view_gets_one_of_two_equal_names_however_written(service: Service) -> None:
     arrived = adds_reader(service, "tag")
@@ -254,10 +257,10 @@ def test_no_view_gets_one_of_two_equal_names_however_written(service: Service) -
         refused(answer, 400, TWICE)
 
 
-@protects(CHARACTERS, utf8=edit("inputs.py", 'errors="strict"', 'errors="replace"'))
+@protects(CHARACTERS, utf8=edit("request/inputs.py", 'errors="strict"', 'errors="replace"'))
 @protects(
     CHARACTERS,
-    control=edit("inputs.py", "    if _CONTROL.search(text_of(query)):\n", "    if text_of(query) is None:\n"),
+    control=edit("request/inputs.py", "    if _CONTROL.search(text_of(query)):\n", "    if text_of(query) is None:\n"),
 )
 def test_no_view_gets_any_character_that_cant_be_seen(service: Service) -> None:
     arrived = adds_reader(service)
@@ -324,7 +327,7 @@ def nested_json(levels: int) -> bytes:
     return b"".join(opened) + b"1" + b"".join(reversed(closed))
 
 
-@protects("json-strict", duplicates=edit("strict_json.py", "            object_pairs_hook=_object,\n", ""))
+@protects("json-strict", duplicates=edit("text/strict_json.py", "            object_pairs_hook=_object,\n", ""))
 def test_no_name_is_read_that_occurs_twice(service: Service) -> None:
     client, arrived = reads(service)
     answers = [sends(client, document) for document in DUPLICATES]
@@ -333,7 +336,7 @@ def test_no_name_is_read_that_occurs_twice(service: Service) -> None:
         refused(answer, 400, ROW)
 
 
-@protects("json-strict", constants=edit("strict_json.py", "            parse_constant=_constant,\n", ""))
+@protects("json-strict", constants=edit("text/strict_json.py", "            parse_constant=_constant,\n", ""))
 def test_no_number_is_read_that_is_none(service: Service) -> None:
     client, arrived = reads(service)
     answers = [sends(client, document) for document in (*CONSTANTS, *LARGE)]
@@ -342,7 +345,7 @@ def test_no_number_is_read_that_is_none(service: Service) -> None:
         refused(answer, 400, ROW)
 
 
-@protects("json-strict", encoding=edit("strict_json.py", 'errors="strict"', 'errors="replace"'))
+@protects("json-strict", encoding=edit("text/strict_json.py", 'errors="strict"', 'errors="replace"'))
 def test_no_text_is_read_that_is_not_utf_8(service: Service) -> None:
     client, arrived = reads(service)
     answers = [sends(client, document) for document in ENCODINGS]
@@ -361,7 +364,7 @@ def test_no_document_is_read_that_is_malformed_or_of_another_kind(service: Servi
 
 
 class CountedParser:
-    """Stands for the json module in strict_json.py, and counts what reaches the parser proper."""
+    """Stands for the json module in text/strict_json.py, and counts what reaches the parser proper."""
 
     JSONDecodeError = json.JSONDecodeError
 
@@ -373,11 +376,11 @@ class CountedParser:
         return json.loads(text, **options)
 
 
-@protects("json-strict", depth=edit("strict_json.py", "    if levels:\n", "    if False:\n"))
+@protects("json-strict", depth=edit("text/strict_json.py", "    if levels:\n", "    if False:\n"))
 def test_no_depth_reaches_the_parser(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     client, arrived = reads(service)
     parser = CountedParser()
-    monkeypatch.setattr(service.module("strict_json"), "json", parser)
+    monkeypatch.setattr(service.module("text.strict_json"), "json", parser)
     works(sends(client, nested_json(32)).status == 200, "a document of 32 levels is read")
     works(
         sends(client, b"[" + b",".join([nested_json(31)] * 100) + b"]").status == 200, "of many levels side by side too"
@@ -405,11 +408,13 @@ def test_no_depth_reaches_the_parser(service: Service, monkeypatch: pytest.Monke
         refused(answer, 400, ROW)
 
 
-@protects("json-strict", brackets=edit("strict_json.py", "    if len(levels) > MOST_BRACKETS:\n", "    if False:\n"))
+@protects(
+    "json-strict", brackets=edit("text/strict_json.py", "    if len(levels) > MOST_BRACKETS:\n", "    if False:\n")
+)
 def test_no_heap_of_brackets_reaches_the_parser(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     client, arrived = reads(service)
     parser = CountedParser()
-    monkeypatch.setattr(service.module("strict_json"), "json", parser)
+    monkeypatch.setattr(service.module("text.strict_json"), "json", parser)
     texts = b'["' + b"[]{}" * 100_000 + b'"]'
     works(sends(client, heap(b"[" * 31 + b"]" * 31, 322)).status == 200, "almost 20,000 brackets are read")
     works(sends(client, heap(b"[" * 30 + b"{}" + b"]" * 30, 322)).status == 200, "of objects too")
@@ -434,11 +439,13 @@ def test_no_heap_of_brackets_reaches_the_parser(service: Service, monkeypatch: p
         refused(answer, 400, ROW)
 
 
-@protects("json-strict", values=edit("strict_json.py", '    if bare.count(b",") >= most_values:\n', "    if False:\n"))
+@protects(
+    "json-strict", values=edit("text/strict_json.py", '    if bare.count(b",") >= most_values:\n', "    if False:\n")
+)
 def test_no_long_list_of_values_reaches_the_parser(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     client, arrived = reads(service)
     parser, most = CountedParser(), service.limits.json_values_per_body
-    monkeypatch.setattr(service.module("strict_json"), "json", parser)
+    monkeypatch.setattr(service.module("text.strict_json"), "json", parser)
     works(sends(client, heap(b"1", most)).status == 200, "a list of so many is read")
     works(sends(client, names(most)).status == 200, "and an object of so many names")
     works(sends(client, b'{"a": "' + b"," * 9 * most + b'"}').status == 200, "commas in a text are not counted")
@@ -467,11 +474,11 @@ def heap(part: bytes, times: int) -> bytes:
     return b"[" + b",".join([part] * times) + b"]"
 
 
-@protects("json-strict", digits=edit("strict_json.py", "    if _LONG_NUMBER.search(bare):\n", "    if False:\n"))
+@protects("json-strict", digits=edit("text/strict_json.py", "    if _LONG_NUMBER.search(bare):\n", "    if False:\n"))
 def test_no_long_number_reaches_the_parser(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     client, arrived = reads(service)
     parser = CountedParser()
-    monkeypatch.setattr(service.module("strict_json"), "json", parser)
+    monkeypatch.setattr(service.module("text.strict_json"), "json", parser)
     works(sends(client, b'{"a": 0.' + b"1" * 30 + b', "b": "' + b"9" * 99 + b'"}').status == 200, "32 digits are read")
     works(len(parser.parsed) == 1, "by the parser proper")
     parser.parsed.clear()
@@ -486,11 +493,11 @@ def test_no_long_number_reaches_the_parser(service: Service, monkeypatch: pytest
 
 @protects(
     "json-strict",
-    quotes=edit("strict_json.py", '(?:"|\\\\?\\Z)', '"'),
+    quotes=edit("text/strict_json.py", '(?:"|\\\\?\\Z)', '"'),
 )
 def test_no_text_without_an_end_is_looked_at_again_from_each_quote_in_it(service: Service) -> None:
     client, arrived = reads(service)
-    strings: Any = service.module("strict_json")._STRING
+    strings: Any = service.module("text.strict_json")._STRING
     works(strings.sub(b"", b'{"a\\"b": "c"}') == b"{: }", "texts are left out of what is counted")
 
     hostile = b'{"a": "' + b'\\"' * 2_000
@@ -504,7 +511,7 @@ def test_no_text_without_an_end_is_looked_at_again_from_each_quote_in_it(service
 @protects(
     "json-output-safe",
     encoded=insert(
-        "strict_json.py",
+        "request/json_body.py",
         after='    """Make every view read JSON in this one way."""\n',
         new="\n    @app.after_request\n    def unescape(answer: Any) -> Any:\n"
         "        if answer.is_json:\n"
@@ -546,7 +553,7 @@ def twice(value: Any) -> bool:
     return isinstance(value, list) and bool([one for one in value if twice(one)])
 
 
-@protects("json-strict", duplicates=edit("strict_json.py", "            object_pairs_hook=_object,\n", ""))
+@protects("json-strict", duplicates=edit("text/strict_json.py", "            object_pairs_hook=_object,\n", ""))
 def test_a_document_that_is_read_means_to_every_other_reader_the_same(service: Service) -> None:
     client, arrived = reads(service)
     numbers = strategies.integers(-(2**53), 2**53) | strategies.floats(-1e15, 1e15)
@@ -569,7 +576,7 @@ def test_a_document_that_is_read_means_to_every_other_reader_the_same(service: S
     assert asked.count(200) >= 10
 
 
-@protects("json-strict", encoding=edit("strict_json.py", 'errors="strict"', 'errors="replace"'))
+@protects("json-strict", encoding=edit("text/strict_json.py", 'errors="strict"', 'errors="replace"'))
 def test_no_bytes_are_an_error_of_the_service(service: Service) -> None:
     client, arrived = reads(service)
     pieces = (

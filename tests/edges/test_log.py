@@ -58,7 +58,9 @@ FIELDS = (
 """Names of fields whose value is a secret, whatever it looks like."""
 
 
-@protects("log-redaction", patterns=edit("log.py", "    for pattern in _PATTERNS:\n", "    for pattern in ():\n"))
+@protects(
+    "log-redaction", patterns=edit("log/__init__.py", "    for pattern in _PATTERNS:\n", "    for pattern in ():\n")
+)
 def test_what_looks_like_a_secret_is_not_in_the_log_whatever_its_name(service: Service) -> None:
     say = logger(service, "probe")
     say.warning("order of three apples", shelf="A-12", nested=[{"shelf": "B-7"}])
@@ -72,7 +74,9 @@ def test_what_looks_like_a_secret_is_not_in_the_log_whatever_its_name(service: S
     assert len(service.log) == 3 * len(PATTERNS) + 1
 
 
-@protects("log-redaction", fields=edit("log.py", "REDACTED if _is_sensitive(str(k)) else redact(v)", "redact(v)"))
+@protects(
+    "log-redaction", fields=edit("log/__init__.py", "REDACTED if _is_sensitive(str(k)) else redact(v)", "redact(v)")
+)
 def test_what_is_called_a_secret_is_not_in_the_log_whatever_it_looks_like(service: Service) -> None:
     say, plain = logger(service, "probe"), logging.getLogger("team")
     say.warning("order", status_code=404, key_id="k-1", monkey="see")
@@ -90,8 +94,8 @@ def test_what_is_called_a_secret_is_not_in_the_log_whatever_it_looks_like(servic
 @protects(
     "log-redaction",
     args=(
-        edit("log.py", "            record.args = cast(", "            cast("),
-        edit("log.py", '        record.__dict__.pop("message", None)', "        pass"),
+        edit("log/__init__.py", "            record.args = cast(", "            cast("),
+        edit("log/__init__.py", '        record.__dict__.pop("message", None)', "        pass"),
     ),
 )
 def test_no_argument_of_a_message_carries_a_secret_into_its_text(service: Service) -> None:
@@ -113,7 +117,9 @@ def test_no_argument_of_a_message_carries_a_secret_into_its_text(service: Servic
     ]
 
 
-@protects("log-redaction", message=edit("log.py", "        if not isinstance(record.msg, str)", "        if False"))
+@protects(
+    "log-redaction", message=edit("log/__init__.py", "        if not isinstance(record.msg, str)", "        if False")
+)
 def test_no_message_that_is_no_text_carries_a_secret(service: Service) -> None:
     logger(service, "probe")
     logging.getLogger("team").warning({"order": 1})
@@ -123,7 +129,7 @@ def test_no_message_that_is_no_text_carries_a_secret(service: Service) -> None:
     assert logged(service)["event"] == "{'order': 2, 'password': '[redacted]'}"
 
 
-@protects("log-redaction", exceptions=edit("log.py", "{name: _without_patterns(_end(", "{name: str(_end("))
+@protects("log-redaction", exceptions=edit("log/__init__.py", "{name: _without_patterns(_end(", "{name: str(_end("))
 def test_no_text_of_an_exception_carries_a_secret(service: Service) -> None:
     thrown: list[str] = []
 
@@ -168,7 +174,7 @@ def test_no_secret_that_the_service_has_read_is_in_the_log_whatever_it_looks_lik
     assert "no answer to [redacted]" in service.log[-1]["exception"]
 
 
-@protects("log-redaction", lost=edit("log.py", "    def handleError(self", "    def _ignored(self"))
+@protects("log-redaction", lost=edit("log/__init__.py", "    def handleError(self", "    def _ignored(self"))
 def test_an_entry_that_can_not_be_written_is_not_printed_as_it_is(service: Service) -> None:
     class Odd:
         def __str__(self) -> str:
@@ -215,7 +221,7 @@ HOSTILE = (
 @protects(
     "log-redaction",
     linear=edit(
-        "log.py",
+        "log/__init__.py",
         "(?<![\\w-])(?=(?:[\\w-]*?[-_])?eyJ[\\w-]{5})[\\w-]++\\.[\\w-]+(",
         "\\beyJ[\\w-]{5,}\\.[\\w-]+(",
     ),
@@ -237,8 +243,12 @@ def test_no_text_makes_the_patterns_look_at_it_again_and_again(service: Service)
 @protects(
     "log-redaction",
     bound=(
-        edit("log.py", "_without_patterns(_beginning(value))", "_without_patterns(value)"),
-        edit("log.py", "_without_patterns(_end(str(event.pop(name))))", "_without_patterns(str(event.pop(name)))"),
+        edit("log/__init__.py", "_without_patterns(_beginning(value))", "_without_patterns(value)"),
+        edit(
+            "log/__init__.py",
+            "_without_patterns(_end(str(event.pop(name))))",
+            "_without_patterns(str(event.pop(name)))",
+        ),
     ),
 )
 def test_no_text_however_long_is_more_work_than_64_kib(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,8 +279,8 @@ def test_no_text_however_long_is_more_work_than_64_kib(service: Service, monkeyp
 @protects(
     "log-redaction",
     edge=(
-        edit("log.py", "text[:LONGEST_READ].rsplit(None, 1)[:-1]", "[text[:LONGEST_READ]]"),
-        edit("log.py", '"".join(text[-LONGEST_READ:].split(None, 1)[1:])', "text[-LONGEST_READ:]"),
+        edit("log/__init__.py", "text[:LONGEST_READ].rsplit(None, 1)[:-1]", "[text[:LONGEST_READ]]"),
+        edit("log/__init__.py", '"".join(text[-LONGEST_READ:].split(None, 1)[1:])', "text[-LONGEST_READ:]"),
     ),
 )
 def test_no_secret_is_cut_in_half_and_kept(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +305,7 @@ def test_no_secret_is_cut_in_half_and_kept(service: Service, monkeypatch: pytest
 # --- one line of JSON, to one place ----------------------------------------------------------------------------
 
 
-@protects("log-json-one-line", cut=edit("log.py", 'else text[:LONGEST_VALUE] + "…"', "else text"))
+@protects("log-json-one-line", cut=edit("log/__init__.py", 'else text[:LONGEST_VALUE] + "…"', "else text"))
 def test_no_value_fills_the_disk(service: Service) -> None:
     say = logger(service, "probe")
     say.warning("order", note="a" * 2048, pounds=1.5)
@@ -307,7 +317,7 @@ def test_no_value_fills_the_disk(service: Service) -> None:
     assert max(len(str(event["event"])) for event in service.log) <= 2_049
 
 
-@protects("log-json-one-line", context=edit("log.py", "    if has_request_context():\n", "    if False:\n"))
+@protects("log-json-one-line", context=edit("log/__init__.py", "    if has_request_context():\n", "    if False:\n"))
 def test_each_entry_of_a_request_says_when_where_and_who(service: Service) -> None:
     def view(item: str) -> dict[str, str]:
         logging.getLogger("team").warning("looked at")
@@ -331,7 +341,9 @@ def test_each_entry_of_a_request_says_when_where_and_who(service: Service) -> No
     assert "canary" not in service.output
 
 
-@protects("log-destination-fixed", silenced=edit("guards.py", "    if not log.configured():\n", "    if False:\n"))
+@protects(
+    "log-destination-fixed", silenced=edit("start/guards.py", "    if not log.configured():\n", "    if False:\n")
+)
 def test_the_log_of_the_protections_is_not_turned_off(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     works(service.start().app is not None, "a team that configures no logging starts")
 
@@ -373,7 +385,7 @@ def logged(service: Service) -> dict[str, object]:
 ROUTE = "rule.rule if rule else None)  # never"
 
 
-@protects("log-redaction", unknown=edit("log.py", ROUTE, ROUTE.replace("None", "request.path")))
+@protects("log-redaction", unknown=edit("log/__init__.py", ROUTE, ROUTE.replace("None", "request.path")))
 def test_the_path_of_an_unknown_address_is_not_logged(service: Service) -> None:
     """An address that was cut or mistyped may hold a token that no pattern finds."""
     service.adds_route("/probe/<part>", mark="public")
@@ -389,7 +401,7 @@ def test_the_path_of_an_unknown_address_is_not_logged(service: Service) -> None:
 # --- anonymous-cost-bounded -----------------------------------------------------------------------------------------
 
 
-@protects("anonymous-cost-bounded", log=edit("log.py", "    made.addFilter(Flood())\n", ""))
+@protects("anonymous-cost-bounded", log=edit("log/__init__.py", "    made.addFilter(Flood())\n", ""))
 def test_to_be_refused_fills_no_log_and_hides_nothing_else(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     log = service.module("log")
     most = log.MOST_A_MINUTE
@@ -429,7 +441,7 @@ def test_to_be_refused_fills_no_log_and_hides_nothing_else(service: Service, mon
 
 @protects(
     "anonymous-cost-bounded",
-    signed_in=edit("log.py", "        if _signed_in() is not None:\n            return True\n", ""),
+    signed_in=edit("log/__init__.py", "        if _signed_in() is not None:\n            return True\n", ""),
 )
 def test_a_flood_of_strangers_hides_nothing_of_a_session(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     service.adds_route("/probe", methods=("POST",), mark="public")
@@ -457,8 +469,10 @@ def say_what_was_sent(service: Service, text: str) -> int:
 
 @protects(
     "log-json-one-line",
-    format=edit("log.py", "Formatter(formatter(readable=readable))", 'Formatter(logging.Formatter("%(message)s"))'),
-    terminal=edit("log.py", "processors.JSONRenderer()", "processors.JSONRenderer(ensure_ascii=False)"),
+    format=edit(
+        "log/__init__.py", "Formatter(formatter(readable=readable))", 'Formatter(logging.Formatter("%(message)s"))'
+    ),
+    terminal=edit("log/__init__.py", "processors.JSONRenderer()", "processors.JSONRenderer(ensure_ascii=False)"),
 )
 def test_nothing_that_was_sent_in_any_way_forges_an_entry_or_commands_a_terminal(service: Service) -> None:
     logger(service, "probe").warning("three apples")
@@ -478,7 +492,9 @@ def test_nothing_that_was_sent_in_any_way_forges_an_entry_or_commands_a_terminal
 
 @protects(
     "log-destination-fixed",
-    handler=edit("guards.py", "in sorted({name for name, _handler in log.outlets() - before.outlets}):", "in ():"),
+    handler=edit(
+        "start/guards.py", "in sorted({name for name, _handler in log.outlets() - before.outlets}):", "in ():"
+    ),
 )
 def test_no_handler_of_any_logger_gets_the_entries_before_secrets_are_taken_out(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

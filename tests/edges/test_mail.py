@@ -55,7 +55,7 @@ def is_good(service: Service, token: str, purpose: str) -> bool:
 
 @protects(
     "mail-tls-verified",
-    password=edit("mail/transport.py", "(server.user or not server.on_this_machine)", "not server.on_this_machine"),
+    password=edit("delivery/transport.py", "(server.user or not server.on_this_machine)", "not server.on_this_machine"),
 )
 def test_not_even_a_relay_on_this_machine_gets_the_password_in_the_clear(service: Service, tmp_path: Path) -> None:
     """Any program on the machine can listen where the relay does, and be asked for mails instead of it."""
@@ -87,7 +87,7 @@ def test_not_even_a_relay_on_this_machine_gets_the_password_in_the_clear(service
 def test_a_service_that_can_mail_nobody_safely_does_not_start(service: Service, tmp_path: Path) -> None:
     works(service.start(BASTION_SMTP_URL="smtps://mail.example").app is not None, "TLS from the first byte starts")
     works(service.start(BASTION_SMTP_URL="smtp://mail.example:2525").app is not None, "so does STARTTLS")
-    parse = service.module("mail.transport").parse
+    parse = service.module("delivery.transport").parse
     assert parse("smtps://mail.example").port == 465  # RFC 8314, 7.3
     assert [parse(f"smtp://mail.example{port}").port for port in ("", ":2525")] == [587, 2525]  # RFC 6409, 3.1
     faults: list[tuple[dict[str, str | None], str]] = [
@@ -145,7 +145,7 @@ def test_no_encoded_word_makes_a_mail_go_to_somebody_else(service: Service, monk
 STRANGERS = "STRANGERS: Final = (Allowance(1, timedelta(minutes=10)), Allowance(10, timedelta(days=1)))"
 
 
-@protects("mail-budget-per-recipient", tag=edit("mail/budget.py", "{_mailbox(email)}", "{email}"))
+@protects("mail-budget-per-recipient", tag=edit("delivery/budget.py", "{_mailbox(email)}", "{email}"))
 def test_a_mailbox_that_takes_many_names_gets_no_more_mails(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")
     register(service, "victim+shop@example.com")
@@ -164,7 +164,7 @@ def test_a_mailbox_that_takes_many_names_gets_no_more_mails(service: Service) ->
 
 @protects(
     "mail-budget-per-recipient",
-    day=edit("mail/budget.py", STRANGERS, STRANGERS.replace(", Allowance(10, timedelta(days=1)))", ",)")),
+    day=edit("delivery/budget.py", STRANGERS, STRANGERS.replace(", Allowance(10, timedelta(days=1)))", ",)")),
 )
 def test_a_patient_stranger_gets_ten_mails_a_day_into_a_mailbox(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")
@@ -184,11 +184,11 @@ TRUSTED = "TRUSTED: Final = (Allowance(1, timedelta(minutes=1)), Allowance(10, t
 
 @protects(
     "mail-budget-per-recipient",
-    trusted=edit("mail/budget.py", TRUSTED, TRUSTED.replace(", Allowance(10, timedelta(days=1)))", ",)")),
-    each=edit("mail/budget.py", 'f"{purpose}:{email}", *NOTICE', "email, *NOTICE"),
+    trusted=edit("delivery/budget.py", TRUSTED, TRUSTED.replace(", Allowance(10, timedelta(days=1)))", ",)")),
+    each=edit("delivery/budget.py", 'f"{purpose}:{email}", *NOTICE', "email, *NOTICE"),
 )
 def test_nor_does_an_administrator_or_a_known_device_get_more_into_a_mailbox(service: Service) -> None:
-    budget = service.module("mail.budget")
+    budget = service.module("delivery.budget")
 
     def allowed(purpose: str = "invite") -> bool:
         with service.app.app_context():
@@ -210,9 +210,9 @@ def test_nor_does_an_administrator_or_a_known_device_get_more_into_a_mailbox(ser
 
 @protects(
     "mail-budget-per-recipient",
-    service=edit("mail/budget.py", 'if _take("mail", f"every', 'if True or _take("mail", f"every'),
-    notices=edit("mail/budget.py", "if purpose in NOTICES:", "if not NOTICES:"),
-    refund=edit("mail/budget.py", "    refund(counted)\n", ""),
+    service=edit("delivery/budget.py", 'if _take("mail", f"every', 'if True or _take("mail", f"every'),
+    notices=edit("delivery/budget.py", "if purpose in NOTICES:", "if not NOTICES:"),
+    refund=edit("delivery/budget.py", "    refund(counted)\n", ""),
 )
 def test_the_whole_service_sends_strangers_so_many_mails_and_notices_beside_them(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")
@@ -244,8 +244,8 @@ def test_the_whole_service_sends_strangers_so_many_mails_and_notices_beside_them
 
 @protects(
     "mail-budget-per-recipient",
-    kind=edit("mail/budget.py", "    kind = EVERYBODY.get(purpose, purpose)\n", '    kind = ""\n'),
-    exists=edit("mail/budget.py", "    kind = EVERYBODY.get(purpose, purpose)\n", "    kind = purpose\n"),
+    kind=edit("delivery/budget.py", "    kind = EVERYBODY.get(purpose, purpose)\n", '    kind = ""\n'),
+    exists=edit("delivery/budget.py", "    kind = EVERYBODY.get(purpose, purpose)\n", "    kind = purpose\n"),
 )
 def test_whoever_registers_everybody_stops_no_resets_and_learns_nothing_by_it(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")
@@ -269,7 +269,7 @@ def test_whoever_registers_everybody_stops_no_resets_and_learns_nothing_by_it(se
     request=edit(
         "identity/recovery.py",
         '    audit.record("password.reset_asked")\n',
-        "    __import__(mail.__name__ + '.outbox', fromlist='_').drain()\n",
+        "    __import__(mail.__name__.removesuffix('mail') + 'delivery.outbox', fromlist='_').drain()\n",
     ),
 )
 def test_a_request_never_waits_for_a_mail_server(service: Service) -> None:
@@ -293,7 +293,7 @@ def test_a_request_never_waits_for_a_mail_server(service: Service) -> None:
 
 @protects(
     "mail-outbox-at-least-once",
-    claim=edit("mail/outbox.py", "_o.id == due.id, _o.attempts == due.attempts)", "_o.id == due.id)"),
+    claim=edit("delivery/outbox.py", "_o.id == due.id, _o.attempts == due.attempts)", "_o.id == due.id)"),
 )
 def test_of_two_senders_one_sends_a_mail(service: Service) -> None:
     with relay(service) as server:
@@ -305,7 +305,7 @@ def test_of_two_senders_one_sends_a_mail(service: Service) -> None:
         server.rejects = False
         service.travel(minutes=2)
 
-        outbox: Any = service.module("mail.outbox")
+        outbox: Any = service.module("delivery.outbox")
         claim, both_have_read, lost = outbox._claim, threading.Barrier(2), threading.Event()
 
         def claim_together(due: Any) -> bool:
@@ -334,7 +334,9 @@ def test_of_two_senders_one_sends_a_mail(service: Service) -> None:
 @protects(
     "mail-outbox-at-least-once",
     away=edit(
-        "mail/outbox.py", "        except Exception as error:  # the database", "        except KeyError as error:  #"
+        "delivery/outbox.py",
+        "        except Exception as error:  # the database",
+        "        except KeyError as error:  #",
     ),
 )
 def test_a_database_that_was_away_ends_no_worker_that_sends(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,7 +349,7 @@ def test_a_database_that_was_away_ends_no_worker_that_sends(service: Service, mo
             self.waited += 1
             return self.waited > 5
 
-    outbox: Any = service.module("mail.outbox")
+    outbox: Any = service.module("delivery.outbox")
     drain, away = outbox.drain, [False, True, False, True, True]  # the last one first
 
     def drained() -> int:
@@ -371,13 +373,13 @@ def test_a_database_that_was_away_ends_no_worker_that_sends(service: Service, mo
 
 @protects(
     "mail-outbox-at-least-once",
-    crash=edit("mail/outbox.py", "due_at=now() + CLAIMED)", "due_at=now() + 10_000 * CLAIMED)"),
+    crash=edit("delivery/outbox.py", "due_at=now() + CLAIMED)", "due_at=now() + 10_000 * CLAIMED)"),
 )
 def test_a_mail_survives_the_process_that_was_sending_it(service: Service) -> None:
     with relay(service) as server:
         server.holds.clear()  # it has read the mail, and never says so
         service.client()
-        real = service.real_server(first=f"from {PACKAGE}.bastion.mail import outbox; outbox.POLL_SECONDS = 0.1")
+        real = service.real_server(first=f"from {PACKAGE}.bastion.delivery import outbox; outbox.POLL_SECONDS = 0.1")
         register(service, "a@example.com")
         works(server.arrived.wait(60), "a worker of the real server sends by itself")
         workers = [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", real.output)]
@@ -402,7 +404,7 @@ def test_a_mail_survives_the_process_that_was_sending_it(service: Service) -> No
 @protects(
     "mail-outbox-at-least-once",
     cancelled=edit(
-        "mail/outbox.py",
+        "delivery/outbox.py",
         "return links.mint(connection, due) if connection.execute(still_there).rowcount == 1 else None",
         "return links.mint(connection, due)",
     ),
@@ -413,7 +415,7 @@ def test_what_is_cancelled_while_its_mail_is_being_sent_gets_no_link(service: Se
         owner, stranger = service.client(user).login(), service.client()
         assert stranger.forgot(service.user("b@example.com").email).status == stranger.DONE["forgot"]
         works(send(service) == 1, "a link for a new password is mailed")
-        budget: Any = service.module("mail.budget")
+        budget: Any = service.module("delivery.budget")
         allows = budget.allows
 
         def meanwhile(*arguments: Any, **more: Any) -> bool:
@@ -440,7 +442,7 @@ if DATABASE == "postgresql":  # the others let the sender wait until the change 
         from sqlalchemy import event
 
         user = service.user("a@example.com")
-        owner, outbox = service.client(user).login(), service.module("mail.outbox")
+        owner, outbox = service.client(user).login(), service.module("delivery.outbox")
         assert service.client().forgot(user.email).status == owner.DONE["forgot"]
         tokens: list[str] = []
 
@@ -461,9 +463,11 @@ if DATABASE == "postgresql":  # the others let the sender wait until the change 
 
 @protects(
     "secret-rotation-picked-up",
-    mail=edit("mail/transport.py", "if not secrets.refresh(PASSWORD, password):", "if True:"),
+    mail=edit("delivery/transport.py", "if not secrets.refresh(PASSWORD, password):", "if True:"),
     stubborn=edit(
-        "mail/transport.py", "if not secrets.refresh(PASSWORD, password):", "if secrets.refresh(PASSWORD) and False:"
+        "delivery/transport.py",
+        "if not secrets.refresh(PASSWORD, password):",
+        "if secrets.refresh(PASSWORD) and False:",
     ),
 )
 def test_no_mail_waits_because_the_password_of_the_mail_server_was_exchanged(service: Service, tmp_path: Path) -> None:
@@ -500,7 +504,7 @@ def test_a_slow_sender_does_not_end_the_link_of_the_one_that_took_over(service: 
         register(service, "warm@example.com")
         works(send(service) == 1, "a mail is sent")
         register(service, "a@example.com", 1)
-        transport: Any = service.module("mail.transport")
+        transport: Any = service.module("delivery.transport")
         real = transport.hand_over
 
         def slowly(mail: EmailMessage) -> None:
@@ -520,11 +524,11 @@ def test_a_slow_sender_does_not_end_the_link_of_the_one_that_took_over(service: 
 
 @protects(
     "mail-tls-verified",
-    implicit=edit("mail/transport.py", "timeout=TIMEOUT, context=context)", "timeout=TIMEOUT)"),
-    starttls=edit("mail/transport.py", "connection.starttls(context=context)", "connection.starttls()"),
-    name=insert("mail/transport.py", after=VERIFIED, new="    context.check_hostname = False\n"),
+    implicit=edit("delivery/transport.py", "timeout=TIMEOUT, context=context)", "timeout=TIMEOUT)"),
+    starttls=edit("delivery/transport.py", "connection.starttls(context=context)", "connection.starttls()"),
+    name=insert("delivery/transport.py", after=VERIFIED, new="    context.check_hostname = False\n"),
     offered=edit(
-        "mail/transport.py",
+        "delivery/transport.py",
         "if not server.implicit_tls and (server.user or not server.on_this_machine):",
         "if not server.implicit_tls and connection.ehlo() and connection.has_extn('starttls'):",
     ),
@@ -595,10 +599,10 @@ def test_a_mail_goes_to_no_server_that_does_not_prove_its_name(
         new="    return typed\n",
     ),
     subject=edit(
-        "mail/letters.py", 'message["Subject"] = parts["subject"]', 'message["Subject"] = parts["subject"] + email'
+        "delivery/letters.py", 'message["Subject"] = parts["subject"]', 'message["Subject"] = parts["subject"] + email'
     ),
     body=edit(
-        "mail/letters.py", 'texts["letter"]["greeting"], values)', 'texts["letter"]["greeting"] + email, values)'
+        "delivery/letters.py", 'texts["letter"]["greeting"], values)', 'texts["letter"]["greeting"] + email, values)'
     ),
 )
 def test_nothing_that_a_stranger_typed_is_in_a_mail(service: Service) -> None:
@@ -672,7 +676,7 @@ def test_no_request_decides_where_a_mailed_link_leads(service: Service) -> None:
     service.setting("BASTION_TRUSTED_HOSTS", f"{HOST},.{HOST}")
 
     def drain() -> dict[str, int]:
-        return {"sent": service.module("mail.outbox").drain()}
+        return {"sent": service.module("delivery.outbox").drain()}
 
     service.adds_route("/send", mark="public", view=drain)
     with relay(service) as server:
@@ -707,9 +711,9 @@ def test_no_request_decides_where_a_mailed_link_leads(service: Service) -> None:
 
 @protects(
     "mail-budget-per-recipient",
-    recipient=edit("mail/budget.py", "    if counted is None:\n        return False\n", ""),
+    recipient=edit("delivery/budget.py", "    if counted is None:\n        return False\n", ""),
     cancel=edit(
-        "mail/outbox.py",
+        "delivery/outbox.py",
         "        _remove(claimed)\n        return False\n",
         "        with transaction() as connection:\n            links.cancel(connection, claimed.email)\n"
         "        return False\n",
@@ -739,14 +743,14 @@ def test_one_mailbox_gets_one_mail_of_a_kind_whoever_asks(service: Service) -> N
 @protects(
     "mail-queue-holds-no-token",
     clear=edit(
-        "mail/outbox.py",
+        "delivery/outbox.py",
         "        return links.mint(connection, due) if connection.execute(still_there).rowcount == 1 else None\n",
         "        if connection.execute(still_there).rowcount == 1:\n            token = links.mint(connection, due)\n"
         "            connection.execute(update(OutgoingMail).where(_o.id == due.id).values(roles=token))\n"
         "            return token\n",
     ),
     terminal=edit(
-        "mail/outbox.py", "if token is not None and not state().settings.production:", "if token is not None:"
+        "delivery/outbox.py", "if token is not None and not state().settings.production:", "if token is not None:"
     ),
 )
 def test_no_table_and_no_output_holds_what_the_mail_holds(service: Service, capfd: pytest.CaptureFixture[str]) -> None:
@@ -772,7 +776,7 @@ def test_no_table_and_no_output_holds_what_the_mail_holds(service: Service, capf
 
 @protects(
     "mail-outbox-at-least-once",
-    failure=edit("mail/outbox.py", "        if over:\n", "        if over or error:\n"),
+    failure=edit("delivery/outbox.py", "        if over:\n", "        if over or error:\n"),
 )
 def test_a_mail_waits_for_its_server_and_is_given_up_after_a_day(service: Service) -> None:
     with relay(service, rejects=True) as server:
@@ -804,7 +808,12 @@ _numbers = itertools.count(1)
 
 
 ROW = "credential-change-notices"
-LOGIN, FACTORS, ACCOUNT, LETTERS = "identity/login.py", "identity/factors.py", "identity/account.py", "mail/letters.py"
+LOGIN, FACTORS, ACCOUNT, LETTERS = (
+    "identity/login.py",
+    "identity/factors.py",
+    "identity/account.py",
+    "delivery/letters.py",
+)
 DONE = Client.DONE
 PASSWORD_CHANGED = "Your password was changed"
 
@@ -1008,9 +1017,9 @@ def test_an_account_that_slept_for_years_is_no_new_one(service: Service) -> None
 @protects(
     ROW,
     failures=edit(LOGIN, "    if any(throttle.failed_often(", "    if False and any(throttle.failed_often("),
-    waited=edit("throttle.py", 'if not counted["rounds"] and counted["failures"]', 'if counted["failures"]'),
-    once=edit("throttle.py", "(recent if since is None else max(recent, since))", "recent"),
-    few=edit("throttle.py", 'counted["failures"] < OFTEN:', 'counted["failures"] < 1:'),
+    waited=edit("throttle/__init__.py", 'if not counted["rounds"] and counted["failures"]', 'if counted["failures"]'),
+    once=edit("throttle/__init__.py", "(recent if since is None else max(recent, since))", "recent"),
+    few=edit("throttle/__init__.py", 'counted["failures"] < OFTEN:', 'counted["failures"] < 1:'),
 )
 def test_a_login_after_failed_ones_is_told_once(service: Service) -> None:
     Owner(service).signs_in()  # somebody else, on a device of his own
@@ -1103,8 +1112,8 @@ def test_who_guesses_twenty_codes_is_told_of_once(service: Service) -> None:
     origin=edit("mail/__init__.py", 'origin=_origin() if purpose in NOTICES - BY_OTHERS else ""', 'origin=""'),
     link=insert(
         LETTERS,
-        after="    link = style.mailed_link.address_of(purpose if token is not None else links.RESET, token)\n",
-        new='    link = style.mailed_link.address_of(links.RESET, __import__("secrets").token_urlsafe(32))\n',
+        after="    link = state().mailed_link.address_of(purpose if token is not None else links.RESET, token)\n",
+        new='    link = state().mailed_link.address_of(links.RESET, __import__("secrets").token_urlsafe(32))\n',
     ),
 )
 def test_no_password_and_no_address_changes_without_its_owner_being_told(service: Service) -> None:

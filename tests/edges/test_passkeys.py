@@ -173,7 +173,7 @@ def suspensions(service: Service, user: User) -> list[bool]:
 
 def noted(service: Service) -> list[uuid.UUID]:
     """Whose passkeys the audit says to have been copied."""
-    table = service.module("identity.models").AuditEvent.__table__
+    table = service.module("audit.tables").AuditEvent.__table__
     with service.engine.connect() as connection:
         found = table.select().where(table.c.kind == "passkey.clone_suspected")
         return [row.user_id for row in connection.execute(found)]

@@ -26,7 +26,7 @@ def as_seen(answer: Response) -> tuple[int, str]:
 @protects(
     "ownership-404",
     body=edit(
-        "database/queries.py",
+        "request/queries.py",
         "    if row is None:\n",
         "    if row is None and db.session.get(model, ident) is not None:\n"
         '        refuse(403, "ownership-404")\n    if row is None:\n',
@@ -49,7 +49,7 @@ def test_an_answer_does_not_tell_whether_the_object_of_another_user_exists(servi
 
 @protects(
     "ownership-404",
-    list=edit("database/queries.py", "select(model).where(model.user_id == current_user.id)", "select(model)"),
+    list=edit("request/queries.py", "select(model).where(model.user_id == current_user.id)", "select(model)"),
 )
 def test_a_list_a_search_and_a_count_hold_nothing_of_another_user(service: Service) -> None:
     probe = service.adds_probe()
@@ -77,7 +77,7 @@ def test_a_list_a_search_and_a_count_hold_nothing_of_another_user(service: Servi
 
 @protects(
     "ownership-404",
-    nobody=edit("database/queries.py", "    if not current_user.is_authenticated:", "    if False:"),
+    nobody=edit("request/queries.py", "    if not current_user.is_authenticated:", "    if False:"),
 )
 def test_who_is_not_signed_in_owns_nothing_not_even_what_has_lost_its_owner(service: Service) -> None:
     from sqlalchemy import Column, MetaData, Table, Uuid
@@ -141,10 +141,10 @@ def test_nobody_ends_another_users_session(service: Service) -> None:
 
 @protects(
     "anonymous-cost-bounded",
-    page=edit("database/queries.py", "rows.order_by(None).limit(MOST_LISTED)", "rows.order_by(None)"),
+    page=edit("request/queries.py", "rows.order_by(None).limit(MOST_LISTED)", "rows.order_by(None)"),
 )
 def test_no_page_reads_a_list_to_its_end(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    probe, queries, read = service.adds_probe(), service.module("database.queries"), list[str]()
+    probe, queries, read = service.adds_probe(), service.module("request.queries"), list[str]()
     owner = service.user()
     for number in range(50):
         probe.add(owner, f"item {number:02}")

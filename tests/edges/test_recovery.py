@@ -178,7 +178,7 @@ def test_what_the_database_holds_of_a_link_sets_no_password(service: Service) ->
 
 @protects(
     THROTTLE,
-    day=edit("mail/budget.py", STRANGERS, STRANGERS.replace(", Allowance(10, timedelta(days=1)))", ",)")),
+    day=edit("delivery/budget.py", STRANGERS, STRANGERS.replace(", Allowance(10, timedelta(days=1)))", ",)")),
 )
 def test_nobody_gets_more_than_ten_of_these_mails_a_day(service: Service) -> None:
     user = service.user()
@@ -413,7 +413,7 @@ def test_a_link_sets_one_password_and_signs_nobody_in(service: Service) -> None:
 
 @protects(
     THROTTLE,
-    identifier=edit("mail/budget.py", "    if counted is None:\n", "    if False:\n"),
+    identifier=edit("delivery/budget.py", "    if counted is None:\n", "    if False:\n"),
     cancel=edit(
         FILE, ASKS, f"    with transaction() as connection:\n        links.cancel(connection, email)\n{ENQUEUES}"
     ),

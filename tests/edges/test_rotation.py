@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 DAY = 86_400
-SPREAD = 600  # seconds: see secrets/ring.py
+SPREAD = 600  # seconds: see crypto/ring.py
 # --- secret-key-rotation-honoured --------------------------------------------------------------------------------
 
 
@@ -241,7 +241,7 @@ def split(service: Service, identifier: str) -> None:
     """Make of two failures the two counters that processes write which begin at one moment, one in each."""
     with service.app.app_context():
         names = service.module("throttle")._names("login", identifier).all
-    table = service.module("identity.models").ThrottleCounter.__table__
+    table = service.module("throttle.tables").ThrottleCounter.__table__
     with service.engine.begin() as connection:
         [row] = connection.execute(table.select().where(table.c.failures == 2)).mappings()
         [other] = {*names} - {row["key"]}
@@ -252,7 +252,7 @@ def split(service: Service, identifier: str) -> None:
 # --- data ----------------------------------------------------------------------------------------------------------
 
 
-@protects(PHASES, used=edit("key_commands.py", "ring.PURPOSES[name].exact and encryption.is_used(key.text)", "False"))
+@protects(PHASES, used=edit("commands/keys.py", "ring.PURPOSES[name].exact and encryption.is_used(key.text)", "False"))
 def test_no_key_is_taken_out_that_something_is_still_encrypted_under(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

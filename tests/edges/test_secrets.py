@@ -167,9 +167,9 @@ def test_a_secret_that_somebody_gave_and_nobody_reads_stops_the_start(service: S
         assert NEW_KEY not in tried.text
 
 
-@protects("secrets-never-shown", ring=edit("secrets/ring.py", "text: str = field(repr=False)", "text: str"))
+@protects("secrets-never-shown", ring=edit("crypto/ring.py", "text: str = field(repr=False)", "text: str"))
 def test_a_ring_shows_none_of_its_keys(service: Service) -> None:
-    ring = service.module("secrets.ring")
+    ring = service.module("crypto.ring")
     active, former = (base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=") for _ in range(2))
     made = ring.parse("SECRET_KEY", active, [former])
     works([key.text for key in made.keys] == [active, former], "a ring holds its keys")
@@ -274,7 +274,7 @@ if SECRETS == "files":
     "secrets-not-in-tree",
     git=edit("/.gitignore", ".env\n.env.*\n", ""),
     data=edit("/.gitignore", "*.sqlite\n", ""),
-    key=edit("development.py", "return secrets.token_urlsafe(32)", f'return "{NEW_KEY}"'),
+    key=edit("commands/dev.py", "return secrets.token_urlsafe(32)", f'return "{NEW_KEY}"'),
 )
 def test_a_key_of_development_is_random_and_the_owners_alone(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -285,7 +285,7 @@ def test_a_key_of_development_is_random_and_the_owners_alone(
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=folder, capture_output=True, text=True, check=True)  # noqa: S607
     files = listed.stdout.strip("\0").split("\0")
     works("pyproject.toml" in files, "what belongs to the service is in the repository")
-    works([name for name in files if name.endswith("bastion/development.py")], "its code is")
+    works([name for name in files if name.endswith("bastion/commands/dev.py")], "its code is")
     harm([name for name in files if name in CANARIES], "a secret, or a copy of the data, would be committed")
     texts = {name: (folder / name).read_text("utf-8", "replace") for name in files if not name.endswith(".lock")}
     published = service.module("jwt.keys").PUBLISHED if AUTH == "jwt" else ()  # by standards; a start with them stops
@@ -293,7 +293,7 @@ def test_a_key_of_development_is_random_and_the_owners_alone(
     found = {name: keys for name, text in texts.items() if (keys := {*keys_in(text)} - public)}
     harm(found, f"a key is in the repository: {sorted(found)}")
     assert [name for name in files if Path(name).name in (".env", ".flaskenv")] == []
-    development = service.module("development")
+    development = service.module("commands.dev")
     assert len({development.new_key() for _ in range(3)}) == 3
     monkeypatch.chdir(tmp_path)
     development.prepare(PACKAGE)

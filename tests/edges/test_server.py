@@ -59,7 +59,8 @@ ADDS_LARGE = f"""
 from functools import wraps
 from flask import Response
 import {PACKAGE}.app as team
-from {PACKAGE}.bastion import public, service, worker
+from {PACKAGE}.bastion import public, service
+from {PACKAGE}.bastion.server import worker
 made = team.create_app
 @wraps(made.__wrapped__)
 def with_large_answer(app):
@@ -96,7 +97,7 @@ GATHERED = "(gone or too_long or unreader.is_gathered(received))"
 )
 def test_clients_that_do_not_go_on_hold_nobody_up(service: Service) -> None:
     """They may take a minute for a request: whatever held a thread meanwhile would hold it for that long."""
-    server = service.real_server(first=f"from {PACKAGE}.bastion import worker; worker.READ_SECONDS = 60.0")
+    server = service.real_server(first=f"from {PACKAGE}.bastion.server import worker; worker.READ_SECONDS = 60.0")
     works(nobody_waits(service, server), "a service with nobody in the way answers")
     status = served(service, server)
     works(status and asks_first(server, times=2) == [status] * 2, "who waits for a 100 is sent one, and served")
@@ -164,7 +165,7 @@ LONG_HEAD = HEAD + b"X-Long: " + b"x" * 8000 + b"\r\n"
 )
 def test_a_byte_is_not_looked_at_again_for_each_that_follows(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be in the main loop: fifty clients that send a byte now and then behind a long head stop everybody."""
-    worker = service.module("worker")
+    worker = service.module("server.worker")
     for name in ("_CHUNKED", "_LENGTH", "_SIZE", "_EXPECTS"):
         monkeypatch.setattr(worker, name, CountingPattern(getattr(worker, name)))
 
@@ -274,7 +275,7 @@ PATIENT = "            self.settimeout(max(self.patience, 0.001))\n"
 @protects(ROW, trickle=edit(WORKER, PATIENT, "            self.settimeout(ANSWER_SECONDS)\n"))
 def test_clients_that_do_not_read_their_answers_hold_nobody_up(service: Service) -> None:
     """One second instead of ten for each MiB, and public answers of eight: none of a new service is as large."""
-    worker = service.module("worker")
+    worker = service.module("server.worker")
     assert (worker.ANSWER_SECONDS, worker.PIECE_BYTES, worker.READ_SECONDS) == (10.0, 2**20, 10.0)
     server = service.real_server(first=ADDS_LARGE)
     for path in (b"/large", b"/long"):
@@ -333,7 +334,9 @@ def test_nobody_sends_a_long_line_or_many_or_large_headers(service: Service) -> 
     assert "Traceback" not in server.output
 
 
-@protects("server-limits", bind=edit("guards.py", "if start.settings.proxy_hops == 0 and not", "if False and not"))
+@protects(
+    "server-limits", bind=edit("start/guards.py", "if start.settings.proxy_hops == 0 and not", "if False and not")
+)
 def test_no_other_machine_reaches_the_service_past_the_proxy_that_ends_tls(service: Service) -> None:
     behind = {"BASTION_PROXY_HOPS": "1", "BASTION_TRUSTED_PROXIES": "10.0.0.0/8"}
     alone = {"BASTION_PROXY_HOPS": "0", "BASTION_TRUSTED_PROXIES": None}
@@ -365,7 +368,7 @@ BOUNDS = {
 )
 def test_the_server_is_told_to_wait_for_nothing_without_an_end(service: Service) -> None:
     """Asked of gunicorn's own reading of the settings: to wait for each of them would take minutes."""
-    made, ours = import_module("gunicorn.config").Config(), vars(service.module("gunicorn"))
+    made, ours = import_module("gunicorn.config").Config(), vars(service.module("server.gunicorn"))
     told = [name for name in made.settings if name in ours]
     for name in told:
         made.set(name, ours[name])
@@ -385,7 +388,7 @@ LOGS_MAX_REQUESTS = """
 import os
 from gunicorn.workers.base import Worker
 os.environ["WEB_CONCURRENCY"] = "{workers}"
-import {package}.bastion.gunicorn
+import {package}.bastion.server.gunicorn
 os.environ["WEB_CONCURRENCY"] = "1"  # the guards of SQLite allow no more
 starts = Worker.init_process
 def logs(worker):
@@ -417,7 +420,9 @@ def test_requests_do_not_end_the_only_worker(service: Service) -> None:
 @protects(ROW, room=edit(WORKER, "        self.make_room()\n", ""))
 def test_a_crowd_that_is_idle_after_a_request_keeps_nobody_out(service: Service) -> None:
     """Of sixty clients that a worker takes, not a thousand, and none of them has to hurry."""
-    first = f"from {PACKAGE}.bastion import gunicorn, worker; worker.READ_SECONDS = 60.0; gunicorn.keepalive = 60"
+    first = (
+        f"from {PACKAGE}.bastion.server import gunicorn, worker; worker.READ_SECONDS = 60.0; gunicorn.keepalive = 60"
+    )
     server = service.real_server(first=f"{first}; gunicorn.worker_connections = 60")
     works(nobody_waits(service, server), "a service with nobody in the way answers")
     with ExitStack() as stack:
@@ -483,7 +488,7 @@ UNFINISHED = {
 )
 def test_nothing_is_answered_behind_any_unfinished_body(service: Service) -> None:
     """A second answer would go to the next visitor whose request the proxy sends on this connection."""
-    first = f"from {PACKAGE}.bastion import gunicorn, worker; worker.READ_SECONDS = 2.0; gunicorn.keepalive = 60"
+    first = f"from {PACKAGE}.bastion.server import gunicorn, worker; worker.READ_SECONDS = 2.0; gunicorn.keepalive = 60"
     server = service.real_server(first=first)
     whole = UNREAD % b"Content-Length: 5\r\n" + b"abcde", UNREAD % b"Transfer-Encoding: chunked\r\n" + b"0\r\n\r\n"
     works(all(service.raw(server, one + PROBE).count(b"HTTP/1.1 ") == 2 for one in whole), "whole bodies are followed")

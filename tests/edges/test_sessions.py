@@ -128,7 +128,9 @@ def changes_address(client: Client) -> Response:
     return client.post(EMAIL_PATH, {"email": "thief@example.org"})
 
 
-@protects(FRESH, back=edit("access.py", "abs(now() - current_user.verified_at)", "now() - current_user.verified_at"))
+@protects(
+    FRESH, back=edit("request/access.py", "abs(now() - current_user.verified_at)", "now() - current_user.verified_at")
+)
 def test_a_clock_that_is_put_back_keeps_no_login_fresh(service: Service) -> None:
     user = cheap_user(service)
     thief = service.client(user).login()
@@ -236,7 +238,7 @@ def test_a_login_too_many_ends_the_session_that_was_unused_for_longest(service: 
 @protects(
     CLOSED,
     load=edit(
-        "authentication.py",
+        "request/authentication.py",
         "            g.principal = authenticate() or ANONYMOUS\n",
         "            try:\n                g.principal = authenticate() or ANONYMOUS\n"
         "            except Exception:\n                g.principal = ANONYMOUS\n",

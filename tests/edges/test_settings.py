@@ -15,14 +15,14 @@ from ..running import Service
 from ..test_settings import DEBUG_ON, FILES, beside_files, command  # noqa: F401 - a fixture
 
 READS_A_FILE = (
-    edit("settings.py", "return (init_settings, env_settings)", "return (env_settings, dotenv_settings)"),
-    edit("settings.py", "SettingsConfigDict(hide_input_in_errors=True", 'SettingsConfigDict(env_file=".env"'),
+    edit("settings/__init__.py", "return (init_settings, env_settings)", "return (env_settings, dotenv_settings)"),
+    edit("settings/__init__.py", "SettingsConfigDict(hide_input_in_errors=True", 'SettingsConfigDict(env_file=".env"'),
 )
 
 
 @protects(
     "production-by-default",
-    spelling=edit("settings.py", 'env: Literal["production", "development"]', "env: str"),
+    spelling=edit("settings/__init__.py", 'env: Literal["production", "development"]', "env: str"),
 )
 def test_no_other_spelling_of_development_switches_the_mode(service: Service) -> None:
     works(service.start(BASTION_ENV="production").app is not None, "the mode may be named")
@@ -66,8 +66,8 @@ def test_a_command_in_a_folder_with_such_files_ends_with_exit_code_1(
 @protects(
     "dotenv-never-in-production",
     entry=(
-        edit("cli.py", '    os.environ["FLASK_SKIP_DOTENV"] = "1"\n', ""),
-        edit("cli.py", "    group.params.clear()\n", ""),
+        edit("commands/cli.py", '    os.environ["FLASK_SKIP_DOTENV"] = "1"\n', ""),
+        edit("commands/cli.py", "    group.params.clear()\n", ""),
     ),
 )
 def test_a_command_takes_nothing_from_a_file_beside_or_above_it(
@@ -95,12 +95,12 @@ def test_a_command_takes_nothing_from_a_file_beside_or_above_it(
 SERVES = "run_simple(HOST, port, app,"
 
 
-@protects("cli-refuses-dev-server", bind=edit("development.py", SERVES, SERVES.replace("HOST", '"0.0.0.0"')))
+@protects("cli-refuses-dev-server", bind=edit("commands/dev.py", SERVES, SERVES.replace("HOST", '"0.0.0.0"')))
 def test_the_development_server_listens_to_this_machine_alone(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bound: list[str] = []
-    development = service.module("development")
+    development = service.module("commands.dev")
     monkeypatch.setattr(development, "run_simple", lambda host, *_arguments, **_options: bound.append(host))
     monkeypatch.chdir(tmp_path)
     code, text = command(service, monkeypatch, "dev", "--port", "8001")
@@ -115,7 +115,9 @@ def test_the_development_server_listens_to_this_machine_alone(
 
 @protects(
     "boot-refuse-weakened-protection",
-    names=edit("guards.py", 'if name.startswith("BASTION_") and name not in known', "if name not in known and False"),
+    names=edit(
+        "start/guards.py", 'if name.startswith("BASTION_") and name not in known', "if name not in known and False"
+    ),
 )
 def test_a_setting_that_does_not_exist_stops_the_start_and_the_nearest_is_named(service: Service) -> None:
     works(service.start(BASTION_MAILS_PER_HOUR="20").app is not None, "a setting that exists, and is tighter, starts")
@@ -159,7 +161,7 @@ def test_no_option_and_no_mode_makes_a_development_server_of_it(
     for options in (["--debug"], ["--host", "0.0.0.0"]):  # noqa: S104
         assert command(service, monkeypatch, "run", *options)[0] == 2
     service.setting("BASTION_ENV", "development")
-    monkeypatch.setattr(service.module("development"), "prepare", lambda _package: None)
+    monkeypatch.setattr(service.module("commands.dev"), "prepare", lambda _package: None)
     code, text = command(service, monkeypatch, "serve")
     harm(served, "the development server serves in production, or gunicorn in development")
     assert code == 1

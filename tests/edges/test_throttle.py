@@ -101,7 +101,10 @@ def test_another_spelling_of_an_address_is_no_further_guess(service: Service) ->
         assert attempt(service.client(), spelling, victim.password).status == SIGNED_IN
 
 
-@protects(ROW, doubling=edit("throttle.py", "wait = min(window * 2 ** min(rounds, 10), LONGEST_WAIT)", "wait = window"))
+@protects(
+    ROW,
+    doubling=edit("throttle/__init__.py", "wait = min(window * 2 ** min(rounds, 10), LONGEST_WAIT)", "wait = window"),
+)
 def test_whoever_waits_and_guesses_on_waits_twice_as_long_each_time(service: Service) -> None:
     patient, victim = cheap_user(service), cheap_user(service)
     minutes = service.limits.login_wait_minutes
@@ -131,8 +134,8 @@ def test_whoever_waits_and_guesses_on_waits_twice_as_long_each_time(service: Ser
 
 @protects(
     ROW,
-    day=edit("throttle.py", "FORGET: Final = timedelta(hours=24)", "FORGET: Final = timedelta(hours=12)"),
-    kept=edit("throttle.py", "KEPT: Final = timedelta(hours=48)", "KEPT: Final = timedelta(hours=1)"),
+    day=edit("throttle/__init__.py", "FORGET: Final = timedelta(hours=24)", "FORGET: Final = timedelta(hours=12)"),
+    kept=edit("throttle/__init__.py", "KEPT: Final = timedelta(hours=48)", "KEPT: Final = timedelta(hours=1)"),
 )
 def test_no_wait_is_forgotten_before_a_quiet_day_is_over(service: Service) -> None:
     HashSpy(service, quick=True)
@@ -159,7 +162,9 @@ def test_no_wait_is_forgotten_before_a_quiet_day_is_over(service: Service) -> No
 
 @protects(
     ROW,
-    window=edit("throttle.py", '"window_at": moment, "b', '"window_at": row.window_at if failures > 1 else moment, "b'),
+    window=edit(
+        "throttle/__init__.py", '"window_at": moment, "b', '"window_at": row.window_at if failures > 1 else moment, "b'
+    ),
 )
 def test_guesses_around_the_end_of_a_window_are_counted_together(service: Service) -> None:
     forgetful, victim = cheap_user(service), cheap_user(service)
@@ -179,7 +184,7 @@ def test_guesses_around_the_end_of_a_window_are_counted_together(service: Servic
     refused(answer, 429, ROW)
 
 
-@protects(ROW, throttle_key=edit("throttle.py", 'rings.get("THROTTLE_KEY")', 'rings.get("SECRET_KEY")'))
+@protects(ROW, throttle_key=edit("throttle/__init__.py", 'rings.get("THROTTLE_KEY")', 'rings.get("SECRET_KEY")'))
 def test_a_rotation_of_the_secret_key_frees_no_account(service: Service) -> None:
     user, victim = cheap_user(service), cheap_user(service)
     guess(service, victim.email, most(service))
@@ -194,7 +199,9 @@ def test_a_rotation_of_the_secret_key_frees_no_account(service: Service) -> None
 
 @protects(
     ROW,
-    race=edit("throttle.py", "and_(columns.key == row.key, columns.version == row.version)", "columns.key == row.key"),
+    race=edit(
+        "throttle/__init__.py", "and_(columns.key == row.key, columns.version == row.version)", "columns.key == row.key"
+    ),
 )
 def test_guesses_at_the_same_moment_are_counted_one_by_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """In each round four have read the counter before one of them writes it: a write that gets lost is seen at once."""
@@ -273,8 +280,8 @@ def test_not_even_the_right_password_is_compared_as_often_as_one_likes(service: 
 
 @protects(
     ROW,
-    others=edit("throttle.py", "values(**booking.before)", "values(**NOTHING)"),
-    moment=edit("throttle.py", "values(**booking.before)", 'values(**{**booking.before, "window_at": now()})'),
+    others=edit("throttle/__init__.py", "values(**booking.before)", "values(**NOTHING)"),
+    moment=edit("throttle/__init__.py", "values(**booking.before)", 'values(**{**booking.before, "window_at": now()})'),
 )
 def test_a_stranger_learns_nothing_of_a_right_login_and_gets_no_new_guesses_by_it(service: Service) -> None:
     HashSpy(service, quick=True)
@@ -322,7 +329,7 @@ def test_who_is_told_to_come_back_may_come_back(service: Service, monkeypatch: p
 
 @protects(
     ROW,
-    together=edit("throttle.py", "counter.where(_c.failures > 0)", "counter.where(_c.failures < 0)"),
+    together=edit("throttle/__init__.py", "counter.where(_c.failures > 0)", "counter.where(_c.failures < 0)"),
 )
 def test_several_who_are_told_to_come_back_at_once_may_all_come_back(
     service: Service, monkeypatch: pytest.MonkeyPatch
@@ -354,7 +361,9 @@ def test_several_who_are_told_to_come_back_at_once_may_all_come_back(
 
 @protects(
     ROW,
-    told=edit("throttle.py", "retry_after=int((row.blocked_until - moment).total_seconds()) + 1)", "retry_after=1)"),
+    told=edit(
+        "throttle/__init__.py", "retry_after=int((row.blocked_until - moment).total_seconds()) + 1)", "retry_after=1)"
+    ),
 )
 def test_who_comes_back_when_he_is_told_to_is_served_and_not_a_second_sooner(
     service: Service, monkeypatch: pytest.MonkeyPatch
@@ -391,7 +400,9 @@ def test_who_comes_back_when_he_is_told_to_is_served_and_not_a_second_sooner(
 
 @protects(
     ROW,
-    given=edit("throttle.py", "        rounds=_c.rounds - case((_c.blocked_until.is_(None), 0), else_=1),\n", ""),
+    given=edit(
+        "throttle/__init__.py", "        rounds=_c.rounds - case((_c.blocked_until.is_(None), 0), else_=1),\n", ""
+    ),
 )
 def test_what_is_given_back_among_others_is_one_attempt_and_the_wait_that_it_began(service: Service) -> None:
     throttle: Any = service.module("throttle")
@@ -421,7 +432,9 @@ def test_what_is_given_back_among_others_is_one_attempt_and_the_wait_that_it_beg
 @protects(
     ROW,
     uses=edit(
-        "throttle.py", '"last_at": moment, "version": row.version + 1}', '"last_at": moment, "version": row.version}'
+        "throttle/__init__.py",
+        '"last_at": moment, "version": row.version + 1}',
+        '"last_at": moment, "version": row.version}',
     ),
 )
 def test_uses_at_the_same_moment_are_counted_one_by_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -462,7 +475,7 @@ def test_uses_at_the_same_moment_are_counted_one_by_one(service: Service, monkey
 # --- login-throttle-ip ----------------------------------------------------------------------------------------------
 
 PER_HOUR = "        throttle.Allowance(limits.login_failures_per_hour_and_network, timedelta(hours=1)),\n"
-WIDE = edit("throttle.py", "    if client.wide is None:\n", "    if client.wide is None or client.wide:\n")
+WIDE = edit("throttle/__init__.py", "    if client.wide is None:\n", "    if client.wide is None or client.wide:\n")
 
 
 def has_tried(service: Service, address: str, times: int) -> None:
@@ -500,7 +513,7 @@ def test_a_network_that_takes_its_time_has_fifty_failures_an_hour(service: Servi
 @protects(
     NETWORK,
     window=edit(
-        "throttle.py",
+        "throttle/__init__.py",
         "if use > at - allowance.per.total_seconds()]",
         "if use // allowance.per.total_seconds() == at // allowance.per.total_seconds()]",
     ),
@@ -518,7 +531,8 @@ def test_failures_around_the_end_of_a_minute_are_counted_together(service: Servi
 
 
 @protects(
-    NETWORK, network=edit("throttle.py", "spend(kind, client.network, reason", "spend(kind, client.address, reason")
+    NETWORK,
+    network=edit("throttle/__init__.py", "spend(kind, client.network, reason", "spend(kind, client.address, reason"),
 )
 def test_another_address_of_the_same_ipv6_network_is_no_further_guess(service: Service) -> None:
     HashSpy(service, quick=True)
@@ -587,7 +601,7 @@ def test_a_hosters_customer_gains_little_by_changing_his_ipv6_network(service: S
 
 @protects(
     NETWORK,
-    refund=edit("throttle.py", "        refund(spent)\n        refuse(429, ", "        refuse(429, "),
+    refund=edit("throttle/__init__.py", "        refund(spent)\n        refuse(429, ", "        refuse(429, "),
 )
 def test_what_the_wider_network_was_refused_is_not_held_against_the_own_one(service: Service) -> None:
     HashSpy(service, quick=True)
@@ -608,7 +622,7 @@ def test_what_the_wider_network_was_refused_is_not_held_against_the_own_one(serv
         refused(answer, 429, NETWORK)
 
 
-@protects(NETWORK, clock=edit("throttle.py", "if use > since]", "if since < use <= at]"))
+@protects(NETWORK, clock=edit("throttle/__init__.py", "if use > since]", "if since < use <= at]"))
 def test_a_process_whose_clock_is_behind_forgets_nothing(service: Service) -> None:
     HashSpy(service, quick=True)
     user, victim = cheap_user(service), cheap_user(service)
@@ -754,7 +768,9 @@ UNSIGNED = {
         "edge/ceiling.py", "session = self._session_of(environ)", 'session = self._session_of(environ) or "-"'
     ),
     forged=UNSIGNED,
-    ended=edit("throttle.py", "elif (seconds := request.environ.get(OVER)) is not None:", "elif (seconds := None):"),
+    ended=edit(
+        "request/ceiling.py", "elif (seconds := request.environ.get(OVER)) is not None:", "elif (seconds := None):"
+    ),
 )
 def test_above_the_ceiling_of_its_address_only_a_live_session_passes(service: Service) -> None:
     seen, user = service.adds_route("/public", mark="public"), service.user()
@@ -850,8 +866,8 @@ def smaller(service: Service, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @protects(
     COST,
-    counters=edit("throttle.py", "kind not in BOUNDED and _fill().full", "kind not in BOUNDED and False"),
-    shared=edit("throttle.py", "        if _fill().full:  # from", "        if False:  # from"),
+    counters=edit("throttle/__init__.py", "kind not in BOUNDED and _fill().full", "kind not in BOUNDED and False"),
+    shared=edit("throttle/__init__.py", "        if _fill().full:  # from", "        if False:  # from"),
 )
 def test_a_flood_of_names_makes_no_more_counters_and_frees_no_account(
     service: Service, monkeypatch: pytest.MonkeyPatch
@@ -879,7 +895,7 @@ def test_a_flood_of_names_makes_no_more_counters_and_frees_no_account(
     harm(not sessions_of(service, forgetful), "a stranger kept somebody out who chose another password by mail")
 
 
-@protects(COST, purge=edit("throttle.py", "        purge()\n        some", "        some"))
+@protects(COST, purge=edit("throttle/__init__.py", "        purge()\n        some", "        some"))
 def test_counters_that_are_over_go_by_themselves(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     HashSpy(service, quick=True)
     user, throttle = cheap_user(service), smaller(service, monkeypatch)
@@ -896,7 +912,7 @@ def test_counters_that_are_over_go_by_themselves(service: Service, monkeypatch: 
     refused(attempt(service.client(address="203.0.113.9"), user.email, user.password), 429, ROW)  # a live one is kept
 
 
-@protects(COST, live=edit("throttle.py", "_c.window_at < over, waits_no_more", "waits_no_more"))
+@protects(COST, live=edit("throttle/__init__.py", "_c.window_at < over, waits_no_more", "waits_no_more"))
 def test_no_counter_goes_that_still_counts(service: Service) -> None:
     HashSpy(service, quick=True)
     user, victim = cheap_user(service), cheap_user(service)
@@ -925,7 +941,7 @@ KINDS = (
 """Counters that only an account, or a device of it, has."""
 
 
-@protects(COST, own=edit("throttle.py", "kind not in BOUNDED and _fill().full", "_fill().full"))
+@protects(COST, own=edit("throttle/__init__.py", "kind not in BOUNDED and _fill().full", "_fill().full"))
 def test_no_account_shares_a_counter_of_its_own_with_strangers(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1093,7 +1109,7 @@ def test_while_failures_cannot_be_counted_in_any_way_no_password_is_looked_at(se
 @protects(
     "throttle-shared-between-workers",
     memory=edit(
-        "throttle.py",
+        "throttle/__init__.py",
         "hmac.new(key.encode(), what, ",
         "hmac.new(str((key, __import__('os').getpid())).encode(), what, ",
     ),
@@ -1123,7 +1139,9 @@ LOOKS = [200, 200, 404, 200 if AUTH == "session" else 405, 400]
 TIMES = 3
 
 
-@protects(COST, audit=edit("audit.py", "    if not has_request_context() or not (row", "    if True or not (row"))
+@protects(
+    COST, audit=edit("audit/__init__.py", "    if not has_request_context() or not (row", "    if True or not (row")
+)
 def test_to_be_refused_again_and_again_is_one_row_a_minute(service: Service) -> None:
     service.adds_route("/probe", methods=("POST",))
     service.adds_route("/open", mark="public")

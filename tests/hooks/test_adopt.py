@@ -96,7 +96,7 @@ def test_an_application_is_told_what_collides_and_what_to_do_and_nothing_is_writ
     assert found["files"]["same"] == []
     assert found["files"]["yours"] == ["src/invoices/__init__.py"]
     assert [one["file"] for one in found["files"]["differ"]] == [".gitignore", "README.md", "pyproject.toml"]
-    assert {"SECURITY.md", "src/invoices/app.py", f"{BASTION}/access.py"} <= set(found["files"]["new"])
+    assert {"SECURITY.md", "src/invoices/app.py", f"{BASTION}/request/access.py"} <= set(found["files"]["new"])
     assert [name for name in found["files"]["new"] if "notes" in name] == []
     assert {
         name: answer["value"] for name, answer in found["answers"].items() if answer["why"] != "the template's own"
@@ -399,7 +399,7 @@ def test_what_git_ignores_and_what_lies_beside_is_no_reason_to_refuse(tmp_path: 
         (folder / "instance").mkdir()
         (folder / "instance" / "data.sqlite").write_bytes(b"ignored")
         done(ask(folder, "--write"))
-        assert (folder / BASTION / "access.py").is_file()
+        assert (folder / BASTION / "request/access.py").is_file()
 
 
 # --- all or nothing --------------------------------------------------------------------------------------------------
@@ -476,7 +476,7 @@ def test_where_a_file_can_have_one_name_only_it_is_written_all_the_same(
 
     monkeypatch.setattr(os, "link", refuses)
     assert cli.main(["adopt", str(application), "--template", str(history.repository.path), "--write"]) == 0
-    assert (application / BASTION / "access.py").read_bytes().startswith(b'"""No rule')
+    assert (application / BASTION / "request/access.py").read_bytes().startswith(b'"""No rule')
     assert list(application.glob(".bastion-adopt-*")) == []
 
 

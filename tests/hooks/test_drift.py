@@ -69,7 +69,7 @@ def test_it_renders_what_copier_renders(history: History, tmp_path: Path, combin
     for name in ("src/payments_api/app.py", "README.md", "tests/test_notes_api.py", "docs/access.md"):
         assert name not in ours
     for name in (
-        "src/payments_api/bastion/access.py",
+        "src/payments_api/bastion/request/access.py",
         "SECURITY.md",
         "tests/proofs/harness.py",
         "docs/bastion/audit.md",

@@ -49,9 +49,10 @@ def moved(years: Years, fix: Fix, combination: Combination) -> Files:
         files = _edited(files, PROJECT, '"my-service[bastion]",\n', f'"my-service[bastion]",\n    {OLD_FLOOR},\n')
         return {**files, LOCK: lock_of(files[PROJECT], werkzeug="3.1.5")}
     name = fix.file(combination)
-    stem = Path(name).stem
+    module = Path(name.removesuffix("/__init__.py")).with_suffix("")
+    stem = module.name
     files[f"{SRC}/moved_{stem}.py"] = _before(years, fix, combination, name)
-    importer = f"{BASTION}/{Path(name).parent}/__init__.py".replace("/./", "/")
+    importer = f"{BASTION}/{module.parent}/__init__.py".replace("/./", "/")
     return _edited(files, importer, f"from .{stem} import", f"from {SRC[4:]}.moved_{stem} import", everywhere=True)
 
 

@@ -265,7 +265,7 @@ def _touched(service: Service, to: str) -> tuple[str, str, str]:
 
 def edits_elsewhere(service: Service, _: str) -> None:
     """A line in a file of the template that no version touches."""
-    _append(service, f"{BASTION}/paths.py", "\n# Ours.\n")
+    _append(service, f"{BASTION}/request/paths.py", "\n# Ours.\n")
 
 
 def edits_nearby(service: Service, to: str) -> None:

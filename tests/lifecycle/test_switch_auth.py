@@ -16,7 +16,7 @@ ACCOUNT = {"identifier": "ada@example.com", "password": "correct horse battery s
 
 BEGIN = f"""
 import json, re
-from my_service.bastion import development
+from my_service.bastion.commands import dev as development
 development.prepare("my_service")
 from my_service.app import create_app
 app = create_app()

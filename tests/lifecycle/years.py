@@ -27,7 +27,7 @@ BASTION = f"{SRC}/bastion"
 HEADERS = "edge/headers.py"
 TOKENS = "jwt/tokens.py"
 COOKIE = "session/cookie.py"
-SETTINGS = "settings.py"
+SETTINGS = "settings/__init__.py"
 RESORT, FALLBACK = "edge/last_resort.py", "edge/fallback.py"
 """One file under the name that it had before the major version, and since."""
 

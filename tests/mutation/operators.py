@@ -44,7 +44,7 @@ NOT_MUTATED: Final = {
     "database/migrations/": "run before a proof begins, and held equal to the models by test_migrations.py",
     "database/local_mysql.py": "development alone",
     "database/local_postgresql.py": "development alone",
-    "development.py": "development alone",
+    "commands/dev.py": "development alone",
 }
 """Files, or folders with a slash at the end, with the reason."""
 

@@ -110,7 +110,9 @@ def test_a_sample_is_a_part_of_the_whole() -> None:
 
 def test_no_protection_is_left_out() -> None:
     made = modules(IN_PLACE / "bastion")
-    assert {"access.py", "identity/sessions.py", "session/csrf.py", "edge/headers.py", "jwt/tokens.py"} <= {*made}
+    assert {"request/access.py", "identity/sessions.py", "session/csrf.py", "edge/headers.py", "jwt/tokens.py"} <= {
+        *made
+    }
     assert not is_mutated("database/migrations/0001_accounts.py")
 
 

@@ -29,7 +29,7 @@ ROTATES: bool = importlib.import_module(f".backend_{SECRETS}", __package__).ROTA
 NAME, USER, HOST = "SMTP_PASSWORD", "relay", "127.0.0.1"
 TIMES, MAILS = 2, 40
 LONGEST = 20 * 60  # seconds until the last of them has to be there: five until all ask again, and the pauses between
-HURRY = f"from {PACKAGE}.bastion.mail import outbox; outbox.POLL_SECONDS = 0.1"  # seconds of everybody's clock
+HURRY = f"from {PACKAGE}.bastion.delivery import outbox; outbox.POLL_SECONDS = 0.1"  # seconds of everybody's clock
 
 
 def test_each_mail_arrives_once_while_the_password_of_the_mail_server_is_exchanged(

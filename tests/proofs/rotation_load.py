@@ -75,7 +75,7 @@ def test_no_request_fails_and_nobody_is_signed_out_or_freed_while_every_key_is_e
     assert reencrypt(service, monkeypatch)[0] == 0
     assert vault.get(seed).status == 200
     with service.app.app_context():
-        assert service.module("audit_chain").verify().fault is None
+        assert service.module("audit.chain").verify().fault is None
     refused = ", ".join(
         f"{KINDS[kind]} {REFUSED_AFTER[kind] / MINUTE:g} min" for kind in REFUSED_AFTER if kind in kinds
     )
@@ -104,7 +104,7 @@ def since_retired(text: str) -> float:
 def counts(service: Service, servers: Servers, kind: str, former: str) -> list[bool]:
     """Whether what somebody makes with this key is still accepted: by this process, or by each of the servers."""
     if kind == "session":
-        signing = service.module("signing")
+        signing = service.module("crypto.signing")
         forged = stolen(service, former)
         return [within(service.app, signing.unsign, "proof", forged, signing.timedelta(days=9)) is not None]
     if kind == "throttle":

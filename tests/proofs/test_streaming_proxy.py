@@ -185,7 +185,7 @@ def test_a_visitor_receives_no_smuggled_answer(
     service.install(combination)
     with behind_nginx(service, nginx, tmp_path) as port:
         assert status_behind_a_smuggled_request(port) == 200
-    worker = service.path / "src/my_service/bastion/worker.py"
+    worker = service.path / "src/my_service/bastion/server/worker.py"
     replace_once(worker, "            self.is_cut = True\n", "            pass\n")
     with behind_nginx(service, nginx, tmp_path) as port:
         assert status_behind_a_smuggled_request(port) == 404, "the attack fails without the protection"

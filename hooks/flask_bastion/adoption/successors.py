@@ -21,13 +21,13 @@ class Successor:
 
 
 _LOGIN = Successor(
-    "bastion/session/ and bastion/access.py",
+    "bastion/session/ and bastion/request/access.py",
     "import current_user and login_required from .bastion; take out LoginManager, user_loader, login_user() and your "
     "own pages of signing in: accounts are the template's",
     stays=True,
 )
 _ACCOUNTS = Successor(
-    "bastion/identity/ and bastion/access.py",
+    "bastion/identity/ and bastion/request/access.py",
     "accounts, roles, passwords and second factors are the template's; roles go into settings.py, @requires onto views",
 )
 _TOKENS = Successor(
@@ -47,7 +47,7 @@ _CSRF = Successor(
     stays=True,
 )
 _LIMITS = Successor(
-    "bastion/throttle.py, edge/ceiling.py", "take it out: ceilings per address, session and account are there"
+    "bastion/throttle/__init__.py, edge/ceiling.py", "take it out: ceilings per address, session and account are there"
 )
 _SESSIONS = Successor(
     "bastion/identity/sessions.py", "sessions are rows; what you kept in Flask's `session` goes into a table of yours"

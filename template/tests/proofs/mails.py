@@ -21,8 +21,8 @@ _WAITING = "SELECT count(*) FROM mail_outbox"
 
 def sent(service: Service, email: str | None = None) -> list[EmailMessage]:
     """Let the service send what is due, and give all that it has sent so far (to this address), oldest first."""
-    transport: Any = service.module("mail.transport")
-    outbox: Any = service.module("mail.outbox")
+    transport: Any = service.module("delivery.transport")
+    outbox: Any = service.module("delivery.outbox")
     [(waiting,)] = service.rows(_WAITING)
     kept, transport.hand_over = transport.hand_over, service.mails.append
     try:

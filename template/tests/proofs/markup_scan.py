@@ -98,7 +98,7 @@ def check(folder: Path, origins: tuple[str, ...] = ()) -> tuple[list[str], dict[
     faults: dict[str, list[str]] = {"markup": [], "script": [], "assets": []}
     for file in sorted(folder.rglob("*")):
         where = file.relative_to(folder).as_posix()
-        if not file.is_file() or where.startswith("bastion/mail/"):  # a mail is no page, and has no origin
+        if not file.is_file() or where.startswith("bastion/delivery/"):  # a mail is no page, and has no origin
             continue
         text = file.read_text("utf-8", "replace")
         if file.suffix in (".html", ".svg", ".jinja", ".j2", ".htm", ".xhtml"):

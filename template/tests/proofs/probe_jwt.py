@@ -29,7 +29,7 @@ class Probe(ProbeBase):
         from pydantic import Field
 
         bastion, database = self.service.module(), self.service.module("database")
-        queries, schema = self.service.module("database.queries"), self.service.module("jwt.schema")
+        queries, schema = self.service.module("request.queries"), self.service.module("jwt.schema")
         api: Any = self.service.module("jwt.api")
         login_required: Mark = bastion.login_required
         operation: Mark = api.operation

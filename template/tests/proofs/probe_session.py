@@ -49,7 +49,7 @@ class Probe(ProbeBase):
 
         bastion, database = self.service.module(), self.service.module("database")
         login_required: Mark = bastion.login_required
-        queries, forms = self.service.module("database.queries"), self.service.module("session.forms")
+        queries, forms = self.service.module("request.queries"), self.service.module("session.forms")
         item: Any = model(self.service)
         orders = {"title": item.title.asc(), "reverse": item.title.desc()}
         blueprint = Blueprint("probe", __name__, url_prefix="/probe")

@@ -32,7 +32,7 @@ if not there.is_relative_to(wanted):
     sys.exit(f"bastion was imported from {{there}}, not from {{wanted}}")
 {first}
 from gunicorn.app.wsgiapp import run
-sys.argv = ["gunicorn", "-c", "python:{package}.bastion.gunicorn", "--bind", "fd://{listener}"]
+sys.argv = ["gunicorn", "-c", "python:{package}.bastion.server.gunicorn", "--bind", "fd://{listener}"]
 sys.argv.append("{package}.app:create_app()")
 run()
 """

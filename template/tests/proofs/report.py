@@ -323,8 +323,8 @@ def _exception(name: str, value: Any, recommended: Any, row: str, entry: Any, to
 
 
 def _limits() -> dict[str, tuple[Any, str]]:
-    """Name of each limit to its recommended value and its row, as settings.py declares them by limit(...)."""
-    file = place.bastion() / "settings.py"
+    """Name of each limit to its recommended value and its row, as the settings declare them by limit(...)."""
+    file = place.bastion() / "settings" / "__init__.py"
     found: dict[str, tuple[Any, str]] = {}
     if not file.is_file():
         return found

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .running import Service
 
 KNOWN = 361
-"""Seconds after which every process knows a key that was published; see WAIT in secrets/ring.py."""
+"""Seconds after which every process knows a key that was published; see WAIT in crypto/ring.py."""
 HOUR = 3600
 
 
@@ -57,12 +57,12 @@ def within(app: Flask, function: Callable[..., Any], *arguments: Any) -> Any:
 
 def signs(service: Service, app: Flask, value: str) -> str:
     """The value as this process signs it."""
-    return str(within(app, service.module("signing").sign, "proof", value))
+    return str(within(app, service.module("crypto.signing").sign, "proof", value))
 
 
 def accepts(service: Service, app: Flask, text: str) -> bool:
     """Whether this process takes it for its own, not older than two days: no end of a value hides that of a key."""
-    signing = service.module("signing")
+    signing = service.module("crypto.signing")
     return within(app, signing.unsign, "proof", text, signing.timedelta(days=2)) is not None
 
 

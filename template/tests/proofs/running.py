@@ -279,7 +279,7 @@ class Service:
 
         Any other exception is raised: it refuses nothing.
         """
-        refusals = (self.module("guards").ConfigError, self.module("secrets").SecretMissing)
+        refusals = (self.module("settings").ConfigError, self.module("secrets").SecretMissing)
         try:
             return Start(self.boot(**changes), [], "")
         except refusals as refusal:

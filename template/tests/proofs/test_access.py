@@ -32,7 +32,7 @@ def grant(service: Service, monkeypatch: pytest.MonkeyPatch, role: str, permissi
     monkeypatch.setattr(settings, "roles", {**settings.roles, role: frozenset(permissions)})
 
 
-@protects("deny-by-default", guard=edit("access.py", NO_VIEW_WILL_RUN, "    if True:\n"))
+@protects("deny-by-default", guard=edit("request/access.py", NO_VIEW_WILL_RUN, "    if True:\n"))
 def test_no_view_runs_for_a_stranger_unless_it_is_marked_public(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,7 +82,7 @@ OTHERWISE = [
 
 @protects("deny-by-default", reviewed=tuple(OTHERWISE))
 def test_the_table_of_routes_in_the_docs_is_the_one_that_the_marks_make(service: Service) -> None:
-    access = service.module("access")
+    access = service.module("request.access")
     command = f"uv run {service.module('state').state_of(service.app).service_name} dev access"
     table = access.document(service.app)
     works("| public |" in table and "| login |" in table, "the table is made")
@@ -94,7 +94,7 @@ def test_the_table_of_routes_in_the_docs_is_the_one_that_the_marks_make(service:
 
 @protects(
     "role-required",
-    permission=edit("access.py", "    if rule.permissions - current_user.permissions:\n", "    if False:\n"),
+    permission=edit("request/access.py", "    if rule.permissions - current_user.permissions:\n", "    if False:\n"),
 )
 def test_a_user_without_the_permission_runs_no_view_that_asks_for_it(
     service: Service, monkeypatch: pytest.MonkeyPatch

@@ -100,7 +100,7 @@ def kept_by(service: Service, server: RealServer, *lines: str) -> str:
     )
 
 
-@protects(PEER, underscore=edit("gunicorn.py", 'header_map = "drop"', 'header_map = "dangerous"'))
+@protects(PEER, underscore=edit("server/gunicorn.py", 'header_map = "drop"', 'header_map = "dangerous"'))
 def test_no_other_spelling_of_the_header_replaces_the_proxys(service: Service) -> None:
     server = service.real_server()
     honest = (f"X-Forwarded-For: {CLIENT}", "X-Forwarded-Proto: https")

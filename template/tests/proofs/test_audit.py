@@ -1,4 +1,4 @@
-"""Proofs of audit.py and audit_chain.py: each event leaves its row, and none can be taken out or changed unseen.
+"""Proofs of audit/: each event leaves its row, and none can be taken out or changed unseen.
 
 They stop an attack from leaving no trace, and its author from removing it.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def events(service: Service) -> list[dict[str, Any]]:
     """Every row of the audit, in the order in which they were written, through a connection of our own."""
-    table = service.module("identity.models").AuditEvent.__table__
+    table = service.module("audit.tables").AuditEvent.__table__
     with service.engine.connect() as connection:
         return [dict(row) for row in connection.execute(table.select().order_by(table.c.at)).mappings()]
 
@@ -40,9 +40,9 @@ def left_by(service: Service, does: Callable[[], object]) -> list[dict[str, Any]
 @protects(
     "audit-events-complete",
     login=edit("identity/login.py", 'audit.record("login.failure", user_id=row.id', "dict(user_id=row.id"),
-    refused=edit("errors.py", "    audit.refused(status, reason, about)\n", ""),
-    actor=edit("audit.py", "        actor = who.id\n", "        actor = user_id\n"),
-    outcome=edit("audit.py", "FAILURE if kind in FAILURES else SUCCESS", "SUCCESS"),
+    refused=edit("audit/refusal.py", "    refused(status, reason, about)\n", ""),
+    actor=edit("audit/__init__.py", "        actor = who.id\n", "        actor = user_id\n"),
+    outcome=edit("audit/__init__.py", "FAILURE if kind in FAILURES else SUCCESS", "SUCCESS"),
 )
 def test_what_happens_to_an_account_leaves_a_row_with_its_outcome_and_its_actor(
     service: Service, monkeypatch: pytest.MonkeyPatch
@@ -76,8 +76,8 @@ DECISIONS = "audit-access-decisions"
 
 @protects(
     DECISIONS,
-    permission=edit("audit.py", '    (403, "role-required"): "access.denied",\n', ""),
-    ownership=edit("audit.py", '    (404, "ownership-404"): "access.not_owned",\n', ""),
+    permission=edit("audit/__init__.py", '    (403, "role-required"): "access.denied",\n', ""),
+    ownership=edit("audit/__init__.py", '    (404, "ownership-404"): "access.not_owned",\n', ""),
 )
 def test_a_user_who_asks_for_what_is_anothers_is_on_record(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     probe = service.adds_probe()
@@ -97,7 +97,7 @@ def test_a_user_who_asks_for_what_is_anothers_is_on_record(service: Service, mon
 # --- audit-tamper-evident ---------------------------------------------------------------------------------------------
 
 ROW = "audit-tamper-evident"
-FILE = "audit_chain.py"
+FILE = "audit/chain.py"
 
 
 def record(service: Service, *kinds: str, **more: Any) -> None:
@@ -111,7 +111,7 @@ def record(service: Service, *kinds: str, **more: Any) -> None:
 def seal(service: Service) -> int:
     """What a worker does every ten seconds."""
     with service.app.app_context():
-        return int(service.module("audit_chain").seal())
+        return int(service.module("audit.chain").seal())
 
 
 def verify(service: Service, monkeypatch: pytest.MonkeyPatch, *options: str) -> tuple[object, str]:
@@ -122,7 +122,7 @@ def verify(service: Service, monkeypatch: pytest.MonkeyPatch, *options: str) -> 
 
 def tables(service: Service) -> Any:
     """The two tables, for statements of an attacker who got at the database."""
-    models = service.module("identity.models")
+    models = service.module("audit.tables")
     return models.AuditEvent.__table__, models.AuditHead.__table__
 
 
@@ -166,7 +166,7 @@ def prepared(service: Service) -> Attacker:
 def verdict(service: Service, known: str | None = None) -> str | None:
     """The first fault, or None; without the command."""
     with service.app.app_context():
-        fault: str | None = service.module("audit_chain").verify(known).fault
+        fault: str | None = service.module("audit.chain").verify(known).fault
     return fault
 
 

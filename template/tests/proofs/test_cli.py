@@ -40,13 +40,17 @@ def parameters(commands: Iterator[click.Command]) -> Iterator[str]:
 @protects(
     ROW,
     option=(
-        edit("cli.py", PROMPT, f'@click.option("--password")\n{PROMPT}'),
-        edit("cli.py", SIGNATURE, SIGNATURE.replace("bool)", "bool, password: str | None)")),
-        edit("cli.py", MAILS_ONE, f"    if password:\n        users.create(email, password, roles=roles)\n{MAILS_ONE}"),
+        edit("commands/cli.py", PROMPT, f'@click.option("--password")\n{PROMPT}'),
+        edit("commands/cli.py", SIGNATURE, SIGNATURE.replace("bool)", "bool, password: str | None)")),
+        edit(
+            "commands/cli.py",
+            MAILS_ONE,
+            f"    if password:\n        users.create(email, password, roles=roles)\n{MAILS_ONE}",
+        ),
     ),
 )
 def test_no_argument_and_no_variable_gives_a_password(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service.module("mail.transport"), "hand_over", service.mails.append)
+    monkeypatch.setattr(service.module("delivery.transport"), "hand_over", service.mails.append)
     works(command(service, monkeypatch, "users", "create", "first@example.com")[0] == 0, "a link is mailed")
     code, text = command(service, monkeypatch, "users", "create", EMAIL, "--password", CANARY)
     harm(account(service, EMAIL), "the password came in the arguments, where every process of the machine reads it")
@@ -58,6 +62,6 @@ def test_no_argument_and_no_variable_gives_a_password(service: Service, monkeypa
     assert code == 1
     assert "there is none. Leave it out to mail a link." in text
     assert account(service, EMAIL) is None
-    names = [*parameters(iter(service.module("cli").COMMANDS))]
+    names = [*parameters(iter(service.module("commands.cli").COMMANDS))]
     assert "create --prompt" in names
     assert [name for name in names if {"password", "token", "secret", "key"} & {*name.strip("-").split("-")}] == []

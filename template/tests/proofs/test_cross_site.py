@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 ROW = "csrf-cross-site-blocked"
-LAYER = insert("cross_site.py", after='    site = request.headers.get("Sec-Fetch-Site")\n', new="    return\n")
+LAYER = insert("request/cross_site.py", after='    site = request.headers.get("Sec-Fetch-Site")\n', new="    return\n")
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 
 

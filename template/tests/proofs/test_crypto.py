@@ -19,13 +19,13 @@ HOUR = timedelta(hours=1)
 
 def sign(service: Service, purpose: str, value: str) -> str:
     with service.app.app_context():
-        return str(service.module("signing").sign(purpose, value))
+        return str(service.module("crypto.signing").sign(purpose, value))
 
 
 def unsign(service: Service, purpose: str, text: str) -> Any:
     """What the service believes of this text, not older than an hour."""
     with service.app.app_context():
-        return service.module("signing").unsign(purpose, text, HOUR)
+        return service.module("crypto.signing").unsign(purpose, text, HOUR)
 
 
 def forged(key: str, purpose: str, value: str, **differently: Any) -> str:
@@ -36,7 +36,7 @@ def forged(key: str, purpose: str, value: str, **differently: Any) -> str:
     return TimestampSigner(key, **options).sign(value).decode()
 
 
-@protects(ROW, purpose=edit("signing.py", "salt=SALT + purpose", "salt=SALT"))
+@protects(ROW, purpose=edit("crypto/signing.py", "salt=SALT + purpose", "salt=SALT"))
 def test_no_value_is_taken_that_was_changed_or_signed_for_another_purpose(service: Service) -> None:
     text = sign(service, "reset", "value")
     works(unsign(service, "reset", text) == "value", "a value that the service signed comes back")
@@ -50,7 +50,7 @@ def test_no_value_is_taken_that_was_changed_or_signed_for_another_purpose(servic
 
 
 ENCRYPTION_ROW = "data-encryption-authenticated"
-MODULE = "encryption.py"
+MODULE = "crypto/encryption.py"
 SEED = b"JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 OTHER_SEED = b"KRSXG5CTMVRXEZLUKRSXG5CTMVRXEZLU"
 
@@ -70,14 +70,14 @@ def test_a_value_is_read_in_its_own_place_alone(service: Service) -> None:
     read: list[bytes] = []
 
     def view(row_id: UUID) -> dict[str, str]:
-        read.append(service.module("encryption").decrypt(stored[row_id], f"auth_totp|secret|{row_id}"))
+        read.append(service.module("crypto.encryption").decrypt(stored[row_id], f"auth_totp|secret|{row_id}"))
         return {}
 
     service.adds_route("/seed/<uuid:row_id>", mark="public", view=view)
     mine, victims = UUID(int=1), UUID(int=2)
     with service.app.app_context():
         for row_id, seed in ((mine, SEED), (victims, OTHER_SEED)):
-            stored[row_id] = service.module("encryption").encrypt(seed, f"auth_totp|secret|{row_id}")
+            stored[row_id] = service.module("crypto.encryption").encrypt(seed, f"auth_totp|secret|{row_id}")
     client = service.client()
     works(client.get(f"/seed/{victims}").status == 200, "each seed is read in its row")
     works(read == [OTHER_SEED], "as it was written")

@@ -35,7 +35,7 @@ def counts(service: Service) -> list[int]:
 
 @protects(
     "sql-parameterised",
-    filter=edit("database/queries.py", SEARCH, f"return {TEXT}(f\"title LIKE '%{{wanted}}%'\")"),
+    filter=edit("request/queries.py", SEARCH, f"return {TEXT}(f\"title LIKE '%{{wanted}}%'\")"),
 )
 def test_a_search_or_an_id_with_sql_in_it_finds_nothing_of_another_user(service: Service) -> None:
     probe = service.adds_probe()
@@ -85,8 +85,8 @@ def recognised(bad: str, good: str) -> None:
     "sql-no-string-building",
     checker=UNCHECKED,
     service=(
-        edit("database/queries.py", "import ColumnElement, Select, ", "import Select, text, "),
-        edit("database/queries.py", SEARCH, "return text(f\"title LIKE '%{wanted}%'\")"),
+        edit("request/queries.py", "import ColumnElement, Select, ", "import Select, text, "),
+        edit("request/queries.py", SEARCH, "return text(f\"title LIKE '%{wanted}%'\")"),
     ),
 )
 def test_no_statement_is_put_together_from_text_anywhere_in_the_service() -> None:
@@ -102,7 +102,7 @@ def test_no_statement_is_put_together_from_text_anywhere_in_the_service() -> Non
 JOINED = (  # one transaction for the whole request, committed when it succeeds: what a refusal wrote is rolled back
     edit(
         "database/__init__.py",
-        "    with db.engine.begin() as connection:\n        dialect.begin(connection)\n",
+        "    with db.engine.begin() as connection:\n        state().dialect.begin(connection)\n",
         "    from contextlib import nullcontext\n"
         "    from flask import has_request_context\n"
         "    joined = has_request_context()\n"

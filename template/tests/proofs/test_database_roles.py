@@ -42,7 +42,7 @@ def with_all_rights(service: Service) -> dict[str, str | None]:
     ROW,
     create=insert(
         "database/__init__.py",
-        after="        _prepare(db.engine, target, secrets)\n",
+        after="        _prepare(db.engine, state().dialect, target, secrets)\n",
         new="        Base.metadata.create_all(db.engine)\n",
     ),
 )

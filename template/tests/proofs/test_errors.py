@@ -44,7 +44,7 @@ def fail(*_arguments: object, **_values: object) -> NoReturn:
 
 @protects(
     "errors-reveal-nothing",
-    text=edit("errors.py", "    return response(500)\n", "    return Response(str(error), 500)\n"),
+    text=edit("request/errors.py", "    return response(500)\n", "    return Response(str(error), 500)\n"),
 )
 def test_no_exception_of_the_app_tells_the_client_anything(service: Service) -> None:
     add_failures(service)
@@ -68,7 +68,7 @@ def test_no_exception_of_the_app_tells_the_client_anything(service: Service) -> 
 @protects(
     "errors-one-format",
     handler=edit(
-        "errors.py",
+        "request/errors.py",
         '    return response(error.code, error.get_headers(request.environ), getattr(error, "errors", None))',
         "    return error",
     ),
@@ -93,8 +93,8 @@ def test_no_error_leaves_in_the_format_of_a_library(service: Service) -> None:
 
 @protects(
     "errors-keep-status",
-    catch_all=edit("errors.py", "    app.register_error_handler(HTTPException, _on_http)\n", ""),
-    headers=edit("errors.py", "error.get_headers(request.environ), getattr(", "[], getattr("),
+    catch_all=edit("request/errors.py", "    app.register_error_handler(HTTPException, _on_http)\n", ""),
+    headers=edit("request/errors.py", "error.get_headers(request.environ), getattr(", "[], getattr("),
 )
 def test_an_error_keeps_its_status_and_what_tells_the_client_how_to_go_on(service: Service) -> None:
     add_failures(service)
@@ -113,8 +113,8 @@ def test_an_error_keeps_its_status_and_what_tells_the_client_how_to_go_on(servic
 @protects(
     "transaction-all-or-nothing",
     taken=edit(
-        "errors.py",
-        "_on_conflict(error) if dialect.is_conflict(error.orig) else _on_exception(error)",
+        "request/errors.py",
+        "_on_conflict(error) if state().dialect.is_conflict(error.orig) else _on_exception(error)",
         "_on_exception(error)",
     ),
 )
@@ -148,13 +148,13 @@ ASKS = "        return require_access(unauthenticated, factor_missing, not_fresh
 QUIETLY = "        from contextlib import suppress\n\n        with suppress(RuntimeError):\n    "
 
 
-@protects("errors-fail-closed", access=edit("access.py", ASKS, f"{QUIETLY}{ASKS}        return None\n"))
+@protects("errors-fail-closed", access=edit("request/access.py", ASKS, f"{QUIETLY}{ASKS}        return None\n"))
 def test_a_guard_that_fails_lets_nobody_in(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = service.adds_route("/probe")
     client = service.client(service.user()).login()
     works(client.get("/probe").status == 200, "the view runs")
     seen.clear()
-    for owner, name in ((service.module("access"), "state"), (service.module("edge.hosts").Hosts, "refuse")):
+    for owner, name in ((service.module("request.access"), "state"), (service.module("edge.hosts").Hosts, "refuse")):
         with monkeypatch.context() as broken:
             broken.setattr(owner, name, fail)
             answer = client.get("/probe")
@@ -213,7 +213,7 @@ def told(answer: Response) -> Any:
 
 def expected(service: Service, code: int, answer: Response) -> object:
     """What an answer of this status tells, word by word."""
-    title, text = service.module("errors").TEXTS[code]
+    title, text = service.module("request.errors").TEXTS[code]
     if AUTH == "jwt":
         assert answer.request_id is not None
         return {"type": "about:blank", "title": title, "status": code, "instance": uuid.UUID(answer.request_id).urn}

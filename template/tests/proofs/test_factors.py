@@ -36,7 +36,7 @@ RESET = "reset-keeps-mfa"
 FILE, LOGIN, METHODS = "identity/factors.py", "identity/login.py", "identity/methods.py"
 DONE = Client.DONE
 NO_FACTOR = {"session": 303, "jwt": 403}[AUTH]
-STALE = edit("access.py", "if rule.fresh and abs(", "if rule.fresh and not MARK and abs(")
+STALE = edit("request/access.py", "if rule.fresh and abs(", "if rule.fresh and not MARK and abs(")
 
 
 def apps_of(service: Service, user: User) -> int:

@@ -1,4 +1,4 @@
-"""Proofs of guards.py: an unsafe start is refused, with every reason and its cure, and without a value.
+"""Proofs of start/guards.py: an unsafe start is refused, with every reason and its cure, and without a value.
 
 They stop a guessable key, an open host list or a debugging aid from going into production unseen.
 """
@@ -32,7 +32,7 @@ WEAK: dict[str, str] = {
 @protects(
     "boot-refuse-weak-secret-key",
     secret_key=edit(
-        "secrets/ring.py",
+        "crypto/ring.py",
         "    if fault := weakness(key.text):\n",
         "    if (fault := weakness(key.text)) and key.name not in PURPOSES:\n",
     ),
@@ -52,8 +52,8 @@ def test_a_key_that_can_be_guessed_signs_nothing(service: Service) -> None:
 @protects(
     "boot-refuse-missing-trusted-hosts",
     missing=(
-        edit("guards.py", "    if not hosts:\n", "    if hosts is None:\n"),
-        edit("guards.py", "    elif not faults and not named.", "    elif hosts and not named."),
+        edit("start/guards.py", "    if not hosts:\n", "    if hosts is None:\n"),
+        edit("start/guards.py", "    elif not faults and not named.", "    elif hosts and not named."),
     ),
 )
 def test_a_service_without_names_of_its_own_does_not_start(service: Service) -> None:
@@ -76,7 +76,7 @@ CHANGED = "was changed, and a protection depends on it. Leave it as it is."
 @protects(
     "boot-refuse-weakened-protection",
     flags=edit(
-        "guards.py", "if app.config.get(name) != value),", 'if name == "SECRET_KEY" and app.secret_key != value),'
+        "start/guards.py", "if app.config.get(name) != value),", 'if name == "SECRET_KEY" and app.secret_key != value),'
     ),
 )
 def test_no_setting_of_flask_that_carries_a_protection_is_turned_off(service: Service) -> None:
@@ -95,7 +95,7 @@ def configure(values: dict[str, Any], app: Flask) -> None:
 # --- the server, and the hasher of passwords ---------------------------------------------------------------------
 
 
-@protects("boot-refuse-per-process-stores", server=edit("guards.py", "    check_server,\n", ""))
+@protects("boot-refuse-per-process-stores", server=edit("start/guards.py", "    check_server,\n", ""))
 def test_nothing_starts_more_workers_than_the_service_knows_of(service: Service) -> None:
     works(service.start(WEB_CONCURRENCY="1").app is not None, "one worker, said where the service reads it, starts")
     tried = service.start(GUNICORN_CMD_ARGS="--workers=4")

@@ -78,7 +78,7 @@ def adds_reader(service: Service, *lists: str) -> list[Any]:
     return arrived
 
 
-@protects(LIMITS, query=edit("inputs.py", '    if query.count(b"&") >= MOST_FIELDS:\n', "    if False:\n"))
+@protects(LIMITS, query=edit("request/inputs.py", '    if query.count(b"&") >= MOST_FIELDS:\n', "    if False:\n"))
 def test_no_view_gets_a_query_of_many_parts(service: Service) -> None:
     arrived = adds_reader(service)
     client = service.client(service.user()).login()
@@ -89,7 +89,9 @@ def test_no_view_gets_a_query_of_many_parts(service: Service) -> None:
     refused(answer, 413, LIMITS)
 
 
-@protects(TYPE, encoding=edit("inputs.py", '"identity").strip().lower() != "identity"', '"identity").strip() == "?"'))
+@protects(
+    TYPE, encoding=edit("request/inputs.py", '"identity").strip().lower() != "identity"', '"identity").strip() == "?"')
+)
 def test_no_view_runs_for_a_compressed_body(service: Service) -> None:
     seen = service.adds_route("/bare", methods=METHODS)
     client = service.client(service.user()).login()
@@ -102,7 +104,8 @@ def test_no_view_runs_for_a_compressed_body(service: Service) -> None:
 
 
 @protects(
-    TWICE, parameters=edit("inputs.py", "        if name in seen and name not in lists():\n", "        if False:\n")
+    TWICE,
+    parameters=edit("request/inputs.py", "        if name in seen and name not in lists():\n", "        if False:\n"),
 )
 def test_no_view_gets_one_of_two_equal_names(service: Service) -> None:
     arrived = adds_reader(service, "tag")
@@ -115,10 +118,10 @@ def test_no_view_gets_one_of_two_equal_names(service: Service) -> None:
         refused(answer, 400, TWICE)
 
 
-@protects(CHARACTERS, utf8=edit("inputs.py", 'errors="strict"', 'errors="replace"'))
+@protects(CHARACTERS, utf8=edit("request/inputs.py", 'errors="strict"', 'errors="replace"'))
 @protects(
     CHARACTERS,
-    control=edit("inputs.py", "    if _CONTROL.search(text_of(query)):\n", "    if text_of(query) is None:\n"),
+    control=edit("request/inputs.py", "    if _CONTROL.search(text_of(query)):\n", "    if text_of(query) is None:\n"),
 )
 def test_no_view_gets_what_cant_be_seen_or_is_no_text(service: Service) -> None:
     arrived = adds_reader(service)
@@ -173,7 +176,7 @@ def reads(service: Service) -> tuple[Client, list[Any]]:
 
 
 @protects(
-    "json-strict", views=edit("__init__.py", "    strict_json.install(app)  # one reader of JSON for every view\n", "")
+    "json-strict", views=edit("__init__.py", "    json_body.install(app)  # one reader of JSON for every view\n", "")
 )
 def test_no_view_of_the_team_reads_json_in_another_way(service: Service) -> None:
     client, arrived = reads(service)
@@ -188,7 +191,7 @@ def test_no_view_of_the_team_reads_json_in_another_way(service: Service) -> None
 @protects(
     "json-output-safe",
     callback=insert(
-        "strict_json.py",
+        "request/json_body.py",
         after='    """Make every view read JSON in this one way."""\n',
         new="\n    @app.after_request\n    def call(answer: Any) -> Any:\n"
         "        from flask import request\n\n"

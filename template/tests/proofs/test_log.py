@@ -31,7 +31,7 @@ def sql_echo() -> Iterator[None]:
     logger.setLevel(before)
 
 
-@protects("log-redaction", filter=edit("log.py", "            _redact_event,\n", ""))
+@protects("log-redaction", filter=edit("log/__init__.py", "            _redact_event,\n", ""))
 @pytest.mark.usefixtures("sql_echo")
 def test_signing_in_at_debug_with_sql_echo_leaves_no_secret_in_the_log(service: Service) -> None:
     service.setting("BASTION_LOG_LEVEL", "DEBUG")
@@ -67,8 +67,10 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 @protects(
     "log-json-one-line",
-    format=edit("log.py", "Formatter(formatter(readable=readable))", 'Formatter(logging.Formatter("%(message)s"))'),
-    terminal=edit("log.py", "processors.JSONRenderer()", "processors.JSONRenderer(ensure_ascii=False)"),
+    format=edit(
+        "log/__init__.py", "Formatter(formatter(readable=readable))", 'Formatter(logging.Formatter("%(message)s"))'
+    ),
+    terminal=edit("log/__init__.py", "processors.JSONRenderer()", "processors.JSONRenderer(ensure_ascii=False)"),
 )
 def test_nothing_that_was_sent_forges_an_entry_or_commands_a_terminal(service: Service) -> None:
     say = logger(service, "probe")
@@ -83,7 +85,9 @@ def test_nothing_that_was_sent_forges_an_entry_or_commands_a_terminal(service: S
 
 @protects(
     "log-destination-fixed",
-    handler=edit("guards.py", "in sorted({name for name, _handler in log.outlets() - before.outlets}):", "in ():"),
+    handler=edit(
+        "start/guards.py", "in sorted({name for name, _handler in log.outlets() - before.outlets}):", "in ():"
+    ),
 )
 def test_no_handler_of_the_teams_gets_the_entries_before_secrets_are_taken_out(
     service: Service, tmp_path: Path

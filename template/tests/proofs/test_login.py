@@ -87,7 +87,7 @@ LOGOUT_PATH = {"session": "/logout", "jwt": "/auth/logout"}[AUTH]
 FILE = {"session": "session/pages.py", "jwt": "jwt/endpoints.py"}[AUTH]
 DONE = {"session": 303, "jwt": 204}[AUTH]
 GET = edit(FILE, f'@blueprint.post("{LOGOUT_PATH}")\n', f'@blueprint.route("{LOGOUT_PATH}", methods=["GET", "POST"])\n')
-# What another site, or a mail, can make a browser open: as a link, where cross_site.py has nothing against it.
+# What another site, or a mail, can make a browser open: as a link, where request/cross_site.py has nothing against it.
 LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Referer": None}
 
 

@@ -38,7 +38,7 @@ def register(service: Service, email: str, number: int = 0) -> None:
 def send(service: Service) -> int:
     """Let the service send what is due."""
     with service.app.app_context():
-        return int(service.module("mail.outbox").drain())
+        return int(service.module("delivery.outbox").drain())
 
 
 def parts(mail: EmailMessage) -> list[str]:
@@ -67,8 +67,8 @@ VERIFIED = "context = ssl.create_default_context(cafile=certificates or None)\n"
 
 @protects(
     "mail-tls-verified",
-    implicit=edit("mail/transport.py", "timeout=TIMEOUT, context=context)", "timeout=TIMEOUT)"),
-    name=insert("mail/transport.py", after=VERIFIED, new="    context.check_hostname = False\n"),
+    implicit=edit("delivery/transport.py", "timeout=TIMEOUT, context=context)", "timeout=TIMEOUT)"),
+    name=insert("delivery/transport.py", after=VERIFIED, new="    context.check_hostname = False\n"),
 )
 def test_a_mail_goes_to_no_server_without_a_certificate_of_its_name(
     service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -107,7 +107,7 @@ def test_a_mail_goes_to_no_server_without_a_certificate_of_its_name(
         new="    return typed\n",
     ),
     body=edit(
-        "mail/letters.py", 'texts["letter"]["greeting"], values)', 'texts["letter"]["greeting"] + email, values)'
+        "delivery/letters.py", 'texts["letter"]["greeting"], values)', 'texts["letter"]["greeting"] + email, values)'
     ),
 )
 def test_no_text_of_a_stranger_is_in_a_mail(service: Service) -> None:
@@ -148,7 +148,7 @@ def test_no_host_of_a_request_is_in_a_mailed_link(service: Service) -> None:
     service.setting("BASTION_TRUSTED_HOSTS", f"{HOST},.{HOST}")
 
     def drain() -> dict[str, int]:
-        return {"sent": service.module("mail.outbox").drain()}
+        return {"sent": service.module("delivery.outbox").drain()}
 
     service.adds_route("/send", mark="public", view=drain)
     with relay(service) as server:
@@ -168,8 +168,8 @@ def test_no_host_of_a_request_is_in_a_mailed_link(service: Service) -> None:
 COUNTED = "    if counted is None:\n        return False\n"
 
 
-@protects("mail-budget-per-recipient", recipient=edit("mail/budget.py", COUNTED, ""))
-@protects("reset-throttle", identifier=edit("mail/budget.py", COUNTED, ""))
+@protects("mail-budget-per-recipient", recipient=edit("delivery/budget.py", COUNTED, ""))
+@protects("reset-throttle", identifier=edit("delivery/budget.py", COUNTED, ""))
 def test_one_mailbox_gets_one_mail_of_a_kind_in_ten_minutes(service: Service) -> None:
     victim = service.user().email
     asks = [service.client(address=f"198.51.100.{number}") for number in range(1, 5)]
@@ -190,7 +190,7 @@ def test_one_mailbox_gets_one_mail_of_a_kind_in_ten_minutes(service: Service) ->
 @protects(
     "mail-queue-holds-no-token",
     clear=edit(
-        "mail/outbox.py",
+        "delivery/outbox.py",
         "        return links.mint(connection, due) if connection.execute(still_there).rowcount == 1 else None\n",
         "        if connection.execute(still_there).rowcount == 1:\n            token = links.mint(connection, due)\n"
         "            connection.execute(update(OutgoingMail).where(_o.id == due.id).values(roles=token))\n"
@@ -210,7 +210,7 @@ def test_no_table_holds_the_link_of_a_mail(service: Service) -> None:
 
 @protects(
     "mail-outbox-at-least-once",
-    failure=edit("mail/outbox.py", "        if over:\n", "        if over or error:\n"),
+    failure=edit("delivery/outbox.py", "        if over:\n", "        if over or error:\n"),
 )
 def test_a_mail_that_its_server_refuses_is_sent_later(service: Service) -> None:
     with relay(service, rejects=True) as server:

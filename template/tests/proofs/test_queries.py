@@ -21,7 +21,7 @@ SECRET = "canary of the owner"
 @protects(
     "ownership-404",
     owner=edit(
-        "database/queries.py",
+        "request/queries.py",
         "db.session.scalars(owned(model).where(model.id == ident))",
         "db.session.scalars(select(model).where(model.id == ident))",
     ),

@@ -92,7 +92,7 @@ VIEW = "\n\n@public\ndef security_txt() -> Response:\n"
         new="        return\n",
     ),
     redirect=edit(
-        "security_txt.py",
+        "request/security_txt.py",
         VIEW,
         '\n\n@public\ndef onward() -> object:\n    wanted = request.args.get("next", "/")\n'
         f'    return __import__("flask").redirect(wanted)\n{VIEW}',
@@ -106,7 +106,7 @@ def test_no_request_chooses_where_a_redirect_leads() -> None:
 @protects(
     "request-chooses-no-target",
     file=edit(
-        "security_txt.py",
+        "request/security_txt.py",
         VIEW,
         f'\n\n@public\ndef policy(name: str) -> str:\n    return open(f"/srv/{{name}}").read()\n{VIEW}',
     ),
@@ -119,7 +119,7 @@ def test_no_request_chooses_which_file_is_opened() -> None:
 @protects(
     "request-chooses-no-target",
     outbound=edit(
-        "security_txt.py",
+        "request/security_txt.py",
         VIEW,
         "\n\n@public\ndef preview() -> object:\n    import urllib.request\n\n"
         f'    return urllib.request.urlopen(request.args["address"])\n{VIEW}',
@@ -133,7 +133,7 @@ def test_no_request_chooses_whom_the_service_asks() -> None:
 @protects(
     "request-chooses-no-target",
     owner=edit(
-        "security_txt.py",
+        "request/security_txt.py",
         VIEW,
         "\n\nclass Letter(Owned):\n    pass\n\n\n@login_required\ndef letter(letter_id: str) -> object:\n"
         f"    return db.session.get(Letter, letter_id)\n{VIEW}",

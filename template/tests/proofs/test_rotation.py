@@ -1,4 +1,4 @@
-"""Proofs of secrets/ring.py: a key is exchanged while people work, and nobody is signed out, freed or let in by it.
+"""Proofs of crypto/ring.py: a key is exchanged while people work, and nobody is signed out, freed or let in by it.
 
 They stop a rotation from being an outage, which is why it is put off for years, and a former key from opening on.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 HONOURED, PHASES = "secret-key-rotation-honoured", "secret-key-two-phase-rotation"
-RING, THROTTLE = "secrets/ring.py", "throttle.py"
+RING, THROTTLE = "crypto/ring.py", "throttle/__init__.py"
 # --- secret-key-rotation-honoured --------------------------------------------------------------------------------
 
 

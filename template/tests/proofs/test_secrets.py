@@ -219,7 +219,7 @@ def tracked(service: Service, folder: Path) -> Path:
 @protects(
     "secrets-not-in-tree",
     git=edit("/.gitignore", ".env\n.env.*\n", ""),
-    key=edit("development.py", "return secrets.token_urlsafe(32)", f'return "{NEW_KEY}"'),
+    key=edit("commands/dev.py", "return secrets.token_urlsafe(32)", f'return "{NEW_KEY}"'),
 )
 def test_the_repository_holds_no_secret(service: Service, tmp_path: Path) -> None:
     works(keys_in(f'KEY = "{NEW_KEY}"\n') == [NEW_KEY], "a key in a text is seen")
@@ -351,7 +351,7 @@ def test_no_collector_of_errors_gets_a_key_with_the_variables_of_a_stack(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def signs() -> str:
-        return str(service.module("signing").sign("a-purpose", "a value"))
+        return str(service.module("crypto.signing").sign("a-purpose", "a value"))
 
     service.adds_route("/signs", mark="public", view=signs)
     visitor = service.client()

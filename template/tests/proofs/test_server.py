@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 ROW = "slow-clients-hold-no-thread"
-WORKER = "worker.py"
+WORKER = "server/worker.py"
 PATIENCE = 6  # seconds that others wait for an answer, which takes milliseconds
 WITHIN = 30  # seconds for what is answered at once: a busy machine may need some of them
 PROBE = b"GET /healthz HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n"
@@ -65,7 +65,7 @@ def answered(client: socket.socket, seconds: float, end: bytes = b"") -> bytes:
 @protects(ROW, room=edit(WORKER, "        self.make_room()\n", ""))
 def test_a_crowd_that_sends_nothing_more_keeps_nobody_out(service: Service) -> None:
     """Of twenty clients that a worker takes, not a thousand, and none of them has to hurry."""
-    first = f"from {PACKAGE}.bastion import gunicorn, worker; worker.READ_SECONDS = 60.0"
+    first = f"from {PACKAGE}.bastion.server import gunicorn, worker; worker.READ_SECONDS = 60.0"
     server = service.real_server(first=f"{first}; gunicorn.worker_connections = 20")
     works(nobody_waits(service, server), "a service with nobody in the way answers")
     with ExitStack() as stack:
@@ -79,7 +79,7 @@ def asks_for(path: bytes) -> bytes:
     return HEAD.replace(b"POST " + PATH.encode(), b"GET " + path) + b"Connection: close\r\n\r\n"
 
 
-SERVER = "gunicorn.py"
+SERVER = "server/gunicorn.py"
 HEADER_MAP = 'header_map = "drop"'
 TWO_MEANINGS = {
     "two lengths": b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
@@ -106,7 +106,7 @@ UNREAD = HEAD.replace(b"POST " + PATH.encode(), b"GET /nowhere") + b"%s\r\n"
 @protects("server-limits", unread=edit(WORKER, " and not conn.parser.unreader.is_cut", ""))
 def test_nothing_is_answered_behind_an_unfinished_body(service: Service) -> None:
     """A second answer would go to the next visitor whose request the proxy sends on this connection."""
-    first = f"from {PACKAGE}.bastion import gunicorn, worker; worker.READ_SECONDS = 1.0; gunicorn.keepalive = 60"
+    first = f"from {PACKAGE}.bastion.server import gunicorn, worker; worker.READ_SECONDS = 1.0; gunicorn.keepalive = 60"
     server = service.real_server(first=first)
     whole = UNREAD % b"Content-Length: 5\r\n" + b"abcde"
     works(service.raw(server, whole + PROBE).count(b"HTTP/1.1 ") == 2, "a whole body is followed by a request")

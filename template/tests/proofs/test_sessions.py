@@ -56,7 +56,7 @@ CLOSED = "session-store-fails-closed"
 @protects(
     CLOSED,
     load=edit(
-        "authentication.py",
+        "request/authentication.py",
         "            g.principal = authenticate() or ANONYMOUS\n",
         "            try:\n                g.principal = authenticate() or ANONYMOUS\n"
         "            except Exception:\n                g.principal = ANONYMOUS\n",
@@ -97,7 +97,9 @@ def asks_to_prove_again(answer: Response) -> bool:
 @protects(
     FRESH,
     fresh=edit(
-        "access.py", "    if rule.fresh and abs(now() - current_user.verified_at) >", "    if False and timedelta(1) >"
+        "request/access.py",
+        "    if rule.fresh and abs(now() - current_user.verified_at) >",
+        "    if False and timedelta(1) >",
     ),
 )
 def test_an_old_login_runs_no_view_that_asks_for_a_fresh_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Proofs of settings.py: a service that nobody told its mode is in production, and no file can tell it otherwise.
+"""Proofs of settings/: a service that nobody told its mode is in production, and no file can tell it otherwise.
 
 They stop a debugger, an open host list or a lax cookie from being one forgotten variable or one stray file away.
 """
@@ -23,7 +23,7 @@ DEBUG_ON = "FLASK_DEBUG is on. Unset it; for development run `dev`."
 MODE = 'Field("production", validation_alias=variable("BASTION_ENV"))'
 
 
-@protects("production-by-default", mode=edit("settings.py", MODE, MODE.replace("production", "development")))
+@protects("production-by-default", mode=edit("settings/__init__.py", MODE, MODE.replace("production", "development")))
 def test_a_service_that_nobody_told_its_mode_does_not_start_with_the_debugger_on(service: Service) -> None:
     works(service.client().get("/healthz").status == 200, "the complete environment starts")
     asked = service.start(BASTION_ENV="development", FLASK_DEBUG="1")
@@ -53,8 +53,10 @@ def beside_files(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @protects(
     "dotenv-never-in-production",
     settings=(
-        edit("settings.py", "return (init_settings, env_settings)", "return (env_settings, dotenv_settings)"),
-        edit("settings.py", "SettingsConfigDict(hide_input_in_errors=True", 'SettingsConfigDict(env_file=".env"'),
+        edit("settings/__init__.py", "return (init_settings, env_settings)", "return (env_settings, dotenv_settings)"),
+        edit(
+            "settings/__init__.py", "SettingsConfigDict(hide_input_in_errors=True", 'SettingsConfigDict(env_file=".env"'
+        ),
     ),
 )
 def test_a_setting_that_is_missing_is_not_taken_from_a_file(service: Service, beside_files: Path) -> None:
@@ -72,7 +74,11 @@ REFUSES = '    raise click.ClickException(f"`{NAME} dev` serves for'
 
 @protects(
     "cli-refuses-dev-server",
-    run=edit("cli.py", REFUSES, f"    _create().run(port=0)\n{REFUSES.replace('raise click.ClickException', 'str')}"),
+    run=edit(
+        "commands/cli.py",
+        REFUSES,
+        f"    _create().run(port=0)\n{REFUSES.replace('raise click.ClickException', 'str')}",
+    ),
 )
 def test_flasks_development_server_never_serves_in_production(
     service: Service, monkeypatch: pytest.MonkeyPatch
@@ -97,7 +103,7 @@ def command(
     service: Service, monkeypatch: pytest.MonkeyPatch, *arguments: str, errors: io.StringIO | None = None
 ) -> tuple[object, str]:
     """Run the service's own command in this process: its exit code and all that it printed, or a part with `errors`."""
-    cli = service.module("cli")
+    cli = service.module("commands.cli")
     made = cli._create
 
     def create(**how: bool) -> object:
@@ -121,7 +127,7 @@ def command(
 
 def test_no_declared_exception_of_this_service_has_ended(service: Service) -> None:
     # Red on purpose once the last day is over: each line names the entry and what to do with it.
-    exceptions = service.module("exceptions")
+    exceptions = service.module("settings.exceptions")
     declared = exceptions.read(place.source() / "exceptions.toml")
     found = [*declared.reasons, *exceptions.ended(declared.exemptions, datetime.now(UTC).date())]
     assert found == [], "\n".join(found)

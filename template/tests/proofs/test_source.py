@@ -82,7 +82,7 @@ def scans(kind: str, sample: str) -> list[str]:
     "no-dynamic-code",
     scanner=BLIND,
     service=edit(
-        "strict_json.py",
+        "text/strict_json.py",
         "        parsed = json.loads(\n",
         "        json.loads(str(eval(text)))\n        parsed = json.loads(\n",
     ),
@@ -115,7 +115,7 @@ def test_no_module_hashes_with_what_is_broken() -> None:
 @protects(
     "compare-constant-time",
     scanner=UNEQUAL,
-    compare=edit("guards.py", "same(key.text, other.text)", "key.reveal() == other.reveal()"),
+    compare=edit("start/guards.py", "same(key.text, other.text)", "key.reveal() == other.reveal()"),
 )
 def test_no_module_compares_a_secret_in_a_time_that_tells_of_it() -> None:
     found = scans("compare", COMPARISONS)

@@ -1,4 +1,4 @@
-"""Proofs of throttle.py: an account gives nobody more than five guesses, a network ten, and no session floods."""
+"""Proofs of throttle/: an account gives nobody more than five guesses, a network ten, and no session floods."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_while_failures_cannot_be_counted_no_password_is_looked_at(service: Serv
 CEILING = "default-throttle"
 
 
-@protects(CEILING, session=edit("throttle.py", "wait = ceiling.hit(session_id.hex)", "wait = None"))
+@protects(CEILING, session=edit("throttle/__init__.py", "wait = ceiling.hit(session_id.hex)", "wait = None"))
 def test_a_session_asks_so_often_a_minute_and_no_more(service: Service) -> None:
     seen = service.adds_route("/probe")
     most = service.limits.requests_per_minute_and_session
@@ -189,7 +189,7 @@ def test_a_session_asks_so_often_a_minute_and_no_more(service: Service) -> None:
 @protects(
     "throttle-shared-between-workers",
     memory=edit(
-        "throttle.py",
+        "throttle/__init__.py",
         "hmac.new(key.encode(), what, ",
         "hmac.new(str((key, __import__('os').getpid())).encode(), what, ",
     ),
@@ -229,7 +229,9 @@ def login_as_sent(client: Client, identifier: str, password: str, agent: str = "
 COST = "anonymous-cost-bounded"
 
 
-@protects(COST, audit=edit("audit.py", "    if not has_request_context() or not (row", "    if True or not (row"))
+@protects(
+    COST, audit=edit("audit/__init__.py", "    if not has_request_context() or not (row", "    if True or not (row")
+)
 def test_to_be_refused_is_one_row_a_minute_and_to_look_around_is_none(service: Service) -> None:
     service.adds_route("/probe", methods=("POST",))
     service.adds_route("/open", mark="public")

@@ -63,7 +63,7 @@ def test_what_a_team_can_not_change_of_the_cookie_and_of_forms_is_named(service:
 def test_the_current_user_of_flask_login_is_the_one_of_this_service(service: Service) -> None:
     import flask_login
 
-    current_user = service.module("authentication").current_user
+    current_user = service.module("request.authentication").current_user
 
     def who() -> dict[str, object]:
         theirs = flask_login.current_user

@@ -51,7 +51,7 @@ def test_choices_are_none_of_the_pairs_that_wtforms_takes_no_longer(
 
 
 def test_what_can_be_tried_again_is_said_on_the_form_itself(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    refuse, codes = service.module("errors").refuse, [401, 403, 429, 503]
+    refuse, codes = service.module("audit.refusal").refuse, [401, 403, 429, 503]
     monkeypatch.setattr(service.module("identity.login"), "with_password", lambda *_: refuse(codes[0], "probe"))
     for words in ("is not right", "is not right", "Wait a while", "Try again in a moment"):
         answer = service.client().post("/login", {"identifier": "ada@probe.example", "password": "anything"})

@@ -27,7 +27,9 @@ def test_a_listed_origin_is_told_why_it_was_refused_and_gets_nothing_else(servic
 
 @protects(
     ROW,
-    boot=edit("guards.py", "        if not (ORIGIN.match(origin) or local):\n", "        if not (origin or local):\n"),
+    boot=edit(
+        "start/guards.py", "        if not (ORIGIN.match(origin) or local):\n", "        if not (origin or local):\n"
+    ),
 )
 def test_no_list_of_origins_is_a_pattern(service: Service) -> None:
     works(service.start(BASTION_CORS_ORIGINS=CLIENT).app is not None, "an origin that is written out starts")

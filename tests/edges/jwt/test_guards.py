@@ -1,4 +1,4 @@
-"""Proofs of guards.py for JSON: what makes a problem document of each error is there after the team's function.
+"""Proofs of start/guards.py for JSON: what makes a problem document of each error is there after the team's function.
 
 They stop a line that made one view easier to debug from changing what every client is answered.
 """

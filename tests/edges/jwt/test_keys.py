@@ -194,7 +194,7 @@ def test_what_is_remembered_has_a_bound(service: Service, monkeypatch: pytest.Mo
     most = 32  # with a bound that is met soon: what is remembered, and how, is as it was
     with service.app.app_context():
         verified = service.module("jwt.keys").ring().verified
-    assert verified._most == service.module("verified").MOST == 4096
+    assert verified._most == service.module("crypto.verified").MOST == 4096
     monkeypatch.setattr(verified, "_most", most)
     verify, key, claims = service.module("jwt.tokens").verify_access_token, memory.target.keys[1], memory.target.claims
     with service.app.app_context():
@@ -240,7 +240,7 @@ def test_no_request_changes_what_the_next_one_sees(service: Service) -> None:
 
 # --- jwt-key-rotation-jwks ----------------------------------------------------------------------------------------
 
-SPREAD = 600  # seconds until all processes have what a command wrote: see secrets/ring.py
+SPREAD = 600  # seconds until all processes have what a command wrote: see crypto/ring.py
 RETIRED = "    if not ring.keys[claims.key_id].verifies_at(moment, state().limits.access_token_seconds + LEEWAY):\n"
 
 
@@ -499,7 +499,7 @@ def test_a_slip_of_whoever_exchanges_the_ring_changes_nothing_in_a_process_that_
         assert client.login().get("/auth/me").status == 200
 
 
-@protects(ROTATION, age=edit("secrets/ring.py", "    if moment < known_at:\n", "    if False:\n"))
+@protects(ROTATION, age=edit("crypto/ring.py", "    if moment < known_at:\n", "    if False:\n"))
 def test_a_ring_is_turned_by_a_command_and_nobody_notices(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = service.adds_route("/probe")
     with stubbed(service) as stub:

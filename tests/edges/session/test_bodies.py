@@ -284,7 +284,7 @@ def parts(client: Client, *headers: bytes, path: str = "/bare") -> Response:
     return client.post(path, body=body + b"--%s--\r\n" % BOUNDARY.encode(), content_type=kind)
 
 
-@protects(CHARACTERS, nul=edit("inputs.py", '    if "\\x00" in text:\n', "    if False:\n"))
+@protects(CHARACTERS, nul=edit("request/inputs.py", '    if "\\x00" in text:\n', "    if False:\n"))
 @protects(CHARACTERS, form=edit("session/bodies.py", "        text_of(part)\n", ""))
 @protects(
     CHARACTERS,

@@ -309,7 +309,7 @@ def test_a_session_that_has_ended_by_idleness_does_not_come_back_with_the_clock(
 @protects(
     "session-idle-30-min",
     passive=edit(
-        "authentication.py", "        if request.endpoint not in PASSIVE:\n", "        if request.endpoint:\n"
+        "request/authentication.py", "        if request.endpoint not in PASSIVE:\n", "        if request.endpoint:\n"
     ),
 )
 def test_what_a_browser_asks_for_by_itself_keeps_no_session_alive(service: Service) -> None:
@@ -656,7 +656,7 @@ def test_login_user_of_flask_login_signs_nobody_in(service: Service) -> None:
         return "logged in, it says"
 
     def by_ourselves() -> str:
-        flask_login.login_user(service.module("authentication").current_user, remember=True)
+        flask_login.login_user(service.module("request.authentication").current_user, remember=True)
         return "logged in, it says"
 
     called = service.adds_route("/extension", mark="public", view=by_extension)
@@ -737,7 +737,7 @@ def test_logout_user_of_flask_login_ends_the_session_for_every_copy_of_the_cooki
 
     def leave() -> str:
         flask_login.logout_user()
-        return "nobody" if not service.module("authentication").current_user.is_authenticated else "somebody"
+        return "nobody" if not service.module("request.authentication").current_user.is_authenticated else "somebody"
 
     service.adds_route("/leave", mark="public", view=leave)
     seen = service.adds_route("/probe")
@@ -774,7 +774,7 @@ def test_login_disabled_stops_the_start(service: Service) -> None:
 @protects(
     "deny-by-default",
     options=edit(
-        "access.py",
+        "request/access.py",
         "    if not current_user.is_authenticated:\n",
         '    if not current_user.is_authenticated and request.method != "OPTIONS":\n',
     ),
@@ -809,7 +809,7 @@ def test_what_flask_login_exempts_is_refused_all_the_same(service: Service) -> N
 @protects(
     "deny-by-default",
     seal=edit(
-        "access.py",
+        "request/access.py",
         "    if faults := [*_faults(app, endpoints)]:\n",
         "    endpoints = {name for name in endpoints if marks_of(app.view_functions[name])}\n"
         "    if faults := [*_faults(app, endpoints)]:\n",

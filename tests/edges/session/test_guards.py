@@ -1,4 +1,4 @@
-"""Proofs of guards.py for pages: what escapes them and what checks their forms is there after the team's function.
+"""Proofs of start/guards.py for pages: what escapes them and checks their forms is there after the team's function.
 
 They stop a line that made one template or one test easier from opening every page.
 """
@@ -20,7 +20,7 @@ CHANGED = "was changed, and a protection depends on it. Leave it as it is."
 PARTS = '    if pages:\n        parts["jinja_env'
 
 
-@protects("autoescape-all-templates", replaced=edit("guards.py", PARTS, PARTS.replace("pages", "False")))
+@protects("autoescape-all-templates", replaced=edit("start/guards.py", PARTS, PARTS.replace("pages", "False")))
 def test_escaping_is_not_turned_off_for_the_whole_service(service: Service) -> None:
     from jinja2 import Undefined
 
@@ -36,7 +36,7 @@ def test_escaping_is_not_turned_off_for_the_whole_service(service: Service) -> N
         assert tried.reasons == [f"app.jinja_env.{name} {CHANGED}"]
 
 
-@protects("csrf-token-required", weakened=edit("guards.py", '"WTF_CSRF_", ', ""))
+@protects("csrf-token-required", weakened=edit("start/guards.py", '"WTF_CSRF_", ', ""))
 def test_the_check_of_form_tokens_is_not_weakened(service: Service) -> None:
     changes: list[tuple[str, Callable[[Flask], Any]]] = [
         ("WTF_CSRF_TIME_LIMIT", lambda app: app.config.update(WTF_CSRF_TIME_LIMIT=None)),

@@ -20,35 +20,18 @@ from pydantic_settings import BaseSettings
 from werkzeug.datastructures import ImmutableDict
 from werkzeug.exceptions import HTTPException
 
-from . import (
-    access,
-    audit,
-    authentication,
-    chosen,
-    cross_site,
-    database,
-    edge,
-    errors,
-    exceptions,
-    guards,
-    inputs,
-    log,
-    paths,
-    secrets,
-    security_txt,
-    strict_json,
-    throttle,
-)
-from .access import login_required, public, requires
-from .authentication import current_user
-from .database.queries import owned, owned_or_404
-from .guards import ConfigError
+from . import audit, chosen, database, edge, log, secrets, throttle
+from .crypto.ring import Rings
+from .delivery import letters, transport
 from .identity.account import before_deletion
 from .identity.passwords import Passwords
-from .inputs import takes_lists
-from .mail import letters, transport
-from .secrets.ring import Rings
-from .settings import BastionSettings, TeamSettings
+from .request import access, authentication, ceiling, cross_site, errors, inputs, json_body, paths, security_txt
+from .request.access import login_required, public, requires
+from .request.authentication import current_user
+from .request.inputs import takes_lists
+from .request.queries import owned, owned_or_404
+from .settings import BastionSettings, ConfigError, TeamSettings, exceptions
+from .start import guards
 from .state import EXTENSION, State
 
 __all__ = [
@@ -128,11 +111,12 @@ def _build(extend: Extend, settings_class: type[TeamSettings], *, migrates: bool
     audit.install(app)  # before the database: what it writes at a request's end comes after the roll-back
     engine = database.install(app, target, state.secrets)
     errors.install(app)  # before every layer, so that each may refuse
-    strict_json.install(app)  # one reader of JSON for every view
+    json_body.install(app)  # one reader of JSON for every view
     paths.install(app)  # before the first route
     inputs.install(app)  # the first of the layers that read a request
     authentication.install(app, style.authenticate)  # who it is, before anything is decided by it
-    throttle.install(app)  # a ceiling for each session, before any work for it
+    throttle.install(app)
+    ceiling.install(app)  # for each session, before any work for it
     # Where it began, before its token is looked at; clients that are no browsers don't say.
     cross_site.install(app, accept_without_origin=not style.PAGE_POLICY)
     style.install(app)  # CSRF, and the routes of signing in
@@ -146,7 +130,13 @@ def _build(extend: Extend, settings_class: type[TeamSettings], *, migrates: bool
     if changed := [*changed, *state.passwords.weaknesses()]:
         raise ConfigError(changed)
     # Outside Flask and outside what the team wrapped around it: hosts, ceilings, sizes, headers on every answer.
-    edge.install(app, ready=database.readiness(engine))
+    edge.install(
+        app,
+        ready=database.readiness(engine),
+        texts=errors.TEXTS,
+        page_policy=style.PAGE_POLICY,
+        session_of=style.signed_session,
+    )
     access.seal(app)  # nothing without a rule, and nothing more
     return app
 
@@ -176,17 +166,20 @@ def _decide(app: Flask, settings_class: type[TeamSettings], *, migrates: bool) -
         raise ConfigError(reasons)
     if not isinstance(style, chosen.style.Settings):
         raise ConfigError(reasons)
-    if faults := [*chosen.backend.check(backend, production=settings.production)]:
+    if faults := [
+        *chosen.backend.check(backend, production=settings.production, database_users=bool(chosen.dialect.SECRETS))
+    ]:
         raise ConfigError(reasons + faults)  # nothing is asked of a backend that could be somebody else
     opened = chosen.backend.open_secrets(backend)
-    opens = database.secrets_of(settings, migrates=migrates)
+    opened.on_outage = audit.backend_unavailable
+    opens = database.secrets_of(settings, chosen.dialect, migrates=migrates)
     required = {**secrets.OF_EVERY_SERVICE, **opens, **chosen.style.SECRETS, **settings_class.secrets}
     try:
         reasons += [
             reason
             for reason in (
                 *guards.reasons(guards.Start(settings, opened, required)),
-                *database.check_owner(opened, migrates=migrates),
+                *database.check_owner(opened, chosen.dialect, migrates=migrates, here=chosen.backend.HERE),
                 *chosen.backend.misplaced((*required, *secrets.OPTIONAL)),
                 *chosen.style.check(settings, style, opened),
                 *chosen.dialect.check(settings),
@@ -195,7 +188,7 @@ def _decide(app: Flask, settings_class: type[TeamSettings], *, migrates: bool) -
             if not reason.startswith(unreadable)
         ]
         if not any("DATABASE_" in reason or "MIGRATION_" in reason for reason in reasons):
-            reasons += database.unreachable(settings, opened, migrates=migrates)
+            reasons += database.unreachable(settings, chosen.dialect, opened, migrates=migrates)
     except secrets.SecretUnavailable as away:
         reasons.append(f"{away}. Check that it runs, its address, and what this service may read there.")
     if reasons:
@@ -211,9 +204,11 @@ def _decide(app: Flask, settings_class: type[TeamSettings], *, migrates: bool) -
         secrets=opened,
         rings=Rings(opened),
         passwords=Passwords(concurrency=settings.hash_concurrency, threads=settings.threads),
+        dialect=chosen.dialect,
+        mailed_link=chosen.style.mailed_link,
         error_body=chosen.style.error_body_of(app),
         service_name=app.import_name.replace("_", "-"),
         security_contact=chosen.SECURITY_CONTACT,
     )
     app.extensions[EXTENSION] = state
-    return state, database.target_of(settings, migrates=migrates)
+    return state, database.target_of(settings, chosen.dialect, migrates=migrates)

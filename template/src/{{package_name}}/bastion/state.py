@@ -14,13 +14,15 @@ from flask import Flask, current_app
 if TYPE_CHECKING:
     from pydantic_settings import BaseSettings
 
-    from .access import Rule
-    from .exceptions import Exemption
+    from .crypto.ring import Rings
+    from .database import ChosenDialect
+    from .delivery.letters import MailedLink
     from .identity.account import BeforeDeletion
     from .identity.passwords import Passwords
+    from .request.access import Rule
     from .secrets import Secrets
-    from .secrets.ring import Rings
     from .settings import BastionSettings, Limits, TeamSettings
+    from .settings.exceptions import Exemption
 
 EXTENSION: Final = "bastion"
 ErrorBody = Callable[..., tuple[str, bytes]]
@@ -39,6 +41,8 @@ class State:
     secrets: Secrets
     rings: Rings
     passwords: Passwords
+    dialect: ChosenDialect
+    mailed_link: MailedLink
     error_body: ErrorBody
     service_name: str
     security_contact: str

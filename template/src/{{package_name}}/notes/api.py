@@ -11,9 +11,9 @@ from pydantic import Field
 
 from ..bastion import current_user, login_required, owned, owned_or_404
 from ..bastion.database import db
-from ..bastion.database.queries import contains, page_of, sort_by
 from ..bastion.jwt.api import operation
 from ..bastion.jwt.schema import Answer, PageAnswer, PageNumber, Query, Schema, SearchText, Text
+from ..bastion.request.queries import contains, page_of, sort_by
 from .model import BODY_LENGTH, SORTS, TITLE_LENGTH, Note
 
 blueprint = Blueprint("notes", __name__, url_prefix="/notes")

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from ..bastion import current_user, login_required, owned, owned_or_404
 from ..bastion.database import db
-from ..bastion.database.queries import contains, page_of, sort_by
+from ..bastion.request.queries import contains, page_of, sort_by
 from .forms import NoteForm, NotesQuery
 from .model import SORTS, Note
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from inspect import iscoroutinefunction
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 from uuid import UUID, uuid4
 
 from flask import Flask
@@ -25,13 +25,14 @@ from sqlalchemy import (
     Dialect,
     Engine,
     ForeignKey,
+    LargeBinary,
     MetaData,
     TypeDecorator,
     create_engine,
     event,
     text,
 )
-from sqlalchemy.dialects.mysql import DATETIME
+from sqlalchemy.dialects.mysql import DATETIME, VARBINARY
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -40,6 +41,7 @@ from .. import log
 from ..clock import seconds
 from ..secrets import Secrets
 from ..settings import BastionSettings
+from ..state import state
 
 OWNER: Final = {"owner": "bastion"}
 """Marks a table as the template's: the team's migrations leave it alone."""
@@ -50,6 +52,10 @@ TEAM_BRANCH: Final = "team"
 _log: Final = log.get_logger("bastion.database")
 _TABLES: Final = text("SELECT 1 FROM auth_session WHERE 1 = 0")  # a database that was never migrated is not ready
 _READY_SECONDS: Final = 1.0  # a probe answers from memory this long, so that probing costs the database nothing
+
+
+HASH: Final = LargeBinary().with_variant(VARBINARY(32), "mysql", "mariadb")  # SHA-256, comparable and indexable
+MAC: Final = LargeBinary().with_variant(VARBINARY(36), "mysql", "mariadb")  # 4 bytes of a key's name, 32 of HMAC
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -96,16 +102,29 @@ def transaction() -> Iterator[Connection]:
 
     What it reads, it may decide on: see `begin` of the dialects.
     """
-    from ..chosen import dialect  # not above: the chosen style imports this module
-
     with db.engine.begin() as connection:
-        dialect.begin(connection)
+        state().dialect.begin(connection)
         yield connection
 
 
 def connect() -> Connection:
     """A connection for reading, apart from the request's session; use it in a `with` statement."""
     return db.engine.connect()
+
+
+class ChosenDialect(Protocol):
+    """What a module of this package says about one kind of database."""
+
+    SECRETS: Mapping[str, str]
+
+    def check(self, settings: BastionSettings) -> Iterator[str]: ...
+    def address(self, settings: BastionSettings, *, migrates: bool = False) -> URL: ...
+    def options(self, settings: BastionSettings, *, migrates: bool = False) -> dict[str, Any]: ...
+    def prepare(self, engine: Engine) -> None: ...
+    def begin(self, connection: Connection) -> None: ...
+    def has_written(self, connection: Connection) -> bool: ...
+    def is_administrator(self, connection: Connection, /) -> bool: ...
+    def is_conflict(self, error: BaseException | None) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,33 +136,29 @@ class Target:
     password: str | None
 
 
-def target_of(settings: BastionSettings, *, migrates: bool) -> Target:
+def target_of(settings: BastionSettings, dialect: ChosenDialect, *, migrates: bool) -> Target:
     """As whom and where; call it after the dialect's check()."""
-    from ..chosen import dialect
-
     return Target(
         dialect.address(settings, migrates=migrates),
         dialect.options(settings, migrates=migrates),
-        next(iter(secrets_of(settings, migrates=migrates)), None),
+        next(iter(secrets_of(settings, dialect, migrates=migrates)), None),
     )
 
 
-def secrets_of(settings: BastionSettings, *, migrates: bool) -> Mapping[str, str]:
+def secrets_of(settings: BastionSettings, dialect: ChosenDialect, *, migrates: bool) -> Mapping[str, str]:
     """The secret that this process signs in with, if any, and what it does: who migrates needs the owner's alone."""
-    from ..chosen import dialect
-
     if migrates and settings.migration_user and dialect.SECRETS:
         return {OWNERS_PASSWORD: "opens the database for BASTION_MIGRATION_USER"}
     return dialect.SECRETS
 
 
-def check_owner(secrets: Secrets, *, migrates: bool) -> Iterator[str]:
-    """A reason against a process that does not migrate and has the owner's password: whoever gets in has it, too."""
-    from .. import chosen  # not above: the chosen style imports this module
+def check_owner(secrets: Secrets, dialect: ChosenDialect, *, migrates: bool, here: bool) -> Iterator[str]:
+    """A reason against a process that does not migrate and has the owner's password: whoever gets in has it, too.
 
-    if migrates or not chosen.dialect.SECRETS:
+    `here`: the secrets are variables or files of this machine. Of another backend nobody asks for what is not his.
+    """
+    if migrates or not dialect.SECRETS:
         return
-    here = chosen.backend.__name__.endswith((".env", ".files"))  # of another backend nobody asks for what is not his
     if OWNERS_PASSWORD in os.environ or (here and secrets.find(OWNERS_PASSWORD) is not None):
         yield (
             f"{OWNERS_PASSWORD} is within reach of a process that does not migrate. Give it to the commands `db ...` "
@@ -161,13 +176,13 @@ def _fault(engine: Engine) -> str | None:
     return None
 
 
-def unreachable(settings: BastionSettings, secrets: Secrets, *, migrates: bool) -> Iterator[str]:
+def unreachable(
+    settings: BastionSettings, dialect: ChosenDialect, secrets: Secrets, *, migrates: bool
+) -> Iterator[str]:
     """A reason against the start when the database does not answer, or to an administrator; without the address."""
-    from ..chosen import dialect
-
-    target = target_of(settings, migrates=migrates)
+    target = target_of(settings, dialect, migrates=migrates)
     engine = create_engine(target.url, **target.options)
-    _prepare(engine, target, secrets)
+    _prepare(engine, dialect, target, secrets)
     try:
         with engine.connect() as connection:
             administrator = settings.production and dialect.is_administrator(connection)
@@ -227,9 +242,7 @@ def _nothing_to_write(_context: Any, _revision: Any, directives: list[Any]) -> N
         directives.clear()
 
 
-def _prepare(engine: Engine, target: Target, secrets: Secrets) -> None:
-    from ..chosen import dialect
-
+def _prepare(engine: Engine, dialect: ChosenDialect, target: Target, secrets: Secrets) -> None:
     dialect.prepare(engine)
     if target.password is not None:
         _follow_rotation(engine, target.password, secrets)
@@ -283,5 +296,5 @@ def install(app: Flask, target: Target, secrets: Secrets) -> Engine:
     app.teardown_appcontext_funcs[:] = [f for f in app.teardown_appcontext_funcs if not iscoroutinefunction(f)]
     alembic.init_app(app)
     with app.app_context():
-        _prepare(db.engine, target, secrets)
+        _prepare(db.engine, state().dialect, target, secrets)
         return db.engine

@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ..settings import BastionSettings
+from . import connect
 
 SECRETS: Final[Mapping[str, str]] = {}
 CODE: Final = Path(__file__).resolve().parents[2]  # the service's package, with the folder of its static files
@@ -124,8 +125,6 @@ def is_conflict(error: BaseException | None) -> bool:
 @with_appcontext
 def backup(file: Path) -> None:
     """Write the database as it is now to a new FILE that its owner alone can read; the service may go on meanwhile."""
-    from . import connect  # not above: it imports the chosen dialect
-
     try:
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from .. import log
+from ..state import state_of
 from . import health, media_types, methods, target
 from .address import ProxyRule
 from .answers import STATUS_LINES, Headers, Refusal, Reply
@@ -203,31 +204,34 @@ def _new_request_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
-def install(app: Flask, *, ready: Callable[[], bool]) -> None:
+def install(
+    app: Flask,
+    *,
+    ready: Callable[[], bool],
+    texts: Mapping[int, tuple[str, str]],
+    page_policy: bool,
+    session_of: Callable[[Flask, dict[str, Any]], str | None],
+) -> None:
     """Put the edge around the app, as the outermost layer; nothing may wrap `app.wsgi_app` afterwards.
 
     `ready` says whether the service can work (it may raise).
     """
-    from ..chosen import style
-    from ..errors import TEXTS
-    from ..state import state_of
-
     state = state_of(app)
     settings = state.settings
     edge = EdgeSettings(
         trusted_hosts=frozenset(settings.trusted_hosts),
         public_origin=settings.public_origin,
         production=settings.production,
-        page_policy=style.PAGE_POLICY,
+        page_policy=page_policy,
         error_body=state.error_body,
-        texts=TEXTS,
+        texts=texts,
         ready=ready,
         proxy_hops=settings.proxy_hops or 0,
         trusted_proxies=tuple(settings.trusted_proxies),
         trust_unix_socket=settings.bind.startswith("unix:"),  # file permissions say who may connect
         ceiling_per_minute=state.limits.requests_per_minute_and_address,
         ceiling_per_session=state.limits.requests_per_minute_and_session,
-        session_of=partial(style.signed_session, app),
+        session_of=partial(session_of, app),
         max_body_bytes=state.limits.body_bytes,
         image_origins=state.image_origins,
         hsts=(HSTS + PRELOAD * settings.hsts_preload) if settings.production else "",

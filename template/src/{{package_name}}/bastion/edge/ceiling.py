@@ -66,7 +66,7 @@ class NetworkCeiling(Ceiling):
     """The ceiling of each network, in the edge; above it, that of each session that the network's requests belong to.
 
     `session_of` verifies the signature of a request's cookie or token and names its session, without the database: what
-    no key has signed costs no more than that. Whether the session lives is looked at behind, by throttle.py.
+    no key has signed costs no more than that. Whether the session lives is looked at behind, by throttle/__init__.py.
     """
 
     def __init__(self, per_minute: int, per_session: int, session_of: Callable[[WSGIEnvironment], str | None]) -> None:

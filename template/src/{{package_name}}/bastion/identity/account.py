@@ -18,11 +18,13 @@ from sqlalchemy import Connection, Table, case, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from .. import audit, mail, throttle
+from ..audit.tables import AuditEvent
 from ..database import Base, Owned, connect, transaction
+from ..mail.tables import OutgoingMail
 from ..state import state, state_of
 from . import factors, links, login, passwords, recovery, sessions, users
 from .methods import PASSKEY
-from .models import AuditEvent, AuthSession, Device, Link, OutgoingMail, User
+from .models import AuthSession, Device, Link, User
 from .principal import Principal
 from .sessions import Opened
 

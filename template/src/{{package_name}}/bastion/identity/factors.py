@@ -16,9 +16,9 @@ from uuid import UUID
 from sqlalchemy import Connection, func, select, update
 
 from .. import audit, mail, throttle
+from ..audit.refusal import refuse
 from ..clock import now
 from ..database import connect, transaction
-from ..errors import refuse
 from . import devices, flows, links, passkeys, recovery_codes, sessions, totp, users
 from .methods import PASSKEY, RECOVERY, SECOND, TOTP
 from .models import Passkey, RecoveryCode, Totp, User

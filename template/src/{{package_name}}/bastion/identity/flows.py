@@ -14,8 +14,8 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, delete, exists, insert, select, update
 
-from .. import encryption
 from ..clock import now
+from ..crypto import encryption
 from ..database import connect, transaction
 from .models import Flow, SpentChallenge, User
 from .principal import Principal

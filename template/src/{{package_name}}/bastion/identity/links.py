@@ -15,12 +15,13 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, or_, select, update
 
 from .. import throttle
+from ..audit.refusal import refuse
 from ..clock import now
 from ..database import connect, transaction
-from ..errors import refuse
+from ..mail.tables import OutgoingMail
 from ..state import state
 from . import flows
-from .models import AuthSession, Link, OutgoingMail, User
+from .models import AuthSession, Link, User
 from .sessions import TOKEN_BYTES, digest
 
 ACTIVATE: Final = "activate"  # somebody registers

@@ -16,9 +16,9 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, select, updat
 from sqlalchemy.exc import SQLAlchemyError
 
 from .. import audit, mail, throttle
+from ..audit.refusal import refuse
 from ..clock import now
 from ..database import connect, transaction
-from ..errors import refuse
 from ..state import state
 from . import devices, factors, flows, passkeys, sessions, totp
 from .methods import PASSKEY as BY_PASSKEY

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, LargeBinary, String, false
+from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String, false
 from sqlalchemy.dialects.mysql import VARBINARY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..clock import now
-from ..database import OWNER, Base
-from ..encryption import ENCRYPTED
+from ..crypto.encryption import ENCRYPTED
+from ..database import HASH, OWNER, Base
 
-HASH = LargeBinary().with_variant(VARBINARY(32), "mysql", "mariadb")  # SHA-256: 32 bytes, comparable and indexable
-MAC = LargeBinary().with_variant(VARBINARY(36), "mysql", "mariadb")  # 4 bytes of a key's name, 32 of HMAC
 HANDLE = LargeBinary().with_variant(VARBINARY(64), "mysql", "mariadb")
 
 
@@ -167,26 +164,6 @@ class SpentChallenge(Base):
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
-class OutgoingMail(Base):
-    """A mail that is due. It holds no token: that is made when the mail is sent, and then this row goes."""
-
-    __tablename__ = "mail_outbox"
-    __table_args__ = {"info": OWNER}  # noqa: RUF012
-
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
-    purpose: Mapped[str] = mapped_column(String(20))
-    email: Mapped[str] = mapped_column(String(254), index=True)
-    user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
-    session_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(AuthSession.id, ondelete="CASCADE"))
-    inviter_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
-    roles: Mapped[str] = mapped_column(String(500), default="")
-    created_at: Mapped[datetime] = mapped_column(default=now)
-    due_at: Mapped[datetime] = mapped_column(default=now, index=True)
-    trusted: Mapped[bool] = mapped_column(default=False)  # asked for by an administrator or a device of the account
-    origin: Mapped[str] = mapped_column(String(45), default="", server_default="")  # the address that caused a notice
-    attempts: Mapped[int] = mapped_column(default=0)
-
-
 class Device(Base):
     """A browser or program that its user has signed in from: it has a counter of its own for failed logins."""
 
@@ -198,66 +175,3 @@ class Device(Base):
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
     seen_at: Mapped[datetime] = mapped_column(default=now)
-
-
-class ThrottleCounter(Base):
-    """Failures under one key; the key is an HMAC, so that no address is in here."""
-
-    __tablename__ = "throttle_counter"
-    __table_args__ = {"info": OWNER}  # noqa: RUF012
-
-    key: Mapped[bytes] = mapped_column(HASH, primary_key=True)
-    failures: Mapped[int]
-    rounds: Mapped[int]  # full windows of failures in a row
-    window_at: Mapped[datetime]
-    blocked_until: Mapped[datetime | None]
-    version: Mapped[int]  # compare-and-set
-
-
-class ThrottleUse(Base):
-    """When something was done under one key (registrations of a network, mails to a recipient); an HMAC as well."""
-
-    __tablename__ = "throttle_use"
-    __table_args__ = {"info": OWNER}  # noqa: RUF012
-
-    key: Mapped[bytes] = mapped_column(HASH, primary_key=True)
-    uses: Mapped[list[float]] = mapped_column(JSON, default=list)  # seconds since the epoch, oldest first
-    last_at: Mapped[datetime] = mapped_column(index=True)
-    version: Mapped[int]  # compare-and-set
-
-
-class AuditEvent(Base):
-    """What happened to accounts and sessions, and what was refused."""
-
-    __tablename__ = "audit_event"
-    __table_args__ = {"info": OWNER}  # noqa: RUF012
-
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
-    at: Mapped[datetime] = mapped_column(default=now, index=True)
-    kind: Mapped[str] = mapped_column(String(60))
-    outcome: Mapped[str] = mapped_column(String(10), default="success", server_default="success")
-    user_id: Mapped[uuid.UUID | None] = mapped_column(index=True)  # no foreign key: it outlives the account
-    actor_id: Mapped[uuid.UUID | None] = mapped_column(index=True)  # who did it; user_id is whom it concerns
-    session_id: Mapped[uuid.UUID | None]
-    address: Mapped[str] = mapped_column(String(45), default="")
-    request_id: Mapped[str] = mapped_column(String(36), default="")
-    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    times: Mapped[int] = mapped_column(default=1, server_default="1")  # how often in its minute, if it is counted
-    bucket: Mapped[bytes | None] = mapped_column(HASH, unique=True, index=True)  # what is counted in it, until sealed
-    number: Mapped[int | None] = mapped_column(BigInteger, unique=True, index=True)  # its place in the chain
-    mac: Mapped[bytes | None] = mapped_column(MAC)
-
-
-class AuditHead(Base):
-    """The one row that says where the chain of the audit's rows ends, and behind which row of former ones it begins."""
-
-    __tablename__ = "audit_head"
-    __table_args__ = {"info": OWNER}  # noqa: RUF012
-
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    number: Mapped[int] = mapped_column(BigInteger)
-    mac: Mapped[bytes] = mapped_column(MAC)
-    anchor_number: Mapped[int] = mapped_column(BigInteger)
-    anchor_mac: Mapped[bytes] = mapped_column(MAC)
-    seal: Mapped[bytes] = mapped_column(MAC)  # over all four
-    version: Mapped[int] = mapped_column(BigInteger)  # compare-and-set; 0: nothing was sealed yet

@@ -43,11 +43,11 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from .. import signing
 from ..clock import now
+from ..crypto import signing
 from ..database import connect, transaction
-from ..plain_text import is_plain
 from ..state import state
+from ..text.plain_text import is_plain
 from .models import Passkey, SpentChallenge, User
 from .principal import Principal
 from .sessions import digest

@@ -13,8 +13,8 @@ from typing import Final
 from uuid import UUID
 
 from .. import audit, mail, throttle
+from ..audit.refusal import refuse
 from ..database import transaction
-from ..errors import refuse
 from ..state import state
 from . import links, users
 

@@ -14,8 +14,8 @@ from uuid import UUID
 import pyotp
 from sqlalchemy import Connection, delete, insert, select, update
 
-from .. import encryption
 from ..clock import now
+from ..crypto import encryption
 from ..database import connect
 from ..state import state
 from .models import Totp

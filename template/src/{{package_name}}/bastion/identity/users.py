@@ -16,8 +16,8 @@ from sqlalchemy.exc import IntegrityError
 from .. import audit
 from ..clock import now
 from ..database import connect, transaction
-from ..plain_text import is_plain
 from ..state import state
+from ..text.plain_text import is_plain
 from . import links, passwords, sessions
 from .methods import MANAGE as MANAGE  # their other names, for whoever shows or manages accounts
 from .methods import READ as READ

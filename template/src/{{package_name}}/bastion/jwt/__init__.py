@@ -17,7 +17,6 @@ from . import (
     account,
     administration,
     api,
-    commands,  # noqa: F401  its commands join those of key_commands.py
     endpoints,
     factors,
     keys,
@@ -25,10 +24,13 @@ from . import (
     openapi,
 )
 from .bearer import authenticate, factor_missing, not_fresh, signed_session, unauthenticated
+from .commands import NEW_KEYS, ROTATED
 from .problem import error_body_of
 from .settings import Settings, settings
 
 __all__ = [
+    "NEW_KEYS",
+    "ROTATED",
     "Settings",
     "authenticate",
     "error_body_of",

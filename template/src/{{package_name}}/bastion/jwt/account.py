@@ -16,13 +16,13 @@ from flask import Blueprint
 from pydantic import Field, JsonValue, SecretStr
 from pydantic_core import to_jsonable_python
 
-from ..access import login_required, public
-from ..authentication import current_user
-from ..errors import refuse
+from ..audit.refusal import refuse
 from ..identity import account, recovery, registration, users
 from ..identity.login import BUSY_SECONDS
 from ..identity.passwords import LONGEST_TYPED, SHORTEST, Busy
 from ..identity.recovery_codes import LONGEST as LONGEST_CODE
+from ..request.access import login_required, public
+from ..request.authentication import current_user
 from . import refresh
 from .api import operation
 from .endpoints import DeviceToken, TokenAnswer

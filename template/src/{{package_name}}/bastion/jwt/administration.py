@@ -14,10 +14,10 @@ from flask import Blueprint
 from pydantic import Field
 
 from .. import audit
-from ..access import requires
-from ..authentication import current_user
-from ..errors import refuse
+from ..audit.refusal import refuse
 from ..identity import factors, recovery, registration, sessions, users
+from ..request.access import requires
+from ..request.authentication import current_user
 from ..state import state
 from .account import AcceptedAnswer, Address, answering
 from .api import operation

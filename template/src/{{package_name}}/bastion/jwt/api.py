@@ -16,9 +16,9 @@ from typing import Any, Final, TypeVar, get_args, get_type_hints, overload
 from flask import Flask, Response, request
 from pydantic import ValidationError
 
-from .. import strict_json
-from ..errors import refuse
+from ..audit.refusal import refuse
 from ..state import state
+from ..text import strict_json
 from .schema import Answer, Query, Schema, faults_of
 
 ACCEPTED: Final = frozenset({"application/json"})

@@ -12,7 +12,7 @@ from wsgiref.types import WSGIEnvironment
 from flask import Flask, g, request
 from flask.typing import ResponseReturnValue
 
-from ..errors import refuse
+from ..audit.refusal import refuse
 from ..identity import sessions
 from ..identity.principal import Principal
 from ..state import state

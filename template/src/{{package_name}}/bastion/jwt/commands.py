@@ -5,23 +5,28 @@ Both write the secret's new text to standard output and change nothing: where it
 
 from __future__ import annotations
 
-import click
-from flask.cli import with_appcontext
+from collections.abc import Callable, Mapping
+from typing import Final
 
-from ..key_commands import new, rotate, write_rotated
+import click
+
+from ..crypto.ring import Turned
 from ..state import state
 from . import keys
 
 
-@new.command("jwt")
+@click.command("jwt")
 @click.option("--algorithm", type=click.Choice([*keys.KINDS.values()]), default="EdDSA", show_default=True)
 def new_ring(algorithm: str) -> None:
     """Write a new ring for the secret JWT_KEYS; every access token of a former ring ends with it."""
     click.echo(keys.new_ring(algorithm))
 
 
-@rotate.command("jwt")
-@with_appcontext
-def rotate_ring() -> None:
-    """Write the ring of the secret JWT_KEYS one step on."""
-    write_rotated(keys.SECRET, lambda: keys.rotated(state().secrets.found(keys.SECRET)))
+def _rotated() -> Turned:
+    return keys.rotated(state().secrets.found(keys.SECRET))
+
+
+NEW_KEYS: Final[tuple[click.Command, ...]] = (new_ring,)
+"""Of `keys new`, beside those of every service."""
+ROTATED: Final[Mapping[str, tuple[str, Callable[[], Turned]]]] = {"jwt": (keys.SECRET, _rotated)}
+"""Of `keys rotate`, beside those of every service: kind of key to its secret, and what makes the next text of it."""

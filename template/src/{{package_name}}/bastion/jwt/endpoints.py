@@ -14,15 +14,15 @@ from flask import Blueprint, Response, request
 from pydantic import Field, SecretStr
 
 from .. import audit
-from ..access import login_required, public
-from ..authentication import current_user
+from ..audit.refusal import refuse
 from ..clock import now
 from ..edge import shareable
-from ..errors import refuse
 from ..identity import factors, flows, sessions
 from ..identity import login as identity
 from ..identity.passwords import LONGEST_TYPED
 from ..identity.users import LONGEST_IDENTIFIER
+from ..request.access import login_required, public
+from ..request.authentication import current_user
 from ..state import state
 from . import keys, refresh
 from .api import operation

@@ -13,14 +13,14 @@ from uuid import UUID
 from flask import Blueprint
 from pydantic import ConfigDict, Field, JsonValue, SecretStr
 
-from ..access import login_required, public
-from ..authentication import current_user
-from ..errors import refuse
+from ..audit.refusal import refuse
 from ..identity import account, factors, passkeys
 from ..identity import login as identity
 from ..identity.methods import second_factor_missing
 from ..identity.recovery_codes import LONGEST as LONGEST_CODE
 from ..identity.sessions import Opened
+from ..request.access import login_required, public
+from ..request.authentication import current_user
 from . import refresh
 from .account import answering
 from .api import operation

@@ -17,11 +17,12 @@ from typing import Any, Final, TypeAlias, cast
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from flask import current_app
 
-from .. import clock, log, strict_json
+from .. import clock, log
+from ..crypto.ring import SINCE, SPREAD, STATES, WAIT, Turned, turned
+from ..crypto.verified import Verified
 from ..secrets import Found, Secrets
 from ..secrets.guessable import weakness
-from ..secrets.ring import SINCE, SPREAD, STATES, WAIT, Turned, turned
-from ..verified import Verified
+from ..text import strict_json
 from .claims import Claims
 
 SECRET: Final = "JWT_KEYS"  # noqa: S105  (a name, no value)
@@ -199,7 +200,7 @@ def new_ring(algorithm: str = "EdDSA") -> str:
 
 
 def rotated(found: Found) -> Turned:
-    """The ring one step on. Raises InvalidKeys, and TooEarly: see secrets/ring.py.
+    """The ring one step on. Raises InvalidKeys, and TooEarly: see crypto/ring.py.
 
     First a `next` key is added, which other verifiers learn from the JWKS, as late as they may keep what a process may
     keep. The step after makes it active and retires the one before, which goes at a later step.

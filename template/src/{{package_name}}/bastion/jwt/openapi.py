@@ -16,11 +16,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from werkzeug.routing import Rule
 
-from ..access import AUTOMATIC, login_required, public
-from ..cross_site import SAFE_METHODS
-from ..database.queries import LARGEST_NUMBER
-from ..errors import TEXTS
-from ..paths import LONGEST, LONGEST_PATH
+from ..request.access import AUTOMATIC, login_required, public
+from ..request.cross_site import SAFE_METHODS
+from ..request.errors import TEXTS
+from ..request.paths import LONGEST, LONGEST_PATH
+from ..request.queries import LARGEST_NUMBER
 from ..state import state_of
 from . import problem
 from .api import Declaration, declaration_of

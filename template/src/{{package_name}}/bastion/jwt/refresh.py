@@ -16,9 +16,9 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from .. import audit, mail, throttle
+from ..audit.refusal import refuse
 from ..clock import now
 from ..database import connect, transaction
-from ..errors import refuse
 from ..identity.models import AuthSession, RefreshToken, User
 from ..identity.sessions import TOKEN_BYTES, Opened, digest
 from ..state import state

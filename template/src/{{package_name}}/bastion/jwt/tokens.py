@@ -14,8 +14,9 @@ from uuid import UUID, uuid4
 
 import jwt
 
-from .. import clock, strict_json
+from .. import clock
 from ..state import state
+from ..text import strict_json
 from . import keys
 from .claims import Claims
 from .keys import LEEWAY, KeyRing

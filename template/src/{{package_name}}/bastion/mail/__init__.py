@@ -14,7 +14,7 @@ from flask import has_request_context, request
 from sqlalchemy import Connection, insert
 
 from ..clock import now
-from ..identity.models import OutgoingMail
+from .tables import OutgoingMail
 
 # Beside the purposes of links (identity/links.py): notices, which no stranger can cause.
 PASSWORD_CHANGED: Final = "password-changed"  # noqa: S105  (a purpose)
@@ -64,7 +64,7 @@ def enqueue(
     roles: str = "",
     trusted: bool = False,
 ) -> None:
-    """Note a mail to one normalised address, in the transaction of what causes it; mail/outbox.py sends it.
+    """Note a mail to one normalised address, in the transaction of what causes it; delivery/outbox.py sends it.
 
     `trusted`: no stranger asked for it, so it is not counted with what strangers may ask for. A notice keeps the
     address of the client whose request it is about.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from ..state import state
 from .kept import Fetch, Secrets
 from .secret import MASK, BackendFault, Found, Secret, SecretMissing, SecretUnavailable, same
 
@@ -43,6 +44,4 @@ OPTIONAL: Final[Mapping[str, str]] = {
 
 def get(name: str) -> Secret:
     """The secret of this name of the current app's service. Raises SecretMissing and SecretUnavailable."""
-    from ..state import state
-
     return state().secrets.get(name)

@@ -84,7 +84,11 @@ class Settings(EnvironmentSettings):
     """File of the authorities (PEM) that vouch for AWS's endpoints; empty: the public ones."""
 
 
-def check(settings: Settings, *, production: bool) -> Iterator[str]:
+HERE: Final = False
+"""Whether the secrets are on this machine: a process reads there what is for another one."""
+
+
+def check(settings: Settings, *, production: bool, database_users: bool) -> Iterator[str]:  # noqa: ARG001
     """Reasons against a start before anything is asked."""
     if not PREFIX.match(settings.prefix):
         yield "BASTION_AWS_PREFIX is no beginning of a secret's name. Write it as in payments-api or prod/payments-api."

@@ -57,7 +57,11 @@ class Settings(EnvironmentSettings):
     """File of the authorities (PEM) that vouch for the vault; empty: those of certifi."""
 
 
-def check(settings: Settings, *, production: bool) -> Iterator[str]:
+HERE: Final = False
+"""Whether the secrets are on this machine: a process reads there what is for another one."""
+
+
+def check(settings: Settings, *, production: bool, database_users: bool) -> Iterator[str]:  # noqa: ARG001
     """Reasons against a start before anything is asked: vault and platform are who they should be."""
     vault = remote.origin(settings.vault_url)
     local = vault is not None and vault.scheme == "https" and remote.is_loopback(vault.hostname or "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 from ..settings import EnvironmentSettings
 from . import Found, Secret, Secrets
@@ -31,7 +32,11 @@ def open_secrets(_settings: Settings) -> Secrets:
     return Secrets(lambda: fetch, "the environment (env)")
 
 
-def check(_settings: Settings, *, production: bool) -> Iterator[str]:  # noqa: ARG001
+HERE: Final = True
+"""Whether the secrets are on this machine: a process reads there what is for another one."""
+
+
+def check(_settings: Settings, *, production: bool, database_users: bool) -> Iterator[str]:  # noqa: ARG001
     """Nothing speaks against this backend before it is asked."""
     return iter(())
 

@@ -51,7 +51,11 @@ class Settings(EnvironmentSettings):
     """The metadata service that signs this workload in; another one only on a loopback address."""
 
 
-def check(settings: Settings, *, production: bool) -> Iterator[str]:
+HERE: Final = False
+"""Whether the secrets are on this machine: a process reads there what is for another one."""
+
+
+def check(settings: Settings, *, production: bool, database_users: bool) -> Iterator[str]:  # noqa: ARG001
     """Reasons against a start before anything is asked: the token opens whatever the workload may use."""
     if not PROJECT.match(settings.project):
         yield "BASTION_GCP_PROJECT: name the project (its id) whose Secret Manager holds the secrets of this service."

@@ -15,7 +15,6 @@ from threading import Lock
 from typing import Final
 
 from flask import has_app_context
-from sqlalchemy.exc import SQLAlchemyError
 
 from .. import log
 from ..clock import seconds
@@ -69,7 +68,8 @@ class Secrets:
     """The secrets of one service, by name; `where` is how the place of the chosen backend is called in an error.
 
     `connect` opens a client and gives what asks it; it is called anew in each process, and after a failure. `unusable`
-    says, as the end of a sentence, why a secret that is there is not read. `fresh` is in seconds.
+    says, as the end of a sentence, why a secret that is there is not read. `fresh` is in seconds. `on_outage` is called
+    with a name and what is wrong, at most once a minute, in the context of an app.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class Secrets:
         fresh: float = FRESH,
     ) -> None:
         self.where = where
+        self.on_outage: Callable[[str, str], None] = lambda _name, _fault: None
         self.unusable = unusable
         self._connect = connect
         self._fresh = fresh
@@ -207,12 +208,7 @@ class Secrets:
         fault = kept.fault or GONE
         _log.warning("secret_backend_unavailable", name=name, fault=fault)
         if has_app_context():
-            from .. import audit  # not above: it imports the chosen backend
-
-            try:
-                audit.record("secret.backend_unavailable", name=name, fault=fault)
-            except (SQLAlchemyError, SecretUnavailable) as error:  # to seal a row takes a secret as well
-                _log.error("audit_row_lost", kind="secret.backend_unavailable", error=type(error).__name__)
+            self.on_outage(name, fault)
 
 
 def _has_ended(answer: Found) -> bool:

@@ -60,7 +60,11 @@ class Settings(EnvironmentSettings):
         return self.secret_id if self.auth == "approle" else self.service_account
 
 
-def check(settings: Settings, *, production: bool) -> Iterator[str]:
+HERE: Final = False
+"""Whether the secrets are on this machine: a process reads there what is for another one."""
+
+
+def check(settings: Settings, *, production: bool, database_users: bool) -> Iterator[str]:
     """Reasons against a start before anything is asked: whoever answers is given what opens the real one."""
     if remote.origin(settings.address) is None:
         yield (
@@ -75,20 +79,13 @@ def check(settings: Settings, *, production: bool) -> Iterator[str]:
         yield "BASTION_VAULT_ROLE: name the role that this service signs in as; for approle, its role_id."
     if why := _unusable(settings):
         yield f"BASTION_VAULT_{'SECRET_ID' if settings.auth == 'approle' else 'SERVICE_ACCOUNT'}_FILE: the file {why}."
-    if settings.database_role and not _has_users():
+    if settings.database_role and not database_users:
         yield "BASTION_VAULT_DATABASE_ROLE: this service's database has no users. Take it out."
     if production and (found := [name for name in VARIABLES if name in os.environ]):
         yield (
             f"{', '.join(found)}: not read here; this service signs in by itself, and verifies whom it asks. Take it "
             "out of the environment, set BASTION_VAULT_* instead, and revoke a token that was stored there."
         )
-
-
-def _has_users() -> bool:
-    """Whether somebody signs in to this service's database."""
-    from ..chosen import dialect  # not above: it imports this module
-
-    return bool(dialect.SECRETS)
 
 
 def _unusable(settings: Settings) -> str | None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from click import Command
 from flask import Flask
 
+from ..crypto.ring import Turned
 from ..secrets import Secrets
 from ..settings import BastionSettings, EnvironmentSettings
 from . import (
@@ -44,6 +46,8 @@ PAGE_POLICY: Final = True
 SECRETS: Final[Mapping[str, str]] = {}
 DEVELOPMENT_SECRETS: Final[dict[str, Callable[[], str]]] = {}
 RINGS: Final[Mapping[str, tuple[float, float]]] = {}
+NEW_KEYS: Final[tuple[Command, ...]] = ()
+ROTATED: Final[Mapping[str, tuple[str, Callable[[], Turned]]]] = {}
 LOCKED: Final[dict[str, object]] = {**cookie.LOCKED, **csrf.LOCKED, **login_manager.LOCKED}
 """Configuration that carries a protection; the seal refuses a start in which the team's function changed it."""
 

@@ -17,13 +17,13 @@ from wtforms import EmailField, PasswordField, StringField
 from wtforms.validators import EqualTo, InputRequired, Length
 
 from .. import audit
-from ..access import login_required, public
-from ..authentication import current_user
+from ..audit.refusal import refuse
 from ..edge import no_referrer
-from ..errors import refuse
 from ..identity import account, factors, links, passkeys, recovery, recovery_codes, registration, sessions, users
 from ..identity.passwords import ADVICE, LONGEST_TYPED
 from ..identity.users import LONGEST_IDENTIFIER, LONGEST_NAME
+from ..request.access import login_required, public
+from ..request.authentication import current_user
 from ..state import state
 from . import mailed_link
 from .cookie import NEXT, begin, device_token, log_out

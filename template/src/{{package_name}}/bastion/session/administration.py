@@ -17,11 +17,11 @@ from wtforms.validators import InputRequired, Length
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from .. import audit
-from ..access import requires
-from ..authentication import current_user
-from ..errors import refuse
+from ..audit.refusal import refuse
 from ..identity import factors, recovery, registration, sessions, users
 from ..identity.users import LONGEST_IDENTIFIER, MANAGE, READ
+from ..request.access import requires
+from ..request.authentication import current_user
 from ..state import state
 from .factors import confirm
 from .forms import ListQuery, SubmittedForm, perform

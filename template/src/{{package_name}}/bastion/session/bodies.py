@@ -13,17 +13,8 @@ from flask import Flask, request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
-from ..errors import refuse
-from ..inputs import (
-    CHARACTERS,
-    LIMITS,
-    MOST_FIELDS,
-    TYPE,
-    has_body,
-    names_of,
-    refuse_duplicates,
-    text_of,
-)
+from ..audit.refusal import refuse
+from ..request.inputs import CHARACTERS, LIMITS, MOST_FIELDS, TYPE, has_body, names_of, refuse_duplicates, text_of
 
 LONGEST_FIELD: Final = 64_000  # bytes; a field of a form declares its own, smaller length
 FORM: Final = "application/x-www-form-urlencoded"

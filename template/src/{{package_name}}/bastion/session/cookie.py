@@ -17,13 +17,13 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from .. import log
-from ..authentication import current_user
 from ..clock import now
+from ..crypto.signing import SECRET
+from ..crypto.verified import Verified
 from ..identity import devices, flows, login, sessions
 from ..identity.principal import Principal
-from ..signing import SECRET
+from ..request.authentication import current_user
 from ..state import state, state_of
-from ..verified import Verified
 from . import csrf
 
 TOKEN: Final = "token"  # noqa: S105  (the key in the cookie, not a token)

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from flask import Flask, Response, current_app, request
 
-from .. import log, strict_json
+from .. import log
+from ..audit.refusal import refuse
 from ..edge.address import CLIENT, Client
 from ..edge.ceiling import Ceiling
-from ..errors import refuse
+from ..text import strict_json
 
 ROW: Final = "csp-report-endpoint"
 EXTENSION: Final = "bastion.csp_report"

@@ -13,9 +13,9 @@ from typing import Final
 from flask import Flask, g, request, session
 from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
 
-from ..errors import refuse
-from ..secrets.ring import Rings
-from ..signing import SECRET
+from ..audit.refusal import refuse
+from ..crypto.ring import Rings
+from ..crypto.signing import SECRET
 from ..state import state, state_of
 
 FIELD: Final = "csrf_token"
@@ -27,7 +27,7 @@ LOCKED: Final[dict[str, object]] = {
     "WTF_CSRF_METHODS": {"POST", "PUT", "PATCH", "DELETE"},
     "WTF_CSRF_FIELD_NAME": FIELD,
     "WTF_CSRF_HEADERS": ["X-CSRFToken"],
-    # Flask-WTF would refuse every https POST without a Referer; cross_site.py is stronger and needs none.
+    # Flask-WTF would refuse every https POST without a Referer; request/cross_site.py is stronger and needs none.
     "WTF_CSRF_SSL_STRICT": False,
 }
 protect: Final = CSRFProtect()
@@ -79,7 +79,7 @@ class _Keys:
         return iter(self._rings.get(SECRET).texts()[::-1])  # itsdangerous signs with the last of a list
 
     def __deepcopy__(self, _memo: object) -> _Keys:
-        return self  # guards.py compares the configuration with a copy
+        return self  # start/guards.py compares the configuration with a copy
 
 
 def install(app: Flask) -> None:

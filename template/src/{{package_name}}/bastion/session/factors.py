@@ -16,12 +16,13 @@ from flask.typing import ResponseReturnValue
 from wtforms import HiddenField, StringField
 from wtforms.validators import InputRequired, Length
 
-from .. import signing, strict_json
-from ..access import login_required, public
-from ..authentication import current_user
-from ..errors import refuse
+from ..audit.refusal import refuse
+from ..crypto import signing
 from ..identity import factors, flows, login, passkeys, recovery_codes
 from ..identity.sessions import Opened
+from ..request.access import login_required, public
+from ..request.authentication import current_user
+from ..text import strict_json
 from .cookie import PENDING, arrival, begin, enter
 from .forms import LoginForm, PlainText, SubmittedForm, perform
 from .pages import blueprint, go_on, me, start_page

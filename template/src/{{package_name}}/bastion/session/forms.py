@@ -15,13 +15,13 @@ from werkzeug.datastructures import MultiDict
 from wtforms import EmailField, Field, Form, PasswordField, SelectField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, StopValidation, ValidationError
 
-from .. import inputs
-from ..database.queries import LARGEST_NUMBER
-from ..errors import Refused, refuse
+from ..audit.refusal import Refused, refuse
 from ..identity import users
 from ..identity.passwords import LONGEST_TYPED, Busy
 from ..identity.users import LONGEST_IDENTIFIER
-from ..plain_text import is_plain
+from ..request import inputs
+from ..request.queries import LARGEST_NUMBER
+from ..text.plain_text import is_plain
 from . import csrf
 
 MOST_DIGITS: Final = 10  # of LARGEST_NUMBER; looked at before the pattern

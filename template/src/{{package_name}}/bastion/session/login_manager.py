@@ -12,9 +12,10 @@ from typing import Any, Final
 from flask import Flask, g
 from flask_login import LoginManager
 
-from ..authentication import current_user
 from ..identity.principal import ANONYMOUS
+from ..request.authentication import current_user
 from .cookie import log_out
+from .pages import unauthenticated
 
 LOCKED: Final[dict[str, object]] = {"LOGIN_DISABLED": False, "SESSION_PROTECTION": None}
 
@@ -39,8 +40,6 @@ class RowsOnly(LoginManager):  # type: ignore[misc]  # Flask-Login has no types
 
     def unauthorized(self) -> Any:
         """Answer as this service answers every anonymous visitor."""
-        from .pages import unauthenticated
-
         return unauthenticated()
 
 

@@ -15,8 +15,8 @@ from flask import Response, request
 from wtforms import HiddenField
 from wtforms.validators import Length
 
-from .. import signing
-from ..errors import refuse
+from ..audit.refusal import refuse
+from ..crypto import signing
 from ..identity import links
 from ..state import state
 from .forms import SubmittedForm

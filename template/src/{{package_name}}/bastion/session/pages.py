@@ -9,8 +9,8 @@ from flask import Blueprint, redirect, render_template, request, send_from_direc
 from flask.typing import ResponseReturnValue
 
 from .. import audit
-from ..access import login_required, public
-from ..authentication import current_user
+from ..request.access import login_required, public
+from ..request.authentication import current_user
 from ..state import state
 from . import csp_report
 from .cookie import NEXT, log_in, log_out
@@ -105,7 +105,9 @@ def static(filename: str) -> ResponseReturnValue:
     return send_from_directory(STATIC, filename, max_age=STATIC_SECONDS)
 
 
-@blueprint.post("/csp-report", endpoint="csp_report")  # csrf.py, cross_site.py and authentication.py know it
+@blueprint.post(
+    "/csp-report", endpoint="csp_report"
+)  # csrf.py, request/cross_site.py and request/authentication.py know it
 @public
 def csp_reports() -> ResponseReturnValue:
     """Where browsers tell what the Content-Security-Policy stopped."""

@@ -1,0 +1,265 @@
+"""What happened to accounts and sessions, and what was refused, is kept for a year, also when a request is rolled back.
+
+An attack that ends in an error page must leave its trace all the same, and none may fill the disk for ever: what
+somebody can cause in masses is one row a minute, with how often it happened. Each kind of event, with its fields, is in
+docs/bastion/audit.md; that nobody changes a row unseen is the matter of audit/chain.py. Source: ASVS 16.2.1, 16.3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from flask import Flask, g, has_request_context, request
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from .. import log
+from ..clock import now
+from ..database import db, transaction
+from ..edge.address import CLIENT, Client
+from ..secrets import SecretUnavailable
+from ..state import state
+from . import chain
+from .tables import AuditEvent
+
+KEPT: Final = timedelta(days=365)  # as PCI DSS 4.0, 10.5.1: twelve months of audit history
+SUCCESS, FAILURE = "success", "failure"
+FAILURES: Final = frozenset(
+    (
+        *("login.failure", "password.wrong", "mfa.failure", "passkey.clone_suspected", "token.refresh_reuse"),
+        *("csrf.refused", "cross_site.refused", "throttle.hit", "token.refused", "link.refused", "input.refused"),
+        *("access.denied", "access.not_owned", "passkey.refused", "secret.backend_unavailable"),
+    )
+)
+"""Kinds of events in which somebody did not get what he tried; what is not in here succeeded."""
+COUNTED: Final = frozenset(
+    (
+        *("csrf.refused", "cross_site.refused", "throttle.hit", "token.refused", "link.refused", "input.refused"),
+        *("access.denied", "access.not_owned", "passkey.refused", "user.read", "user.listed"),
+        *("login.pending",),
+        *("user.register_asked", "password.reset_asked"),
+    )
+)
+"""Kinds that one client can cause in masses: one row for each minute and source, with a count."""
+REFUSALS: Final[Mapping[tuple[int, str], str]] = {
+    (400, "csrf-token-required"): "csrf.refused",
+    (403, "csrf-cross-site-blocked"): "cross_site.refused",
+    (403, "role-required"): "access.denied",
+    (403, "deny-by-default"): "access.denied",
+    (404, "ownership-404"): "access.not_owned",
+}
+"""Status and reason of a refusal to the kind of its event."""
+# These say that a token is not good; not that it is over, which happens to every client all the time, nor that it was
+# used before, which has an event of its own.
+TOKENS: Final = ("jwt-", "refresh-")
+ORDINARY: Final = frozenset(("jwt-access-10-min", "refresh-lifetimes", "refresh-reuse-revokes-family"))
+_a = AuditEvent.__table__.c
+_WRITTEN: Final = (*chain.SIGNED, "mac", "bucket", "times")
+_UNLESS_THERE: Final = insert(AuditEvent).from_select(
+    _WRITTEN,
+    select(*(bindparam(name, type_=_a[name].type) for name in _WRITTEN)).where(
+        ~exists().where(_a.bucket == bindparam("bucket"))
+    ),
+)
+_COUNT: Final = (
+    update(AuditEvent)
+    .where(_a.bucket == bindparam("sought"))
+    .values(times=_a.times + 1, bucket=bindparam("kept", type_=_a.bucket.type))
+)
+_log = log.get_logger("bastion.audit")
+
+
+def record(
+    kind: str,
+    *,
+    user_id: UUID | None = None,
+    session_id: UUID | None = None,
+    connection: Connection | None = None,
+    outcome: str | None = None,
+    **details: Any,
+) -> None:
+    """Write one audit row and log line. `kind` is a dotted name such as `login.failure`; details hold no secret.
+
+    `user_id` is whom it concerns. Who did it is whoever is signed in; without one, whom it concerns if it succeeded.
+    `session_id` is the login to which it happened; unless one is named, that of whoever did it.
+    `outcome` is SUCCESS or FAILURE; a kind of FAILURES needs to say nothing.
+
+    With `connection` the row is part of that transaction: no change without its row, no row without its change.
+    Otherwise it is committed at once, in a transaction of its own, unless `db.session` has written something that is
+    not committed yet: then it is part of that work, and comes and goes with it. (It would wait for that work's lock, on
+    SQLite until the request is answered with 503.) That something failed is written when the request has ended and its
+    work is rolled back, so nothing takes it back.
+    """
+    row = _row(kind, user_id, session_id, details, outcome)
+    _log.info(kind, user_id=str(user_id) if user_id else None, ip=row["address"], **details)
+    if connection is None and row["outcome"] == FAILURE and has_request_context():
+        _later(row)
+    elif (work := connection or _unfinished_work()) is not None:
+        work.execute(insert(AuditEvent).values(**{**row, "bucket": None}))
+    else:
+        _keep(row)
+
+
+def refused(status: int, reason: str, about: Mapping[str, object]) -> None:
+    """Note a refusal, for those that are security events. The log has its line; `about` goes to both."""
+    kind = _kind_of(status, reason)
+    if kind is None or not has_request_context():
+        return
+    rule, who = request.url_rule, g.get("principal")
+    # Ids of the address alone: a text in it may be a token.
+    ids = {name: str(value) for name, value in (request.view_args or {}).items() if isinstance(value, (UUID, int))}
+    details = {**ids, "reason": reason, "method": request.method, "route": rule.rule if rule else None, **about}
+    signed_in = who is not None and who.is_authenticated
+    _later(_row(kind, who.id if signed_in else None, who.session_id if signed_in else None, details))
+
+
+def backend_unavailable(name: str, fault: str) -> None:
+    """Record that the secrets backend does not answer for this name. A failure to record it is logged."""
+    try:
+        record("secret.backend_unavailable", name=name, fault=fault)
+    except (SQLAlchemyError, SecretUnavailable) as error:  # to sign a row takes a secret as well
+        _log.error("audit_row_lost", kind="secret.backend_unavailable", error=type(error).__name__)
+
+
+def _kind_of(status: int, reason: str) -> str | None:
+    if kind := REFUSALS.get((status, reason)):
+        return kind
+    if status == 429:
+        return "throttle.hit"
+    if status == 410:
+        return "link.refused"
+    if status == 401 and reason.startswith(TOKENS) and reason not in ORDINARY:
+        return "token.refused"
+    if status in (400, 413, 415, 422) and has_request_context() and (request.endpoint or "").startswith("bastion"):
+        return "input.refused"  # on the routes of accounts and signing in; the team's are the team's
+    return None
+
+
+def _row(
+    kind: str,
+    user_id: UUID | None,
+    session_id: UUID | None,
+    details: Mapping[str, Any],
+    outcome: str | None = None,
+) -> dict[str, Any]:
+    who = g.get("principal") if has_request_context() else None
+    outcome = outcome or (FAILURE if kind in FAILURES else SUCCESS)
+    actor = user_id if has_request_context() and outcome == SUCCESS else None
+    if who is not None and who.is_authenticated:
+        actor = who.id
+        session_id = session_id or who.session_id
+    row: dict[str, Any] = {
+        "id": uuid4(),
+        "at": now(),
+        "kind": kind,
+        "outcome": outcome,
+        "user_id": user_id,
+        "actor_id": actor,
+        "session_id": session_id,
+        "address": ((request.remote_addr or "") if has_request_context() else "")[:45],
+        "request_id": log.REQUEST_ID.get()[:36],
+        "details": log.redact(details),
+    }
+    return {**row, "mac": chain.signature(row), "bucket": _bucket(row)}
+
+
+def _bucket(row: Mapping[str, Any]) -> bytes | None:
+    """What this event is counted under; None for one that stands alone.
+
+    Whoever is signed in is counted by himself and route, everybody else by network: an IPv4 address, an IPv6 /48, since
+    a hoster gives 65,536 /64 to anybody who asks. A login that fails counts if no account is concerned, or his own.
+    """
+    signed_in = row["session_id"] is not None
+    nobodys = row["outcome"] == FAILURE and row["user_id"] is None
+    own = row["kind"] == "login.failure" and signed_in and row["user_id"] == row["actor_id"]
+    if not has_request_context() or not (row["kind"] in COUNTED or nobodys or own):
+        return None
+    client: Client = request.environ.get(CLIENT) or Client(row["address"], row["address"])
+    source = f"{row['actor_id']} {request.endpoint}" if signed_in else client.wide or client.network
+    minute = int(row["at"].timestamp() // 60)
+    return hashlib.sha256(f"{row['kind']} {row['user_id']} {source} {minute}".encode()).digest()
+
+
+def _later(row: Mapping[str, Any]) -> None:
+    """Commit the row when the request has ended: whoever refuses may hold a lock that it would wait for."""
+    g.setdefault("bastion_audit", []).append(row)
+
+
+def _keep(row: Mapping[str, Any]) -> None:
+    """Commit the row, or count it in the one of this minute.
+
+    A failure takes the same two statements if it is counted and if it stands alone, as one for an account does: the
+    time that an answer takes must not tell whether there is the account.
+    """
+    if row["bucket"] is None and row["outcome"] == SUCCESS:
+        with transaction() as connection:
+            connection.execute(insert(AuditEvent).values(**row))
+        return
+    sought = row["bucket"] or secrets.token_bytes(32)
+    for last in (False, True):
+        try:
+            with transaction() as connection:
+                connection.execute(_UNLESS_THERE, {**row, "bucket": sought, "times": 0})
+                connection.execute(_COUNT, {"sought": sought, "kept": row["bucket"]})
+            return
+        except IntegrityError:  # of two that are the first in a minute, one counts in the other's row
+            if last:
+                raise
+
+
+def _unfinished_work() -> Connection | None:
+    """The connection of the request's session while it holds writes that are not committed."""
+    session = db.session
+    if not session.in_transaction() or not session.is_active:
+        return None
+    connection = session.connection()
+    return connection if state().dialect.has_written(connection) else None
+
+
+def as_json(row: Mapping[Any, Any]) -> str:
+    """A stored event as one line of JSON, in ASCII: nothing in it moves the cursor of a terminal."""
+    fields = {name: value.hex() if isinstance(value, bytes) else value for name, value in row.items()}
+    return json.dumps(fields, default=str)
+
+
+def as_line(row: Mapping[Any, Any]) -> str:
+    """A stored event as a person reads it, in ASCII as well: no text in it passes for another field."""
+    who = {"user": row["user_id"], "actor": row["actor_id"], "ip": row["address"] or None}
+    details = {f"details.{name}" if name in who else name: value for name, value in row["details"].items()}
+    times = f" x{row['times']}" if row["times"] > 1 else ""
+    fields = [(name, value) for name, value in {**who, **details}.items() if value not in (None, "")]
+    facts = " ".join(f"{_plain(name)}={_plain(value)}" for name, value in fields)
+    return f"{row['at']:%Y-%m-%d %H:%M:%S} {_plain(row['kind'])} {_plain(row['outcome'])}{times} {facts}"
+
+
+def _plain(value: object) -> str:
+    """A word as it is; any other text, and what is none, as JSON."""
+    text = json.dumps(value, default=str, separators=(",", ":"))
+    word = text[1:-1]
+    return word if text[0] == '"' and not {*' "='} & {*word} else text
+
+
+def purge() -> int:
+    """Delete the events older than a year; how many there were. Raises chain.Broken if one was changed."""
+    return chain.drop_before(now() - KEPT)
+
+
+def install(app: Flask) -> None:
+    """Write at a request's end what failed in it. Put it on before the database, so that it runs after the roll-back.
+
+    A store that is away makes no other answer of a refusal: the log has its line.
+    """
+
+    @app.teardown_appcontext
+    def keep_waiting(_error: BaseException | None) -> None:
+        for row in g.pop("bastion_audit", ()):
+            try:
+                _keep(row)
+            except SQLAlchemyError as error:
+                _log.error("audit_row_lost", kind=row["kind"], error=type(error).__name__)

@@ -1,0 +1,368 @@
+"""No event of the audit is changed, taken out, added or moved in the database without `audit verify` naming it.
+
+Whoever gets at the database would take his traces out of it, or lay somebody else's. Each row is written with an HMAC
+over its content. Within ten seconds or so it gets the next number, and an HMAC over that, the one before and the
+content; the head of this chain is signed as well, and logged. Requests write without waiting for each other: whoever
+finds new rows (a worker, a command) numbers them, and a compare-and-set on the head lets one at a time do it.
+
+The key is derived from DATA_KEY (HKDF, RFC 5869): the same processes have both, so a secret of its own would be one
+more to lose and protect nothing more. A former DATA_KEY verifies for as long as it is in the ring; it has to stay there
+for a year, since what was sealed under a key that is gone counts as changed.
+
+What is too old to keep is verified before it goes: nobody has his traces removed by making them older. What this does
+not stop: whoever has the key, or a former one while it is a fallback, can write another chain. A row that is deleted
+before it has its number leaves its line in the log and nothing here, and until then a count can be changed. A database
+that is put back as a whole to what it was earlier, or to the empty one of its beginning, is in order: give `audit
+verify --head` a head that was logged since, and it is not.
+Source: ASVS 16.4.2, 11.4.3; RFC 2104; Schneier, Kelsey: Secure Audit Logs (1999).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
+
+from .. import log
+from ..clock import now
+from ..crypto import encryption
+from ..crypto.ring import bytes_of
+from ..database import connect, transaction
+from ..state import state
+from .tables import AuditEvent, AuditHead
+
+SIGNED: Final = (
+    *("id", "at", "kind", "outcome", "user_id", "actor_id", "session_id", "address", "request_id", "details"),
+)
+"""The columns that never change after a row was written; how often it was counted is final with its number."""
+ROW, NUMBERED, HEAD = b"row", b"numbered", b"head"  # what an HMAC is over: none can stand for another
+KEY_BYTES: Final = 4  # in front of each HMAC, the beginning of the SHA-256 of its key
+BATCH: Final = 200  # rows that are sealed in one transaction, for which writers of SQLite wait some 20 ms
+PAGE: Final = 1_000  # rows that are verified at a time
+TRIES: Final = 3  # of a verification that a purge came in between, and of a purge that a sealing did
+NO_HEAD: Final = "the row of audit_head was removed"
+_a, _h = AuditEvent.__table__.c, AuditHead.__table__.c
+_ONE: Final = _h.id == 1
+_HEAD: Final = select(AuditHead.__table__).where(_ONE)
+_SEALED: Final = update(AuditEvent).where(_a.id == bindparam("row")).values(bucket=None)
+START: Final = {"id": 1, "number": 0, "mac": b"", "anchor_number": 0, "anchor_mac": b"", "seal": b"", "version": 0}
+"""The head before anything was sealed; the migration has put it there."""
+_log: Final = log.get_logger("bastion.audit")
+
+
+class Ring:
+    """The keys of one piece of work: the active one signs, and all of them verify."""
+
+    def __init__(self) -> None:
+        self._keys = _by_name(state().rings.get(encryption.SECRET).texts())
+
+    def sign(self, what: bytes, *parts: object) -> bytes:
+        """The name of the present key, and an HMAC under it."""
+        name, key = next(iter(self._keys.items()))
+        return name + _hmac(key, what, parts)
+
+    def fault(self, mac: bytes | None, what: bytes, *parts: object) -> str | None:
+        """None when this is the HMAC of these parts under one of the keys; otherwise what is wrong, as a predicate."""
+        key = self._key((mac or b"")[:KEY_BYTES])
+        if mac and key is None:
+            return "is under a key that is not here (a former DATA_KEY? put it into DATA_KEY_FALLBACKS), or was changed"
+        if mac is None or key is None or not hmac.compare_digest(mac[KEY_BYTES:], _hmac(key, what, parts)):
+            return "was changed, or is not in its place"
+        return None
+
+    def _key(self, name: bytes) -> bytes | None:
+        """The key of this name; another process may have sealed under one that the backend has only now."""
+        if name and name not in self._keys:
+            self._keys |= state().rings.tried(encryption.SECRET, lambda texts: _with(name, texts)) or {}
+        return self._keys.get(name)
+
+
+def _by_name(texts: Iterable[str]) -> dict[bytes, bytes]:
+    keys = (_derived(bytes_of(text)) for text in texts)
+    return {hashlib.sha256(key).digest()[:KEY_BYTES]: key for key in keys}
+
+
+def _with(name: bytes, texts: Iterable[str]) -> dict[bytes, bytes] | None:
+    keys = _by_name(texts)
+    return keys if name in keys else None
+
+
+def _derived(key: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"bastion audit").derive(key)
+
+
+def _hmac(key: bytes, what: bytes, parts: tuple[object, ...]) -> bytes:
+    texts = [part.hex() if isinstance(part, bytes) else str(part) for part in parts]
+    return hmac.new(key, what + json.dumps(texts).encode(), hashlib.sha256).digest()
+
+
+def _content(row: Mapping[Any, Any]) -> str:
+    """The same text for what is written and for what is read back, whichever database stood between."""
+    return json.dumps({name: row[name] for name in SIGNED}, sort_keys=True, default=str)
+
+
+def signature(row: Mapping[Any, Any]) -> bytes:
+    """What a new row carries until it has its number: without it, anybody could have put it there."""
+    return Ring().sign(ROW, _content(row))
+
+
+# --- sealing ----------------------------------------------------------------------------------------------------
+
+
+def seal() -> int:
+    """Give a number to every row that is final, and say how many got one. Safe to run in many places at once."""
+    total = strange = 0
+    while True:
+        sealed, refused = _seal_batch(strange)
+        total, strange = total + sealed, strange + refused
+        if sealed + refused < BATCH:
+            return total
+
+
+def _seal_batch(strange_before: int) -> tuple[int, int]:
+    """How many rows got a number, and how many nobody has signed: those stay in front of all that wait."""
+    ring, final = Ring(), _final()
+    with connect() as connection:
+        head = _head(connection)
+        if head is None or connection.execute(select(_a.id).where(*final).limit(1)).first() is None:
+            return 0, 0
+    if fault := _fault_of_head(ring, head):
+        _log.error("audit_chain_broken", head=fault)  # signed anew, it would be in order
+        return 0, 0
+    waiting = select(AuditEvent.__table__).where(*final).order_by(_a.at, _a.id).limit(BATCH).with_for_update()
+    if strange_before:
+        waiting = waiting.offset(strange_before)
+    number, mac, sealed, strange = head.number, head.mac, [], []
+    with transaction() as connection:
+        if not _take(connection, head):
+            return 0, 0
+        for row in connection.execute(waiting).mappings():
+            content = _content(row)
+            if ring.fault(row["mac"], ROW, content):
+                strange.append(str(row["id"]))
+                continue
+            number += 1
+            mac = ring.sign(NUMBERED, number, mac, content, row["times"])
+            sealed.append({"row": row["id"], "number": number, "mac": mac})
+        if sealed:
+            connection.execute(_SEALED.values(number=bindparam("number"), mac=bindparam("mac")), sealed)
+        _sign_head(connection, ring, number, mac, head.anchor_number, head.anchor_mac)
+    if strange:
+        _log.error("audit_row_not_ours", rows=strange[:10], count=len(strange))
+    if sealed:
+        _log.info("audit_sealed", head=f"{number}:{mac.hex()}", rows=len(sealed))
+    return len(sealed), len(strange)
+
+
+def _final() -> tuple[ColumnElement[bool], ...]:
+    """Rows without a number that nobody changes any more: those that count, once their minute is over."""
+    minute = now().replace(second=0, microsecond=0)
+    return _a.number.is_(None), _a.bucket.is_(None) | (_a.at < minute)
+
+
+def _head(connection: Connection) -> Any | None:
+    return connection.execute(_HEAD).one_or_none()
+
+
+def _take(connection: Connection, head: Any) -> bool:
+    """Whether it is this transaction that goes on from the head as it was read."""
+    mine = update(AuditHead).where(_ONE, _h.version == head.version).values(version=head.version + 1)
+    return connection.execute(mine).rowcount == 1
+
+
+def _sign_head(
+    connection: Connection, ring: Ring, number: int, mac: bytes, anchor_number: int, anchor_mac: bytes
+) -> None:
+    values = {"number": number, "mac": mac, "anchor_number": anchor_number, "anchor_mac": anchor_mac}
+    connection.execute(update(AuditHead).where(_ONE).values(**values, seal=ring.sign(HEAD, *values.values())))
+
+
+def _fault_of_head(ring: Ring, head: Any) -> str | None:
+    if not head.version:
+        return None if dict(head._mapping) == START else "was changed"
+    return ring.fault(head.seal, HEAD, head.number, head.mac, head.anchor_number, head.anchor_mac)
+
+
+class Broken(Exception):
+    """The chain is not as it was written, so nothing is taken away from it; the text names the row."""
+
+
+def drop_before(moment: datetime) -> int:
+    """Delete the beginning of the chain as far as it is older than this, and keep what the rest hangs on.
+
+    All that goes is verified first, and that what stays hangs on it: whoever could make a row older, or take one out
+    in front of the new beginning, would have his traces removed in good order. Raises Broken, and then nothing is gone.
+    """
+    seal()
+    ring = Ring()
+    with connect() as connection:
+        head = _head(connection)
+        last, mac, fault = _oldest(connection, ring, head, moment)
+        after = _head(connection)
+    if head is not None and after is not None and after.anchor_number != head.anchor_number:
+        return 0  # another purge was faster, and what it took is no fault
+    if head is None or fault is not None:
+        _log.error("audit_not_purged", fault=fault)
+        raise Broken(fault)
+    if last <= head.anchor_number:
+        return 0
+    for _ in range(TRIES):  # a worker that seals meanwhile moves the other end
+        with transaction() as connection:
+            newest = _head(connection)
+            if newest is None or newest.anchor_number != head.anchor_number:
+                return 0
+            if _fault_of_head(ring, newest) is None and _take(connection, newest):
+                _sign_head(connection, ring, newest.number, newest.mac, last, mac)
+                gone = connection.execute(delete(AuditEvent).where(_a.number <= last)).rowcount
+                _log.info("audit_purged", beginning=f"{last}:{mac.hex()}", rows=gone)
+                return gone
+    return 0
+
+
+def _oldest(connection: Connection, ring: Ring, head: Any, moment: datetime) -> tuple[int, bytes, str | None]:
+    """The last row that is older than this, with its HMAC; and what is wrong up to it and with the one behind it."""
+    if fault := _fault_of_beginning(connection, ring, head):
+        return 0, b"", fault
+    kept = connection.scalar(select(func.min(_a.number)).where(_a.at >= moment))
+    last = head.number if kept is None else min(kept - 1, head.number)
+    fault, mac = _fault_between(connection, ring, head.anchor_number, head.anchor_mac, last)
+    if fault is None and last < head.number:
+        fault, _ = _fault_between(connection, ring, last, mac, last + 1)
+    elif fault is None:
+        fault = _fault_of_end(head, mac)
+    return last, mac, fault
+
+
+def restart() -> str:
+    """Begin a new chain over all rows as they are now, for whoever has looked into what is wrong; the former head."""
+    with transaction() as connection:
+        former = _head(connection)
+        connection.execute(delete(AuditHead).where(_ONE))
+        connection.execute(insert(AuditHead).values(**START))
+        connection.execute(update(AuditEvent).values(number=None, bucket=None))
+        page = select(AuditEvent.__table__).order_by(_a.id).limit(PAGE)
+        rows = connection.execute(page).mappings().all()
+        while rows:
+            signed = [{"row": row["id"], "mac": signature(row)} for row in rows]
+            connection.execute(update(AuditEvent).where(_a.id == bindparam("row")).values(mac=bindparam("mac")), signed)
+            rows = connection.execute(page.where(_a.id > rows[-1]["id"])).mappings().all()
+    seal()
+    return "none" if former is None else f"{former.number}:{former.mac.hex()}"
+
+
+# --- verifying --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a verification found: the first fault, or None; how many rows have a number, how many wait; the head."""
+
+    fault: str | None
+    sealed: int
+    waiting: int
+    head: str
+
+
+def verify(known: str | None = None) -> Verdict:
+    """Compare every row with the chain, and the chain with its head; `known` is a head from the log, "number:mac"."""
+    seal()
+    ring = Ring()
+    for _ in range(TRIES):
+        with connect() as connection:
+            head = _head(connection)
+            if head is None:
+                return Verdict(NO_HEAD, 0, 0, "")
+            fault = next(_faults(connection, ring, head, known), None)
+            after = _head(connection)
+            waiting = connection.execute(select(func.count()).where(_a.number.is_(None))).scalar_one()
+        found = Verdict(fault, head.number - head.anchor_number, waiting, f"{head.number}:{head.mac.hex()}")
+        if fault is None or after is None or after.anchor_number == head.anchor_number:
+            break
+    return found
+
+
+def _faults(connection: Connection, ring: Ring, head: Any, known: str | None) -> Iterator[str]:
+    """What is wrong, the first row first."""
+    if fault := _fault_of_beginning(connection, ring, head):
+        yield fault
+    fault, mac = _fault_between(connection, ring, head.anchor_number, head.anchor_mac, head.number)
+    if fault := fault or _fault_of_end(head, mac):
+        yield fault
+    yield from _faults_behind(connection, ring)
+    yield from _fault_of_known(connection, head, known)
+
+
+def _fault_of_beginning(connection: Connection, ring: Ring, head: Any) -> str | None:
+    """What is wrong with the head, or in front of the first row that it names."""
+    if head is None:
+        return NO_HEAD
+    if fault := _fault_of_head(ring, head):
+        return f"the head of the chain {fault}"
+    for old in connection.execute(select(_a.id, _a.number).where(_a.number <= head.anchor_number).limit(1)):
+        return f"row {old.number} ({old.id}) was inserted: the chain begins with {head.anchor_number + 1}"
+    return None
+
+
+def _fault_between(connection: Connection, ring: Ring, number: int, mac: bytes, end: int) -> tuple[str | None, bytes]:
+    """What is wrong first with the rows that follow this one, up to `end`; and the HMAC of the last in order."""
+    for first in range(number + 1, end + 1, PAGE):
+        last = min(first + PAGE - 1, end)
+        page = select(AuditEvent.__table__).where(_a.number.between(first, last)).order_by(_a.number)
+        for row in connection.execute(page).mappings():
+            if row["number"] == number:
+                return f"row {number} ({row['id']}) was inserted: there are two", mac
+            if row["number"] != number + 1:
+                return f"row {number + 1} was removed", mac
+            if fault := ring.fault(row["mac"], NUMBERED, row["number"], mac, _content(row), row["times"]):
+                return f"row {row['number']} ({row['id']}) {fault}", mac
+            number, mac = row["number"], row["mac"]
+        if number != last:
+            return f"row {number + 1} was removed", mac
+    return None, mac
+
+
+def _fault_of_end(head: Any, mac: bytes) -> str | None:
+    """What is wrong when the last row has this HMAC."""
+    return (
+        None if hmac.compare_digest(mac or b"", head.mac) else f"row {head.number} is not the one that the head names"
+    )
+
+
+def _faults_behind(connection: Connection, ring: Ring) -> Iterator[str]:
+    """What is wrong with rows behind the head, sealed meanwhile or not yet."""
+    newest = _head(connection)
+    end = newest.number if newest is not None else 0
+    for new in connection.execute(select(_a.id, _a.number).where(_a.number > end).order_by(_a.number).limit(1)):
+        yield f"row {new.number} ({new.id}) was inserted: the chain ends with {end}"
+    waiting = select(AuditEvent.__table__).where(_a.number.is_(None)).order_by(_a.at, _a.id)
+    for row in connection.execute(waiting).mappings():
+        if ring.fault(row["mac"], ROW, _content(row)):
+            yield f"row {row['id']}, which has no number yet, was inserted or changed"
+
+
+def _fault_of_known(connection: Connection, head: Any, known: str | None) -> Iterator[str]:
+    """What is wrong when this head was logged once."""
+    if known is None:
+        return
+    number, _, text = known.partition(":")
+    expected = bytes.fromhex(text)
+    if int(number) > head.number:
+        yield f"rows up to {number} were sealed once, and the chain ends with {head.number}: its end was cut off"
+    elif int(number) < head.anchor_number:
+        yield (
+            f"row {number} is not kept any more; if its head was logged less than a year ago it was taken out, "
+            "otherwise take a later one from the log"
+        )
+    else:
+        found = connection.scalar(select(_a.mac).where(_a.number == int(number)))
+        kept = head.anchor_mac if int(number) == head.anchor_number else found
+        if not hmac.compare_digest(kept or b"", expected):
+            yield f"row {number} is not the one whose head was logged"

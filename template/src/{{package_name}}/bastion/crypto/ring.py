@@ -1,0 +1,289 @@
+"""What several processes sign with is a ring: each of them knows the next key before the first one signs with it.
+
+Processes read a changed secret at different moments. Where the new key is used at once, what the first of them signs is
+refused by the others for some minutes: people are signed out, and whoever was counted under the old name guesses anew.
+A key that stays good after it was replaced is worth stealing for as long.
+
+A ring is one secret, so it changes as a whole: a JWK Set (RFC 7517, 5) of symmetric keys (RFC 7518, 6.4), each with a
+`status` and, in seconds, `since` when it has it. `k` is used as the text that it is; a plain key is a ring of one.
+    {"keys": [{"kty": "oct", "k": "(43 characters)", "status": "active", "since": 1767225600}]}
+`next` is accepted and not used, `active` is used, `retired` is accepted until what was made with it has ended; what is
+not in the ring is refused at once. Source: ASVS 11.2.2, 13.3.4; NIST SP 800-57 Part 1 Rev. 5, 5.3 and 8.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import secrets
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeVar
+
+from .. import log
+from ..clock import seconds
+from ..secrets import same
+from ..secrets.guessable import weakness
+from ..secrets.kept import FRESH, Secrets
+from ..secrets.secret import Found
+from ..text import strict_json
+
+T = TypeVar("T")
+STATES: Final = ("active", "next", "retired")
+MOST: Final = 10  # keys of a ring
+WHOLE: Final = "the ring"
+DAY: Final = 86_400
+WAIT: Final = FRESH + 60  # seconds until every process knows a next key; clocks may differ by a minute
+SPREAD: Final = 2 * FRESH  # seconds from a command until every process has what it wrote: to store it, and to read it
+RECOMMENDED: Final = 365  # days until another key is due; NIST SP 800-57 Part 1 Rev. 5, 5.3.6 allows up to two years
+_EXACT: Final = re.compile(r"[0-9a-fA-F]{64}|[A-Za-z0-9_-]{43}=?")
+SINCE: Final = range(1, 10**10)  # a time in milliseconds would make a retired key good for ever
+_log: Final = log.get_logger("bastion.secrets")
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What the keys of one ring are for, as far as it decides how long they are needed."""
+
+    command: str
+    """The name in `keys new NAME` and `keys rotate NAME`."""
+    life: float
+    """Seconds after its retirement that something may still need a key."""
+    ends: bool = True
+    """Whether it is refused after that; otherwise it goes by a command alone, which looks whether it is in use."""
+    fallbacks: str = ""
+    """Secret with former keys, for whoever exchanges plain ones by hand; they count as retired without an end."""
+    exact: bool = False
+    """It has to be a key of AES-256: 32 bytes, neither more nor less."""
+
+
+PURPOSES: Final[Mapping[str, Purpose]] = {
+    # No session, form, link or challenge lives longer than a day.
+    "SECRET_KEY": Purpose("session", DAY + SPREAD, fallbacks="BASTION_SECRET_KEY_FALLBACKS"),
+    # The longest wait is a day, and a counter that is over for two is deleted.
+    "THROTTLE_KEY": Purpose("throttle", 3 * DAY + SPREAD),
+    # Audit events are kept for a year; what is encrypted is kept for as long as it is needed.
+    "DATA_KEY": Purpose("data", 366 * DAY, ends=False, fallbacks="DATA_KEY_FALLBACKS", exact=True),
+}
+
+
+class InvalidRing(ValueError):
+    """The secret is no ring. `faults` has each fault as whose it is and the end of a sentence, without any value."""
+
+    def __init__(self, *faults: tuple[str, str]) -> None:
+        self.faults = faults
+        super().__init__("; ".join(" ".join(fault) for fault in faults))
+
+
+class TooEarly(Exception):
+    """The next key was published a moment ago. `wait`: seconds until every process knows it."""
+
+    def __init__(self, wait: int) -> None:
+        super().__init__(f"wait {wait} s")
+        self.wait = wait
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a ring; `name` is how it is called in an error."""
+
+    name: str
+    text: str = field(repr=False)
+    status: str
+    since: int | None = None
+    """Seconds since the epoch when it got its status; None: unknown, or a fallback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """The keys of one secret: the active one first, then next ones, then retired ones."""
+
+    purpose: Purpose
+    keys: tuple[Key, ...] = field(repr=False)
+    present: tuple[str, ...] = field(repr=False)
+    """The active key, and next ones."""
+    former: tuple[tuple[str, float], ...] = field(repr=False)
+    """Retired keys, each with the moment after which it is refused."""
+
+    def texts(self) -> tuple[str, ...]:
+        """The keys that count now, in their order: the first is used, all are accepted."""
+        if not self.former:
+            return self.present
+        moment = seconds()
+        return (*self.present, *(text for text, end in self.former if moment < end))
+
+    def overdue(self) -> list[Key]:
+        """Retired keys that nothing may need any more."""
+        moment, life = seconds(), self.purpose.life
+        return [key for key in self.keys if key.status == "retired" and key.since and moment >= key.since + life]
+
+    def spreads_for(self) -> int:
+        """Seconds until every process uses the active key."""
+        return max(0, math.ceil((self.keys[0].since or 0) + SPREAD - seconds()))
+
+
+def parse(name: str, text: str, former: Iterable[str] = ()) -> Ring:
+    """The ring that a secret's text describes, with the fallbacks beside it. Raises InvalidRing with every fault."""
+    purpose = PURPOSES[name]
+    keys = _listed(name, text) if text.lstrip().startswith("{") else [Key(name, text, "active")]
+    entries = enumerate(former, 1)
+    keys += [Key(f"{purpose.fallbacks}: entry {number}", entry, "retired") for number, entry in entries]
+    if faults := [(key.name, fault) for place, key in enumerate(keys) for fault in _faults(key, keys[:place], purpose)]:
+        raise InvalidRing(*faults)
+    keys.sort(key=lambda key: STATES.index(key.status))
+    ends = [(key, math.inf if key.since is None or not purpose.ends else key.since + purpose.life) for key in keys]
+    return Ring(
+        purpose,
+        tuple(keys),
+        tuple(key.text for key in keys if key.status != "retired"),
+        tuple((key.text, end) for key, end in ends if key.status == "retired"),
+    )
+
+
+def _listed(name: str, text: str) -> list[Key]:
+    whole = f"{name}: {WHOLE}"
+    try:
+        listed = strict_json.loads(text.encode("utf-8", "surrogatepass")).get("keys")
+    except strict_json.InvalidJSON:
+        raise InvalidRing((whole, "is no JWK Set in JSON")) from None
+    if not isinstance(listed, list) or not 1 <= len(listed) <= MOST:
+        raise InvalidRing((whole, f"is no JWK Set with 1 to {MOST} keys"))
+    keys: list[Key] = []
+    faults: list[tuple[str, str]] = []
+    for number, jwk in enumerate(listed, 1):
+        if _is_key(jwk):
+            keys.append(Key(f"{name}: key {number}", jwk["k"], jwk["status"], jwk["since"]))
+        else:
+            needs = "needs kty (oct), k, a status (active, next or retired) and since in seconds"
+            faults.append((f"{name}: key {number}", needs))
+    active = sum(key.status == "active" for key in keys)
+    if not faults and active != 1:
+        faults.append((whole, f"has {active or 'no'} active key{'s' if active else ''}; one key is used"))
+    if faults:
+        raise InvalidRing(*faults)
+    return keys
+
+
+def _is_key(jwk: Any) -> bool:
+    return (
+        isinstance(jwk, dict)
+        and jwk.get("kty") == "oct"
+        and isinstance(jwk.get("k"), str)
+        and jwk.get("status") in STATES
+        and type(jwk.get("since")) is int
+        and jwk["since"] in SINCE
+    )
+
+
+def _faults(key: Key, before: Sequence[Key], purpose: Purpose) -> Iterator[str]:
+    if fault := weakness(key.text):
+        yield fault
+    elif purpose.exact and not _EXACT.fullmatch(key.text.strip()):
+        yield "is not 32 bytes as base64url (43 characters) or hex (64 digits)"
+    for other in before:
+        if same(key.text, other.text):
+            yield f"equals {other.name}"
+
+
+def bytes_of(text: str) -> bytes:
+    """The 32 bytes of an exact key."""
+    text = text.strip()
+    return bytes.fromhex(text) if len(text) == 64 else urlsafe_b64decode(f"{text[:43]}=")
+
+
+# --- the rings in force -----------------------------------------------------------------------------------------
+
+
+class Rings:
+    """The rings of one service, as its secrets are at the moment; a text that is no ring leaves the ring as it was."""
+
+    def __init__(self, read: Secrets) -> None:
+        self._secrets = read
+        self._parsed: dict[str, tuple[str, str, Ring]] = {}
+
+    def get(self, name: str) -> Ring:
+        """The ring of this secret. Raises SecretMissing and SecretUnavailable, and InvalidRing if there was none."""
+        text, fallbacks = self._secrets.get(name).reveal(), PURPOSES[name].fallbacks
+        found = self._secrets.find(fallbacks) if fallbacks else None
+        former = found.reveal() if found is not None else ""
+        known = self._parsed.get(name)
+        if known is None or (text, former) != known[:2]:  # texts of our own: nobody can measure it
+            known = self._parsed[name] = (text, former, self._changed(name, text, known))
+        return known[2]
+
+    def _changed(self, name: str, text: str, known: tuple[str, str, Ring] | None) -> Ring:
+        fallbacks = PURPOSES[name].fallbacks
+        former = [one.reveal() for one in self._secrets.listed(fallbacks)] if fallbacks else []
+        try:
+            return parse(name, text, former)
+        except InvalidRing as error:
+            if known is None:
+                raise
+            _log.error("key_ring_not_changed", name=name, fault=str(error))
+            return known[2]
+
+    def tried(self, name: str, attempt: Callable[[tuple[str, ...]], T | None]) -> T | None:
+        """What `attempt` makes of the keys that count; when that is nothing, of those that the backend has by now.
+
+        Another process may have read the secret earlier, and have used what is not known here. At most one question in
+        ten seconds: anybody can send what no key has signed.
+        """
+        ring = self.get(name)
+        found = attempt(ring.texts())
+        if found is None:
+            self._secrets.refresh(name)
+            if (newer := self.get(name)) is not ring:
+                return attempt(newer.texts())
+        return found
+
+
+# --- turning a ring ---------------------------------------------------------------------------------------------
+
+
+def new_key() -> str:
+    """256 random bits."""
+    return secrets.token_urlsafe(32)
+
+
+class Turned(NamedTuple):
+    """A ring one step on: the secret's new text, and whether a key is published or activated in it."""
+
+    text: str
+    step: str
+
+
+def rotated(name: str, found: Found) -> Turned:
+    """The ring of this secret one step on. Raises TooEarly and InvalidRing."""
+    ring, stored_at = parse(name, found.value.reveal()), found.changed_at
+    unknown = int(stored_at or seconds())
+    listed = [{"kty": "oct", "k": key.text, "status": key.status, "since": key.since or unknown} for key in ring.keys]
+    return turned(listed, lambda: {"kty": "oct", "k": new_key()}, WAIT, ring.purpose.life, stored_at)
+
+
+def turned(
+    listed: Iterable[Mapping[str, Any]],
+    make: Callable[[], Mapping[str, Any]],
+    wait: float,
+    life: float,
+    stored_at: float | None,
+) -> Turned:
+    """A ring one step on: what is no longer needed goes, and a next key is added or becomes active.
+
+    `wait`: seconds from its publication, or from `stored_at`, until a next key is known everywhere; before that it
+    raises TooEarly. `life`: seconds that a retired key is needed. Both kinds of rings are turned by it (jwt/keys.py).
+    """
+    moment = int(seconds())
+    keys = [dict(jwk) for jwk in listed if jwk["status"] != "retired" or moment < jwk["since"] + life]
+    waiting = [jwk for jwk in keys if jwk["status"] == "next"]
+    if not waiting:
+        return Turned(json.dumps({"keys": [*keys, {**make(), "status": "next", "since": moment}]}), "published")
+    known_at = max(waiting[0]["since"], stored_at or 0) + wait
+    if moment < known_at:
+        raise TooEarly(math.ceil(known_at - moment))
+    for jwk in keys:
+        if jwk["status"] == "active":
+            jwk.update(status="retired", since=moment)
+    waiting[0].update(status="active", since=moment)
+    return Turned(json.dumps({"keys": keys}), "activated")

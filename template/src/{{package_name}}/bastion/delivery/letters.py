@@ -1,0 +1,181 @@
+"""A mail is a fixed text with a fixed subject and one link of this service: nothing that anybody typed is in it.
+
+A name or title in a mail is an advertisement that strangers send under this service's name, and a line break in a
+subject is a header of theirs. A notice names the time and the client's address, as the server saw them, and its link
+leads to where a new password is asked for: it opens nothing. Source: ASVS 1.3.11, 6.3.5, 6.3.7; CWE-93.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import datetime, timedelta
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, make_msgid
+from pathlib import Path
+from string import Template
+from typing import Any, Final, Protocol
+
+from flask import Flask, current_app
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+
+from ..clock import now
+from ..identity import links
+from ..mail import (
+    AFTER_FAILURES,
+    CODE_USED,
+    CODES_MADE,
+    EMAIL_ASKED,
+    FACTOR_ADDED,
+    FACTOR_GUESSED,
+    FACTOR_REMOVED,
+    NEW_DEVICE,
+    NOTICES,
+    PASSKEY_SUSPENDED,
+    PASSWORD_CHANGED,
+    TOKEN_REUSED,
+)
+from ..settings import ConfigError
+from ..state import state
+from ..text.plain_text import is_plain
+from . import transport
+
+
+class MailedLink(Protocol):
+    """How the chosen style writes the address of a mailed link."""
+
+    def address_of(self, purpose: str, token: str | None) -> str: ...
+    def by_hand(self, purpose: str, token: str) -> str: ...
+
+
+EXISTS: Final = "exists"  # sent in the place of a link to an address that has an account
+LEADS_TO_RESET: Final = frozenset(
+    {
+        EXISTS,
+        PASSWORD_CHANGED,
+        EMAIL_ASKED,
+        TOKEN_REUSED,
+        FACTOR_ADDED,
+        FACTOR_REMOVED,
+        CODES_MADE,
+        CODE_USED,
+        PASSKEY_SUSPENDED,
+        NEW_DEVICE,
+        AFTER_FAILURES,
+        FACTOR_GUESSED,
+    }
+)
+OURS: Final = Path(__file__).with_name("texts.toml")
+THEIRS: Final = "mail.toml"
+EXTENSION: Final = "bastion-letters"
+PLACES: Final = frozenset({"service", "time", "number", "contact", "moment", "origin"})
+Texts = dict[str, dict[str, Any]]
+
+
+def install(app: Flask) -> None:
+    """Read the texts, the team's over ours, and the layout. Raises ConfigError for a text that nobody would send."""
+    texts: Texts = tomllib.loads(OURS.read_text(encoding="utf-8"))
+    file = Path(app.root_path) / THEIRS
+    if file.is_file():
+        _override(texts, file)
+    layout = Environment(
+        loader=ChoiceLoader([FileSystemLoader(Path(app.root_path) / "templates"), FileSystemLoader(OURS.parent)]),
+        autoescape=True,
+        undefined=StrictUndefined,
+    ).get_template("bastion/letter.html")
+    app.extensions[EXTENSION] = (texts, layout)
+
+
+def _override(texts: Texts, file: Path) -> None:
+    try:
+        theirs = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{THEIRS} can't be read: {error}"]) from None
+    wrong = []
+    for name, table in theirs.items():
+        for key, text in table.items() if isinstance(table, dict) else [("", table)]:
+            if fault := _fault(texts.get(name, {}).get(key), text):
+                wrong.append(f"{THEIRS}: [{name}] {key} {fault}. Compare it with bastion/delivery/texts.toml.")
+            else:
+                texts[name][key] = text
+    if wrong:
+        raise ConfigError(wrong)
+
+
+def _fault(ours: object, theirs: object) -> str:
+    """What is wrong with a text in the place of ours, or nothing: better told at the start than found in no mail."""
+    if ours is None:
+        return "is no text of the service"
+    if isinstance(ours, list) != isinstance(theirs, list):
+        return "must be a list of texts" if isinstance(ours, list) else "must be a text"
+    for text in theirs if isinstance(theirs, list) else [theirs]:
+        if not isinstance(text, str):
+            return "must be a list of texts" if isinstance(ours, list) else "must be a text"
+        if not is_plain(text, lines=False):
+            return "has a line break or another character that can't be shown"
+        if not (template := Template(text)).is_valid() or not {*template.get_identifiers()} <= PLACES:
+            return f"has a $ that stands for nothing; there are {', '.join(f'${name}' for name in sorted(PLACES))}"
+    return ""
+
+
+def write(
+    purpose: str, email: str, token: str | None, *, happened_at: datetime | None = None, origin: str = ""
+) -> EmailMessage:
+    """The mail of this purpose to one address, as text and HTML; `token` is the link's.
+
+    A notice says when it happened (`happened_at`) and which address it came from, if `origin` is known.
+    """
+    texts, layout = current_app.extensions[EXTENSION]
+    values = {"service": state().service_name, "time": "", "contact": state().security_contact, "origin": origin}
+    values["moment"] = f"{happened_at:%Y-%m-%d %H:%M} UTC" if happened_at is not None else ""
+    values["contact"] = values["contact"] or texts["letter"]["contact"]
+    if token is not None:
+        values["time"] = _in_words(links.lifetime(purpose), texts["units"])
+    link = state().mailed_link.address_of(purpose if token is not None else links.RESET, token)
+    text = texts[purpose]
+    facts = [texts["letter"]["from" if origin else "when"]] if purpose in NOTICES else []
+    parts = {
+        "subject": _filled(text["subject"], values),
+        "greeting": _filled(texts["letter"]["greeting"], values),
+        "lines": [_filled(line, values) for line in (*text["lines"][:1], *facts, *text["lines"][1:])],
+        "button": _filled(text["button"], values) if "button" in text else "",
+        "link": link if token is not None or purpose in LEADS_TO_RESET else "",
+        "language": texts["letter"]["language"],
+        "hint": _filled(texts["letter"]["link"], values),
+        "closing": _filled(texts["letter"]["closing"], values),
+        "service": values["service"],
+    }
+    message = EmailMessage(policy=SMTP)
+    message["From"] = sender = transport.sender()
+    message["To"] = email
+    message["Subject"] = parts["subject"]
+    message["Date"] = format_datetime(now())
+    message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
+    message.set_content(_plain(parts))
+    message.add_alternative(layout.render(parts), subtype="html")
+    return message
+
+
+def show(purpose: str, token: str) -> None:
+    """Print how to go on from a mail that was just sent: in development, where there is no mailbox to look into."""
+    print(state().mailed_link.by_hand(purpose, token), flush=True)
+
+
+def _plain(parts: dict[str, Any]) -> str:
+    blocks = [parts["greeting"], *parts["lines"]]
+    if parts["link"]:
+        blocks.append(f"{parts['button']}:\n{parts['link']}")
+    return "\n\n".join([*blocks, parts["closing"]]) + "\n"
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    return Template(text).safe_substitute(values)
+
+
+def _in_words(time: timedelta, units: dict[str, str]) -> str:
+    minutes = int(time.total_seconds()) // 60
+    for unit, size in (("days", 1440), ("hours", 60)):
+        if minutes % size == 0 and minutes >= 2 * size:
+            return _filled(units[unit], {"number": str(minutes // size)})
+    return _filled(units["minutes"], {"number": str(minutes)})

@@ -1,0 +1,187 @@
+"""Mails that are due are sent once: whoever claims the row, by one conditional UPDATE, sends it and deletes the row.
+
+A mail that was claimed and never finished (the process was killed, a worker stopped in the middle of it) is due again
+after a minute, so a crash loses none and costs at most one duplicate; nothing has to wait for the sender when a worker
+stops. The token is made here and only its hash is stored. Source: ASVS 6.3.8, 11.5.1.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from flask import Flask
+from sqlalchemy import delete, func, select, update
+
+from .. import log
+from ..audit import chain
+from ..clock import now, seconds
+from ..database import connect, transaction
+from ..identity import links
+from ..identity.models import User
+from ..mail import NOTICES
+from ..mail.tables import OutgoingMail
+from ..state import state
+from . import budget, letters, transport
+
+CLAIMED: Final = timedelta(seconds=60)  # longer than a mail server takes; one that does not may get the mail twice
+LONGEST_PAUSE: Final = timedelta(hours=1)  # between two attempts
+GIVES_UP: Final = timedelta(hours=24)
+BATCH: Final = 20
+POLL_SECONDS: Final = 2.0
+SEAL_SECONDS: Final = 10.0  # how long a new row of the audit is without its place in the chain
+_o, _u = OutgoingMail.__table__.c, User.__table__.c
+_log = log.get_logger("bastion.mail")
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A row of the outbox, or what is sent in its place."""
+
+    id: UUID
+    purpose: str
+    email: str
+    user_id: UUID | None
+    session_id: UUID | None
+    inviter_id: UUID | None
+    roles: str
+    created_at: datetime
+    trusted: bool
+    origin: str
+    attempts: int
+
+
+_DUE: Final = select(*(_o[name] for name in Due.__slots__))
+
+
+def drain() -> int:
+    """Send until nothing is due, and say how many mails went out. Safe to run in many places at once."""
+    return len(send_due())
+
+
+def send_due() -> list[str]:
+    """As `drain`, but says to whom they went."""
+    sent: list[str] = []
+    while due := _due():
+        sent += [mail.email for mail in due if _claim(mail) and _send(mail)]
+    return sent
+
+
+def waiting(email: str | None = None) -> int:
+    """How many mails are not sent yet, to this address or to all."""
+    of_whom = () if email is None else (_o.email == email,)
+    with connect() as connection:
+        return connection.execute(select(func.count()).select_from(OutgoingMail).where(*of_whom)).scalar_one()
+
+
+def _due() -> list[Due]:
+    with connect() as connection:
+        rows = connection.execute(_DUE.where(_o.due_at <= now()).order_by(_o.due_at).limit(BATCH)).all()
+    return [Due(*row) for row in rows]
+
+
+def _claim(due: Due) -> bool:
+    """Whether it is this sender that got the row: its attempt is counted, so nobody else's condition holds any more."""
+    mine = (
+        update(OutgoingMail)
+        .where(_o.id == due.id, _o.attempts == due.attempts)
+        .values(attempts=due.attempts + 1, due_at=now() + CLAIMED)
+    )
+    with transaction() as connection:
+        return connection.execute(mine).rowcount == 1
+
+
+def _send(claimed: Due) -> bool:
+    """Decide what this mail is, and send it; False when nothing goes out."""
+    due = _decided(claimed)
+    first = claimed.attempts == 0  # later attempts of a mail were allowed with it
+    if due is None or (first and not budget.allows(due.purpose, due.email, trusted=due.trusted)):
+        _remove(claimed)
+        return False
+    token = None
+    try:
+        if due.purpose in links.GONE:
+            token = _mint(due)
+            if token is None:
+                return False
+        letter = letters.write(due.purpose, due.email, token, happened_at=due.created_at, origin=due.origin)
+        transport.hand_over(letter)
+    except Exception as error:  # whatever the network or the server did, the mail is tried again
+        _failed(due, error)
+        return False
+    _remove(due, token)
+    _log.info("mail_sent", purpose=due.purpose)
+    if token is not None and not state().settings.production:
+        letters.show(due.purpose, token)
+    return True
+
+
+def _decided(due: Due) -> Due | None:
+    """The mail that the recipient really gets, by what is known of his address now; None for no mail."""
+    if due.purpose in NOTICES:
+        return due
+    with connect() as connection:
+        account = connection.execute(select(_u.id, _u.active).where(_u.email == due.email)).one_or_none()
+    if due.purpose == links.RESET:
+        return replace(due, user_id=account.id) if account is not None and account.active else None
+    if account is None:
+        return due
+    # Its owner learns that somebody typed his address; whoever typed it doesn't.
+    return replace(due, purpose=letters.EXISTS) if account.active else None
+
+
+def _mint(due: Due) -> str | None:
+    """The token for this mail; None when the flow was cancelled since it was claimed (identity/links.py, `cancel`)."""
+    # An update that changes nothing, and no look: nobody removes the row until the link is written.
+    still_there = update(OutgoingMail).where(_o.id == due.id).values(attempts=_o.attempts)
+    with transaction() as connection:
+        return links.mint(connection, due) if connection.execute(still_there).rowcount == 1 else None
+
+
+def _remove(due: Due, token: str | None = None) -> None:
+    with transaction() as connection:
+        if token is not None:
+            links.sent(connection, token)
+        connection.execute(delete(OutgoingMail).where(_o.id == due.id))
+
+
+def _failed(due: Due, error: Exception) -> None:
+    """The mail is tried again, less and less often. The link before it stays good until a newer one is known to be out.
+
+    So does the new one: the mail may have arrived although its server said nothing, and otherwise nobody has it.
+    """
+    over = now() - due.created_at > GIVES_UP
+    pause = min(timedelta(minutes=2 ** min(due.attempts, 6)), LONGEST_PAUSE)
+    with transaction() as connection:
+        if over:
+            connection.execute(delete(OutgoingMail).where(_o.id == due.id))
+        else:
+            connection.execute(update(OutgoingMail).where(_o.id == due.id).values(due_at=now() + pause))
+    # Its text may quote the recipient, or the whole mail.
+    kind, code = type(error).__name__, getattr(error, "smtp_code", None)
+    _log.error("mail_given_up" if over else "mail_failed", purpose=due.purpose, error=kind, status_code=code)
+
+
+def start(app: Flask) -> None:
+    """Renew secrets, drain the outbox and seal the audit of this app, in a thread of this process, while it lives."""
+    threading.Thread(target=_keep_draining, args=(app,), name="mail", daemon=True).start()
+
+
+def _keep_draining(app: Flask) -> None:
+    pause, reachable, sealed = threading.Event(), True, 0.0
+    while not pause.wait(POLL_SECONDS):
+        try:
+            with app.app_context():
+                state().secrets.renew()
+                drain()
+                if not 0 <= seconds() - sealed < SEAL_SECONDS:
+                    chain.seal()
+                    sealed = seconds()
+            reachable = True
+        except Exception as error:  # the database is away: the requests say so, and the mails wait
+            if reachable:
+                _log.warning("outbox_unreachable", error=type(error).__name__)
+            reachable = False

@@ -1,0 +1,316 @@
+"""Each log entry is one line of JSON on standard output, and no secret is in it, at any level.
+
+A log is read by more people than the database: a password, token or key that reaches it is stolen without an attack.
+The filter looks at field names, positional arguments, exception texts and stacks, and in any text at patterns and at
+the secrets that this service has read.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
+from contextvars import ContextVar
+from threading import Lock
+from typing import Any, Final, cast
+
+import structlog
+from flask import g, has_request_context, request
+
+from .. import clock
+
+REDACTED: Final = "[redacted]"
+LONGEST_READ: Final = 65_536  # characters that the patterns look at; whoever sends a text can't buy work with it
+LONGEST_VALUE: Final = 2048  # characters; one entry can't fill a disk
+LONGEST_STACK: Final = 16_384  # characters; its end is kept, where the cause stands
+MOST_A_MINUTE: Final = 600  # entries of a kind that nobody who is signed in caused: ten a second
+MOST_KINDS: Final = 1_000  # that are counted apart; somebody's program may log a text that is new each time
+_SENSITIVE: Final = frozenset(  # words of a field's name, in the singular
+    """password passwd passphrase pwd secret credential token authorization cookie code otp key apikey dsn
+    seed""".split()  # noqa: SIM905
+)
+_HARMLESS: Final = frozenset({"status_code", "key_id"})
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Za-z][a-z]*")  # SECRET_KEY, secretKey and X-Secret-Key alike
+# Each looks at a run of characters once, however often its beginning occurs in it: `eyJ` alone is looked for at the
+# start of a run and found anywhere in it, or a text of nothing else would take the square of its length.
+_PATTERNS: Final = (
+    re.compile(r"-----BEGIN [A-Z ]{1,40}-----.*?(-----END [A-Z ]{1,40}-----|\Z)", re.DOTALL),  # PEM
+    re.compile(r"(?<![\w-])(?=(?:[\w-]*?[-_])?eyJ[\w-]{5})[\w-]++\.[\w-]+(\.[\w-]*){1,3}"),  # JWT and JWE
+    re.compile(r"(?<![\w-])\.?[\w-]{10,}\.[\w-]{6}\.(?:[\w-]{43}|[\w-]{27})(?![\w-])"),  # signed cookie, form token
+    re.compile(r"\$argon2\w*\$[^\s'\"]+"),  # hash of a password
+    re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]*(?=@)"),  # user:password@ in a URL
+    re.compile(r"(?i)(?<=\bbearer )\S+"),
+    re.compile(r"(?i)(?<=\bpassword=)[^\s&;,]+"),  # libpq's key=value form
+    re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])"),  # 256 bits in base64url: session and refresh tokens
+)
+
+SHORTEST_HIDDEN: Final = 12  # characters; a shorter secret may be a word, and to leave it out everywhere would tell it
+MOST_HIDDEN: Final = 100  # a backend that makes new passwords all the time fills no memory with them
+_hidden: tuple[str, ...] = ()
+
+REQUEST_ID: Final[ContextVar[str]] = ContextVar("bastion_request_id", default="-")
+
+
+def _is_sensitive(name: str) -> bool:
+    return name not in _HARMLESS and any(word.lower().rstrip("s") in _SENSITIVE for word in _WORDS.findall(name))
+
+
+def hide(secret: str) -> None:
+    """From here on no entry holds this text: a partner's key has no pattern, and stands in an error as it was sent."""
+    global _hidden
+    if len(secret) >= SHORTEST_HIDDEN and secret not in _hidden:
+        _hidden = (secret, *_hidden)[:MOST_HIDDEN]
+
+
+def _without_patterns(text: str) -> str:
+    for secret in sorted(_hidden, key=len, reverse=True):  # one that is a part of another one comes after it
+        text = text.replace(secret, REDACTED)
+    for pattern in _PATTERNS:
+        text = pattern.sub(REDACTED, text)
+    return text
+
+
+def _beginning(text: str) -> str:
+    """At most LONGEST_READ characters; what the cut goes through is left out, as half a secret has no pattern."""
+    if len(text) <= LONGEST_READ:
+        return text
+    whole = text[:LONGEST_READ].rsplit(None, 1)[:-1]
+    return " ".join([*whole, REDACTED])
+
+
+def _end(text: str) -> str:
+    """The last LONGEST_READ characters, without what the cut goes through: a word, a header or a key."""
+    if len(text) <= LONGEST_READ:
+        return text
+    kept = "".join(text[-LONGEST_READ:].split(None, 1)[1:])
+    start = len(text) - len(kept)
+    if text[max(start - 7, 0) : start].lower() == "bearer ":
+        kept = "".join(kept.split(None, 1)[1:])
+    if text.rfind("-----BEGIN ", 0, start) > text.rfind("-----END ", 0, start):  # the cut goes through a key
+        kept = "".join(kept.partition("-----END ")[1:])
+    return f"{REDACTED} {kept}"
+
+
+def redact(value: object) -> object:
+    """The value without secrets: sensitive fields and known patterns replaced, long texts cut, containers walked."""
+    if isinstance(value, str):
+        text = _without_patterns(_beginning(value))
+        return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
+    if isinstance(value, bytes):
+        return redact(value.decode("utf-8", "replace"))
+    if isinstance(value, Mapping):
+        return {redact(str(k)): REDACTED if _is_sensitive(str(k)) else redact(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return (
+            type(value)(redact(item) for item in value) if type(value) in (list, tuple) else [redact(v) for v in value]
+        )
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return redact(str(value))
+
+
+def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    stacks = {name: _without_patterns(_end(str(event.pop(name)))) for name in ("exception", "stack") if name in event}
+    cleaned = cast("dict[str, Any]", redact(event))
+    return cleaned | {name: text[-LONGEST_STACK:] for name, text in stacks.items()}
+
+
+def _stamp(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["ts"] = _moment()
+    event.setdefault("request_id", REQUEST_ID.get())
+    if has_request_context():
+        rule = request.url_rule
+        event.setdefault("method", request.method)
+        event.setdefault("route", rule.rule if rule else None)  # never the address, which may hold a token
+        event.setdefault("ip", request.remote_addr)
+        who = _signed_in()
+        if who is not None:
+            event.setdefault("user_id", str(who.id))
+            event.setdefault("session", who.session_id.hex[:8])
+    return event
+
+
+def _signed_in() -> Any | None:
+    """Who caused what is logged now, if he is signed in."""
+    who = g.get("principal") if has_request_context() else None
+    return who if who is not None and who.is_authenticated else None
+
+
+def _moment() -> str:
+    now = clock.now()
+    return f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z"
+
+
+class RedactArguments(logging.Filter):
+    """Cleans `%s` arguments before they are formatted into a text in which no field name is left to look at."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.__dict__.pop("message", None)  # formatted by a handler that stands before this one
+        if record.args:
+            args = record.args if isinstance(record.args, Mapping) else tuple(record.args)
+            record.args = cast("Any", redact(args))
+        if not isinstance(record.msg, str) and not hasattr(record, "_logger"):  # an event of structlog is cleaned later
+            record.msg = str(redact(record.msg))
+        return True
+
+
+def formatter(*, readable: bool = False) -> logging.Formatter:
+    """Makes one line of JSON of a record, whoever logged it; `readable`: for a person's terminal, in development."""
+    render = (
+        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty()) if readable else structlog.processors.JSONRenderer()
+    )
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        _stamp,
+    ]
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            _redact_event,
+            render,
+        ],
+    )
+
+
+class Flood(logging.Filter):
+    """Lets so many entries of a kind through in a minute, and says after it how many were left out.
+
+    To be refused costs a stranger nothing; a line for each time would fill the disk, and hide the one that matters.
+    What signed-in users cause is bounded by their own ceiling, and always written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: Counter[str] = Counter()
+        self._end = 0.0
+        self._lock = Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if _signed_in() is not None:
+            return True
+        moment, over = clock.seconds(), Counter[str]()
+        with self._lock:
+            if not moment < self._end <= moment + 60:
+                over, self._counts, self._end = self._counts, Counter(), moment + 60
+            kind = _kind_of(record)
+            if kind not in self._counts and len(self._counts) >= MOST_KINDS:
+                kind = "other"
+            self._counts[kind] += 1
+            passes = self._counts[kind] <= MOST_A_MINUTE
+        for name, count in over.items():
+            if count > MOST_A_MINUTE:
+                _log.warning("entries_left_out", kind=name, count=count - MOST_A_MINUTE)
+        return passes
+
+
+def _kind_of(record: logging.LogRecord) -> str:
+    """What is counted together: an event and its reason; of a foreign library, what one line of it logs."""
+    if isinstance(record.msg, Mapping):
+        return f"{record.name} {record.msg.get('event')} {record.msg.get('reason', '')}".rstrip()
+    return f"{record.name} {record.module}:{record.lineno}"
+
+
+class _Handler(logging.StreamHandler[Any]):
+    """Ours, so that a second start in one process replaces it instead of logging twice."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say that an entry could not be written, and nothing of it: logging itself would print it as it is."""
+        lost = {"event": "log_entry_lost", "logger": record.name, "level": "error", "ts": _moment()}
+        with suppress(OSError, ValueError):  # the stream is closed: nobody listens any more
+            self.stream.write(f"{json.dumps(lost)}\n")
+
+
+def handler(*, readable: bool = False) -> logging.Handler:
+    """Writes entries of any logger to standard output, cleaned and formatted."""
+    made = _Handler(sys.stdout)
+    made.setFormatter(formatter(readable=readable))
+    made.addFilter(Flood())
+    made.addFilter(RedactArguments())
+    return made
+
+
+def to_standard_error() -> None:
+    """From here on: for a command whose standard output is another program's input."""
+    for one in logging.root.handlers:
+        if isinstance(one, _Handler):
+            one.setStream(sys.stderr)
+
+
+def outlets() -> frozenset[tuple[str, object]]:
+    """Where entries go beside our handler: the logger's name, and what somebody has put on it."""
+    loggers = [one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    return frozenset(
+        (logger.name, one)
+        for logger in (logging.root, *loggers)
+        for one in logger.handlers
+        if not isinstance(one, (_Handler, logging.NullHandler))
+    )
+
+
+def configured() -> bool:
+    """Whether what the layers log still reaches our handler."""
+    ours = [one for name, one in logging.root.manager.loggerDict.items() if name.startswith("bastion")]
+    silent = [one for one in ours if isinstance(one, logging.Logger) and (one.disabled or not one.propagate)]
+    return not silent and any(isinstance(one, _Handler) for one in logging.root.handlers)
+
+
+def configure(level: str, *, readable: bool = False) -> None:
+    """Send every logger of the process through the one formatter to standard output."""
+    root = logging.getLogger()
+    root.handlers[:] = [kept for kept in root.handlers if not isinstance(kept, _Handler)]
+    root.addHandler(handler(readable=readable))
+    for name in ("alembic", "sqlalchemy", "werkzeug"):
+        logging.getLogger(name).handlers.clear()  # Flask-Alembic gives two of them a handler that formats by itself
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    root.setLevel(level)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            _stamp,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger of this name; log an event's name and fields, never a formatted sentence with values in it."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
+
+
+_log = get_logger("bastion")
+
+
+def forget_locals(error: BaseException | None) -> None:
+    """Clear the local variables of all that has ended with this error and those behind it; the stack itself stays.
+
+    Libraries hold keys and passwords in theirs, and whoever collects errors takes them along.
+    """
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        traceback.clear_frames(one.__traceback__)
+        waiting += [one.__cause__, one.__context__, *(one.exceptions if isinstance(one, BaseExceptionGroup) else ())]
+
+
+def refused(reason: str, **fields: object) -> None:
+    """Log that a protection refused a request; `reason` is the protection's id in the catalogue, told to no client."""
+    _log.warning("refused", reason=reason, **fields)

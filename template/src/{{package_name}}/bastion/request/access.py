@@ -1,0 +1,224 @@
+"""No rule, no entrance: every route carries exactly one of @public, @login_required, @requires, or the start stops.
+
+Access that is granted by what somebody remembered to decorate is open wherever it was forgotten. Here the forgotten
+route stops the start with its name, file and line, and one that is added after the start answers 403 to everybody.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast, overload
+
+from flask import Flask, request
+from flask.typing import ResponseReturnValue
+from flask.views import http_method_funcs
+
+from ..audit.refusal import refuse
+from ..clock import now
+from ..settings import ConfigError
+from ..state import state, state_of
+from .authentication import current_user
+
+V = TypeVar("V", bound=Callable[..., Any])
+MARK: Final = "__bastion_access__"
+AUTOMATIC: Final = frozenset({"HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a caller needs: nothing (public), a session, permissions; `fresh`: proved a short while ago who he is.
+
+    `without_factor`: he may still lack the second factor that he must have, because here he sets it up.
+    """
+
+    public: bool = False
+    permissions: frozenset[str] = frozenset()
+    fresh: bool = False
+    without_factor: bool = False
+
+    def __str__(self) -> str:
+        if self.public:
+            return "public"
+        needed = f"requires {', '.join(sorted(self.permissions))}" if self.permissions else "login"
+        needed += ", fresh" if self.fresh else ""
+        return f"{needed}, also before the second factor" if self.without_factor else needed
+
+
+def _mark(rule: Rule) -> Callable[[V], V]:
+    def mark(view: V) -> V:
+        target = _function_of(view) if inspect.ismethod(view) else view  # a bound method takes no attribute
+        setattr(target, MARK, (*_own_marks(target), rule))
+        return cast("V", target)
+
+    return mark
+
+
+def _function_of(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def function(*args: Any, **values: Any) -> Any:
+        return method(*args, **values)
+
+    return function
+
+
+def _own_marks(of: object) -> tuple[Rule, ...]:
+    """The marks on this very function or class: those of a base class are the base's."""
+    marks: tuple[Rule, ...] = getattr(of, "__dict__", {}).get(MARK, ())
+    return marks
+
+
+public: Final = _mark(Rule(public=True))
+"""Anybody may call this view."""
+
+
+@overload
+def login_required(view: V) -> V: ...
+@overload
+def login_required(*, fresh: bool = False, without_factor: bool = False) -> Callable[[V], V]: ...
+def login_required(view: V | None = None, *, fresh: bool = False, without_factor: bool = False) -> V | Callable[[V], V]:
+    """Whoever is signed in may call this view; with `fresh=True` only a short while after proving who he is.
+
+    With `without_factor=True` also somebody who has yet to set up the second factor that he must have.
+    """
+    mark = _mark(Rule(fresh=fresh, without_factor=without_factor))
+    return mark if view is None else mark(view)
+
+
+def requires(*permissions: str, fresh: bool = False) -> Callable[[V], V]:
+    """Only a signed-in user who holds all these permissions, through his roles, may call this view."""
+    if not permissions or not all(isinstance(p, str) and p for p in permissions):
+        raise TypeError('requires() takes the names of permissions, as in @requires("reports.read")')
+    return _mark(Rule(permissions=frozenset(permissions), fresh=fresh))
+
+
+def marks_of(view: object) -> tuple[Rule, ...]:
+    """The rules that a view function and the class behind it carry, both together; a base class gives none."""
+    return (*_own_marks(view), *_own_marks(getattr(view, "view_class", None)))
+
+
+def _marked_methods(view: object) -> list[str]:
+    """Functions of a class of views that carry a mark: Flask calls them without asking for it."""
+    cls = getattr(view, "view_class", None)
+    if cls is None:
+        return []
+    names = {"dispatch_request", *http_method_funcs, *(method.lower() for method in cls.methods or ())}
+    return sorted(name for name in names if _own_marks(getattr(cls, name, None)))
+
+
+def _place(view: Any) -> str:
+    inner = inspect.unwrap(getattr(view, "view_class", view))
+    try:
+        return f"{inspect.getsourcefile(inner)}:{inspect.getsourcelines(inner)[1]}"
+    except (OSError, TypeError):
+        return "place unknown"
+
+
+_OF_FOLDER: Final = (
+    " It is the static folder of a blueprint; after registering that: "
+    "app.view_functions[{0!r}] = public(app.view_functions[{0!r}])"
+)
+
+
+_PARAMETER: Final = re.compile(r"<(?:(?:default|string):|([^<>]*:))?[^<>:]*>")
+
+
+def _doubled(app: Flask) -> Iterator[str]:
+    """Views that another one hides: of two for one address and method one never runs, and its rule is nobody's."""
+    first: dict[tuple[str, str, str], str] = {}
+    for rule in app.url_map.iter_rules():
+        place = f"{rule.host or rule.subdomain or ''}", _PARAMETER.sub(r"<\1>", rule.rule)
+        for method in sorted((rule.methods or set()) - AUTOMATIC) if not rule.build_only else ():
+            other = first.setdefault((*place, method), rule.endpoint)
+            if other != rule.endpoint:
+                places = [_place(app.view_functions.get(endpoint)) for endpoint in (other, rule.endpoint)]
+                yield (
+                    f"The routes {other!r} ({places[0]}) and {rule.endpoint!r} ({places[1]}) both answer {method} "
+                    f"{rule.rule}, so one of them never runs. Give it an address of its own, or remove it."
+                )
+
+
+def _faults(app: Flask, endpoints: Iterable[str]) -> Iterator[str]:
+    for endpoint in sorted(endpoints):
+        view = app.view_functions.get(endpoint)
+        if misplaced := _marked_methods(view):
+            yield (
+                f"The route {endpoint!r} ({_place(view)}) has an access rule on {', '.join(misplaced)}, where it has "
+                "no effect. Put it on the class or in its decorators; methods that need other rules need classes of "
+                "their own."
+            )
+            continue
+        number = len(marks_of(view))
+        if number != 1:
+            wrong = "has no access rule" if number == 0 else f"has {number} access rules"
+            yield (
+                f"The route {endpoint!r} ({_place(view)}) {wrong}. "
+                "Put exactly one of @public, @login_required, @requires(...) on it."
+            ) + (_OF_FOLDER.format(endpoint) if inspect.ismethod(view) and endpoint.endswith(".static") else "")
+    yield from _doubled(app)
+
+
+def seal(app: Flask) -> None:
+    """Fix the rule of each route; raises ConfigError that names every route without exactly one, or hidden."""
+    endpoints = {rule.endpoint for rule in app.url_map.iter_rules()}
+    if faults := [*_faults(app, endpoints)]:
+        raise ConfigError(faults)
+    state_of(app).rules = {endpoint: marks_of(app.view_functions[endpoint])[0] for endpoint in endpoints}
+
+
+Answer = Callable[[], ResponseReturnValue]
+
+
+def require_access(unauthenticated: Answer, factor_missing: Answer, not_fresh: Answer) -> ResponseReturnValue | None:
+    """Let the view run only for whom its rule names; HEAD and OPTIONS follow the route's rule."""
+    if request.endpoint is None:  # 404 or 405: no view will run
+        return None
+    rule = state().rules.get(request.endpoint)
+    if rule is None:
+        refuse(403, "deny-by-default")
+    if rule.public:
+        return None
+    if not current_user.is_authenticated:
+        return unauthenticated()
+    if current_user.factor_missing and not rule.without_factor:
+        return factor_missing()
+    if rule.permissions - current_user.permissions:
+        refuse(403, "role-required", about={"permission": " ".join(sorted(rule.permissions))})
+    # One that lies ahead is as old: the clock was put back, and the session would be fresh for as long again.
+    if rule.fresh and abs(now() - current_user.verified_at) > timedelta(seconds=state().limits.fresh_login_seconds):
+        return not_fresh()
+    return None
+
+
+def install(app: Flask, unauthenticated: Answer, factor_missing: Answer, not_fresh: Answer) -> None:
+    """Ask for the route's rule before every view."""
+
+    @app.before_request
+    def check_access() -> ResponseReturnValue | None:
+        return require_access(unauthenticated, factor_missing, not_fresh)
+
+    if "static" in app.view_functions:  # Flask's own view of the team's static folder
+        public(app.view_functions["static"])
+
+
+def table(app: Flask) -> str:
+    """Every route with its methods and rule, as a Markdown table."""
+    lines = ["| path | methods | who |", "|---|---|---|"]
+    for rule in sorted(app.url_map.iter_rules(), key=lambda r: (r.rule, r.endpoint)):
+        methods = ", ".join(sorted((rule.methods or set()) - AUTOMATIC))
+        path = rule.rule.replace("|", "\\|")
+        lines.append(f"| `{path}` | {methods} | {state_of(app).rules[rule.endpoint]} |")
+    return "\n".join(lines) + "\n"
+
+
+def document(app: Flask) -> str:
+    """The whole of docs/access.md. A test holds the file equal to it, so that opening a route is a reviewed change."""
+    return f"# Who may call which route\n\nWritten by `uv run {state_of(app).service_name} dev access`.\n\n{table(app)}"
+
+
+TABLE_FILE: Final = Path("docs/access.md")

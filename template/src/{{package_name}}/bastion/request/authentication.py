@@ -1,0 +1,36 @@
+"""Who sends this request: the session row says, once a request, and `current_user` tells everybody else.
+
+A second way to find out who somebody is (a cookie of an extension, a header, a claim) is a second way in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, cast
+
+from flask import Flask, g, request
+from werkzeug.local import LocalProxy
+
+from ..identity.principal import ANONYMOUS, Anonymous, Principal
+
+PASSIVE: Final = frozenset({"static", "bastion.static", "bastion.csp_report", "bastion.security_txt"})
+"""Endpoints that are no activity of a person: they neither ask who it is nor keep a session alive."""
+
+
+def _principal() -> Principal | Anonymous:
+    return cast("Principal | Anonymous", g.get("principal", ANONYMOUS))
+
+
+current_user: Principal = LocalProxy(_principal)  # type: ignore[assignment]
+"""The signed-in user of this request, or one whose is_authenticated is False. The same object in both styles."""
+
+
+def install(app: Flask, authenticate: Callable[[], Principal | None]) -> None:
+    """Ask the chosen style who sends the request, before anything decides by it."""
+
+    @app.before_request
+    def load_principal() -> None:
+        if request.endpoint not in PASSIVE:
+            g.principal = authenticate() or ANONYMOUS
+
+    app.context_processor(lambda: {"current_user": current_user})

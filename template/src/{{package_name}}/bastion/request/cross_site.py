@@ -1,0 +1,67 @@
+"""No other site acts for a signed-in user, or reads through his browser: the browser itself says where a request began.
+
+It stands beside the CSRF token, not on it: a stolen or leaked token does not help from another site, and a page there
+can embed nothing of this service. Fetch Metadata (Sec-Fetch-*) is looked at first, then Origin.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import Flask, request
+
+from ..audit.refusal import refuse
+from ..edge import SHAREABLE
+from ..state import state
+
+REASON: Final = "csrf-cross-site-blocked"
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+REPORTS: Final = "bastion.csp_report"  # browsers send policy reports without credentials and from any context
+
+
+def refuse_cross_site(*, accept_without_origin: bool) -> None:
+    """403 for a request that another site began. `accept_without_origin`: clients other than browsers send none."""
+    if _is_listed_script():
+        return
+    site = request.headers.get("Sec-Fetch-Site")
+    if request.method in SAFE_METHODS:
+        if site in (None, "same-origin", "none"):
+            return
+        top_level = (
+            request.method == "GET"
+            and request.headers.get("Sec-Fetch-Mode") == "navigate"
+            and request.headers.get("Sec-Fetch-Dest") == "document"
+        )
+        if not top_level and request.endpoint not in SHAREABLE:
+            refuse(403, REASON)
+        return
+    if request.endpoint == REPORTS:
+        return
+    origin = request.headers.get("Origin")
+    if site == "same-origin" or (site == "none" and origin is None):
+        return
+    if site is None and origin is not None and origin == expected_origin():
+        return
+    if site is None and origin is None and accept_without_origin:
+        return
+    refuse(403, REASON)
+
+
+def _is_listed_script() -> bool:
+    # A script of an origin in BASTION_CORS_ORIGINS: it carries a token of its own, and nothing that a browser adds.
+    origins = state().settings.cors_origins
+    return request.headers.get("Origin") in origins and request.headers.get("Sec-Fetch-Mode", "cors") == "cors"
+
+
+def expected_origin() -> str:
+    """The one origin that pages of this service have; in development the address that the browser used."""
+    settings = state().settings
+    return settings.public_origin if settings.production else request.host_url.rstrip("/")
+
+
+def install(app: Flask, *, accept_without_origin: bool) -> None:
+    """Look at where each request began before any view."""
+
+    @app.before_request
+    def check_site() -> None:
+        refuse_cross_site(accept_without_origin=accept_without_origin)

@@ -1,0 +1,1 @@
+"""Readers of text from outside. They import nothing of this service."""
