@@ -64,7 +64,7 @@ def test_the_workloads_token_goes_to_a_vault_alone(service: Service, monkeypatch
         "https://ours-1.vault.usgovcloudapi.net",
         "https://ours.vault.azure.cn",
     ):
-        assert [*check(settings(BASTION_AZURE_VAULT_URL=url), production=False)] == []
+        assert [*check(settings(BASTION_AZURE_VAULT_URL=url), production=False, database_users=False)] == []
 
 
 @protects(
@@ -135,7 +135,7 @@ def test_no_other_machine_says_who_this_workload_is(service: Service, monkeypatc
         "http://127.0.0.1:41741/msi",
     ):
         monkeypatch.setenv("IDENTITY_ENDPOINT", url)
-        assert [*check(named, production=True)] == []
+        assert [*check(named, production=True, database_users=False)] == []
 
 
 # --- what is answered ----------------------------------------------------------------------------------------------
