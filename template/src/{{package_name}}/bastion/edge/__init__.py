@@ -214,7 +214,9 @@ def install(
 ) -> None:
     """Put the edge around the app, as the outermost layer; nothing may wrap `app.wsgi_app` afterwards.
 
-    `ready` says whether the service can work (it may raise).
+    `ready` says whether the service can work (it may raise). `texts` are title and sentence of each status.
+    `page_policy`: answers are pages, which have a Content-Security-Policy. `session_of` names the session that a
+    request's cookie or token is signed for, without the database.
     """
     state = state_of(app)
     settings = state.settings
