@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ...accounts import administrator
 from ...harness import edit, harm, protects, refused, works
 from ...jwt.annotated import Kinds
-from ...jwt.test_api import BEFORE, FILE, ROW
+from ...jwt.test_api import BEFORE, FILE, ROW, sends_each_type_to_each_route
 from ...logins import cheap_user, sessions_of
-from ...routes import routes, stubbed, walkers
 
 if TYPE_CHECKING:
     from ...running import Service
@@ -153,20 +151,4 @@ SIMPLE: dict[str, str | None] = {
 
 @protects(ROW, view=BEFORE)
 def test_no_route_takes_any_type_that_needs_no_preflight(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    service.adds_probe()
-    walked = [route for route in routes(service) if route.method in ("POST", "PUT", "PATCH", "DELETE")]
-    assert len(walked) >= 8
-    assert {("bastion.login", "POST"), ("bastion.exchange", "POST"), ("probe.create", "POST")} <= {
-        route.name for route in walked
-    }
-    permissions = {name for route in walked for name in route.access.permissions}
-    user = administrator(service, monkeypatch, also=permissions).user
-    assert user is not None
-    for route, client in zip(walked, walkers(service, user, requests=1 + len(SIMPLE)), strict=False):
-        with stubbed(service, route.endpoint) as ran:
-            works(client.send(route.method, route.path, json={}).status == 200, f"{route} takes JSON")
-            ran.clear()
-            for what, kind in SIMPLE.items():
-                answer = client.send(route.method, route.path, body=b"{}", headers={"Content-Type": kind})
-                harm(ran, f"{route} ran for a body that was sent as {what}")
-                refused(answer, 415, ROW)
+    sends_each_type_to_each_route(service, monkeypatch, SIMPLE)

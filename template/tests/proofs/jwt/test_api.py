@@ -14,6 +14,8 @@ from ..harness import edit, harm, protects, refused, works
 from ..routes import routes, stubbed, walkers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..running import Service
 
 
@@ -31,10 +33,10 @@ SIMPLE: dict[str, str | None] = {
 """What needs no preflight (Fetch Standard, CORS-safelisted request-header)."""
 
 
-@protects(ROW, view=BEFORE)
-def test_no_route_at_all_takes_what_a_form_on_another_site_can_send(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+def sends_each_type_to_each_route(
+    service: Service, monkeypatch: pytest.MonkeyPatch, types: Mapping[str, str | None]
 ) -> None:
+    """Send correct JSON to each route that writes, as JSON and then called by each of these other types."""
     service.adds_probe()
     walked = [route for route in routes(service) if route.method in ("POST", "PUT", "PATCH", "DELETE")]
     assert len(walked) >= 8
@@ -44,11 +46,18 @@ def test_no_route_at_all_takes_what_a_form_on_another_site_can_send(
     permissions = {name for route in walked for name in route.access.permissions}
     user = administrator(service, monkeypatch, also=permissions).user
     assert user is not None
-    for route, client in zip(walked, walkers(service, user, requests=1 + len(SIMPLE)), strict=False):
+    for route, client in zip(walked, walkers(service, user, requests=1 + len(types)), strict=False):
         with stubbed(service, route.endpoint) as ran:
             works(client.send(route.method, route.path, json={}).status == 200, f"{route} takes JSON")
             ran.clear()
-            for what, kind in SIMPLE.items():
+            for what, kind in types.items():
                 answer = client.send(route.method, route.path, body=b"{}", headers={"Content-Type": kind})
                 harm(ran, f"{route} ran for a body that was sent as {what}")
                 refused(answer, 415, ROW)
+
+
+@protects(ROW, view=BEFORE)
+def test_no_route_at_all_takes_what_a_form_on_another_site_can_send(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sends_each_type_to_each_route(service, monkeypatch, SIMPLE)
