@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .. import test_access as core
 from ..harness import edit, harm, insert, protects, refused, works
 from ..routes import is_a_rule, routes, stubbed, walkers
 from ..service import AUTH
@@ -22,6 +23,7 @@ from ..test_access import (
     permits,
     roles_of,
 )
+from .core import sabotages
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -504,11 +506,7 @@ def test_half_of_the_permissions_and_an_unknown_role_open_nothing(
 
 @protects(
     CHANGE,
-    cache=(
-        edit("identity/sessions.py", "import hashlib\n", "import functools\nimport hashlib\n"),
-        edit("identity/sessions.py", "def find_by_token(", "@functools.lru_cache\ndef find_by_token("),
-        edit("identity/sessions.py", "def find_by_id(", "@functools.lru_cache\ndef find_by_id("),
-    ),
+    **sabotages(core.test_a_role_that_was_taken_away_opens_nothing_from_the_next_request_on, CHANGE, "cache"),
 )
 def test_each_session_and_the_log_see_a_role_given_and_taken_at_once(
     service: Service, monkeypatch: pytest.MonkeyPatch

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from .. import test_account as core
 from ..accounts import (
     ADMINISTRATOR,
     CHOSEN,
@@ -19,8 +20,6 @@ from ..accounts import (
     ENDED,
     NO_LOCK_AT_FIRST,
     OTHER,
-    TAKES_ANYTHING,
-    WHAT_WAS_SENT,
     Hashing,
     account,
     administrator,
@@ -40,7 +39,6 @@ from ..routes import ANY_ID, routes
 from ..running import PASSWORD
 from ..service import AUTH, DATABASE
 from ..test_account import (
-    ASKS,
     COMPLETE,
     CONFIRMED,
     CURRENT,
@@ -53,6 +51,7 @@ from ..test_account import (
     SEEN,
     session_of,
 )
+from .core import sabotages
 from .test_exceptions import declare, limit
 
 if TYPE_CHECKING:
@@ -677,11 +676,7 @@ def test_nobody_takes_everything_out_again_and_again(service: Service) -> None:
 
 @protects(
     CURRENT,
-    current=edit(
-        FILE,
-        "    login.prove(user, current)\n    if hmac.compare_digest(",
-        "    if hmac.compare_digest(",
-    ),
+    **sabotages(core.test_who_finds_a_session_open_sets_no_password, CURRENT, "current"),
 )
 def test_a_stolen_session_sets_no_password(service: Service) -> None:
     user = service.user()
@@ -705,12 +700,7 @@ def test_a_stolen_session_sets_no_password(service: Service) -> None:
 
 @protects(
     REVOKES,
-    password=edit(
-        FILE,
-        "factors.credentials_changed(connection, user, proved=not factors.held(user.id, connection))",
-        "sessions.renew(connection, user, proved=True)",
-    ),
-    own=edit("identity/sessions.py", ENDED_FIRST, "row is None"),
+    **sabotages(core.test_a_new_password_ends_every_session_but_this_one, REVOKES, "password", "own"),
 )
 def test_a_new_password_ends_every_other_session(service: Service) -> None:
     two = Two(service)
@@ -721,12 +711,12 @@ def test_a_new_password_ends_every_other_session(service: Service) -> None:
 
 @protects(
     CONFIRMED,
-    direct=edit(
-        FILE,
-        ASKS,
-        f"        connection.execute(update(User).where(_u.id == user.id).values(email=email))\n{ASKS}",
+    **sabotages(
+        core.test_an_address_is_changed_by_the_reader_of_its_mail_and_the_former_one_hears_of_it,
+        CONFIRMED,
+        "direct",
+        "notice",
     ),
-    notice=edit(FILE, "        mail.enqueue(connection, mail.EMAIL_ASKED, user.email)\n", ""),
     done=edit(
         FILE,
         "        mail.enqueue(connection, mail.EMAIL_CHANGED, user.email)  # to the former address\n",
@@ -761,20 +751,7 @@ def test_an_address_is_changed_by_whoever_reads_its_mail_and_the_former_one_is_t
 
 @protects(
     COMPLETE,
-    account=edit(FILE, "        connection.execute(delete(User).where(_u.id == user.id))", "        pass"),
-    rows=(
-        edit(
-            FILE,
-            "        connection.execute(delete(Link).where((_l.user_id == user.id) | (_l.email == row.email)))\n",
-            "",
-        ),
-        edit(
-            FILE,
-            "connection.execute(delete(OutgoingMail).where(waiting))",
-            "pass",
-        ),
-    ),
-    owner=edit(FILE, "delete(User).where(_u.id == user.id)", "delete(User)"),
+    **sabotages(core.test_no_table_holds_anything_of_a_deleted_account, COMPLETE, "account", "rows", "owner"),
     waiting=edit(FILE, "((_o.user_id == user.id) | (_o.email == row.email))", "(_o.user_id == user.id)"),
 )
 def test_nothing_of_a_deleted_account_is_left_and_nothing_of_it_opens_anything(service: Service) -> None:
@@ -838,14 +815,7 @@ def test_nothing_of_a_deleted_account_is_left_and_nothing_of_it_opens_anything(s
 
 @protects(
     "mass-assignment-refused",
-    update=(
-        *TAKES_ANYTHING,
-        edit(
-            FILE,
-            "values(display_name=shown)",
-            f"values(**{{name: value for name, value in {WHAT_WAS_SENT}.items() if name in _u}})",
-        ),
-    ),
+    **sabotages(core.test_a_user_writes_no_more_of_an_account_than_its_name, "mass-assignment-refused", "update"),
 )
 def test_nobody_writes_more_of_an_account_than_its_name(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     service.setting("BASTION_REGISTRATION", "open")
@@ -901,11 +871,7 @@ def test_nobody_writes_more_of_an_account_than_its_name(service: Service, monkey
 
 @protects(
     "session-list-and-revoke",
-    owner=edit(
-        "identity/sessions.py",
-        "_s.id == session_id, _s.user_id == user_id)).rowcount",
-        "_s.id == session_id)).rowcount",
-    ),
+    **sabotages(core.test_a_user_ends_an_own_session_and_none_of_another, "session-list-and-revoke", "owner"),
     token=edit(
         "identity/sessions.py",
         "select(_s.id, _s.created_at, _s.seen_at, _s.address, _s.agent)",

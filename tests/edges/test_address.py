@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
+from .. import test_address as core
 from ..harness import edit, harm, insert, protects, refused, works
 from ..logins import PATH
 from ..service import AUTH
 from ..test_address import CANONICAL, CLIENT, HOPS, PEER, PROXY, behind, who
 from ..wire import HOST, ORIGIN
+from .core import sabotages
 from .test_exceptions import declare, limit
 
 if TYPE_CHECKING:
@@ -250,11 +252,7 @@ def test_no_further_spelling_of_the_header_replaces_the_proxys(service: Service)
 
 @protects(
     CANONICAL,
-    parse=edit(
-        "edge/address.py",
-        "        return client or proxy\n",
-        "        return Client(entries[-1].strip(), entries[-1].strip())\n",
-    ),
+    **sabotages(core.test_no_spelling_of_an_address_is_a_second_client, CANONICAL, "parse"),
     mapped=edit("edge/address.py", "        if address.ipv4_mapped is None:\n", "        if address:\n"),
 )
 def test_no_spelling_of_an_address_and_no_junk_is_a_second_client(service: Service) -> None:

@@ -11,12 +11,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from wsgiref.handlers import SimpleHandler
 
+from .. import test_errors as core
 from ..harness import edit, harm, protects, refused, works
 from ..probe_model import model
 from ..running import Service
 from ..service import AUTH
 from ..test_errors import SECRETIVE, expected, fail, foreign, names, revealed, told
 from ..wire import HOST, ORIGIN, Response
+from .core import sabotages
 
 if TYPE_CHECKING:
     import pytest
@@ -305,11 +307,7 @@ BOUND = "typed by somebody"
 
 @protects(
     "errors-one-format",
-    handler=edit(
-        "request/errors.py",
-        '    return response(error.code, error.get_headers(request.environ), getattr(error, "errors", None))',
-        "    return error",
-    ),
+    **sabotages(core.test_no_error_leaves_in_the_format_of_a_library, "errors-one-format", "handler"),
 )
 def test_no_error_of_any_status_leaves_in_the_format_of_a_library(service: Service) -> None:
     add_failures(service)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .. import test_factors as core
 from ..accounts import (
     CHOSEN,
     TAKES_ANYTHING,
@@ -14,7 +15,7 @@ from ..accounts import (
     with_codes,
 )
 from ..authenticator import App, Authenticator
-from ..harness import at_once, edit, harm, insert, protects, refused, works
+from ..harness import at_once, edit, harm, protects, refused, works
 from ..logins import SIGNED_IN, arrive, arrived, attempt, stored
 from ..mails import sent, text, token_for
 from ..service import AUTH
@@ -43,6 +44,7 @@ from ..test_factors import (
     to_set_one_up,
     waits,
 )
+from .core import sabotages
 
 if TYPE_CHECKING:
     import pytest
@@ -235,11 +237,7 @@ def test_whose_factors_were_removed_sets_up_a_new_one(service: Service, monkeypa
 
 @protects(
     ENROL,
-    confirm=insert(
-        FILE,
-        after="session_id=user.session_id, data=seed.encode())\n",
-        new="        totp.store(connection, user.id, seed, 0)\n",
-    ),
+    **sabotages(core.test_no_app_is_in_force_before_it_has_shown_a_code, ENROL, "confirm"),
     seed=(
         edit(FILE, "    seed = totp.new_seed()\n", f'    seed = {WHAT_WAS_SENT}.get("secret") or totp.new_seed()\n'),
         *TAKES_ANYTHING,
@@ -337,11 +335,7 @@ def test_an_administrator_gets_nowhere_without_a_second_factor(
 
 @protects(
     RESET,
-    factor=insert(
-        "identity/recovery.py",
-        after="        links.consume_once(connection, link)\n",
-        new="        __import__('importlib').import_module('..totp', __name__).remove(connection, link.user_id)\n",
-    ),
+    **sabotages(core.test_a_reader_of_the_mail_has_no_second_factor, RESET, "factor"),
     passkey=edit(FILE, "return self.totp or self.passkeys + self.suspended > 0", "return self.totp"),
 )
 def test_whoever_reads_the_mail_has_no_second_factor(service: Service) -> None:
@@ -529,11 +523,7 @@ def test_whoever_reads_the_table_has_no_code(service: Service) -> None:
 
 @protects(
     CODES,
-    once=edit(
-        CODES_FILE,
-        "_r.code_hash == digest(_plain(code)), _r.used_at.is_(None))",
-        "_r.code_hash == digest(_plain(code)))",
-    ),
+    **sabotages(core.test_a_recovery_code_opens_an_account_once, CODES, "once"),
 )
 def test_a_recovery_code_is_good_once(service: Service) -> None:
     user = service.user()

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .. import test_guards as core
 from ..harness import edit, harm, protects, works
 from ..logins import SIGNED_IN, attempt, stored
 from ..rings import text_of
 from ..running import Service
 from ..test_guards import CHANGED, MAKE_KEY, configure, starts_with
 from ..wire import HOST, ORIGIN
+from .core import sabotages
 
 if TYPE_CHECKING:
     import pytest
@@ -389,11 +391,7 @@ WEAK: dict[str, str] = {
 
 @protects(
     "boot-refuse-weak-secret-key",
-    secret_key=edit(
-        "crypto/ring.py",
-        "    if fault := weakness(key.text):\n",
-        "    if (fault := weakness(key.text)) and key.name not in PURPOSES:\n",
-    ),
+    **sabotages(core.test_a_key_that_can_be_guessed_signs_nothing, "boot-refuse-weak-secret-key", "secret-key"),
     words=edit("secrets/guessable.py", "(common >= WORDY and common * 10 >= len(pairs) * 3)", "False"),
 )
 def test_no_key_that_can_be_guessed_signs_anything(service: Service) -> None:

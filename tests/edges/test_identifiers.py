@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from .. import test_identifiers as core
 from ..accounts import account, accounts, signs_in, stored_form
 from ..harness import edit, harm, protects, works
 from ..logins import cheap_user, sessions_of
@@ -15,6 +16,7 @@ from ..mails import sent, waiting
 from ..service import Client
 from ..test_identifiers import ROW, STORED, WIDE
 from ..test_settings import command
+from .core import sabotages
 
 if TYPE_CHECKING:
     import pytest
@@ -150,17 +152,17 @@ ENQUEUES_RESET = "mail.enqueue(connection, links.RESET, email, trusted=trusted)"
 
 @protects(
     ROW,
-    register=edit(
-        "identity/registration.py",
-        "links.ACTIVATE, email)",
-        "links.ACTIVATE, typed)",
+    **sabotages(
+        core.test_another_spelling_of_an_address_is_neither_another_account_nor_another_mailbox,
+        ROW,
+        "register",
+        "login",
     ),
     reset=edit(
         "identity/recovery.py",
         ENQUEUES_RESET,
         ENQUEUES_RESET.replace("email", "typed"),
     ),
-    login=edit("identity/login.py", "    subject = normalised(identifier)\n", "    subject = identifier\n"),
 )
 def test_no_spelling_or_lookalike_of_an_address_is_another_account_or_mailbox(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")

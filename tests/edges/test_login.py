@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .. import test_login as core
 from ..harness import Edit, edit, harm, protects, refused, works
 from ..logins import (
     SIGNED_IN,
@@ -17,7 +18,8 @@ from ..logins import (
     sessions_of,
 )
 from ..service import AUTH
-from ..test_login import DONE, LOGOUT_PATH, REFUSAL, ROW, VERIFY, refusing
+from ..test_login import DONE, LOGOUT_PATH, REFUSAL, ROW, refusing
+from .core import sabotages
 
 if TYPE_CHECKING:
     import pytest
@@ -153,13 +155,13 @@ def test_no_answer_to_a_failed_login_tells_whether_there_is_an_account(service: 
 
 @protects(
     "login-same-work",
-    unknown=edit(
-        "identity/login.py",
-        VERIFY,
-        "row is not None and state().passwords.verify(password, row.password_hash, attempt.rank)",
+    **sabotages(
+        core.test_neither_answer_nor_work_of_a_failed_login_tells_whether_there_is_an_account,
+        "login-same-work",
+        "unknown",
+        "disabled",
+        "passkey",
     ),
-    disabled=edit("identity/login.py", VERIFY, f"(row is None or row.active) and {VERIFY}"),
-    passkey=edit("identity/login.py", VERIFY, f"(row is None or row.password_hash is not None) and {VERIFY}"),
     trace=edit(
         "audit/__init__.py", 'if row["bucket"] is None and row["outcome"] == SUCCESS:', 'if row["bucket"] is None:'
     ),

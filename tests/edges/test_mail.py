@@ -21,6 +21,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from .. import mail_server, mails
+from .. import test_mail as core
 from ..accounts import CHOSEN, OTHER, administrator, with_app
 from ..authenticator import App, Authenticator
 from ..databases import everything
@@ -33,6 +34,7 @@ from ..service import AUTH, DATABASE, PACKAGE, Client
 from ..test_mail import LINKS_TO, OTHER_HOST, VERIFIED, parts, register, relay, send, waiting
 from ..test_settings import command
 from ..wire import HOST
+from .core import sabotages
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -593,16 +595,9 @@ def test_a_mail_goes_to_no_server_that_does_not_prove_its_name(
 
 @protects(
     "mail-injection-refused",
-    recipient=insert(
-        "identity/users.py",
-        after='    text = unicodedata.normalize("NFKC", typed.strip(" "))\n',
-        new="    return typed\n",
-    ),
+    **sabotages(core.test_no_text_of_a_stranger_is_in_a_mail, "mail-injection-refused", "recipient", "body"),
     subject=edit(
         "delivery/letters.py", 'message["Subject"] = parts["subject"]', 'message["Subject"] = parts["subject"] + email'
-    ),
-    body=edit(
-        "delivery/letters.py", 'texts["letter"]["greeting"], values)', 'texts["letter"]["greeting"] + email, values)'
     ),
 )
 def test_nothing_that_a_stranger_typed_is_in_a_mail(service: Service) -> None:
@@ -648,17 +643,7 @@ def test_nothing_that_a_stranger_typed_is_in_a_mail(service: Service) -> None:
 
 @protects(
     "mailed-link-fixed-origin",
-    host=edit(
-        "session/mailed_link.py",
-        "    origin = state().settings.public_origin\n",
-        '    origin = f"https://{request.host}"\n',
-    )
-    if AUTH == "session"
-    else edit(
-        "jwt/mailed_link.py",
-        "    base = settings().link_base or",
-        '    base = "https://" + __import__("flask").request.host or',
-    ),
+    **sabotages(core.test_no_host_of_a_request_is_in_a_mailed_link, "mailed-link-fixed-origin", "host"),
     header=edit(
         "session/mailed_link.py",
         "    origin = state().settings.public_origin\n",
@@ -742,13 +727,7 @@ def test_one_mailbox_gets_one_mail_of_a_kind_whoever_asks(service: Service) -> N
 
 @protects(
     "mail-queue-holds-no-token",
-    clear=edit(
-        "delivery/outbox.py",
-        "        return links.mint(connection, due) if connection.execute(still_there).rowcount == 1 else None\n",
-        "        if connection.execute(still_there).rowcount == 1:\n            token = links.mint(connection, due)\n"
-        "            connection.execute(update(OutgoingMail).where(_o.id == due.id).values(roles=token))\n"
-        "            return token\n",
-    ),
+    **sabotages(core.test_no_table_holds_the_link_of_a_mail, "mail-queue-holds-no-token", "clear"),
     terminal=edit(
         "delivery/outbox.py", "if token is not None and not state().settings.production:", "if token is not None:"
     ),

@@ -15,6 +15,7 @@ from functools import partial
 from math import log10
 from typing import TYPE_CHECKING, Any
 
+from .. import test_passwords as core
 from ..accounts import Hashing, account, created, lives, signs_in
 from ..harness import at_once, edit, harm, protects, refused, works
 from ..logins import (
@@ -34,6 +35,7 @@ from ..mails import token_for, waiting
 from ..running import PASSWORD
 from ..service import AUTH
 from ..test_passwords import FORMAT, GUESSING, SHARED
+from .core import sabotages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -615,11 +617,7 @@ def test_what_is_tried_first_is_no_password_however_long(service: Service, monke
 
 @protects(
     "password-long-and-exact",
-    cut=edit(
-        "identity/passwords.py",
-        'return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")',
-        'return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")[:199]',
-    ),
+    **sabotages(core.test_a_password_of_200_characters_counts_to_its_last, "password-long-and-exact", "cut"),
     strip=edit(
         "identity/passwords.py",
         'return unicodedata.normalize("NFC", password).encode(',
@@ -667,10 +665,8 @@ def test_a_password_counts_as_it_was_typed_to_its_last_character(
 
 @protects(
     "password-no-composition-no-expiry",
-    composition=edit(
-        "identity/passwords.py",
-        "    if length(password) < SHORTEST:",
-        "    if length(password) < SHORTEST or not re.search('[0-9]', password):",
+    **sabotages(
+        core.test_a_strong_password_of_letters_alone_is_taken, "password-no-composition-no-expiry", "composition"
     ),
     expiry=(
         edit("identity/login.py", "_BY_EMAIL: Final = select(", "_BY_EMAIL: Final = select(_u.created_at, "),

@@ -6,6 +6,7 @@ import re
 from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING, Any
 
+from .. import test_recovery as core
 from ..accounts import (
     CHOSEN,
     DONE,
@@ -22,7 +23,8 @@ from ..harness import at_once, edit, harm, protects, refused, works
 from ..logins import UNKNOWN, asks_for_reset, attempt, cheap_user, device_of, seen_by_client, stored
 from ..mails import sent, subjects, text, token_for, tokens_for, waiting
 from ..service import AUTH
-from ..test_recovery import ASKS, ENQUEUES, FILE, LINKS, OF_PURPOSE, SINGLE_USE, UNKNOWN_TO_US, UNUSED, link_for
+from ..test_recovery import ASKS, ENQUEUES, FILE, LINKS, SINGLE_USE, UNKNOWN_TO_US, link_for
+from .core import sabotages
 from .test_throttle import WIDE
 
 if TYPE_CHECKING:
@@ -381,14 +383,7 @@ def test_asking_for_a_new_password_does_not_tell_which_accounts_exist(
 
 @protects(
     SINGLE_USE,
-    once=edit(LINKS, UNUSED, OF_PURPOSE),
-    login=edit(
-        FILE,
-        "    login.forgive(link.email)\n",
-        "    login.forgive(link.email)\n"
-        "    from datetime import timedelta\n\n"
-        "    sessions.open_session(link.user_id, lifetime=timedelta(hours=1))\n",
-    ),
+    **sabotages(core.test_a_link_sets_one_password_and_opens_no_session, SINGLE_USE, "once", "login"),
 )
 def test_a_link_sets_one_password_and_signs_nobody_in(service: Service) -> None:
     user, other = service.user(), service.user()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .. import test_registration as core
 from ..accounts import (
     ADMINISTRATOR,
     CHOSEN,
@@ -41,6 +42,7 @@ from ..test_registration import (
     VICTIM,
     is_open,
 )
+from .core import sabotages
 from .test_throttle import WIDE
 
 if TYPE_CHECKING:
@@ -517,15 +519,10 @@ def test_no_network_registers_more_than_five_addresses_an_hour(
 
 @protects(
     "register-no-pre-hijack",
-    password=(
-        *TAKES_ANYTHING,
-        READS_WHAT_WAS_SENT,
-        edit(FILE, ENQUEUES, f'{ENQUEUES}        _KEPT.setdefault(email, _sent("password", ""))\n'),
-        edit(
-            FILE,
-            "    password_hash = users.checked_password(password, link.email)\n",
-            "    password_hash = users.checked_password(_KEPT.get(link.email) or password, link.email)\n",
-        ),
+    **sabotages(
+        core.test_a_stranger_who_registers_an_address_first_decides_nothing_of_its_account,
+        "register-no-pre-hijack",
+        "password",
     ),
 )
 def test_whoever_registers_somebody_elses_address_owns_nothing_of_the_later_account(service: Service) -> None:

@@ -5,8 +5,10 @@ A line of the samples that ends in "# bad" must be found, and no other.
 
 from __future__ import annotations
 
-from ..harness import insert, protects
+from .. import test_request_data as core
+from ..harness import protects
 from ..test_request_data import recognised
+from .core import sabotages
 
 BEFORE = """
 import os, shutil, aiohttp, flask, httpx, requests, socket, urllib.request
@@ -195,11 +197,7 @@ SAMPLES = {"redirect": REDIRECTS, "file": FILES, "outbound": ADDRESSES, "owner":
 
 @protects(
     "request-chooses-no-target",
-    scanner=insert(
-        "/tests/proofs/request_scan.py",
-        after='"""What the request decides about in this function."""\n',
-        new="        return\n",
-    ),
+    **sabotages(core.test_no_request_chooses_where_a_redirect_leads, "request-chooses-no-target", "scanner"),
 )
 def test_the_checker_sees_every_way_from_a_request_to_a_target() -> None:
     recognised(BEFORE, SAMPLES)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import mails
+from .. import test_sessions as core
 from ..accounts import NO_LOCK_AT_FIRST, exchange
 from ..harness import Meeting, at_once, edit, harm, insert, protects, refused, works
 from ..logins import SIGNED_IN, Outage, attempt, cheap_user, sessions_of, step_up
 from ..service import AUTH
 from ..test_access import NOT_SIGNED_IN
 from ..test_sessions import CLOSED, FRESH, LIMIT, SURPLUS, asks_to_prove_again, live
+from .core import sabotages
 
 if TYPE_CHECKING:
     import pytest
@@ -237,12 +239,7 @@ def test_a_login_too_many_ends_the_session_that_was_unused_for_longest(service: 
 
 @protects(
     CLOSED,
-    load=edit(
-        "request/authentication.py",
-        "            g.principal = authenticate() or ANONYMOUS\n",
-        "            try:\n                g.principal = authenticate() or ANONYMOUS\n"
-        "            except Exception:\n                g.principal = ANONYMOUS\n",
-    ),
+    **sabotages(core.test_while_sessions_cannot_be_read_no_user_is_taken_for_a_visitor, CLOSED, "load"),
 )
 def test_while_sessions_cannot_be_read_nobody_is_taken_for_a_visitor(service: Service) -> None:
     seen, public = service.adds_route("/probe"), service.adds_route("/public", mark="public")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .. import mails
+from .. import test_throttle as core
 from ..databases import changed, everything
 from ..harness import at_once, edit, harm, protects, refused, works
 from ..logins import (
@@ -53,8 +54,8 @@ from ..test_throttle import (
     most,
     spray,
     through,
-    unlimited,
 )
+from .core import sabotages
 from .test_exceptions import declare, limit
 
 if TYPE_CHECKING:
@@ -1069,11 +1070,7 @@ def test_a_new_password_opens_an_account_that_a_stranger_keeps_waiting(service: 
 @pytest.mark.parametrize("failure", ["does not answer", "is too slow"])
 @protects(
     CLOSED,
-    open=(
-        unlimited(SPENT.strip(), 'throttle.Spent(b"", 0.0)', SUBJECT),
-        unlimited(RATE.strip(), 'throttle.Spent(b"", 0.0)'),
-        unlimited(BOOK.strip(), 'throttle.Booking(b"", 0, throttle.NOTHING)'),
-    ),
+    **sabotages(core.test_while_failures_cannot_be_counted_no_password_is_looked_at, CLOSED, "open"),
     order=AFTERWARDS,
 )
 def test_while_failures_cannot_be_counted_in_any_way_no_password_is_looked_at(service: Service, failure: str) -> None:
@@ -1108,11 +1105,7 @@ def test_while_failures_cannot_be_counted_in_any_way_no_password_is_looked_at(se
 
 @protects(
     "throttle-shared-between-workers",
-    memory=edit(
-        "throttle/__init__.py",
-        "hmac.new(key.encode(), what, ",
-        "hmac.new(str((key, __import__('os').getpid())).encode(), what, ",
-    ),
+    **sabotages(core.test_two_processes_count_together, "throttle-shared-between-workers", "memory"),
 )
 def test_a_process_that_starts_counts_on_what_others_have_counted(service: Service) -> None:
     forgetful, victim = cheap_user(service), cheap_user(service)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .. import test_users as core
 from ..accounts import (
     ADMINISTRATOR,
     CHOSEN,
     DONE,
     ENDED,
     OTHER,
-    WHAT_WAS_SENT,
     account,
     administrator,
     exchange,
@@ -28,7 +28,8 @@ from ..harness import edit, harm, protects, refused, works
 from ..logins import arrived, attempt, stored
 from ..mails import sent, token_for, tokens_for
 from ..service import AUTH
-from ..test_users import DISABLE, NOT_ENDED, RESET, RESETS
+from ..test_users import DISABLE, NOT_ENDED, RESET
+from .core import sabotages
 
 if TYPE_CHECKING:
     from ..running import Service
@@ -191,16 +192,8 @@ def test_the_column_alone_keeps_a_user_out(service: Service) -> None:
 
 @protects(
     RESET,
+    **sabotages(core.test_an_administrator_starts_a_reset_and_chooses_nothing, RESET, "choose", "sessions"),
     answer=TELLS_THE_LINK,
-    choose=edit(
-        "identity/recovery.py",
-        RESETS,
-        f"{RESETS}"
-        f"        if chosen := {WHAT_WAS_SENT}.get('password'):\n"
-        "            made = users.checked_password(chosen, email)\n"
-        "            connection.execute(update(User).where(_u.id == user_id).values(password_hash=made))\n",
-    ),
-    sessions=edit("identity/recovery.py", RESETS, "    with transaction() as connection:\n"),
 )
 def test_an_administrator_starts_a_reset_and_neither_learns_nor_chooses_anything(
     service: Service, monkeypatch: pytest.MonkeyPatch

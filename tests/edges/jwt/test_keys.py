@@ -18,10 +18,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ...environment import stubbed
 from ...harness import edit, harm, protects, refused, works
+from ...jwt import test_keys as core
 from ...jwt.forging import LEFT_OUT, Key, Target, changed, claims_of, data, forged, ring_of, text, three_keys
 from ...jwt.test_keys import _SPKI, JWKS, KEYS, MEMORY, ROTATION, SAFE, SIGNATURE, SOURCE, TOKENS, public_jwk, takes
 from ...jwt_client import private_key
 from ...rings import rotate
+from ..core import sabotages
 
 if TYPE_CHECKING:
     import pytest
@@ -612,14 +614,7 @@ class Memory:
 
 @protects(
     SAFE,
-    row=edit(
-        "jwt/bearer.py",
-        "    principal = sessions.find_by_id(claims.session_id, claims.user_id)\n",
-        '    kept = sessions.__dict__.setdefault("kept", {})\n'
-        "    if token not in kept:\n"
-        "        kept[token] = sessions.find_by_id(claims.session_id, claims.user_id)\n"
-        "    principal = kept[token]\n",
-    ),
+    **sabotages(core.test_a_token_that_was_verified_ends_with_its_login, SAFE, "row"),
 )
 def test_a_token_that_is_not_verified_again_ends_with_its_login(
     service: Service, monkeypatch: pytest.MonkeyPatch

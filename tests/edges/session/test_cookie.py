@@ -15,9 +15,11 @@ from hypothesis import Phase, example, given, settings, strategies
 from ...accounts import with_app
 from ...harness import edit, harm, insert, protects, refused, works
 from ...logins import arrive
+from ...session import test_cookie as core
 from ...session.test_cookie import HASH, LOADER, session_rows, signed_in
 from ...session_client import COOKIE, FIELD
 from ...test_queries import session_ids
+from ..core import sabotages
 
 if TYPE_CHECKING:
     from ...running import Service, User
@@ -503,18 +505,10 @@ def test_a_stolen_copy_of_the_database_signs_nobody_in(service: Service) -> None
 
 @protects(
     "session-rotated-on-privilege-change",
-    login=(
-        edit(
-            "identity/sessions.py",
-            "        connection.execute(_ending(moment, _s.id == replaces))\n",
-            "        connection.execute(update(AuthSession).where(_s.id == replaces).values(user_id=user_id))\n",
-        ),
-        edit(
-            "session/cookie.py",
-            "    target = session.get(NEXT)\n",
-            "    target, kept = session.get(NEXT), session.get(TOKEN)\n",
-        ),
-        edit("session/cookie.py", "    session[TOKEN] = token\n", "    session[TOKEN] = kept or token\n"),
+    **sabotages(
+        core.test_a_session_that_was_planted_in_a_browser_is_not_its_users_after_the_login,
+        "session-rotated-on-privilege-change",
+        "login",
     ),
 )
 def test_who_plants_his_own_session_in_a_browser_does_not_become_whoever_signs_in_there(service: Service) -> None:

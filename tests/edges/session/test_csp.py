@@ -9,8 +9,10 @@ from ... import header_table
 from ...databases import changed, everything
 from ...harness import edit, harm, insert, protects, refused, works
 from ...header_table import directives
+from ...session import test_csp as core
 from ...session.pages import Page, pages
 from ...session.test_csp import DRAWN, OLDER, RAW, REPORTS, adds_answers, logged, nonce_of, policies_of, sends
+from ..core import sabotages
 
 if TYPE_CHECKING:
     from ...running import Service
@@ -214,14 +216,7 @@ def test_no_page_holds_anything_that_its_policy_blocks(service: Service) -> None
 
 @protects(
     "csp-nonce-per-response",
-    once=(
-        edit("edge/headers.py", DRAWN, "        nonce = environ[_NONCE] = _ONCE\n"),
-        insert(
-            "edge/headers.py",
-            after='_NONCE: Final = "bastion.csp_nonce"\n',
-            new="_ONCE: Final = secrets.token_hex(16)\n",
-        ),
-    ),
+    **sabotages(core.test_a_nonce_that_was_seen_lets_no_other_script_run, "csp-nonce-per-response", "once"),
     length=edit("edge/headers.py", DRAWN, "        nonce = environ[_NONCE] = secrets.token_hex(4)\n"),
     log=insert(
         "edge/headers.py",

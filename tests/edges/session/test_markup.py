@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ... import place
 from ...harness import edit, harm, insert, protects, works
+from ...session import test_markup as core
 from ...session.pages import Page, is_own, pages
 from ...session.test_markup import AUTOESCAPE, BLIND, HARMLESS, ROW
+from ..core import sabotages
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -177,12 +179,7 @@ def test_data_for_a_script_stays_data(service: Service) -> None:
 
 @protects(
     "no-unsafe-markup",
-    scanner=BLIND,
-    page=edit(
-        "session/templates/bastion/base.html",
-        '<span class="unseen">Account: </span>{{ current_user.email -}}',
-        '<span class="unseen">Account: </span>{{ current_user.email | safe -}}',
-    ),
+    **sabotages(core.test_no_template_or_script_runs_or_loads_what_it_must_not, "no-unsafe-markup", "scanner", "page"),
     code=insert(
         "session/templating.py",
         after="    service = state_of(app)\n",
@@ -229,12 +226,8 @@ class Note:
 
 @protects(
     "no-unsafe-markup",
+    **sabotages(core.test_no_view_puts_a_page_together_from_text, "no-unsafe-markup", "text"),
     scanner=edit("/tests/proofs/request_scan.py", "return bool(_TAG.search(texts)) and any(", "return False and any("),
-    text=insert(
-        "session/pages.py",
-        after="STATIC_SECONDS)\n",
-        new='\n\n@public\ndef hello(name: str) -> ResponseReturnValue:\n    return f"<h1>{name}</h1>"\n',
-    ),
 )
 def test_no_view_makes_a_page_of_text() -> None:
     import ast
