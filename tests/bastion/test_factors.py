@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from ..accounts import (
     CHOSEN,
     OTHER,
-    Transactions,
     administrator,
     lives,
     with_app,
 )
 from ..authenticator import App, Authenticator
+from ..edges.statements import Transactions
 from ..harness import refused
 from ..logins import arrived
 from ..mails import token_for

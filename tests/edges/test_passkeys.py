@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..accounts import Statements, lives
+from ..accounts import lives
 from ..authenticator import EDDSA, ES256, RS1, RS256, Authenticator, from_text, to_text
 from ..databases import changed, everything
 from ..harness import at_once, edit, harm, protects, refused, works
@@ -32,6 +32,7 @@ from ..test_passkeys import (
     VERIFY_LOGIN,
 )
 from ..wire import HOST
+from .statements import Statements
 
 if TYPE_CHECKING:
     import uuid

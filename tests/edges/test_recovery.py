@@ -12,7 +12,6 @@ from ..accounts import (
     DONE,
     OTHER,
     Hashing,
-    Statements,
     administrator,
     live_sessions,
     lives,
@@ -25,6 +24,7 @@ from ..mails import sent, subjects, text, token_for, tokens_for, waiting
 from ..service import AUTH
 from ..test_recovery import ASKS, ENQUEUES, FILE, LINKS, SINGLE_USE, UNKNOWN_TO_US, link_for
 from .core import sabotages
+from .statements import Statements
 from .test_throttle import WIDE
 
 if TYPE_CHECKING:

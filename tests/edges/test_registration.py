@@ -16,7 +16,6 @@ from ..accounts import (
     OTHER,
     TAKES_ANYTHING,
     Hashing,
-    Statements,
     account,
     accounts,
     administrator,
@@ -43,6 +42,7 @@ from ..test_registration import (
     is_open,
 )
 from .core import sabotages
+from .statements import Statements
 from .test_throttle import WIDE
 
 if TYPE_CHECKING:

@@ -84,11 +84,6 @@ def faults(service: Service, answer: Response, *, shared: bool = False, download
     return [*_differences(service, answer, shared=shared, download=download)]
 
 
-def classic(answer: Response) -> list[str]:
-    """The same for the lines of the row headers-classic alone."""
-    return [*_wrong(answer, CLASSIC)]
-
-
 def _differences(service: Service, answer: Response, *, shared: bool, download: bool) -> Iterator[str]:
     table: dict[str, Any] = {
         **CLASSIC,

@@ -49,13 +49,11 @@ OWNERS_PASSWORD: Final = "MIGRATION_PASSWORD"  # noqa: S105  (a name, no value)
 SIGNED_IN_AS: Final = "bastion.user"
 BRANCH: Final = "bastion"
 TEAM_BRANCH: Final = "team"
+HASH: Final = LargeBinary().with_variant(VARBINARY(32), "mysql", "mariadb")  # SHA-256, comparable and indexable
+MAC: Final = LargeBinary().with_variant(VARBINARY(36), "mysql", "mariadb")  # 4 bytes of a key's name, 32 of HMAC
 _log: Final = log.get_logger("bastion.database")
 _TABLES: Final = text("SELECT 1 FROM auth_session WHERE 1 = 0")  # a database that was never migrated is not ready
 _READY_SECONDS: Final = 1.0  # a probe answers from memory this long, so that probing costs the database nothing
-
-
-HASH: Final = LargeBinary().with_variant(VARBINARY(32), "mysql", "mariadb")  # SHA-256, comparable and indexable
-MAC: Final = LargeBinary().with_variant(VARBINARY(36), "mysql", "mariadb")  # 4 bytes of a key's name, 32 of HMAC
 
 
 class UTCDateTime(TypeDecorator[datetime]):
