@@ -33,7 +33,8 @@ from .service import PACKAGE
 
 SECONDS_A_PROOF = 120.0
 """A child that says nothing for so long is ended. A proof takes well under a second, on a busy machine much longer."""
-_LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".mypy_cache", ".ruff_cache", "*.egg-info")
+_LEFT_OUT = shutil.ignore_patterns(".mypy_cache", ".ruff_cache", "*.egg-info", "*.pyc.*")
+"""The last is bytecode that an intact proof beside is just writing, under the name that it has until it is whole."""
 
 
 @dataclass(slots=True)
@@ -197,9 +198,8 @@ def _receive(child: _Child, data: bytes, tell: Callable[[Verdict], None]) -> Non
     while (end := child.received.find(b"\n")) >= 0:
         line = bytes(child.received[:end])
         del child.received[: end + 1]
-        told = json.loads(line)
         child.verdicts += 1
-        for verdict in told:
+        for verdict in json.loads(line):
             tell(Verdict(**verdict))
 
 
@@ -255,10 +255,10 @@ def _run_child(config: pytest.Config, job: Job, write: int, scratch: Path) -> No
         spy = _Spy()
         config.pluginmanager.register(spy)
         if job.row:
-            _send(write, _as_dicts([_sabotaged(job, spy, scratch)]))
+            _send(write, [_sabotaged(job, spy, scratch)])
         else:
             for item, following in zip(job.items, [*job.items[1:], None], strict=True):
-                _send(write, _as_dicts(_intact(item, following, spy)))
+                _send(write, _intact(item, following, spy))
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -280,13 +280,9 @@ def _mute(config: pytest.Config) -> None:
         config.pluginmanager.register(_Quiet(config), "terminalreporter")
 
 
-def _as_dicts(verdicts: list[Verdict]) -> list[dict[str, Any]]:
-    return [verdict.as_dict() for verdict in verdicts]
-
-
-def _send(write: int, told: object) -> None:
+def _send(write: int, verdicts: list[Verdict]) -> None:
     with open(write, "wb", closefd=False) as pipe:
-        pipe.write(json.dumps(told).encode() + b"\n")
+        pipe.write(json.dumps([verdict.as_dict() for verdict in verdicts]).encode() + b"\n")
 
 
 def _protocol(item: pytest.Item, following: pytest.Item | None, spy: _Spy) -> BaseException | None:
@@ -349,7 +345,8 @@ def _sabotaged(job: Job, spy: _Spy, scratch: Path) -> Verdict:
 def copy_of(root: Path, target: Path, edits: Sequence[Edit]) -> Path:
     """A copy of the service with the edits made. It shares what no edit touches, except the source, by symlinks.
 
-    It has no __pycache__: an edit of equal length within the same second would run the old bytecode.
+    Bytecode is copied, so that a child compiles only what was edited. That of an edited file is deleted: Python takes
+    bytecode for current when the source has the same size and the same second, as an edit of equal length may have.
     """
     target.mkdir()
     touched = {edit.file(Path(), PACKAGE).parts[0] for edit in edits} | {"src"}
@@ -362,6 +359,9 @@ def copy_of(root: Path, target: Path, edits: Sequence[Edit]) -> Path:
             shutil.copyfile(entry, target / entry.name)
     for edit in edits:
         edit.apply(target, PACKAGE)
+        file = edit.file(target, PACKAGE)
+        for bytecode in (file.parent / "__pycache__").glob(f"{file.stem}.*"):
+            bytecode.unlink()
     return target
 
 
