@@ -243,7 +243,7 @@ def test_dev_runs_a_command_where_it_would_serve(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served, upgraded = list[object](), list[str]()
-    alembic: Any = service.module("commands.cli").alembic
+    alembic: Any = service.module("commands.migrations").alembic
     really = alembic.upgrade
 
     def upgrade() -> None:

@@ -76,7 +76,7 @@ def test_the_newest_migration_of_the_team_is_taken_back_and_none_of_the_template
     service: Service, tmp_path: Path
 ) -> None:
     (tmp_path / "canary.py").write_text(MIGRATION)
-    service.adds(lambda app: app.config["ALEMBIC"].update(script_location=str(tmp_path)))
+    service.adds(lambda app: app.config.update(ALEMBIC={"script_location": str(tmp_path)}))
     service.app  # noqa: B018
     emptied(service)
     service.migrate()
@@ -84,7 +84,7 @@ def test_the_newest_migration_of_the_team_is_taken_back_and_none_of_the_template
     told: list[tuple[int, str]] = []
 
     def take_back(_alembic: object, *options: str, typed: str = "") -> None:
-        done = invoked(service.module("commands.cli").downgrade, *options, typed=typed)
+        done = invoked(service.module("commands.migrations").downgrade, *options, typed=typed)
         told.append((done.exit_code, done.output.splitlines()[-1]))
 
     service.migrate(partial(take_back, typed="n\n"))
@@ -108,19 +108,18 @@ def test_a_migration_is_written_for_what_the_team_changed_and_for_nothing_else(
 
     database: Any = service.module("database")
     told: list[str] = []
-    monkeypatch.setattr(
-        service.module("commands.cli").shutil, "which", lambda _name: None
-    )  # ruff lays it out, if it is there
-    monkeypatch.setattr(database.alembic, "rev_id", lambda: f"team{len(told):04}")  # a second each, otherwise
+    migrations: Any = service.module("commands.migrations")
+    monkeypatch.setattr(migrations.shutil, "which", lambda _name: None)  # ruff lays it out, if it is there
+    monkeypatch.setattr(migrations.alembic, "rev_id", lambda: f"team{len(told):04}")  # a second each, otherwise
     shutil.copy(place.source() / "migrations" / "script.py.mako", tmp_path)
-    service.adds(lambda app: app.config["ALEMBIC"].update(script_location=str(tmp_path)))
+    service.adds(lambda app: app.config.update(ALEMBIC={"script_location": str(tmp_path)}))
     service.app  # noqa: B018
     emptied(service)
     service.migrate()
 
     def write(*options: str) -> list[str]:
         before = {*tmp_path.glob("*.py")}
-        done = invoked(service.module("commands.cli").revision, "one more", *options)
+        done = invoked(migrations.revision, "one more", *options)
         told.append(done.output)
         assert done.exit_code == 0, done.output
         return [file.read_text("utf-8") for file in {*tmp_path.glob("*.py")} - before]
@@ -155,7 +154,7 @@ def test_a_migration_is_written_for_what_the_team_changed_and_for_nothing_else(
     assert nothing == []
     assert "op." not in empty
     assert "length=20" in longer.partition("def upgrade")[2]
-    theirs_is = database._is_the_teams
+    theirs_is = service.module("commands.migrations")._is_the_teams
     forgotten, ours = (Table(name, MetaData()) for name in ("forgotten", "auth_user"))  # as they are found there
     assert theirs_is(forgotten, "forgotten", "table", True, None)
     assert not theirs_is(ours, "auth_user", "table", True, None)

@@ -37,7 +37,9 @@ def test_no_view_lets_a_cache_keep_what_is_not_fit_for_it(service: Service) -> N
 
 @protects(
     ROW,
-    slash=edit("edge/__init__.py", "            or target.refuse(environ)  # before a route is looked for\n", ""),
+    slash=edit(
+        "edge/__init__.py", "            or request_line.refuse_target(environ)  # before a route is looked for\n", ""
+    ),
 )
 def test_no_path_is_one_thing_to_a_cache_and_another_to_the_service(service: Service) -> None:
     seen = service.adds_route("/mine/<path:rest>")

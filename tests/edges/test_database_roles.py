@@ -164,7 +164,7 @@ if DATABASE == "postgresql":
             ends.callback(store._run, f"DROP DATABASE {name} WITH (FORCE)", f"DROP ROLE {friend}, {heir}")
             service.restart()
             with service.app.app_context():
-                service.app.extensions["alembic"].upgrade()
+                service.module("commands.migrations").install(service.app).upgrade()
             # What it was given once, by others than who runs the script, and has passed on.
             programs = "GRANT pg_execute_server_program TO"
             store._run(

@@ -249,7 +249,7 @@ def asks(service: Service, server: RealServer, *lines: str) -> bytes:
 
 HTTPS = "            or self._https.refuse(environ)  # before a credential or body is read\n"
 CEILING = "            or self._ceiling.refuse(environ)  # before work is done for the request\n"
-TARGET = "            or target.refuse(environ)  # before a route is looked for\n"
+TARGET = "            or request_line.refuse_target(environ)  # before a route is looked for\n"
 
 
 @protects(HTTPS_ROW, counted=edit("edge/__init__.py", HTTPS + CEILING, CEILING + HTTPS))

@@ -634,7 +634,7 @@ def names(count: int) -> bytes:
 @protects(
     METHODS_ROW,
     override=insert(
-        "edge/methods.py",
+        "edge/request_line.py",
         after='    if environ["REQUEST_METHOD"] not in METHODS:\n        return _UNKNOWN\n',
         new='    environ["REQUEST_METHOD"] = environ.pop("HTTP_X_HTTP_METHOD_OVERRIDE", environ["REQUEST_METHOD"])\n',
     ),
@@ -687,7 +687,7 @@ def test_a_view_answers_the_methods_that_it_names_and_no_other(service: Service)
         assert (answer.status, seen) == (405, [])
 
 
-@protects(METHODS_ROW, guard=edit("edge/methods.py", 'if environ["REQUEST_METHOD"] not in METHODS:', "if not environ:"))
+@protects(METHODS_ROW, guard=edit("edge/request_line.py", "not in METHODS:", "is None:"))
 def test_no_method_of_any_spelling_reaches_a_view_or_is_echoed(service: Service) -> None:
     def echo() -> Any:
         from flask import request

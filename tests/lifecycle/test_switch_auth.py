@@ -28,10 +28,10 @@ base = "http://localhost:8000"
 POPULATE = (
     BEGIN
     + """
-from my_service.bastion.database import alembic
+from my_service.bastion.commands import migrations
 from my_service.bastion.identity import users
 with app.app_context():
-    alembic.upgrade()
+    migrations.install(app).upgrade()
     users.create(account["identifier"], account["password"])
 
 def token(page):

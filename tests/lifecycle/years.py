@@ -396,7 +396,7 @@ def _early_data(repository: Repository) -> None:
         repository.edit(PYPROJECT, old, floor)
     _write(repository, f"{PACKAGE}/bastion/edge/early_data.py", _EARLY_DATA)
     _bastion(repository, "edge/__init__.py", "from . import health,", "from . import early_data, health,")
-    layer = "            or methods.refuse(environ)\n"
+    layer = "            or request_line.refuse_method(environ)\n"
     _bastion(repository, "edge/__init__.py", layer, f"{layer}            or early_data.refuse(environ)\n")
     _write(repository, "template/tests/proofs/test_early_data.py", _EARLY_DATA_PROOF)
     _append(repository, "template/tests/proofs/catalogue/both.csv", _EARLY_DATA_ROW)

@@ -316,7 +316,7 @@ class Service:
         try:
             app = self._make(migrates=True)
             with app.app_context():
-                work(app.extensions["alembic"])
+                work(self.module("commands.migrations").install(app))
         finally:
             environment.replace(self.environment.variables())
 

@@ -110,7 +110,7 @@ JOINED = (  # one transaction for the whole request, committed when it succeeds:
     ),
     insert(
         "database/__init__.py",
-        after="    alembic.init_app(app)\n",
+        after="    db.init_app(app)\n",
         new="    app.after_request(lambda answer: (answer.status_code < 400 and db.session.commit(), answer)[1])\n",
     ),
 )
@@ -145,7 +145,7 @@ def test_an_exception_after_the_refusal_does_not_roll_back_that_it_was_counted(s
     "transaction-all-or-nothing",
     request=insert(
         "database/__init__.py",
-        after="    alembic.init_app(app)\n",
+        after="    db.init_app(app)\n",
         new="    app.teardown_request(lambda _error: db.session.commit())\n",
     ),
 )

@@ -218,7 +218,7 @@ METHODS_ROW = "methods-closed"
 OPEN = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
-@protects(METHODS_ROW, guard=edit("edge/methods.py", 'if environ["REQUEST_METHOD"] not in METHODS:', "if not environ:"))
+@protects(METHODS_ROW, guard=edit("edge/request_line.py", "not in METHODS:", "is None:"))
 def test_no_unknown_method_reaches_a_view(service: Service) -> None:
     seen = service.adds_route("/probe", methods=("GET", "TRACE", "FOO"))
     client = service.client(service.user()).login()

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 import sys
 import traceback
 from collections.abc import Callable
@@ -31,7 +29,7 @@ from .. import audit, chosen, throttle
 from ..audit import chain
 from ..audit.tables import AuditEvent
 from ..clock import now
-from ..database import BRANCH, TEAM_BRANCH, alembic, connect
+from ..database import connect
 from ..delivery import outbox
 from ..identity import devices, factors, flows, links, registration, sessions, users
 from ..request import access
@@ -39,12 +37,10 @@ from ..secrets import OF_EVERY_SERVICE, OPTIONAL
 from ..settings import ConfigError
 from ..state import state
 from . import dev as development
-from . import overview
+from . import migrations, overview
 from .keys import add_rotation, keys_group, new
 
 PACKAGE: Final = __name__.rpartition(".bastion")[0]
-
-
 NAME: Final = PACKAGE.replace("_", "-")
 
 
@@ -55,6 +51,7 @@ def _create(*, migrates: bool = False) -> Flask:
         app: Flask = import_module(f"{PACKAGE}.app").create_app(migrates=migrates)
     finally:
         os.environ.update(kept)
+    migrations.install(app)
     return app
 
 
@@ -121,7 +118,7 @@ def dev(command: tuple[str, ...], port: int | None) -> None:
         app = _create()
         if command[:1] != ("db",):
             with app.app_context():
-                alembic.upgrade()
+                migrations.alembic.upgrade()
     except Exception as error:  # a typo in an edit ends nothing: the next edit is waited for
         if command or not development.reloaded():
             raise
@@ -141,7 +138,7 @@ def serve() -> None:
     if development.asked_for():
         raise click.ClickException(f"In development `{NAME} dev` serves. Unset BASTION_ENV for production.")
     app = _create()  # refuse an unsafe start here, with its reasons, instead of in each worker
-    if development.pending(app):
+    if migrations.pending(app):
         raise click.ClickException(f"The database has pending migrations. Run: {NAME} db upgrade")
     config = f"python:{PACKAGE}.bastion.server.gunicorn"
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", config, f"{PACKAGE}.app:create_app()"])  # noqa: S606
@@ -241,49 +238,6 @@ def purge_sessions() -> None:
         click.echo(f"Deleted: {ended}.")
         raise click.ClickException(f"No audit event was deleted: {fault}.") from None
     click.echo(f"Deleted: {ended}, {events} audit events.")
-
-
-@click.group("db")
-def db_group() -> None:
-    """Database: upgrade, revision, downgrade."""
-
-
-@db_group.command("upgrade")
-@with_appcontext
-def upgrade() -> None:
-    """Bring all tables up to date: first the template's, then the team's."""
-    alembic.upgrade()
-    click.echo("Up to date.")
-
-
-@db_group.command("revision")
-@click.argument("message")
-@click.option("--empty", is_flag=True, help="Do not compare models and tables.")
-@with_appcontext
-def revision(message: str, empty: bool) -> None:
-    """Write a migration for what the team's models have that the database has not."""
-    head = alembic.script_directory.get_revision(f"{BRANCH}@head")
-    written = alembic.revision(message, empty=empty, branch=TEAM_BRANCH, depend=head.revision)
-    for script in filter(None, written):
-        if ruff := shutil.which("ruff"):
-            subprocess.run([ruff, "format", "--quiet", script.path], check=False)  # noqa: S603
-        click.echo(f"Written: {script.path}. Read it, then run: {NAME} dev db upgrade (a running `dev` does it itself)")
-    if not any(written):
-        click.echo("Nothing to write: the tables are as the models say.")
-
-
-@db_group.command("downgrade")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@with_appcontext
-def downgrade(yes: bool) -> None:
-    """Take the team's newest migration back, with the data in what it made; the template's stay."""
-    applied = [script for script in alembic.current() if TEAM_BRANCH in script.branch_labels]
-    if not applied:
-        raise click.ClickException("No migration of the team's is applied.")
-    if not yes:
-        click.confirm(f"What {applied[0].revision} ({applied[0].doc}) made is dropped. Go on?", abort=True)
-    alembic.downgrade(f"{TEAM_BRANCH}@-1")
-    click.echo("Taken back.")
 
 
 @click.group("mail")
@@ -426,12 +380,12 @@ def run() -> None:
 
 
 for of_the_dialect in chosen.dialect.COMMANDS:
-    db_group.add_command(of_the_dialect)
+    migrations.db_group.add_command(of_the_dialect)
 for of_the_style in chosen.style.NEW_KEYS:
     new.add_command(of_the_style)
 for kind, (name, turn) in chosen.style.ROTATED.items():
     add_rotation(kind, name, turn)
 COMMANDS: Final[tuple[click.Command, ...]] = (
     *(dev, serve, run, routes_command, shell_command, access_table, doctor),
-    *(users_group, sessions_group, db_group, mail_group, audit_group, secrets_group, keys_group),
+    *(users_group, sessions_group, migrations.db_group, mail_group, audit_group, secrets_group, keys_group),
 )

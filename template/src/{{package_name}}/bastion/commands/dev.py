@@ -21,12 +21,13 @@ from werkzeug.serving import run_simple
 
 from .. import chosen
 from ..clock import now
-from ..database import alembic, connect
+from ..database import connect
 from ..delivery import outbox
 from ..secrets import OF_EVERY_SERVICE
 from ..settings import variables
 from ..settings.exceptions import ended
 from ..state import state_of
+from . import migrations
 
 FOLDER: Final = Path("instance")
 HOST: Final = "localhost"
@@ -114,16 +115,9 @@ def wait_for_an_edit(reasons: str, port: int) -> None:
     run_simple(HOST, port, told, use_reloader=True, threaded=True)
 
 
-def pending(app: Flask) -> bool:
-    """Whether the database lacks a migration that this code has."""
-    with app.app_context():
-        wanted = {script.revision for script in alembic.heads(resolve_dependencies=True)}
-        return wanted != {script.revision for script in alembic.current()}
-
-
 def findings(app: Flask) -> Iterator[str]:
     """What `doctor` tells."""
-    if pending(app):
+    if migrations.pending(app):
         yield "The database has pending migrations: run `db upgrade`."
     service = state_of(app)
     with app.app_context(), connect() as connection:

@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from inspect import iscoroutinefunction
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID, uuid4
 
 from flask import Flask
-from flask_alembic import Alembic
 from flask_sqlalchemy_lite import SQLAlchemy
 from sqlalchemy import (
     URL,
@@ -47,8 +46,6 @@ OWNER: Final = {"owner": "bastion"}
 """Marks a table as the template's: the team's migrations leave it alone."""
 OWNERS_PASSWORD: Final = "MIGRATION_PASSWORD"  # noqa: S105  (a name, no value)
 SIGNED_IN_AS: Final = "bastion.user"
-BRANCH: Final = "bastion"
-TEAM_BRANCH: Final = "team"
 HASH: Final = LargeBinary().with_variant(VARBINARY(32), "mysql", "mariadb")  # SHA-256, comparable and indexable
 MAC: Final = LargeBinary().with_variant(VARBINARY(36), "mysql", "mariadb")  # 4 bytes of a key's name, 32 of HMAC
 _log: Final = log.get_logger("bastion.database")
@@ -91,7 +88,6 @@ class Owned:
 
 
 db = SQLAlchemy()
-alembic = Alembic(run_mkdir=False, command_name="", metadatas=Base.metadata)
 
 
 @contextmanager
@@ -216,30 +212,6 @@ def readiness(engine: Engine) -> Callable[[], bool]:
     return ready
 
 
-def _is_the_teams(item: Any, name: str | None, kind: str, _reflected: bool, _compared: Any) -> bool:
-    """Autogenerate looks at the team's tables alone; the template brings its own migrations."""
-    if kind != "table":
-        return True
-    known = Base.metadata.tables.get(name or "")
-    return (known if known is not None else item).info.get("owner") != OWNER["owner"]
-
-
-def _render_type(kind: str, item: Any, context: Any) -> str | Literal[False]:
-    """A migration must not import the service: our own type is written as what it is in the database."""
-    if kind == "type" and isinstance(item, UTCDateTime):
-        if context.dialect.name in ("mysql", "mariadb"):
-            context.imports.add("from sqlalchemy.dialects import mysql")
-            return "mysql.DATETIME(fsp=6)"
-        return "sa.DateTime()"
-    return False
-
-
-def _nothing_to_write(_context: Any, _revision: Any, directives: list[Any]) -> None:
-    """No migration without a change."""
-    if directives and directives[0].upgrade_ops.is_empty():
-        directives.clear()
-
-
 def _prepare(engine: Engine, dialect: ChosenDialect, target: Target, secrets: Secrets) -> None:
     dialect.prepare(engine)
     if target.password is not None:
@@ -275,24 +247,13 @@ def _follow_rotation(engine: Engine, password: str, secrets: Secrets) -> None:
 
 
 def install(app: Flask, target: Target, secrets: Secrets) -> Engine:
-    """Open the engine (lazily connecting) and the two branches of migrations: the template's and the team's."""
+    """Open the engine, which connects lazily."""
     app.config["SQLALCHEMY_ENGINES"] = {"default": {"url": target.url, "hide_parameters": True, **target.options}}
-    app.config["ALEMBIC"] = {
-        "script_location": "migrations",  # the team's branch
-        "version_locations": [(BRANCH, "bastion/database/migrations")],
-    }
-    app.config["ALEMBIC_CONTEXT"] = {
-        "include_object": _is_the_teams,
-        "render_item": _render_type,
-        "process_revision_directives": _nothing_to_write,
-        "compare_type": True,
-    }
     db.init_app(app)
     del app.config["SQLALCHEMY_ENGINES"]  # it names the database, which whatever prints its configuration would show
     # It closes sessions for asyncio too, which costs a thread and an event loop a request, three times the rest of it.
     # This service has none: its views are not coroutines.
     app.teardown_appcontext_funcs[:] = [f for f in app.teardown_appcontext_funcs if not iscoroutinefunction(f)]
-    alembic.init_app(app)
     with app.app_context():
         _prepare(db.engine, state().dialect, target, secrets)
         return db.engine

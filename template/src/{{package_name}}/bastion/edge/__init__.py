@@ -18,7 +18,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from .. import log
 from ..state import state_of
-from . import health, media_types, methods, target
+from . import health, media_types, request_line
 from .address import ProxyRule
 from .answers import STATUS_LINES, Headers, Refusal, Reply
 from .ceiling import NetworkCeiling
@@ -133,8 +133,8 @@ class Edge:
             self._hosts.refuse(environ)  # before anything could believe the name
             or self._https.refuse(environ)  # before a credential or body is read
             or self._ceiling.refuse(environ)  # before work is done for the request
-            or target.refuse(environ)  # before a route is looked for
-            or methods.refuse(environ)
+            or request_line.refuse_target(environ)  # before a route is looked for
+            or request_line.refuse_method(environ)
             or self._cors.refuse(environ)  # a preflight reaches no view
             or self._size.refuse(environ)  # before the app can read the body
         )

@@ -47,7 +47,7 @@ def lists() -> frozenset[str]:
 
 
 def refuse_path() -> None:
-    """400 for a path that is no UTF-8 or holds a control character; edge/target.py has refused a hidden slash."""
+    """400 for a path that is no UTF-8 or holds a control character; edge/request_line.py has refused a hidden slash."""
     sent: str = request.environ.get("RAW_URI", "").partition("?")[0]
     if _CONTROL.search(text_of(sent.encode("latin-1", "replace"))):
         refuse(400, CHARACTERS)

@@ -1,0 +1,36 @@
+"""A request does what its method says, and its path means one thing to every server that reads it.
+
+TRACE echoes a cookie to a script that may not read it; a POST that a header turns into DELETE passes checks of methods.
+`/account%2Fx.css` is a stylesheet to a cache in front, which keeps it for everybody, and the account page to the server
+that decodes it first; a backslash is a slash to some proxies.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from wsgiref.types import WSGIEnvironment
+
+from .answers import Refusal
+
+ROW: Final = "methods-closed"
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+RENAMING: Final = ("HTTP_X_HTTP_METHOD_OVERRIDE", "HTTP_X_HTTP_METHOD", "HTTP_X_METHOD_OVERRIDE")
+_UNKNOWN: Final = Refusal(405, ROW, headers=(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),))
+_RENAMED: Final = Refusal(400, ROW)
+_AMBIGUOUS: Final = Refusal(400, "no-store-by-default")
+
+
+def refuse_method(environ: WSGIEnvironment) -> Refusal | None:
+    """Refuse with 405 a method outside `METHODS`, with 400 a header that names another one. Source: ASVS 4.1.4."""
+    if environ["REQUEST_METHOD"] not in METHODS:
+        return _UNKNOWN
+    return _RENAMED if any(name in environ for name in RENAMING) else None
+
+
+def refuse_target(environ: WSGIEnvironment) -> Refusal | None:
+    """Refuse with 400 an encoded slash and a backslash, and a server that doesn't tell the path as it was sent.
+
+    WSGI's own PATH_INFO is decoded already. Source: RFC 3986, 2.2 and 6.2.2; ASVS 14.2.5.
+    """
+    path = environ.get("RAW_URI", "").partition("?")[0].lower()
+    return _AMBIGUOUS if not path or "%2f" in path or "%5c" in path or "\\" in path else None
