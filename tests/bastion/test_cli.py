@@ -193,7 +193,7 @@ def test_no_command_but_those_of_the_database_starts_as_whoever_owns_the_tables(
 
     monkeypatch.setattr(app, "create_app", create_app)
     monkeypatch.setattr("os.execv", lambda *_: None)
-    monkeypatch.setattr(service.module("commands.dev"), "pending", lambda _app: False)
+    monkeypatch.setattr(service.module("commands.migrations"), "pending", lambda _app: False)
     for arguments in (("db", "upgrade"), ("audit", "show"), ("audit", "verify"), ("doctor",), ("serve",)):
         command(service, monkeypatch, *arguments)
         assert {*asked} == {arguments[0] == "db"}, arguments
@@ -221,11 +221,12 @@ def test_serve_becomes_gunicorn_with_our_settings_once_the_tables_are_there(
 
     monkeypatch.setattr("os.execv", execv)
     development: Any = service.module("commands.dev")
-    monkeypatch.setattr(development, "pending", lambda _app: True)
+    migrations: Any = service.module("commands.migrations")
+    monkeypatch.setattr(migrations, "pending", lambda _app: True)
     code, text = command(service, monkeypatch, "serve")
     assert (code, became) == (1, [])
     assert f"Error: The database has pending migrations. Run: {service.module('commands.cli').NAME} db upgrade" in text
-    monkeypatch.setattr(development, "pending", lambda _app: False)
+    monkeypatch.setattr(migrations, "pending", lambda _app: False)
     with monkeypatch.context() as patch:
         patch.setattr(development, "asked_for", lambda: True)
         patch.setattr(development, "prepare", lambda *_: 8000)
