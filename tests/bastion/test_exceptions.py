@@ -106,6 +106,7 @@ def test_a_declared_exception_is_shown_by_the_service_its_doctor_and_the_report(
         ("image_origins", "https://images.example", "'self'", until),
         ("request_data", "outbound in links/pages.py:preview", "none", until),
     ]
+    service.module("commands.migrations").install(service.app)
     findings = service.module("commands.dev").findings
     assert [line for line in findings(service.app) if " ended on " in line] == []
     service.travel(days=2)

@@ -49,6 +49,7 @@ def test_the_doctor_names_a_setting_that_no_field_of_the_teams_reads(
     team = type(service.module("state").state_of(service.app).team)
     fields = {**team.model_fields, "page_size": FieldInfo(annotation=int, default=20)}
     monkeypatch.setattr(team, "__pydantic_fields__", fields)
+    service.module("commands.migrations").install(service.app)
     findings, told = service.module("commands.dev").findings, "APP_PAGE_SIZES is no setting of settings.py."
     monkeypatch.setenv("APP_PAGE_SIZE", "30")
     assert "APP_" not in "".join(findings(service.app))
