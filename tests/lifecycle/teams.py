@@ -239,7 +239,11 @@ OWN: tuple[Deed, ...] = (
 
 _TOUCHED = {  # what the version changes, and a line beside it that a team may change as well
     "v1.0.1": (HEADERS, '"0")  # the old filter was itself', '"0")  # ours: the old filter was itself'),
-    "v1.1.0": ("edge/__init__.py", "or request_line.refuse_method(environ)\n", "or methods.refuse(environ)  # ours\n"),
+    "v1.1.0": (
+        "edge/__init__.py",
+        "or request_line.refuse_method(environ)\n",
+        "or request_line.refuse_method(environ)  # ours\n",
+    ),
     "v1.1.1": (TOKENS, 'if payload["client_id"] != CLIENT:\n', 'if payload["client_id"] not in (CLIENT, "app"):\n'),
     "v1.2.0": ("clock.py", "for windows of counters.", "for our counters."),
     "v2.0.0": (SETTINGS, "60, least=10, most=720, row=", "60, least=10, most=600, row="),
