@@ -18,7 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from importlib import import_module
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -101,6 +101,7 @@ def _serve() -> None:
     key = secrets.token_hex(16)
     role = {"AccessKeyId": key, "SecretAccessKey": key, "Token": key, "Expiration": "2999-01-01T00:00:00Z"}
     manager = import_module("moto.server").create_backend_app("secretsmanager")
+    one_at_a_time = Lock()  # moto searches its secrets without one: a secret added meanwhile makes it answer 500
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] == f"/{key}":
@@ -109,7 +110,8 @@ def _serve() -> None:
         if f"Credential={key}/" not in environ.get("HTTP_AUTHORIZATION", ""):
             start_response("403 Forbidden", [])
             return []
-        answered: Iterable[bytes] = manager(environ, start_response)
+        with one_at_a_time:
+            answered: Iterable[bytes] = manager(environ, start_response)
         return answered
 
     logging.getLogger("werkzeug").disabled = True
