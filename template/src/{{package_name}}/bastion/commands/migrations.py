@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import click
 from flask import Flask
@@ -16,7 +16,6 @@ from flask_alembic import Alembic
 
 from ..database import OWNER, Base, UTCDateTime
 
-NAME: Final = __name__.rpartition(".bastion")[0].replace("_", "-")
 BRANCH, TEAM_BRANCH = "bastion", "team"
 alembic = Alembic(run_mkdir=False, command_name="", metadatas=Base.metadata)
 
@@ -85,12 +84,13 @@ def upgrade() -> None:
 @with_appcontext
 def revision(message: str, empty: bool) -> None:
     """Write a migration for what the team's models have that the database has not."""
+    name = click.get_current_context().find_root().info_name
     head = alembic.script_directory.get_revision(f"{BRANCH}@head")
     written = alembic.revision(message, empty=empty, branch=TEAM_BRANCH, depend=head.revision)
     for script in filter(None, written):
         if ruff := shutil.which("ruff"):
             subprocess.run([ruff, "format", "--quiet", script.path], check=False)  # noqa: S603
-        click.echo(f"Written: {script.path}. Read it, then run: {NAME} dev db upgrade (a running `dev` does it itself)")
+        click.echo(f"Written: {script.path}. Read it, then run: {name} dev db upgrade (a running `dev` does it itself)")
     if not any(written):
         click.echo("Nothing to write: the tables are as the models say.")
 
