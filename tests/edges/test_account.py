@@ -429,9 +429,12 @@ def test_a_login_that_waits_for_the_row_that_is_changed_opens_nothing(
         ),
     ),
 )
-def test_a_step_up_that_is_under_way_does_not_outlive_a_new_password(service: Service) -> None:
+def test_a_step_up_that_is_under_way_does_not_outlive_a_new_password(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from sqlalchemy import event
 
+    Hashing(service, monkeypatch, cheap=True)  # within the second of `meanwhile` the change must reach the database
     two, reads = Two(service), "SELECT auth_session.expires_at, auth_session.address"
     works(two.copy.step_up(two.user.password).status == DONE["step_up"], "who proves who he is goes on")
     thief, owner, changing = two.copy, two.second, list[threading.Thread]()
