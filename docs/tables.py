@@ -228,7 +228,7 @@ def _literal(text: str) -> str:
 
 def asvs() -> str:
     """Each requirement of ASVS 5.0 by what tests of the two styles show of it."""
-    entries, planned = requirements(), waiting()
+    entries = requirements()
     lines = [HEAD, *(f"{sentence(entries, auth)}\n" for auth in AUTHS)]
     lines += ["| level | style | apply | tested | partly | not tested | not applicable |", f"|{'---|' * 7}"]
     for level in (*LEVELS, "all"):
@@ -244,7 +244,7 @@ def asvs() -> str:
             for text in dict.fromkeys(said.values()):
                 styles = [auth for auth in AUTHS if said.get(auth) == text]
                 style = "both" if len(styles) == len(AUTHS) else styles[0]
-                named = _rows_of(entry, styles, planned if state in ("partly", "not") else {})
+                named = _rows_of(entry, styles)
                 lines.append(f"| {entry['req']} | {entry['level']} | {entry['area']} | {style} | {text} | {named} |")
     return "\n".join(lines) + "\n"
 
@@ -253,16 +253,6 @@ def requirements() -> list[dict[str, str]]:
     """The requirements with what each style has to do with them."""
     with (PROOFS / "catalogue/asvs.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def waiting() -> dict[str, list[str]]:
-    """For each requirement the planned rows that will be evidence for it."""
-    found: dict[str, list[str]] = defaultdict(list)
-    with (ROOT / "docs/reference/planned.csv").open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            for req in filter(None, row["asvs"].split(";")):
-                found[req].append(row["id"])
-    return found
 
 
 def sentence(entries: list[dict[str, str]], auth: str) -> str:
@@ -285,13 +275,13 @@ def _told(entry: dict[str, str], auth: str) -> str:
     return f"{SCOPES[status]}: {why}" if SCOPES[status] else why
 
 
-def _rows_of(entry: dict[str, str], styles: list[str], planned: dict[str, list[str]]) -> str:
+def _rows_of(entry: dict[str, str], styles: list[str]) -> str:
     of = {auth: [row for row in entry[f"{auth}_rows"].split(";") if row] for auth in styles}
     found = []
     for row in dict.fromkeys(row for rows in of.values() for row in rows):
         only = [auth for auth in styles if row in of[auth]]
         found.append(f"`{row}`" + (f" ({only[0]})" if len(only) < len(styles) else ""))
-    return ", ".join([*found, *(f"planned: `{row}`" for row in planned.get(entry["req"], ()))])
+    return ", ".join(found)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ _ANSWERED: Final = Refusal(204, ROW, logged=False)
 
 
 class Cors:
-    """The origins whose scripts may call; never with credentials that a browser adds by itself (cookies).
+    """The origins whose scripts may call; never with cookies, so the session style has no such list.
 
     Source: Fetch Standard, CORS protocol; ASVS 3.4.2, 3.5.2.
     """

@@ -29,7 +29,7 @@ from . import csrf
 TOKEN: Final = "token"  # noqa: S105  (the key in the cookie, not a token)
 NEXT: Final = "next"
 PENDING: Final = "pending"  # the handle of a login that waits for its second factor
-ALLOWED_KEYS: Final = frozenset({TOKEN, NEXT, PENDING, "csrf_token", "_flashes"})
+ALLOWED_KEYS: Final = frozenset({TOKEN, NEXT, PENDING, "csrf_token", "_flashes"})  # Flask-WTF and Flask name two
 DIGEST: Final[Any] = hashlib.sha256  # its type differs between versions of Python
 LOCKED: Final[dict[str, object]] = {
     "SESSION_COOKIE_HTTPONLY": True,
