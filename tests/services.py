@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,14 +127,22 @@ class Verdict:
     sabotage_seconds: float
 
 
-def judge(template: Path, folder: Path, combination: Combination, sabotaged: Collection[str] | None) -> Verdict:
-    """Render and install a service, run its tests, then core and edges sabotaged. The caller judges the outcome.
+def judge(
+    template: Path,
+    folder: Path,
+    combination: Combination,
+    sabotaged: Collection[str] | None,
+    build: Callable[[Service, Combination], None],
+) -> Verdict:
+    """Render and install a service, let `build` add a team's work, run its tests, then core and edges sabotaged.
 
+    The caller judges the outcome.
     `sabotaged` are tests in tests/proofs, `edges/test_log.py::test_name`; empty means all, and then a clause of the
     catalogue without a proof is an error, too. None means no edges.
     """
     service = Service.start(template, folder / combination.name, **combination.data)
     service.install(combination)
+    build(service, combination)
     started = time.monotonic()
     tests = service.pytest()
     between = time.monotonic()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import products
 from services import Service, Verdict, judge
 from shares import Proofs, shares
 from support import SABOTAGED, Combination, Repository
@@ -52,7 +53,10 @@ def verdicts(
             asked[combination] = None
     path, otherwise = template_repository.path, () if nightly else None
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        futures = {one: pool.submit(judge, path, open_folder, one, sabotaged.get(one, otherwise)) for one in asked}
+        futures = {
+            one: pool.submit(judge, path, open_folder, one, sabotaged.get(one, otherwise), products.lay)
+            for one in asked
+        }
         yield futures
     times = [
         f"{one.name}: tests and proofs {verdict.tests_seconds:.0f} s, sabotage {verdict.sabotage_seconds:.0f} s"

@@ -104,9 +104,9 @@ def _baseline() -> Iterator[databases.Baseline]:
 
 
 @pytest.fixture
-def service(_baseline: databases.Baseline) -> Iterator[running.Service]:
+def service(_baseline: databases.Baseline, request: pytest.FixtureRequest) -> Iterator[running.Service]:
     """The service with production settings and a database of its own. See running.Service."""
-    with running.service(_baseline) as made:
+    with running.service(_baseline, recommended="edges" in request.path.parts) as made:
         yield made
 
 

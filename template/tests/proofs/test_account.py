@@ -78,6 +78,7 @@ def test_who_finds_a_session_open_sets_no_password(service: Service, monkeypatch
     own=edit("identity/sessions.py", ENDED_FIRST, "row is None"),
 )
 def test_a_new_password_ends_every_session_but_this_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.at_least(sessions_per_account=2)
     user = service.user()
     Hashing(service, monkeypatch, cheap=True)
     owner, thief = (service.client(user, f"192.0.2.{number}").login() for number in (111, 112))
@@ -140,6 +141,7 @@ def test_an_address_is_changed_by_the_reader_of_its_mail_and_the_former_one_hear
     owner=edit(FILE, "delete(User).where(_u.id == user.id)", "delete(User)"),
 )
 def test_no_table_holds_anything_of_a_deleted_account(service: Service) -> None:
+    service.at_least(sessions_per_account=2)
     probe = service.adds_probe()
     user, other = service.user(), service.user()
     items = probe.add(user, "mine"), probe.add(other, "theirs")
@@ -197,6 +199,7 @@ def test_a_user_writes_no_more_of_an_account_than_its_name(service: Service, mon
     ),
 )
 def test_a_user_ends_an_own_session_and_none_of_another(service: Service) -> None:
+    service.at_least(sessions_per_account=2)
     user = service.user()
     client, second = (service.client(user, f"192.0.2.{number}").login() for number in (161, 162))
     theirs = service.client(service.user(), "192.0.2.163").login()

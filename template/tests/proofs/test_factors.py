@@ -93,12 +93,13 @@ PASSWORD_IS_ENOUGH = (
 
 @protects(REMOVAL, fresh=STALE, factor=PASSWORD_IS_ENOUGH)
 def test_a_second_factor_is_removed_by_itself_alone(service: Service) -> None:
+    service.at_least(session_idle_minutes=20)
     happy, user = service.user(), service.user()
     owner = signed_in(service, happy, with_app(service, happy), "198.51.100.1")
     works(owner.remove_totp().status == DONE["remove_totp"], "an owner who has just shown both removes the app")
     works(apps_of(service, happy) == 0, "which is gone")
     thief = signed_in(service, user, with_app(service, user), "198.51.100.3")  # whose session was then taken over
-    service.travel(minutes=6)
+    service.travel(seconds=service.limits.fresh_login_seconds + 1)
     answer = thief.remove_totp()
     harm(apps_of(service, user) == 0, "the app was removed in a session that was left open")
     not_fresh(answer)
@@ -135,6 +136,7 @@ def to_set_one_up(service: Service) -> set[str]:
 def test_the_password_alone_opens_nothing_to_an_administrator(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    service.at_least(requests_per_minute_and_session=120, sessions_per_account=2)
     manager = administrator(service, monkeypatch)
     works(manager.users().status == DONE["users"], "an administrator who showed two factors sees the accounts")
     works(lives(service.client(service.user()).login()), "no other user is asked for one")

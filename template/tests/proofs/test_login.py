@@ -102,6 +102,7 @@ def live(service: Service, user: User) -> int:
 
 @protects(ROW, get=GET)
 def test_no_link_or_image_signs_anybody_out(service: Service) -> None:
+    service.at_least(sessions_per_account=2)
     user = service.user()
     browser, other = service.client(user).login(), service.client(user).login()
     works(other.post(LOGOUT_PATH).status == DONE, "a user signs out")

@@ -166,6 +166,7 @@ CEILING = "default-throttle"
 
 @protects(CEILING, session=edit("throttle/__init__.py", "wait = ceiling.hit(session_id.hex)", "wait = None"))
 def test_a_session_asks_so_often_a_minute_and_no_more(service: Service) -> None:
+    service.at_least(sessions_per_account=2)
     seen = service.adds_route("/probe")
     most = service.limits.requests_per_minute_and_session
     user = service.user()

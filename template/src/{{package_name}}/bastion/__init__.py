@@ -126,6 +126,7 @@ def _build(extend: Extend, settings_class: type[TeamSettings], *, migrates: bool
     letters.install(app)  # the texts of mails, the team's over ours
     before = guards.installed(app, locked=style.LOCKED, pages=style.PAGE_POLICY)
     extend(app)  # what the team adds
+    style.finish(app)
     changed = guards.check_app(app, before, production=settings.production, pages=style.PAGE_POLICY)
     if changed := [*changed, *state.passwords.weaknesses()]:
         raise ConfigError(changed)

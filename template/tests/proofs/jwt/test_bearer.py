@@ -41,6 +41,7 @@ class Logins:
     def __init__(self, service: Service) -> None:
         self.service = service
         [self.key] = ring_of(service, [service.module("jwt.keys").generate()])
+        service.at_least(sessions_per_account=2)
         self.seen = service.adds_route("/probe", view=lambda: service.module().current_user.email)
         self.user: User = service.user()
         self.other = self.of(service.user())

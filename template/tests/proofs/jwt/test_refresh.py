@@ -69,6 +69,7 @@ class Theft:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        service.at_least(sessions_per_account=2)
         self.seen = service.adds_route("/probe")
         self.user = service.user()
         self.owner: Client = service.client(self.user).login(through_form=True)

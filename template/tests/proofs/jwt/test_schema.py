@@ -148,6 +148,7 @@ def pointers(answer: "Response") -> set[str]:
     ),
 )
 def test_no_field_of_any_operation_takes_what_it_does_not_declare(service: "Service") -> None:
+    service.at_least(body_bytes=1_048_576, requests_per_minute_and_session=120)
     probe = service.adds_probe()
     roles: tuple[str, ...] = tuple(service.module("state").state_of(service.app).team.roles)
     honest = service.client(service.user(roles=roles)).login()

@@ -120,18 +120,20 @@ class Page(HTMLParser):
         targets = [found.get("href", "") for tag, found in self.elements if tag == "a"]
         return [target.partition("#")[0] for target in targets if is_own(target)]
 
-    def blocked(self, nonce: str) -> list[str]:
-        """What a policy with this nonce does not let run or load, or would have to be loosened for."""
-        return [*self._blocked(nonce)]
+    def blocked(self, nonce: str, images: tuple[str, ...] = ()) -> list[str]:
+        """What a policy with this nonce and these origins of images does not let run or load."""
+        return [*self._blocked(nonce, images)]
 
-    def _blocked(self, nonce: str) -> Iterator[str]:
+    def _blocked(self, nonce: str, images: tuple[str, ...]) -> Iterator[str]:
         for tag, attributes in self.elements:
             if tag in ("style", "object", "base") or (tag == "script" and attributes.get("nonce") != nonce):
                 yield f"<{tag}>"
             for name, value in attributes.items():
                 if name == "style" or name.startswith("on") or value.strip().lower().startswith("javascript:"):
                     yield f"<{tag} {name}={value[:60]!r}>"
-        yield from (f"loads {address}" for address in self.addresses() if not is_own(address))
+        pictures = {found.get("src", "") for tag, found in self.elements if tag == "img"}
+        listed = {one for one in pictures if one.startswith(tuple(f"{origin}/" for origin in images))}
+        yield from (f"loads {one}" for one in self.addresses() if not is_own(one) and one not in listed)
 
 
 def is_own(address: str) -> bool:

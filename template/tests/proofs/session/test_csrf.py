@@ -85,6 +85,7 @@ UNBOUND = edit(
 
 @protects("csrf-token-bound", value=UNBOUND)
 def test_a_token_of_another_session_is_refused(service: Service) -> None:
+    service.at_least(sessions_per_account=2)
     seen = service.adds_route("/bare", methods=("POST",))
     user = service.user()
     victim, second = service.client(user).login(), service.client(user).login()

@@ -78,6 +78,7 @@ def forms(service: Service, user: User, *first: str) -> dict[tuple[str, str, str
     ),
 )
 def test_no_field_of_any_form_takes_what_it_does_not_declare(service: Service) -> None:
+    service.at_least(body_bytes=65_536)
     service.setting("BASTION_REGISTRATION", "open")  # so that a visitor finds every form
     probe = service.adds_probe()
     roles: tuple[str, ...] = tuple(service.module("state").state_of(service.app).team.roles)

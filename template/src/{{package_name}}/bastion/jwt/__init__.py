@@ -81,3 +81,7 @@ def install(app: Flask) -> None:
         if response.status_code == 401 and "WWW-Authenticate" not in response.headers:
             response.headers["WWW-Authenticate"] = "Bearer"
         return response
+
+
+def finish(app: Flask) -> None:
+    """Add nothing: an API has no start page."""

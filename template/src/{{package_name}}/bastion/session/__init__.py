@@ -71,3 +71,9 @@ def install(app: Flask) -> None:
     csrf.install(app)
     csp_report.install(app)
     app.register_blueprint(pages.blueprint)
+
+
+def finish(app: Flask) -> None:
+    """Answer / unless the team has a page of its own there."""
+    if not any(rule.rule == "/" for rule in app.url_map.iter_rules()):
+        app.add_url_rule("/", "bastion.home", pages.home)

@@ -54,7 +54,6 @@ def factor_missing() -> ResponseReturnValue:
     return redirect(url_for("bastion.factors"), 303)
 
 
-@blueprint.get("/")
 @public
 def home() -> ResponseReturnValue:
     """The start page for whom is signed in, the login form for everybody else."""
