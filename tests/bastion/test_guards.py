@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # --- keys ------------------------------------------------------------------------------------------------------
 
 
-def test_no_random_key_is_taken_for_a_phrase(service: Service) -> None:
+def test_no_random_key_is_refused(service: Service) -> None:
     weakness, chance = service.module("secrets.guessable").weakness, random.Random(7)  # noqa: S311  (the same each time)
     signs = f"{string.ascii_letters}{string.digits}-_"
     keys = ["".join(chance.choices(signs, k=length)) for length in [43] * 1_000 + [512] * 10]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 import re
 import threading
 import unicodedata
@@ -12,7 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-from math import log10
 from typing import TYPE_CHECKING, Any
 
 from .. import test_passwords as core
@@ -34,7 +32,7 @@ from ..logins import (
 from ..mails import token_for, waiting
 from ..running import PASSWORD
 from ..service import AUTH
-from ..test_passwords import FORMAT, GUESSING, SHARED
+from ..test_passwords import FILE, FORMAT, SHARED
 from .core import sabotages
 
 if TYPE_CHECKING:
@@ -166,8 +164,8 @@ EASY = {
     "in the list": "cheaphornybastard",
     "another case, width and spacing": "Cheap HORNY".translate(WIDE) + " bastard",
     "a unit again and again": "mtkxmtkxmtkxmtkx",
-    "the keyboard": "mnbvgfcdxsertyhj",
-    "the alphabet": "ijklmnopqrstuvwx",
+    "the keyboard": "qwertyuiopasdfgh",
+    "the alphabet": "abcdefghijklmnop",
     "the address with a year": "quenby-orlaith-2026",
     "the service's host": "app.example-2026!",
 }
@@ -368,77 +366,33 @@ def test_an_attackers_own_device_is_served_first_five_times_a_minute(service: Se
 # --- what may be chosen ------------------------------------------------------------------------------------------
 
 
-@protects("password-blocklist", measure=edit(GUESSING, "ENOUGH: Final = 8.0", "ENOUGH: Final = 6.0"))
-def test_seven_unknown_characters_beside_a_common_password_are_too_few(service: Service) -> None:
-    """The measure itself: eight characters of which nothing is known are asked for, or as much as they are worth."""
-    faults = service.module("identity.passwords").faults
-    service.app  # noqa: B018
-    works(faults("passwordhK3v9Xq2") == [], "a common password and eight unknown characters are taken")
-    harm(faults("password password hK3v9Xq") == [], "one with seven is taken as well")
-
-
-NOTHING_KNOWN = {"kvwm": 4.0, "xy": 2.0, "-=q": 3.0, "q1a2": 4.0, "qsc": 3.0, "csq": 3.0, "vk": 2.0, "é98": 3.0}
-"""Ten tries a character; the keys at the end of one row and the start of another are no walk, nor is what is no key."""
-LONGEST = "orlaithvanderwickenthorpemontaguequenbys"
-"""As long a part as is looked for."""
-WALKS = ("wsx", "xsw", "okm", "zse", "qwe", "0-=", "QWE", "!@#", "lmnopqrst", "tsrqponml", "asdfghjkl;'")
-CHEAP = {
-    **dict.fromkeys(WALKS, 1.5),
-    "wug": 0.5,
-    **{"mmmm": 1.6, "jvwjvw": 3.3, "jvwqjvwqjvwq": 4.6, "kvwm kvwm": 4.3},  # a unit, and 0.3 each time that it returns
-    **{LONGEST * 2: 0.8, f"kvwmjqx{LONGEST}": 7.5, f"kvwmjqx{LONGEST}s": 7.8},  # it leads over all that costs enough
-    **{"kvwmwsx": 5.5, "x7asdfghjkl;'": 3.5},
-    **{"1900": 2.0, "2099": 2.0, "kvqm1987kvqm": 10.0, "quenby": 0.5, "QUENBY 1999": 2.5},
-    **{"123456": log10(2), "password": log10(3), "P@ssw0rd": log10(3), "monkey": log10(16)},  # one more than the rank
-}
-"""What is found sooner, in powers of ten."""
-
-
-@protects("password-blocklist", years=edit(GUESSING, "        if word in YEARS:\n", "        if word in ():\n"))
-def test_no_part_of_a_password_counts_for_more_than_it_takes_to_guess(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    service.app  # noqa: B018
-    guessing, looked_up = service.module("identity.guessing"), list[str]()
-    real = guessing.digest
-
-    def digest(word: str) -> bytes:
-        looked_up.append(word)
-        return bytes(real(word))
-
-    def tries(text: str) -> float:
-        found: float = guessing.tries(text, ("Quenby", "vk", "Wug", LONGEST))
-        return round(found, 6)
-
-    works({text: tries(text) for text in NOTHING_KNOWN} == NOTHING_KNOWN, "what nobody knows counts in full")
-    harm([text for text, most in CHEAP.items() if tries(text) > round(most, 6)], "what is tried early counts for more")
-    assert {text: tries(text) for text in CHEAP} == {text: round(power, 6) for text, power in CHEAP.items()}
-    monkeypatch.setattr(guessing, "digest", digest)
-    unknown = "".join(random.Random(3).choices("kvqmxjwz", k=1_000))  # noqa: S311  (the same each time)
-    assert tries(unknown) == guessing.ENOUGH
-    assert len(looked_up) < 4_000  # what comes behind the first fifty characters costs nothing
+@protects("password-blocklist", measure=edit(FILE, "UNKNOWN: Final = 8", "UNKNOWN: Final = 7"))
+def test_seven_characters_beside_words_of_the_account_are_too_few(service: Service) -> None:
+    passwords = service.module("identity.passwords")
     with service.app.app_context():
-        context = service.module("identity.passwords").context_of("ada@mill.example", "Ada Byron")
+        context = passwords.context_of("ada@mill.example", "Ada Byron")
         name: str = service.module("state").state().service_name
+    works(passwords.faults("ada-Byron-mill-x9kQ2", context) == [], "with eight more characters it is taken")
+    harm(passwords.faults("ada-Byron-mill-x9kQ", context) == [], "one with seven is taken as well")
     words = {"ada", "mill", "byron", "app", *(word for word in name.split("-") if len(word) > 2)}
     assert words - {*context} == set()  # of the account, the service's host and its name
 
 
 @protects(
     "password-blocklist",
-    checksum=edit(GUESSING, "        raise ValueError(FILE.name)\n", "        pass\n"),
+    checksum=edit(FILE, "        raise ValueError(COMMON.name)\n", "        pass\n"),
 )
 def test_a_list_that_was_cut_short_or_altered_starts_nothing(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guessing = service.module("identity.guessing")
+    passwords = service.module("identity.passwords")
     works(service.start().app is not None, "with the whole list it starts")
-    lines = guessing.FILE.read_text(encoding="ascii").splitlines()
+    lines = passwords.COMMON.read_text(encoding="ascii").splitlines()
     swapped = lines[-2].swapcase()
     for name, kept in {"cut": lines[:-9], "altered": [*lines[:-2], swapped, lines[-1]], "empty": []}.items():
         (tmp_path / name).write_text("\n".join(kept), encoding="ascii")
-        monkeypatch.setattr(guessing, "FILE", tmp_path / name)
-        guessing.ranks.cache_clear()
+        monkeypatch.setattr(passwords, "COMMON", tmp_path / name)
+        passwords.common.cache_clear()
         start = service.start()
         harm(start.app, f"it starts with a list that is {name}")
         [reason] = start.reasons
@@ -592,12 +546,10 @@ def test_fourteen_characters_are_no_password_whichever_way_it_is_set(
 
 @protects(
     "password-blocklist",
-    list=edit(GUESSING, "if rank := ranks().get(digest(spelling)):", "if rank := 0:"),
-    spelling=edit(GUESSING, "    text = folded(password)\n", "    text = password\n"),
-    repeats=edit(GUESSING, "yield start + length, REPEAT", "yield start + length, length * CHARACTER"),
-    sequences=edit(GUESSING, "        yield end, WALK\n", "        yield end, (end - start) * CHARACTER\n"),
-    context=edit("identity/passwords.py", "guessing.tries(password, context)", "guessing.tries(password)"),
-    asked=edit("identity/passwords.py", "if guessing.tries(password, context) < guessing.ENOUGH:", "if not password:"),
+    **sabotages(core.test_what_is_tried_first_is_no_password, "password-blocklist", "list", "context"),
+    spelling=edit(FILE, "    text = _folded(password)\n", "    text = password\n"),
+    repeats=edit(FILE, " or (text * 2).find(text, 1) < len(text):", ":"),
+    asked=edit(FILE, "    if _is_easy(password, context):\n", "    if not password:\n"),
 )
 def test_what_is_tried_first_is_no_password_however_long(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     is_open(service, monkeypatch)

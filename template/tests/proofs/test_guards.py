@@ -22,7 +22,7 @@ MAKE_KEY = ". Make one with: python -c 'import secrets; print(secrets.token_urls
 WEAK: dict[str, str] = {
     "changeme" * 8: "is a placeholder",
     "0123456789abcdef" * 4: "repeats itself",
-    "notre-cle-secrete-pour-le-service-de-production-1": "reads like a phrase, which is guessed word by word",
+    "nobody will ever guess this one; it is far too long": "reads like a phrase, which is guessed word by word",
     secrets.token_hex(31): "is shorter than 32 random bytes (64 hex digits or 43 base64url characters)",
 }
 """Keys that nobody should sign with, and what is said of each; the edges have more."""

@@ -6,14 +6,18 @@ of logins would otherwise take all memory and every thread of the worker.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 import secrets
 import unicodedata
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from bisect import insort
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
+from pathlib import Path
 from threading import Condition
 from typing import Final
 
@@ -21,7 +25,6 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from ..state import state
-from . import guessing
 
 MEMORY_KIB: Final = 65_536  # OWASP Password Storage Cheat Sheet asks for at least 19 MiB; ASVS 11.4.2
 TIME_COST: Final = 3
@@ -42,6 +45,9 @@ ADVICE: Final = (
     " better ones."
 )
 """For pages and mails that ask for a new password."""
+COMMON: Final = Path(__file__).with_name("common_passwords.txt")
+DIGEST_BYTES: Final = 4
+UNKNOWN: Final = 8  # characters that are asked for beside the words of the account
 _WORDS: Final = re.compile(r"[^\W_]{3,}")
 
 
@@ -72,6 +78,35 @@ def _words(text: str) -> list[str]:
     return _WORDS.findall(text.casefold())
 
 
+@cache
+def common() -> frozenset[bytes]:
+    """Digests of the most common passwords. Raises ValueError when the list is not as it was made."""
+    lines = COMMON.read_text(encoding="ascii").splitlines()
+    digests = b64decode("".join(line for line in lines if not line.startswith("#")))
+    if not hmac.compare_digest(hashlib.sha256(digests).hexdigest(), lines[0].rpartition(" ")[2]):
+        raise ValueError(COMMON.name)
+    return frozenset(digests[at : at + DIGEST_BYTES] for at in range(0, len(digests), DIGEST_BYTES))
+
+
+def _is_easy(password: str, context: Collection[str]) -> bool:
+    """Whether it is common, a unit again and again, or little more than words of the account.
+
+    Compared is the whole of it, without case, width and spaces: who tries one spelling tries them all. A common word
+    inside a longer phrase forbids nothing. Source: NIST SP 800-63B-4, 3.1.1.2; ASVS 6.2.4, 6.2.11.
+    """
+    text = _folded(password)
+    listed = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
+    if listed in common() or (text * 2).find(text, 1) < len(text):
+        return True
+    for word in sorted(map(_folded, context), key=len, reverse=True):
+        text = text.replace(word, "")
+    return len(text) < UNKNOWN
+
+
+def _folded(text: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
 def faults(password: str, context: Collection[str] = ()) -> list[str]:
     """Why this can't be a new password, as sentences for the person who chose it; empty when it can.
 
@@ -82,7 +117,7 @@ def faults(password: str, context: Collection[str] = ()) -> list[str]:
         return [f"Use at least {SHORTEST} characters; several words are easy to remember."]
     if length(password) > LONGEST:
         return [f"Use at most {LONGEST} characters."]
-    if guessing.tries(password, context) < guessing.ENOUGH:
+    if _is_easy(password, context):
         return ["This is too common or too easy to guess. Use several words that have nothing to do with each other."]
     return []
 
@@ -120,7 +155,10 @@ class Passwords:
                 yield f"Argon2: {name} is below {least}. Put the numbers of bastion/identity/passwords.py back."
         if self._hasher.type is not Type.ID:
             yield "Argon2: the type is not Argon2id. Put the hasher of bastion/identity/passwords.py back."
-        yield from guessing.damage()
+        try:
+            common()
+        except (OSError, ValueError, IndexError):  # with less than all of it too little is refused, and nobody notices
+            yield f"{COMMON.name}: the list is missing, cut short or altered. Restore the file from the template."
 
     def hash(self, password: str) -> str:
         """The string to store (PHC format). Raises Busy. Goes before every network: a link or a session allows it."""

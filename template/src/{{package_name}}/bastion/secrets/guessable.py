@@ -17,18 +17,11 @@ PLACEHOLDERS: Final = frozenset(
         *("password", "default", "example", "sample", "insecure", "dev", "development", "test", "testing"),
     )
 )
-# The pairs of letters that words are made of, in several languages.
-PAIRS: Final = frozenset(
-    """al ar as at ch de ea ed el en er es ha he hi ic in io is it la le li ma me nd ne ng om on or ou ra re ri ro se st
-    te th ti to ur us et ve an co""".split()  # noqa: SIM905
-)
-WORDY: Final = 12  # such pairs, and three of ten: none of 300,000 random keys had more than nine
 DISTINCT: Final = 10  # different characters; 64 random hex digits have fewer in about one of a trillion keys
-_ONE_CASE: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 
 def weakness(value: str) -> str | None:
-    """What weakens a key, as a sentence's end, or None: placeholder, repetition, sequence, variety, length, words."""
+    """What weakens a key, as a sentence's end, or None: placeholder, repetition, sequence, variety, length, spaces."""
     plain = value.strip().casefold()
     if plain in PLACEHOLDERS or any(plain.startswith(word) and len(word) > 7 for word in PLACEHOLDERS):
         return "is a placeholder"
@@ -40,8 +33,6 @@ def weakness(value: str) -> str | None:
         return f"has fewer than {DISTINCT} different characters"
     if len(value) < (64 if re.fullmatch(r"[0-9a-fA-F]*", value) else 43):
         return "is shorter than 32 random bytes (64 hex digits or 43 base64url characters)"
-    pairs = ["".join(pair) for run in _ONE_CASE.findall(value) for pair in pairwise(run.casefold())]
-    common = sum(pair in PAIRS for pair in pairs)
-    if any(map(str.isspace, value.strip())) or (common >= WORDY and common * 10 >= len(pairs) * 3):
+    if any(map(str.isspace, value.strip())):
         return "reads like a phrase, which is guessed word by word"
     return None

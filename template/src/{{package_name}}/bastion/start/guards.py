@@ -28,8 +28,6 @@ from ..settings import ORIGIN, SECRETS_IN_ENVIRONMENT, BastionSettings, variable
 from ..state import state_of
 
 S = TypeVar("S", bound=BaseSettings)
-# Below a country's domain these belong to everybody: who trusts `.co.uk` trusts every company there.
-SHARED: Final = frozenset("ac co com edu gob gouv gov info ltd me mil ne net nom or org plc sch".split())  # noqa: SIM905
 WIDEST: Final = {4: 8, 6: 16}  # bits of a network of proxies: 10.0.0.0/8; the private ones of IPv6 may be wider
 DEBUG_FLAGS: Final = ("DEBUG", "TESTING", "PROPAGATE_EXCEPTIONS", "TEMPLATES_AUTO_RELOAD", "EXPLAIN_TEMPLATE_LOADING")
 # Of the configuration: what the layers read, or what they give to Flask and its extensions.
@@ -120,7 +118,7 @@ def check_hosts(start: Start) -> Iterator[str]:
             "BASTION_TRUSTED_HOSTS is empty. Name the hosts of this service, as in app.example,www.app.example."
         )
     for number, host in enumerate(hosts, 1):
-        if host == "*" or (host.startswith(".") and ("." not in host[1:] or _is_shared(host[1:]))):
+        if host == "*" or (host.startswith(".") and "." not in host[1:]):
             faults.append(f"BASTION_TRUSTED_HOSTS: entry {number} trusts everybody's names. Name this service's hosts.")
         elif host in ("localhost", "127.0.0.1", "[::1]"):
             faults.append(f"BASTION_TRUSTED_HOSTS: entry {number} is this machine. Name the public host.")
@@ -133,12 +131,6 @@ def check_hosts(start: Start) -> Iterator[str]:
     elif not faults and not named.trusts(settings.public_origin.removeprefix("https://")):
         # Compared only with a list that is itself valid, so that one fault gives one reason.
         yield "BASTION_PUBLIC_ORIGIN: its host is not in BASTION_TRUSTED_HOSTS. Add it there."
-
-
-def _is_shared(domain: str) -> bool:
-    """Whether strangers get names below it: `co.uk`. Domains of hosters (`github.io`) only their owners can tell."""
-    second, _, top = domain.partition(".")
-    return len(top) == 2 and second in SHARED
 
 
 def check_cors(start: Start) -> Iterator[str]:
