@@ -1,7 +1,8 @@
 """Renders tables from the catalogue and the proofs, so that they are never typed.
 
-`python docs/tables.py` writes docs/reference/protections.md and asvs.md, the numbers of requirements in README.md and
-the table of a service's SECURITY.md (includes/protections.md.jinja); `--check` exits 1 when one of them is stale.
+`python docs/tables.py` writes docs/reference/protections.md and asvs.md, the numbers of requirements in README.md, the
+table of a service's SECURITY.md (includes/protections.md.jinja) and the kinds of events in its docs/bastion/audit.md;
+`--check` exits 1 when one of them is stale.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ TEMPLATE_ROWS = ROOT / "docs/reference/template.csv"  # proven in this repositor
 BASTION = "template/src/{{package_name}}/bastion"
 BEGIN, END = "<!-- requirements: rendered by docs/tables.py -->", "<!-- end of the requirements -->"
 README = ROOT / "README.md"
+AUDIT = ROOT / "template/docs/bastion/audit.md"
+KINDS = ROOT / BASTION / "audit/kinds.csv"
 STYLES = {"both": "both", "session": "session", "jwt": "jwt"}
 SECURITY = ROOT / "includes/protections.md.jinja"  # included by template/SECURITY.md.jinja
 ASVS = ROOT / "docs/reference/asvs.md"
@@ -216,6 +219,18 @@ def security() -> str:
     return "\n".join(lines) + "\n"
 
 
+def kinds(text: str) -> str:
+    """The page about the audit with the present kinds of events."""
+    with KINDS.open(newline="", encoding="utf-8") as file:
+        found = [*csv.DictReader(file)]
+    lines = ["| kind | style | when | details | its user reads |", f"|{'---|' * 5}"]
+    for kind in found:
+        when = f"{kind['when']}; counted" if kind["counted"] else kind["when"]
+        lines.append(f"| `{kind['kind']}` | {kind['style']} | {when} | {kind['details']} | {kind['seen']} |")
+    head, mark, rest = text.partition("## Kinds\n\n")
+    return f"{head}{mark}{chr(10).join(lines)}\n{rest[rest.index(chr(10) * 2) + 1 :]}"
+
+
 def _literal(text: str) -> str:
     """Words for a cell of a table in a Jinja template."""
     if re.search(r"\{[{%#]", text):
@@ -287,7 +302,9 @@ def _rows_of(entry: dict[str, str], styles: list[str]) -> str:
 def main() -> None:
     """Write the tables, or check them."""
     counted = readme(README.read_text(encoding="utf-8"))
-    for file, new in ((PROTECTIONS, protections()), (README, counted), (SECURITY, security()), (ASVS, asvs())):
+    events = kinds(AUDIT.read_text(encoding="utf-8"))
+    fixed = ((PROTECTIONS, protections()), (SECURITY, security()), (ASVS, asvs()))
+    for file, new in (*fixed, (README, counted), (AUDIT, events)):
         if "--check" not in sys.argv:
             file.write_text(new, encoding="utf-8")
         elif not file.is_file() or file.read_text(encoding="utf-8") != new:

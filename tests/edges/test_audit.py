@@ -177,6 +177,7 @@ REFUSED = {
     *("login.failure", "password.wrong", "access.denied", "access.not_owned", "cross_site.refused", "link.refused"),
     *("input.refused", "throttle.hit", {"session": "csrf.refused", "jwt": "token.refused"}[AUTH]),
 }
+KINDS = "audit/kinds.csv"
 
 
 def writes(service: Service) -> None:
@@ -398,11 +399,9 @@ def test_an_event_names_the_login_in_which_it_happened(service: Service, monkeyp
 
 @protects(
     "audit-events-complete",
-    masses=edit(
-        "audit/__init__.py", '"access.not_owned", "passkey.refused", "user.read"', '"access.not_owned", "user.read"'
-    ),
-    pending=edit("audit/__init__.py", '        *("login.pending",),\n', ""),
-    asked=edit("audit/__init__.py", '        *("user.register_asked", "password.reset_asked"),\n', ""),
+    masses=edit(KINDS, "passkey.refused,both,failure,counted", "passkey.refused,both,failure,"),
+    pending=edit(KINDS, "login.pending,both,success,counted", "login.pending,both,success,"),
+    asked=edit(KINDS, "user.register_asked,both,success,counted", "user.register_asked,both,success,"),
     again=edit("audit/__init__.py", "or nobodys or own):", "or nobodys):"),
     nothing_ended=edit(
         {"session": "session/account.py", "jwt": "jwt/endpoints.py"}[AUTH], "    if ended:  # or", "    if True:  # or"

@@ -1,17 +1,20 @@
 """What happened to accounts and sessions, and what was refused, is kept for a year, also when a request is rolled back.
 
 An attack that ends in an error page must leave its trace all the same, and none may fill the disk for ever: what
-somebody can cause in masses is one row a minute, with how often it happened. Each kind of event, with its fields, is in
-docs/bastion/audit.md; that nobody changes a row unseen is the matter of audit/chain.py. Source: ASVS 16.2.1, 16.3.
+somebody can cause in masses is one row a minute, with how often it happened. Each kind of event is a row of kinds.csv,
+and listed in docs/bastion/audit.md; that nobody changes a row unseen is the matter of audit/chain.py.
+Source: ASVS 16.2.1, 16.3.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import secrets
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -30,23 +33,16 @@ from .tables import AuditEvent
 
 KEPT: Final = timedelta(days=365)  # as PCI DSS 4.0, 10.5.1: twelve months of audit history
 SUCCESS, FAILURE = "success", "failure"
-FAILURES: Final = frozenset(
-    (
-        *("login.failure", "password.wrong", "mfa.failure", "passkey.clone_suspected", "token.refresh_reuse"),
-        *("csrf.refused", "cross_site.refused", "throttle.hit", "token.refused", "link.refused", "input.refused"),
-        *("access.denied", "access.not_owned", "passkey.refused", "secret.backend_unavailable"),
-    )
-)
+with Path(__file__).with_name("kinds.csv").open(newline="", encoding="utf-8") as _file:
+    _KINDS: Final = [*csv.DictReader(_file)]
+FAILURES: Final = frozenset(one["kind"] for one in _KINDS if one["outcome"] == "failure")
 """Kinds of events in which somebody did not get what he tried; what is not in here succeeded."""
-COUNTED: Final = frozenset(
-    (
-        *("csrf.refused", "cross_site.refused", "throttle.hit", "token.refused", "link.refused", "input.refused"),
-        *("access.denied", "access.not_owned", "passkey.refused", "user.read", "user.listed"),
-        *("login.pending",),
-        *("user.register_asked", "password.reset_asked"),
-    )
-)
+COUNTED: Final = frozenset(one["kind"] for one in _KINDS if one["counted"])
 """Kinds that one client can cause in masses: one row for each minute and source, with a count."""
+BY_OTHERS: Final = frozenset(one["kind"] for one in _KINDS if one["by"])
+"""Kinds that an administrator caused; from where is no concern of the account's owner."""
+SHOWN: Final[Mapping[str, str]] = {one["kind"]: one["seen"] for one in _KINDS if one["seen"]}
+"""Kinds that an account's owner sees in the list of its events, with what he reads."""
 REFUSALS: Final[Mapping[tuple[int, str], str]] = {
     (400, "csrf-token-required"): "csrf.refused",
     (403, "csrf-cross-site-blocked"): "cross_site.refused",

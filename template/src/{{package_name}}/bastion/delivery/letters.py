@@ -21,20 +21,7 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 
 from ..clock import now
 from ..identity import links
-from ..mail import (
-    AFTER_FAILURES,
-    CODE_USED,
-    CODES_MADE,
-    EMAIL_ASKED,
-    FACTOR_ADDED,
-    FACTOR_GUESSED,
-    FACTOR_REMOVED,
-    NEW_DEVICE,
-    NOTICES,
-    PASSKEY_SUSPENDED,
-    PASSWORD_CHANGED,
-    TOKEN_REUSED,
-)
+from ..mail import NOTICES
 from ..settings import ConfigError
 from ..state import state
 from ..text.plain_text import is_plain
@@ -49,22 +36,6 @@ class MailedLink(Protocol):
 
 
 EXISTS: Final = "exists"  # sent in the place of a link to an address that has an account
-LEADS_TO_RESET: Final = frozenset(
-    {
-        EXISTS,
-        PASSWORD_CHANGED,
-        EMAIL_ASKED,
-        TOKEN_REUSED,
-        FACTOR_ADDED,
-        FACTOR_REMOVED,
-        CODES_MADE,
-        CODE_USED,
-        PASSKEY_SUSPENDED,
-        NEW_DEVICE,
-        AFTER_FAILURES,
-        FACTOR_GUESSED,
-    }
-)
 OURS: Final = Path(__file__).with_name("texts.toml")
 THEIRS: Final = "mail.toml"
 EXTENSION: Final = "bastion-letters"
@@ -138,8 +109,8 @@ def write(
         "subject": _filled(text["subject"], values),
         "greeting": _filled(texts["letter"]["greeting"], values),
         "lines": [_filled(line, values) for line in (*text["lines"][:1], *facts, *text["lines"][1:])],
-        "button": _filled(text["button"], values) if "button" in text else "",
-        "link": link if token is not None or purpose in LEADS_TO_RESET else "",
+        "button": _filled(text.get("button", ""), values),
+        "link": link if "button" in text else "",
         "language": texts["letter"]["language"],
         "hint": _filled(texts["letter"]["link"], values),
         "closing": _filled(texts["letter"]["closing"], values),

@@ -31,56 +31,10 @@ from .sessions import Opened
 EVENTS_SHOWN: Final = 10  # of each kind
 MOST_EXPORTED: Final = 2_000  # rows of one table: with 28 kB each, as the notes may have, 56 MB
 EXPORTS: Final = throttle.Allowance(5, timedelta(hours=1))
-SHOWN: Final = frozenset(
-    (
-        "login.success",
-        "login.failure",
-        "login.pending",
-        "login.step_up",
-        "logout",
-        "mfa.code_used",
-        "mfa.codes_made",
-        "mfa.failure",
-        "mfa.reset_by_administrator",
-        "mfa.totp_added",
-        "mfa.totp_removed",
-        "passkey.added",
-        "passkey.clone_suspected",
-        "passkey.removed",
-        "passkey.renamed",
-        "password.changed",
-        "password.reset",
-        "password.reset_started",
-        "password.wrong",
-        "email.change_asked",
-        "email.changed",
-        "session.ended",
-        "session.ended_others",
-        "session.surplus",
-        "account.exported",
-        "user.created",
-        "user.activated",
-        "user.disabled",
-        "user.enabled",
-        "user.role_given",
-        "user.role_removed",
-    )
-)
-"""Kinds of audit events that their user sees."""
 _u, _a, _s = User.__table__.c, AuditEvent.__table__.c, AuthSession.__table__.c
 _o, _l, _d = OutgoingMail.__table__.c, Link.__table__.c, Device.__table__.c
-BY_OTHERS: Final = (
-    "user.enabled",
-    "user.disabled",
-    "user.role_given",
-    "user.role_removed",
-    "password.reset_started",
-    "mfa.reset_by_administrator",
-    "session.ended_by_administrator",
-)
-"""Kinds of events that somebody else caused; from where is no concern of the account's owner."""
 # Of what an owner sees in the list, failures of others have their address; of all the rest only his own deeds do.
-_of_others = _a.kind.in_(BY_OTHERS) | (_a.kind.not_in(SHOWN) & (_a.actor_id != _a.user_id))
+_of_others = _a.kind.in_(audit.BY_OTHERS) | (_a.kind.not_in(audit.SHOWN) & (_a.actor_id != _a.user_id))
 _address = case((_of_others, ""), else_=_a.address).label("address")
 BeforeDeletion = Callable[[Connection, UUID], None]
 
@@ -174,7 +128,7 @@ def recent_events(user_id: UUID) -> list[dict[str, Any]]:
     The last EVENTS_SHOWN of each kind: nothing that a stranger or a thief does in masses pushes out what he did before.
     """
     number = func.row_number().over(partition_by=_a.kind, order_by=_a.at.desc()).label("number")
-    own = select(_a.at, _a.kind, _address, number).where(_a.user_id == user_id, _a.kind.in_(SHOWN)).subquery().c
+    own = select(_a.at, _a.kind, _address, number).where(_a.user_id == user_id, _a.kind.in_(audit.SHOWN)).subquery().c
     last = select(own.at, own.kind, own.address).where(own.number <= EVENTS_SHOWN).order_by(own.at.desc())
     with connect() as connection:
         return [dict(row) for row in connection.execute(last).mappings()]

@@ -34,40 +34,6 @@ from .pages import blueprint, go_on, me
 from .redirects import safe_next
 
 LONGEST_LINK_TOKEN: Final = 100  # characters; ours have 43
-EVENTS: Final = {
-    "login.success": "Signed in",
-    "login.failure": "Failed attempt to sign in",
-    "login.pending": "Right password, second step not taken yet",
-    "login.step_up": "Confirmed who it is",
-    "logout": "Signed out",
-    "mfa.code_used": "A recovery code was used",
-    "mfa.codes_made": "New recovery codes made",
-    "mfa.failure": "Wrong code for the second step",
-    "mfa.reset_by_administrator": "An administrator removed the second factors",
-    "mfa.totp_added": "Authenticator app set up",
-    "mfa.totp_removed": "Authenticator app removed",
-    "passkey.added": "Passkey added",
-    "passkey.clone_suspected": "Passkey suspended: there may be a copy of it",
-    "passkey.removed": "Passkey removed",
-    "passkey.renamed": "Passkey renamed",
-    "password.changed": "Password changed",
-    "password.reset": "Password chosen anew by a mailed link",
-    "password.reset_started": "An administrator started a new password",
-    "password.wrong": "Wrong password while signed in",
-    "email.change_asked": "Change of address asked for",
-    "email.changed": "Address changed",
-    "session.ended": "A session was ended",
-    "session.ended_others": "All other sessions were ended",
-    "session.surplus": "The oldest session was ended by a new one",
-    "account.exported": "Data exported",
-    "user.created": "Account created",
-    "user.activated": "Address confirmed",
-    "user.disabled": "Account disabled",
-    "user.enabled": "Account enabled",
-    "user.role_given": "Role given",
-    "user.role_removed": "Role removed",
-}
-"""Kind of an audit event that its owner sees to what he reads."""
 
 
 class AddressForm(SubmittedForm):
@@ -280,7 +246,7 @@ def show_account() -> ResponseReturnValue:
         {**row._mapping, "current": row.id == current_user.session_id}
         for row in sessions.live_sessions(current_user.id, idle=idle)
     ]
-    events = [{**event, "text": EVENTS[event["kind"]]} for event in account.recent_events(current_user.id)]
+    events = [{**event, "text": audit.SHOWN[event["kind"]]} for event in account.recent_events(current_user.id)]
     return render_template(
         "bastion/account.html",
         user=users.shown(current_user.id),
