@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import Phase, example, given, settings, strategies
 
 from ..harness import edit, harm, insert, protects, refused, works
@@ -134,7 +133,7 @@ def test_no_pattern_takes_exponential_time(service: Service) -> None:
         works(not nested(parser.parse(good)), f"{good} is seen to be none")
     found = dict(own_patterns(service))
     assert len(found) >= 10
-    assert "text.strict_json._STRING.0" in found
+    assert "text.strict_json._UNFIT.0" in found
     harm(
         [name for name, one in found.items() if nested(parser.parse(one.pattern, one.flags & ~re.UNICODE))],
         "a pattern of the protections takes exponential time on a text made for it",
@@ -295,14 +294,10 @@ ENCODINGS = (
     '{"a": 1}'.encode("utf-32"),
     b'\xef\xbb\xbf{"a": 1}',  # with a byte-order mark
 )
-DIGITS = (
-    b'{"a": 0.' + b"1" * 31 + b"}",
-    b'{"a": 1.' + b"0" * 100 + b"}",
-    b'{"a": 0.' + b"0" * 1_000_000 + b"}",
-    b'{"a": ' + b"9" * 1_000_000 + b"}",
-    b'{"a": 1e' + b"0" * 1_000_000 + b"1}",
+LARGE = (
+    *(b'{"a": 1e999}', b'{"a": -1e999}', b'{"a": 9007199254740993}', b'{"a": -9007199254740993}', b'{"a": 1e16}'),
+    *(b'{"a": ' + b"9" * 1_000_000 + b"}", b'{"a": 1e' + b"9" * 1_000_000 + b"}"),
 )
-LARGE = (b'{"a": 1e999}', b'{"a": -1e999}', b'{"a": 9007199254740993}', b'{"a": -9007199254740993}', b'{"a": 1e16}')
 MALFORMED = (
     *(b"", b" ", b"nothing", b'{"a": 1} {"b": 2}', b'{"a": 1}]', b'{"a": 1,}', b"{'a': 1}", b'{"a": 01}', b'{"a": +1}'),
     *(
@@ -363,94 +358,42 @@ def test_no_document_is_read_that_is_malformed_or_of_another_kind(service: Servi
         refused(answer, 400, ROW)
 
 
-class CountedParser:
-    """Stands for the json module in text/strict_json.py, and counts what reaches the parser proper."""
-
-    JSONDecodeError = json.JSONDecodeError
-
-    def __init__(self) -> None:
-        self.parsed: list[int] = []
-
-    def loads(self, text: str, **options: Any) -> Any:
-        self.parsed.append(len(text))
-        return json.loads(text, **options)
-
-
-@protects("json-strict", depth=edit("text/strict_json.py", "    if levels:\n", "    if False:\n"))
-def test_no_depth_reaches_the_parser(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+@protects("json-strict", depth=edit("text/strict_json.py", "        if not levels:\n", "        if False:\n"))
+def test_no_document_is_read_that_is_nested_deeper_than_any_needs(service: Service) -> None:
     client, arrived = reads(service)
-    parser = CountedParser()
-    monkeypatch.setattr(service.module("text.strict_json"), "json", parser)
     works(sends(client, nested_json(32)).status == 200, "a document of 32 levels is read")
     works(
-        sends(client, b"[" + b",".join([nested_json(31)] * 100) + b"]").status == 200, "of many levels side by side too"
+        sends(client, b"[" + b",".join([nested_json(31)] * 50) + b"]").status == 200, "of many levels side by side too"
     )
-    works(len(parser.parsed) == 2, "by the parser proper")
-    parser.parsed.clear()
     arrived.clear()
 
     answers = [
         sends(client, document)
         for document in (
             nested_json(33),
-            nested_json(1_000),
             b"[" * 33 + b"]" * 33,
             b'{"a":' * 33 + b"1" + b"}" * 33,
             b'["' + b"]" * 40 + b'",' + b"[" * 40 + b"]" * 41,  # closed in a text alone
             b"[" * 200_000,
-            b'{"a":' * 200_000,
+            b"[" * 200_000 + b"]" * 200_000,
+            b'{"a":' * 150_000 + b"1" + b"}" * 150_000,
             b"]" * 200_000,
         )
     ]
     harm(arrived, "a document of more than 32 levels was read")
-    harm(parser.parsed, "the parser was given what exhausts it")
     for answer in answers:
         refused(answer, 400, ROW)
 
 
 @protects(
-    "json-strict", brackets=edit("text/strict_json.py", "    if len(levels) > MOST_BRACKETS:\n", "    if False:\n")
+    "json-strict", values=edit("text/strict_json.py", "        if number > most_values:\n", "        if False:\n")
 )
-def test_no_heap_of_brackets_reaches_the_parser(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_document_of_more_values_is_read(service: Service) -> None:
     client, arrived = reads(service)
-    parser = CountedParser()
-    monkeypatch.setattr(service.module("text.strict_json"), "json", parser)
-    texts = b'["' + b"[]{}" * 100_000 + b'"]'
-    works(sends(client, heap(b"[" * 31 + b"]" * 31, 322)).status == 200, "almost 20,000 brackets are read")
-    works(sends(client, heap(b"[" * 30 + b"{}" + b"]" * 30, 322)).status == 200, "of objects too")
-    works(sends(client, texts).status == 200, "those in a text are not counted")
-    works(len(parser.parsed) == 3, "by the parser proper")
-    parser.parsed.clear()
-    arrived.clear()
-
-    answers = [
-        sends(client, document)
-        for document in (
-            heap(b"[" * 31 + b"]" * 31, 323),
-            heap(b"[" * 30 + b"{}" + b"]" * 30, 323),
-            heap(b'{"a":' * 30 + b"[]" + b"}" * 30, 323),
-            heap(b"[" * 29 + b"]" * 29, 17_000),
-            heap(b"[]", 340_000),
-        )
-    ]
-    harm(arrived, "a document of more than 20,000 brackets was read")
-    harm(parser.parsed, "the parser was given what costs it a second")
-    for answer in answers:
-        refused(answer, 400, ROW)
-
-
-@protects(
-    "json-strict", values=edit("text/strict_json.py", '    if bare.count(b",") >= most_values:\n', "    if False:\n")
-)
-def test_no_long_list_of_values_reaches_the_parser(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    client, arrived = reads(service)
-    parser, most = CountedParser(), service.limits.json_values_per_body
-    monkeypatch.setattr(service.module("text.strict_json"), "json", parser)
+    most = service.limits.json_values_per_body
     works(sends(client, heap(b"1", most)).status == 200, "a list of so many is read")
     works(sends(client, names(most)).status == 200, "and an object of so many names")
     works(sends(client, b'{"a": "' + b"," * 9 * most + b'"}').status == 200, "commas in a text are not counted")
-    works(len(parser.parsed) == 3, "by the parser proper")
-    parser.parsed.clear()
     arrived.clear()
 
     half = most // 2 + 1
@@ -459,12 +402,12 @@ def test_no_long_list_of_values_reaches_the_parser(service: Service, monkeypatch
         names(most + 1),
         b'{"a": %s, "b": %s}' % (heap(b"1", half), names(half)),
         heap(b'{"a": 1, "b": 2}', half),
+        heap(b"[[]]", half),
         b"[" + b"," * most + b"]",
         heap(b"1", 500_000),
     )
     answers = [sends(client, document) for document in documents]
     harm(arrived, "a document of too many values was read")
-    harm(parser.parsed, "the parser was given what costs it, and every check after it, a second")
     for answer in answers:
         refused(answer, 400, ROW)
 
@@ -472,40 +415,6 @@ def test_no_long_list_of_values_reaches_the_parser(service: Service, monkeypatch
 def heap(part: bytes, times: int) -> bytes:
     """An array of so many of this."""
     return b"[" + b",".join([part] * times) + b"]"
-
-
-@protects("json-strict", digits=edit("text/strict_json.py", "    if _LONG_NUMBER.search(bare):\n", "    if False:\n"))
-def test_no_long_number_reaches_the_parser(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    client, arrived = reads(service)
-    parser = CountedParser()
-    monkeypatch.setattr(service.module("text.strict_json"), "json", parser)
-    works(sends(client, b'{"a": 0.' + b"1" * 30 + b', "b": "' + b"9" * 99 + b'"}').status == 200, "32 digits are read")
-    works(len(parser.parsed) == 1, "by the parser proper")
-    parser.parsed.clear()
-    arrived.clear()
-
-    answers = [sends(client, document) for document in DIGITS]
-    harm(arrived, "a number of more than 32 digits was read")
-    harm(parser.parsed, "the parser was given a number of a million digits")
-    for answer in answers:
-        refused(answer, 400, ROW)
-
-
-@protects(
-    "json-strict",
-    quotes=edit("text/strict_json.py", '(?:"|\\\\?\\Z)', '"'),
-)
-def test_no_text_without_an_end_is_looked_at_again_from_each_quote_in_it(service: Service) -> None:
-    client, arrived = reads(service)
-    strings: Any = service.module("text.strict_json")._STRING
-    works(strings.sub(b"", b'{"a\\"b": "c"}') == b"{: }", "texts are left out of what is counted")
-
-    hostile = b'{"a": "' + b'\\"' * 2_000
-    harm(strings.sub(b"", hostile) != b"{: ", "each of the quotes was tried as a beginning: the square of the length")
-    assert strings.sub(b"", hostile + b"\\") == b"{: "
-    refused(sends(client, hostile), 400, ROW)
-    refused(sends(client, b'{"a": "' + b'\\"' * 500_000), 400, ROW)
-    assert arrived == []
 
 
 @protects(

@@ -84,7 +84,7 @@ def scans(kind: str, sample: str) -> list[str]:
     service=edit(
         "text/strict_json.py",
         "        parsed = json.loads(\n",
-        "        json.loads(str(eval(text)))\n        parsed = json.loads(\n",
+        "        json.loads(str(eval(data)))\n        parsed = json.loads(\n",
     ),
 )
 def test_no_module_makes_code_of_data() -> None:

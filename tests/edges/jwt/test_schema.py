@@ -237,7 +237,7 @@ def test_no_operation_reads_json_that_has_two_meanings(service: "Service") -> No
 
 @protects(
     "json-strict",
-    values=edit("text/strict_json.py", '    if bare.count(b",") >= most_values:\n', "    if False:\n"),
+    values=edit("text/strict_json.py", "        if number > most_values:\n", "        if False:\n"),
     declared=edit("jwt/api.py", ", most_values=state().limits.json_values_per_body)", ")"),
 )
 def test_no_operation_checks_more_fields_than_a_document_may_have(
