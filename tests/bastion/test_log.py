@@ -4,51 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
 from ..running import Service
 from ..test_log import logger
-
-if TYPE_CHECKING:
-    pass
-
-
-def test_what_is_kept_of_a_long_text_is_as_it_was(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    log: Any = service.module("log")
-    monkeypatch.setattr(log, "LONGEST_READ", 64)
-    whole, rest = "two  words " + "x" * 53, "the  cause of it".ljust(40)
-    assert log._beginning(whole) == log._end(whole) == whole
-    assert log._beginning(f"{whole}y") == f"two  words {log.REDACTED}"
-    assert log._beginning("x" * 65) == log.REDACTED
-    for cut, kept in {
-        "x" * 80: "",
-        "Bearer ".rjust(80) + "canary": "",  # the cut goes through the word before it
-        "Bearer".rjust(80) + " " * 12: "",
-        "-----BEGIN KEY-----\ncanary canary\n-----END KEY-----": "-----END KEY----- ",
-    }.items():
-        assert log._end(f"{cut} {rest}") == f"{log.REDACTED} {kept}{rest}", cut
-
-
-def test_a_key_whose_beginning_was_cut_away_is_not_in_a_stack(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    logger(service, "probe")
-    log: Any = service.module("log")
-    monkeypatch.setattr(log, "LONGEST_READ", 4_096)
-    line = f"canary{secrets.token_urlsafe(30)}\n"
-    key = f"-----BEGIN PRIVATE KEY-----\n{line * 4}-----END PRIVATE KEY-----"
-    for offset in range(0, len(key), 7):
-        after = " the cause" + " " * (log.LONGEST_READ - offset - 20) + "at the end"
-        kept = log._without_patterns(log._end(f"{'apples ' * 10_000}{key}{after}"))
-        assert kept.endswith("the end")
-        assert "canary" not in kept
-    endless = log._end("-----BEGIN PRIVATE KEY-----\n" + line * 3_000)
-    assert "canary" not in log._without_patterns(endless)
 
 
 def test_no_error_that_is_behind_another_keeps_its_variables(service: Service) -> None:

@@ -75,49 +75,26 @@ def _without_patterns(text: str) -> str:
     return text
 
 
-def _beginning(text: str) -> str:
-    """At most LONGEST_READ characters; what the cut goes through is left out, as half a secret has no pattern."""
-    if len(text) <= LONGEST_READ:
-        return text
-    whole = text[:LONGEST_READ].rsplit(None, 1)[:-1]
-    return " ".join([*whole, REDACTED])
-
-
-def _end(text: str) -> str:
-    """The last LONGEST_READ characters, without what the cut goes through: a word, a header or a key."""
-    if len(text) <= LONGEST_READ:
-        return text
-    kept = "".join(text[-LONGEST_READ:].split(None, 1)[1:])
-    start = len(text) - len(kept)
-    if text[max(start - 7, 0) : start].lower() == "bearer ":
-        kept = "".join(kept.split(None, 1)[1:])
-    if text.rfind("-----BEGIN ", 0, start) > text.rfind("-----END ", 0, start):  # the cut goes through a key
-        kept = "".join(kept.partition("-----END ")[1:])
-    return f"{REDACTED} {kept}"
-
-
 def redact(value: object) -> object:
     """The value without secrets: sensitive fields and known patterns replaced, long texts cut, containers walked."""
     if isinstance(value, str):
-        text = _without_patterns(_beginning(value))
+        text = _without_patterns(value[:LONGEST_READ])  # what this cuts in half is far behind what is kept
         return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
     if isinstance(value, bytes):
         return redact(value.decode("utf-8", "replace"))
     if isinstance(value, Mapping):
         return {redact(str(k)): REDACTED if _is_sensitive(str(k)) else redact(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return (
-            type(value)(redact(item) for item in value) if type(value) in (list, tuple) else [redact(v) for v in value]
-        )
+        return [redact(item) for item in value]
     if value is None or isinstance(value, (bool, int, float)):
         return value
     return redact(str(value))
 
 
 def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    stacks = {name: _without_patterns(_end(str(event.pop(name)))) for name in ("exception", "stack") if name in event}
+    stacks = {name: str(event.pop(name))[-LONGEST_READ:] for name in ("exception", "stack") if name in event}
     cleaned = cast("dict[str, Any]", redact(event))
-    return cleaned | {name: text[-LONGEST_STACK:] for name, text in stacks.items()}
+    return cleaned | {name: _without_patterns(text)[-LONGEST_STACK:] for name, text in stacks.items()}
 
 
 def _stamp(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -152,8 +129,8 @@ class RedactArguments(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.__dict__.pop("message", None)  # formatted by a handler that stands before this one
         if record.args:
-            args = record.args if isinstance(record.args, Mapping) else tuple(record.args)
-            record.args = cast("Any", redact(args))
+            named = isinstance(record.args, Mapping)
+            record.args = cast("Any", redact(record.args) if named else tuple(map(redact, record.args)))
         if not isinstance(record.msg, str) and not hasattr(record, "_logger"):  # an event of structlog is cleaned later
             record.msg = str(redact(record.msg))
         return True
