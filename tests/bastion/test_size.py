@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -44,11 +43,3 @@ def test_a_body_that_came_past_the_edge_is_cut_off_by_flask(service: Service) ->
         pytest.raises(RequestEntityTooLarge),
     ):
         request.get_data()
-
-
-def test_lines_are_read_until_they_are_as_many_bytes_as_were_asked_for(service: Service) -> None:
-    body, text = service.module("edge.size").LimitedBody, b"one\ntwo\nthree\n"
-    for hint, lines in {-1: 3, 0: 3, 1: 1, 4: 1, 5: 2, 8: 2, 9: 3, 100: 3}.items():
-        found = body(io.BytesIO(text), len(text), declared=True).readlines(hint)
-        assert (hint, b"".join(found)) == (hint, b"".join(text.splitlines(keepends=True)[:lines]))
-    assert body(io.BytesIO(text), len(text), declared=True).readlines() == text.splitlines(keepends=True)

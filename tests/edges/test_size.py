@@ -22,7 +22,7 @@ BLOCK = 65_536  # bytes that a reader may take at once beyond the limit
 @protects(
     "body-limit-1-mib",
     chunked=(
-        edit("edge/size.py", 'body = LimitedBody(environ["wsgi.input"], self._most, declared=False)', "return None"),
+        edit("edge/size.py", "            length = self._most + 1\n", "            return None\n"),
         edit("edge/__init__.py", 'app.config["MAX_CONTENT_LENGTH"] =', "_ ="),
     ),
 )
@@ -64,7 +64,10 @@ def test_no_byte_beyond_the_announced_length_is_read(service: Service) -> None:
 
 @protects(
     "body-limit-1-mib",
-    stream=edit("edge/size.py", "if size is None or size < 0 or size >", "if size is None or not self._left or size >"),
+    stream=(
+        edit("edge/size.py", "            length = int(declared)\n", "            length = 20\n"),
+        edit("edge/size.py", "MALFORMED if declared and len(body) < length else None", "None"),
+    ),
 )
 def test_no_view_that_reads_the_stream_itself_gets_more_than_the_limit(service: Service) -> None:
     readers: dict[str, Callable[[Any], Any]] = {
@@ -108,7 +111,9 @@ def test_no_view_that_reads_the_stream_itself_gets_more_than_the_limit(service: 
     assert [stream.taken for stream in endless.values()] == [most + 1] * len(readers)
 
 
-@protects("body-limit-1-mib", short=edit("edge/size.py", "if size and not data and self._declared:", "if False:"))
+@protects(
+    "body-limit-1-mib", short=edit("edge/size.py", "MALFORMED if declared and len(body) < length else None", "None")
+)
 def test_no_view_gets_the_first_part_of_a_body_that_was_cut_on_its_way(service: Service) -> None:
     arrived = adds_reader(service)
     client = service.client(service.user()).login()
@@ -128,7 +133,7 @@ TYPES = (JSON, FORM) if AUTH == "session" else (JSON,)
 @protects(
     "body-limit-1-mib",
     limit=(
-        edit("edge/__init__.py", "            or self._size.refuse(environ)  # before the app can read the body\n", ""),
+        edit("edge/__init__.py", "            or self._size.refuse(environ)  # last, since it reads the body\n", ""),
         edit("edge/__init__.py", 'app.config["MAX_CONTENT_LENGTH"] =', "_ ="),
     ),
 )

@@ -89,7 +89,7 @@ def sends(
 @protects(
     "body-limit-1-mib",
     limit=(
-        edit("edge/__init__.py", "            or self._size.refuse(environ)  # before the app can read the body\n", ""),
+        edit("edge/__init__.py", "            or self._size.refuse(environ)  # last, since it reads the body\n", ""),
         edit("edge/__init__.py", 'app.config["MAX_CONTENT_LENGTH"] =', "_ ="),
     ),
 )

@@ -28,7 +28,7 @@ from .headers import HSTS, ID_KEY, PRELOAD, SHAREABLE, HeaderTable, csp_nonce, n
 from .hosts import Hosts
 from .https_only import HttpsOnly
 from .last_resort import FALLBACK, Body, close_quietly, report
-from .size import BodyLimit, WrongLength, fault_of
+from .size import BodyLimit
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -136,7 +136,7 @@ class Edge:
             or request_line.refuse_target(environ)  # before a route is looked for
             or request_line.refuse_method(environ)
             or self._cors.refuse(environ)  # a preflight reaches no view
-            or self._size.refuse(environ)  # before the app can read the body
+            or self._size.refuse(environ)  # last, since it reads the body
         )
         if refusal is not None:
             return self._refuse(environ, refusal, start)
@@ -156,15 +156,11 @@ class Edge:
         if type(pieces) is not list and type(pieces) is not environ.get("wsgi.file_wrapper"):
             rest = iter(pieces)
             answer = Body(pieces, next(rest, b""), rest)
-        if fault_of(environ) is not None:
-            raise WrongLength  # whatever the app made of the part that it saw
         if not start.status:
             raise RuntimeError("the app began no answer")
         return [*start.written, *answer] if start.written else answer
 
     def _failed(self, environ: WSGIEnvironment, start: _Start, error: Exception) -> Iterable[bytes]:
-        if (fault := fault_of(environ)) is not None:
-            return self._refuse(environ, fault, start)
         report(error)
         return self._send(environ, self._reply(environ, 500), start)
 
