@@ -68,25 +68,19 @@ def test_nobody_starts_without_having_counted_the_proxies(service: Service) -> N
 
 # --- from whom -------------------------------------------------------------------------------------------------
 
-JOINS = "(one for one in settings.trusted_proxies if isinstance(one, IPv4"
-
 
 @protects(
     PEER,
     empty=edit("start/guards.py", "    if settings.proxy_hops and not (", "    if settings.proxy_hops == -1 and not ("),
     everybody=edit("start/guards.py", "one.prefixlen < WIDEST[one.version]", "one.prefixlen < 0"),
-    halves=edit(
-        "start/guards.py", "collapse_addresses(one for one in settings.trusted_proxies if isinstance(one, IPv4", JOINS
-    ),
 )
 def test_no_list_of_proxies_is_empty_or_holds_everybody(service: Service) -> None:
     one_hop = {"BASTION_PROXY_HOPS": "1"}
     works(service.start(**one_hop, BASTION_TRUSTED_PROXIES="10.0.0.0/8,::1/128").app is not None, "networks start")
     ours = "10.0.0.0/8,172.16.0.0/12,104.0.0.0/8,35.191.0.0/16,fc00::/7,2600::/16,2400:cb00::/32"
     works(service.start(**one_hop, BASTION_TRUSTED_PROXIES=ours).app is not None, "private and a hoster's networks too")
-    parts = ",".join(f"{first}.0.0.0/8" for first in range(256))  # each as narrow as it must be
-    everybody = ("0.0.0.0/0", "::/0", "10.0.0.0/8,0.0.0.0/0", "0.0.0.0/1,128.0.0.0/1", "::/1", parts)
-    for wrong in (None, "", " , ", *everybody, "10.0.0.0/7", "104.0.0.0/8,105.0.0.0/8", "2600::/15"):
+    everybody = ("0.0.0.0/0", "::/0", "10.0.0.0/8,0.0.0.0/0", "0.0.0.0/1,128.0.0.0/1", "::/1")
+    for wrong in (None, "", " , ", *everybody, "10.0.0.0/7", "104.0.0.0/7", "2600::/15"):
         tried = service.start(**one_hop, BASTION_TRUSTED_PROXIES=wrong)
         harm(tried.app is not None, f"it started with {wrong!r}")
         assert [reason.partition(" ")[0] for reason in tried.reasons] == ["BASTION_TRUSTED_PROXIES"]

@@ -225,8 +225,8 @@ def test_no_page_embeds_what_did_not_agree_to_it(service: Service) -> None:
     "header-values-safe",
     request_id=edit(
         "edge/__init__.py",
-        "= request_id = _new_request_id()",
-        '= request_id = environ.get("HTTP_X_REQUEST_ID") or _new_request_id()',
+        "= request_id = str(uuid4())",
+        '= request_id = environ.get("HTTP_X_REQUEST_ID") or str(uuid4())',
     ),
 )
 def test_nobody_chooses_the_id_under_which_his_request_is_logged(service: Service) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from itertools import count
-from os import urandom
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from .. import log
@@ -101,7 +101,7 @@ class Edge:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request, whatever happens inside (PEP 3333)."""
-        environ[ID_KEY] = request_id = _new_request_id()
+        environ[ID_KEY] = request_id = str(uuid4())
         log.REQUEST_ID.set(request_id)
         start = _Start()
         pieces: Iterable[bytes] | None = None
@@ -118,7 +118,7 @@ class Edge:
 
     def unreadable(self, status: int) -> tuple[str, list[tuple[str, str]], bytes]:
         """Status line, headers and body for what the server itself could not read or send; no request is looked at."""
-        environ: WSGIEnvironment = {ID_KEY: _new_request_id(), "REQUEST_METHOD": "GET", "wsgi.url_scheme": "https"}
+        environ: WSGIEnvironment = {ID_KEY: str(uuid4()), "REQUEST_METHOD": "GET", "wsgi.url_scheme": "https"}
         log.REQUEST_ID.set(environ[ID_KEY])
         start = _Start()
         answer = self._send(environ, self._reply(environ, status), start)
@@ -192,12 +192,6 @@ class Edge:
         start.written.clear()
         start(STATUS_LINES[reply.status], headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body]
-
-
-def _new_request_id() -> str:
-    # A version 4 UUID (RFC 9562, 5.4) with 120 random bits, at a fifth of the cost of uuid.uuid4().
-    digits = urandom(16).hex()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 def install(

@@ -131,12 +131,10 @@ class HeaderTable:
     ) -> None:
         self._pages = pages
         self._cors = cors
-        origins = tuple(image_origins)
-        self._own = tuple(_table("same-origin", pages, hsts, embed=bool(origins)))
-        self._shared = tuple(_table("cross-origin", pages, hsts, embed=bool(origins)))
+        self._images = tuple(image_origins)
+        self._own = tuple(_table("same-origin", pages, hsts, embed=bool(self._images)))
+        self._shared = tuple(_table("cross-origin", pages, hsts, embed=bool(self._images)))
         self._ours = _REMOVED | {name.lower() for name, _ in self._own}
-        before, after = page_policy("\n", origins).split("\n")
-        self._before, self._after = before, after
         # An answer that differs by whose it is says so, for the caches that look at nothing else (RFC 9110, 12.5.5).
         self._vary = ("Cookie" if pages else "Authorization", *(("Origin",) if cors else ()))
 
@@ -173,7 +171,7 @@ class HeaderTable:
         if disposition[:10].lower() == "attachment":
             out.append(("Content-Security-Policy", DOWNLOAD_POLICY))
         elif page:
-            out.append(("Content-Security-Policy", f"{self._before}{csp_nonce(environ)}{self._after}"))
+            out.append(("Content-Security-Policy", page_policy(csp_nonce(environ), self._images)))
             out.append(("Reporting-Endpoints", 'csp="/csp-report"'))
         else:
             out.append(("Content-Security-Policy", DATA_POLICY))

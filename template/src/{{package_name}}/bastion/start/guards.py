@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Final, TypeVar
 
 from flask import Flask
@@ -151,12 +150,7 @@ def check_proxies(start: Start) -> Iterator[str]:
         yield "BASTION_PROXY_HOPS is not set. Count the proxies in front of this service (0 to 3)."
     if settings.proxy_hops and not (settings.trusted_proxies or settings.bind.startswith("unix:")):
         yield "BASTION_TRUSTED_PROXIES is empty though there are proxies. Name their networks, as in 10.0.0.0/8."
-    # Joined first: two halves of all addresses are all of them.
-    joined: list[IPv4Network | IPv6Network] = [
-        *collapse_addresses(one for one in settings.trusted_proxies if isinstance(one, IPv4Network)),
-        *collapse_addresses(one for one in settings.trusted_proxies if isinstance(one, IPv6Network)),
-    ]
-    if any(one.prefixlen < WIDEST[one.version] and not one.is_private for one in joined):
+    if any(one.prefixlen < WIDEST[one.version] and not one.is_private for one in settings.trusted_proxies):
         yield "BASTION_TRUSTED_PROXIES trusts everybody's addresses. Name the proxies' own networks."
 
 
