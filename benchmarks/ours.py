@@ -74,7 +74,6 @@ class Service:
         environment = {
             "PYTHONPATH": str(self.package.parent),
             "BENCHMARK_SERVICE": self.package.name,
-            "THROTTLE_KEY": secrets.token_urlsafe(48),
             "DATA_KEY": secrets.token_urlsafe(32),
             "BASTION_TRUSTED_HOSTS": HOST,
             "BASTION_PUBLIC_ORIGIN": f"https://{HOST}",

@@ -71,7 +71,7 @@ def test_the_list_says_what_is_due_and_shows_no_key(service: Service, monkeypatc
     name, present, _version, *due = lines[at].split()  # some backends name each version
     assert (name, present, due) == ("SECRET_KEY", "present", ["2", "min", "in", "364", "d"])
     assert [line.strip() for line in lines[at + 1 : at + 5]] == [
-        "signs what clients keep for the service: cookies, form tokens, challenges",
+        "signs cookies, form tokens and challenges, and hides whose attempts are counted",
         "key 1: retired for 2 min, needed for 1 d",
         "key 2: active for 2 min",
         "key 3: next for 2 min, can become active in 3 min",

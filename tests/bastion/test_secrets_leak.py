@@ -42,7 +42,7 @@ def test_no_refused_start_shows_a_secret_to_whoever_collects_its_error(service: 
         lambda: service.boot(BASTION_TRUSTED_HOSTS=""),
         lambda: service.boot(SECRET_KEY="a" * 64),
         lambda: service.boot(BASTION_THREADS="many"),
-        lambda: service.boot(SECRET_KEY=service.environment.secrets["THROTTLE_KEY"]),
+        lambda: service.boot(SECRET_KEY=service.environment.secrets["DATA_KEY"]),
     ]
     collector = Collector()
     for start in starts:

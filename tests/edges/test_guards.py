@@ -87,7 +87,7 @@ def test_no_key_of_a_ring_can_be_guessed_or_is_there_twice(service: Service) -> 
     def ring(*keys: str) -> str:
         return text_of(service, *zip(keys, states, strict=True))
 
-    for name in ("SECRET_KEY", "THROTTLE_KEY", "DATA_KEY"):
+    for name in ("SECRET_KEY", "DATA_KEY"):
         works(service.start(**{name: ring(*good)}).app is not None, "a ring of random keys starts")
         for number, (key, fault) in enumerate(WEAK.items()):
             at = number % 3
@@ -96,25 +96,25 @@ def test_no_key_of_a_ring_can_be_guessed_or_is_there_twice(service: Service) -> 
             assert tried.reasons == [f"{name}: key {at + 1} {fault}{PUT_BACK}"]
             assert key not in tried.text
     for third, fault in {
-        good[0]: "equals THROTTLE_KEY: key 1",
+        good[0]: "equals DATA_KEY: key 1",
         service.environment.secrets["SECRET_KEY"]: "equals SECRET_KEY; one key is for one purpose",
     }.items():
-        tried = service.start(THROTTLE_KEY=ring(*good[:2], third))
+        tried = service.start(DATA_KEY=ring(*good[:2], third))
         harm(tried.app is not None, f"it started with a ring whose third key {fault}")
-        assert tried.reasons == [f"THROTTLE_KEY: key 3 {fault}{PUT_BACK}"]
+        assert tried.reasons == [f"DATA_KEY: key 3 {fault}{PUT_BACK}"]
 
 
 @protects("boot-refuse-weak-secret-key", others=edit("start/guards.py", "    check_keys,\n", ""))
 def test_no_other_secret_of_the_service_can_be_guessed(service: Service) -> None:
-    works(service.start(THROTTLE_KEY=secrets.token_hex(32)).app is not None, "a random key starts")
+    works(service.start(DATA_KEY=secrets.token_hex(32)).app is not None, "a random key starts")
     for key, fault in WEAK.items():
-        tried = service.start(THROTTLE_KEY=key)
-        harm(tried.app is not None, f"it started with a THROTTLE_KEY that {fault}")
-        assert tried.reasons == [f"THROTTLE_KEY {fault}{MAKE_KEY}"]
+        tried = service.start(DATA_KEY=key)
+        harm(tried.app is not None, f"it started with a DATA_KEY that {fault}")
+        assert tried.reasons == [f"DATA_KEY {fault}{MAKE_KEY}"]
         assert key not in tried.text
-    tried = service.start(THROTTLE_KEY=service.environment.secrets["SECRET_KEY"])
+    tried = service.start(DATA_KEY=service.environment.secrets["SECRET_KEY"])
     harm(tried.app is not None, "it started with one key for two purposes")
-    assert tried.reasons == [f"THROTTLE_KEY equals SECRET_KEY; one key is for one purpose{MAKE_KEY}"]
+    assert tried.reasons == [f"DATA_KEY equals SECRET_KEY; one key is for one purpose{MAKE_KEY}"]
     if "DATABASE_PASSWORD" in service.environment.secrets:
         for key, fault in WEAK.items():
             tried = service.start(DATABASE_PASSWORD=key)

@@ -47,7 +47,6 @@ FIELDS = (
         "api_key",
         "X-Api-Key",
         "SECRET_KEY",
-        "THROTTLE_KEY",
         "DATA_KEY",
         "DATABASE_PASSWORD",
         "JWT_KEYS",

@@ -7,11 +7,9 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from ..environment import stubbed
-from ..harness import edit, harm, protects, refused, works
-from ..logins import SIGNED_IN, WRONG, HashSpy, attempt, cheap_user, sessions_of
+from ..harness import edit, harm, protects, works
 from ..rings import KNOWN, accepts, keys_of, new_key, rotate, signed_by, signs, stolen, text_of
-from ..test_rotation import HONOURED, PHASES, RING, THROTTLE
-from ..test_throttle import guess, most
+from ..test_rotation import HONOURED, PHASES, RING
 from .test_crypto import Vault, outcome, reencrypt
 
 if TYPE_CHECKING:
@@ -161,92 +159,6 @@ def test_a_text_that_is_no_ring_leaves_the_keys_as_they_are(service: Service) ->
         assert [(event["name"], event["level"]) for event in told] == [("SECRET_KEY", "error")] * 4
         assert told[0]["fault"] == "SECRET_KEY is a placeholder"
         assert guessed not in service.output
-
-
-# --- counters ------------------------------------------------------------------------------------------------------
-
-
-@protects(PHASES, counters=edit(THROTTLE, "for key in ring.texts())", "for key in ring.texts()[:1])"))
-def test_a_rotation_gives_nobody_further_guesses(service: Service) -> None:
-    HashSpy(service, quick=True)
-    user, victim, other = (cheap_user(service) for _ in range(3))
-    former, active = service.environment.secrets["THROTTLE_KEY"], new_key()
-    guess(service, victim.email, most(service))
-    guess(service, other.email, most(service) - 1)
-    before = service.rows("SELECT count(*) FROM throttle_counter")
-    service.restart(THROTTLE_KEY=text_of(service, (active, "active"), (former, "retired")))
-    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "signing in works after a rotation")
-    answer = attempt(service.client(), victim.email, victim.password)
-    harm(sessions_of(service, victim), "the counter was not found under the former key")
-    refused(answer, 429, "login-throttle-account")
-    assert [one.status for one in guess(service, other.email, 2)] == [401, 429]
-    assert service.rows("SELECT count(*) FROM throttle_counter WHERE failures > 0") == before
-
-
-@protects(PHASES, moves=edit(THROTTLE, "name = kept if kept in names else names.all[0]", "name = kept"))
-def test_a_counter_does_not_go_with_the_key_that_named_it(service: Service) -> None:
-    HashSpy(service, quick=True)
-    user, victim, late = (cheap_user(service) for _ in range(3))
-    former, active = service.environment.secrets["THROTTLE_KEY"], new_key()
-    guess(service, victim.email, most(service) - 1)
-    service.restart(THROTTLE_KEY=text_of(service, (active, "active"), (former, "retired")))
-    guess(service, victim.email, 1)
-    guess(service, late.email, 1)
-    service.restart(THROTTLE_KEY=active)
-    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "signing in works")
-    answer = attempt(service.client(), victim.email, victim.password)
-    harm(sessions_of(service, victim), "the counter was lost with the former key")
-    refused(answer, 429, "login-throttle-account")
-    later = [one.status for one in guess(service, late.email, most(service))]
-    assert later == [401] * (most(service) - 1) + [429]  # so was none that began in between
-
-
-@protects(PHASES, sum=edit(THROTTLE, "failures=sum(row.failures for row in rows),", "failures=rows[0].failures,"))
-def test_processes_that_disagree_about_the_keys_count_together(service: Service) -> None:
-    HashSpy(service, quick=True)
-    user, victim = cheap_user(service), cheap_user(service)
-    former, active = service.environment.secrets["THROTTLE_KEY"], new_key()
-    texts = (
-        text_of(service, (former, "active"), (active, "next")),
-        text_of(service, (former, "retired"), (active, "active")),
-    )
-    apps = [service.boot(THROTTLE_KEY=text) for text in texts]
-    for app in apps:
-        service.app = app
-        HashSpy(service, quick=True)
-        works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "each process signs people in")
-
-    def at_each(identifier: str, times: int) -> list[int]:
-        statuses = []
-        for number in range(times):
-            service.app = apps[number % 2]
-            statuses += [attempt(service.client(address=f"198.51.100.{number}"), identifier, WRONG).status]
-        return statuses
-
-    at_each(victim.email, 2)
-    split(service, victim.email)
-    statuses = at_each(victim.email, most(service) - 2)
-    answers = []
-    for app in apps:
-        service.app = app
-        answers.append(attempt(service.client(address="203.0.113.9"), victim.email, victim.password))
-    harm(sessions_of(service, victim), "each process gave guesses of its own")
-    for answer in answers:
-        refused(answer, 429, "login-throttle-account")
-    assert statuses == [401] * (most(service) - 2)
-    assert len(service.rows("SELECT 1 FROM throttle_counter WHERE failures > 0")) == 1
-
-
-def split(service: Service, identifier: str) -> None:
-    """Make of two failures the two counters that processes write which begin at one moment, one in each."""
-    with service.app.app_context():
-        names = service.module("throttle")._names("login", identifier).all
-    table = service.module("throttle.tables").ThrottleCounter.__table__
-    with service.engine.begin() as connection:
-        [row] = connection.execute(table.select().where(table.c.failures == 2)).mappings()
-        [other] = {*names} - {row["key"]}
-        connection.execute(table.update().where(table.c.failures == 2).values(failures=1))
-        connection.execute(table.insert().values({**row, "key": other, "failures": 1, "version": 1}))
 
 
 # --- data ----------------------------------------------------------------------------------------------------------

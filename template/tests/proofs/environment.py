@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SECRET_NAMES = frozenset(
     (
-        *("SECRET_KEY", "BASTION_SECRET_KEY_FALLBACKS", "THROTTLE_KEY", "DATA_KEY", "DATA_KEY_FALLBACKS"),
+        *("SECRET_KEY", "BASTION_SECRET_KEY_FALLBACKS", "DATA_KEY", "DATA_KEY_FALLBACKS"),
         *("DATABASE_PASSWORD", "MIGRATION_PASSWORD", "JWT_KEYS", "SMTP_PASSWORD"),
     )
 )
@@ -68,7 +68,7 @@ class Environment:
 @cache
 def random_secrets() -> dict[str, str]:
     """Secrets of this session: new for each run, the same for each proof of it."""
-    made = {name: secrets.token_urlsafe(32) for name in ("SECRET_KEY", "THROTTLE_KEY", "DATA_KEY")}
+    made = {name: secrets.token_urlsafe(32) for name in ("SECRET_KEY", "DATA_KEY")}
     return {**made, **Client.secrets()}
 
 
@@ -76,7 +76,7 @@ def secrets_of_the_team() -> dict[str, str]:
     """Those that the team names in its settings: a service that lacks one would not start, and nothing were proven."""
     with only({}):  # no import reads what it should not
         names: Mapping[str, str] = import_module(f"{PACKAGE}.app").create_app.settings_class.secrets
-    drawn = random_secrets()["THROTTLE_KEY"].encode()  # not anew: other processes have the same values
+    drawn = random_secrets()["DATA_KEY"].encode()  # not anew: other processes have the same values
     return {name: hmac.digest(drawn, name.encode(), "sha256").hex() for name in names}
 
 

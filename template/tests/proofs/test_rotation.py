@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 HONOURED, PHASES = "secret-key-rotation-honoured", "secret-key-two-phase-rotation"
-RING, THROTTLE = "crypto/ring.py", "throttle/__init__.py"
+RING = "crypto/ring.py"
 # --- secret-key-rotation-honoured --------------------------------------------------------------------------------
 
 

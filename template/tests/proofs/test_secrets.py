@@ -79,7 +79,7 @@ def test_what_prints_its_configuration_prints_no_secret_but_the_keys_that_flask_
     used = {"SECRET_KEY"}
     address = service.database.url.partition("@")[2] or service.database.url
     hidden = {name: value for name, value in service.environment.secrets.items() if name not in used}
-    assert "THROTTLE_KEY" in hidden
+    assert "DATA_KEY" in hidden
     texts = [repr(app.config), json.dumps(dict(app.config), default=str), str(vars(app.extensions["bastion"].settings))]
     found = [name for name, value in hidden.items() if value in "".join(texts)]
     harm([*found, *(["the database's address"] if address in "".join(texts[:2]) else [])], "the configuration shows it")

@@ -191,7 +191,7 @@ def test_a_session_asks_so_often_a_minute_and_no_more(service: Service) -> None:
     "throttle-shared-between-workers",
     memory=edit(
         "throttle/__init__.py",
-        "hmac.new(key.encode(), what, ",
+        "hmac.new(key, what, ",
         "hmac.new(str((key, __import__('os').getpid())).encode(), what, ",
     ),
 )

@@ -27,14 +27,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from .. import log
 from ..clock import now
 from ..crypto import encryption
-from ..crypto.ring import bytes_of
+from ..crypto.ring import bytes_of, derived
 from ..database import connect, transaction
 from ..state import state
 from .tables import AuditEvent, AuditHead
@@ -86,17 +84,13 @@ class Ring:
 
 
 def _by_name(texts: Iterable[str]) -> dict[bytes, bytes]:
-    keys = (_derived(bytes_of(text)) for text in texts)
+    keys = (derived(bytes_of(text), b"bastion audit") for text in texts)
     return {hashlib.sha256(key).digest()[:KEY_BYTES]: key for key in keys}
 
 
 def _with(name: bytes, texts: Iterable[str]) -> dict[bytes, bytes] | None:
     keys = _by_name(texts)
     return keys if name in keys else None
-
-
-def _derived(key: bytes) -> bytes:
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"bastion audit").derive(key)
 
 
 def _hmac(key: bytes, what: bytes, parts: tuple[object, ...]) -> bytes:

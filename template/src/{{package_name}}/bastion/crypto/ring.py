@@ -1,7 +1,7 @@
 """What several processes sign with is a ring: each of them knows the next key before the first one signs with it.
 
 Processes read a changed secret at different moments. Where the new key is used at once, what the first of them signs is
-refused by the others for some minutes: people are signed out, and whoever was counted under the old name guesses anew.
+refused by the others for some minutes: people are signed out.
 A key that stays good after it was replaced is worth stealing for as long.
 
 A ring is one secret, so it changes as a whole: a JWK Set (RFC 7517, 5) of symmetric keys (RFC 7518, 6.4), each with a
@@ -21,6 +21,9 @@ from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeVar
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from .. import log
 from ..clock import seconds
@@ -62,8 +65,6 @@ class Purpose:
 PURPOSES: Final[Mapping[str, Purpose]] = {
     # No session, form, link or challenge lives longer than a day.
     "SECRET_KEY": Purpose("session", DAY + SPREAD, fallbacks="BASTION_SECRET_KEY_FALLBACKS"),
-    # The longest wait is a day, and a counter that is over for two is deleted.
-    "THROTTLE_KEY": Purpose("throttle", 3 * DAY + SPREAD),
     # Audit events are kept for a year; what is encrypted is kept for as long as it is needed.
     "DATA_KEY": Purpose("data", 366 * DAY, ends=False, fallbacks="DATA_KEY_FALLBACKS", exact=True),
 }
@@ -191,6 +192,11 @@ def bytes_of(text: str) -> bytes:
     """The 32 bytes of an exact key."""
     text = text.strip()
     return bytes.fromhex(text) if len(text) == 64 else urlsafe_b64decode(f"{text[:43]}=")
+
+
+def derived(key: bytes, purpose: bytes) -> bytes:
+    """A key of its own for one purpose (RFC 5869): neither tells anything about the other."""
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(key)
 
 
 # --- the rings in force -----------------------------------------------------------------------------------------

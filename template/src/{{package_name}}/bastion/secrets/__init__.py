@@ -29,8 +29,7 @@ __all__ = [
 ]
 
 OF_EVERY_SERVICE: Final[Mapping[str, str]] = {
-    "SECRET_KEY": "signs what clients keep for the service: cookies, form tokens, challenges",
-    "THROTTLE_KEY": "hides the addresses under which attempts are counted",
+    "SECRET_KEY": "signs cookies, form tokens and challenges, and hides whose attempts are counted",
     "DATA_KEY": "encrypts in the database what has to be readable again, and seals the audit",
 }
 """Required whatever was chosen, each with what it does; the chosen database and style name theirs in SECRETS."""
