@@ -25,6 +25,7 @@ from ..environment import stubbed
 from ..harness import at_once
 from ..logins import PATH, SIGNED_IN, UNKNOWN, WRONG, attempt, cheap_user
 from ..probe_model import model
+from ..rings import ring_of
 from ..service import AUTH, DATABASE
 from ..test_audit import (
     Attacker,
@@ -491,13 +492,14 @@ def test_a_former_key_verifies_and_a_lost_one_is_named(service: Service, monkeyp
     seal(service)
     record(service, "two.sent")  # written under the former key, sealed under the next
     former = service.environment.secrets["DATA_KEY"]
-    service.restart(DATA_KEY=secrets.token_urlsafe(32), DATA_KEY_FALLBACKS=former)
+    present = secrets.token_urlsafe(32)
+    service.restart(DATA_KEY=ring_of(service, present, former))
     record(service, "three.sent")
     assert seal(service) == 2
     assert verdict(service) is None
-    service.restart(DATA_KEY_FALLBACKS=None)
+    service.restart(DATA_KEY=present)
     assert str(verdict(service)).startswith("row 1 (")
-    assert "put it into DATA_KEY_FALLBACKS" in str(verdict(service))
+    assert "put it back into the ring" in str(verdict(service))
     code, text = command(service, monkeypatch, "audit", "restart", "--yes")
     assert (code, text.partition("The former head was ")[2].partition(":")[0]) == (0, "3")
     waiting = service.rows("SELECT kind FROM audit_event WHERE number IS NULL")
@@ -514,7 +516,7 @@ def test_what_a_process_with_a_newer_key_has_sealed_is_in_order_for_the_others(s
         one = service.app
         record(service, "one.sent")
         service.travel(seconds=11)
-        stub.values.update(DATA_KEY=secrets.token_urlsafe(32), DATA_KEY_FALLBACKS=stub.values["DATA_KEY"])
+        stub.values["DATA_KEY"] = ring_of(service, secrets.token_urlsafe(32), stub.values["DATA_KEY"])
         with service._make().app_context():
             assert chain.seal() == 1
         with one.app_context():

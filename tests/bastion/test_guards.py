@@ -105,7 +105,6 @@ def test_all_that_is_wrong_is_said_at_once_with_setting_and_cure_and_without_a_v
     assert service.start().app is not None
     wrong: dict[str, str | None] = {
         "SECRET_KEY": "changeme-canary-" * 3,
-        "BASTION_SECRET_KEY_FALLBACKS": "canary",
         "DATA_KEY": "canary",
         "DATABASE_URL": nowhere(tmp_path),
         "BASTION_TRUSTED_HOSTS": "https://canary.example",

@@ -43,14 +43,12 @@ def test_no_command_prints_a_secret(service: Service, monkeypatch: pytest.Monkey
 
     names_another(monkeypatch)
     service.environment.secrets.update(environment.secrets_of_the_team())
-    service.setting("BASTION_SECRET_KEY_FALLBACKS", NEW_KEY)
     for arguments in (["secrets", "list"], ["--help"], ["routes"], ["doctor"], ["secrets", "--help"]):
         code, text = command(service, monkeypatch, *arguments)
         assert code == 0, text
         assert shown(service, text) == []
     _, text = command(service, monkeypatch, "secrets", "list")
     assert f"From {WHERE[SECRETS]}" in text
-    assert re.search(r"^BASTION_SECRET_KEY_FALLBACKS +present ", text, re.MULTILINE)
     assert re.search(r"^SMTP_PASSWORD +absent ", text, re.MULTILINE)
     present = {*re.findall(r"^([A-Z_]+) +present ", text, re.MULTILINE)}
     assert "PARTNER_API" in service.environment.secrets
@@ -98,10 +96,10 @@ if SECRETS == "files":
     def test_the_reason_why_a_file_is_not_read_stops_the_start(service: Service) -> None:
         for name, begins in (
             ("SECRET_KEY", "SECRET 'SECRET_KEY' not found in files:{}, where it or its folder may be written by"),
-            ("BASTION_SECRET_KEY_FALLBACKS", "BASTION_SECRET_KEY_FALLBACKS or its folder may be written by others"),
+            ("SMTP_PASSWORD", "SMTP_PASSWORD or its folder may be written by others"),
         ):
             given = service.environment.copy()
-            given.change({"BASTION_SECRET_KEY_FALLBACKS": NEW_KEY})
+            given.change({"SMTP_PASSWORD": NEW_KEY})
             variables = given.variables()
             folder = Path(variables["BASTION_SECRETS_DIR"])
             service.environment.settings["BASTION_SECRETS_DIR"] = str(folder)
@@ -136,7 +134,7 @@ def test_a_ring_says_when_its_active_key_is_everywhere_and_which_are_over(servic
     purpose, now = ring.PURPOSES["DATA_KEY"], int(service.now().timestamp())
     ago = {"active": 100, "retired": purpose.life - 60, "over": purpose.life + 60}
     keys = [ring.Key(name, name, name.replace("over", "retired"), now - int(since)) for name, since in ago.items()]
-    made = ring.Ring(purpose, (*keys, ring.Key("a fallback", "of old", "retired")), ("active",), ())
+    made = ring.Ring(purpose, tuple(keys), ("active",), ())
     assert ring.SPREAD - 110 <= made.spreads_for() <= ring.SPREAD - 99
     assert [key.name for key in made.overdue()] == ["over"]
     assert ring.Ring(purpose, (ring.Key("plain", "text", "active"),), ("text",), ()).spreads_for() == 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ..harness import edit, harm, protects, refused, works
+from ..rings import ring_of
 from ..test_crypto import ENCRYPTION_ROW, MODULE, OTHER_SEED, ROW, SEED, forged, sign, unsign
 from ..test_guards import MAKE_KEY
 from ..test_settings import command
@@ -45,7 +46,7 @@ def test_a_former_key_signs_nothing_any_more(service: Service) -> None:
     oldest, old, new = (secrets.token_urlsafe(32) for _ in range(3))
     service.restart(SECRET_KEY=old)
     before = sign(service, "reset", "before")
-    service.restart(SECRET_KEY=new, BASTION_SECRET_KEY_FALLBACKS=f"{old},{oldest}")
+    service.restart(SECRET_KEY=ring_of(service, new, old, oldest))
     works(unsign(service, "reset", before) == "before", "what was given out before a rotation is still taken")
     works(unsign(service, "reset", forged(oldest, "reset", "x")) == "x", "with every former key")
     after = sign(service, "reset", "after")
@@ -55,7 +56,7 @@ def test_a_former_key_signs_nothing_any_more(service: Service) -> None:
         if after.rpartition(".")[2] == resigned(key, after.rpartition(".")[0]).rpartition(".")[2]
     ]
     harm(by_whom, "a value was signed with a key that was replaced")
-    service.restart(SECRET_KEY=new, BASTION_SECRET_KEY_FALLBACKS=None)
+    service.restart(SECRET_KEY=new)
     assert unsign(service, "reset", after) == "after"
     assert unsign(service, "reset", before) is None
 
@@ -110,7 +111,7 @@ def flipped(stored: bytes, place: int) -> bytes:
 @protects(ENCRYPTION_ROW, failure=edit(MODULE, "        raise DecryptError\n", '        return b""\n'))
 def test_a_value_that_was_changed_ends_the_request_and_is_not_skipped(service: Service) -> None:
     former = new_key()
-    service.secret("DATA_KEY_FALLBACKS", former)
+    service.secret("DATA_KEY", ring_of(service, service.environment.secrets["DATA_KEY"], former))
     vault = Vault(service)
     row = vault.add()
     works(vault.get(row).status == 200, "an honest value is read")
@@ -204,7 +205,7 @@ def test_a_key_is_256_random_bits_of_its_own(service: Service) -> None:
     cure, put_back = MAKE_KEY.removeprefix(". "), "Remove it, or put back the key that was used."
     for key in (secrets.token_hex(32), new_key(), f"{new_key()}="):
         works(service.start(DATA_KEY=key).app is not None, "32 random bytes start")
-    works(service.start(DATA_KEY_FALLBACKS=f"{new_key()},{new_key()}").app is not None, "with former ones")
+    works(service.start(DATA_KEY=ring_of(service, present, new_key(), new_key())).app is not None, "with former ones")
     no_key = "is not 32 bytes as base64url (43 characters) or hex (64 digits)"
     wrong = {
         secrets.token_urlsafe(48): no_key,
@@ -218,13 +219,13 @@ def test_a_key_is_256_random_bits_of_its_own(service: Service) -> None:
         harm(tried.app is not None, f"it started with a DATA_KEY that {fault}")
         assert tried.reasons == [f"DATA_KEY {fault}. {cure}"]
         assert key not in tried.text
-        tried = service.start(DATA_KEY_FALLBACKS=f"{new_key()}, {key}")
+        tried = service.start(DATA_KEY=ring_of(service, present, key))
         harm(tried.app is not None, f"it started with a former key that {fault}")
-        assert tried.reasons == [f"DATA_KEY_FALLBACKS: entry 2 {fault}. {put_back}"]
+        assert tried.reasons == [f"DATA_KEY: key 2 {fault}. {put_back}"]
         assert key not in tried.text
-    tried = service.start(DATA_KEY_FALLBACKS=f"{new_key()},{present}")
+    tried = service.start(DATA_KEY=ring_of(service, present, present))
     harm(tried.app is not None, "it started with a rotation that had changed nothing")
-    assert tried.reasons == [f"DATA_KEY_FALLBACKS: entry 2 equals DATA_KEY. {put_back}"]
+    assert tried.reasons == [f"DATA_KEY: key 2 equals DATA_KEY: key 1. {put_back}"]
 
 
 @protects(
@@ -239,14 +240,14 @@ def test_former_keys_read_and_never_write(service: Service) -> None:
     oldest, old, new = (new_key() for _ in range(3))
     vault = Vault(service)
     rows = []
-    for key, former in ((oldest, None), (old, oldest), (new, f"{old},{oldest}")):
-        service.restart(DATA_KEY=key, DATA_KEY_FALLBACKS=former)
+    for keys in ((oldest,), (old, oldest), (new, old, oldest)):
+        service.restart(DATA_KEY=ring_of(service, *keys))
         rows += [vault.add()]
         works([vault.get(row).status for row in rows] == [200] * len(rows), "what was written before is still read")
     under = [vault.stored(row)[:5] for row in rows]
     harm(under[2] != vault.header(new), "a key that was replaced still encrypts")
     assert under == [vault.header(oldest), vault.header(old), vault.header(new)]
-    service.restart(DATA_KEY=new, DATA_KEY_FALLBACKS=oldest)
+    service.restart(DATA_KEY=ring_of(service, new, oldest))
     assert [vault.get(row).status for row in rows] == [200, 500, 200]
 
 
@@ -263,7 +264,7 @@ def exchanged(service: Service, vault: Vault, count: int) -> tuple[str, str, lis
     """Rows under the key that was, after another took its place: the former key, the present one, the rows."""
     former, present = service.environment.secrets["DATA_KEY"], new_key()
     rows = [vault.add() for _ in range(count)]
-    service.restart(DATA_KEY=present, DATA_KEY_FALLBACKS=former)
+    service.restart(DATA_KEY=ring_of(service, present, former, ago=600))
     return former, present, rows
 
 
@@ -289,7 +290,7 @@ def test_after_a_rotation_the_former_key_reads_nothing_any_more(
     assert done == (0, ["Encrypted anew: 5.", "All is under DATA_KEY."])
     assert service.rows("SELECT count(*) FROM audit_event WHERE kind = 'data.reencrypted'")[0][0] == 1
     assert under == [vault.header(present)] * 6
-    service.restart(DATA_KEY=present, DATA_KEY_FALLBACKS=None)
+    service.restart(DATA_KEY=present)
     vault.read.clear()
     assert [vault.get(row).status for row in rows] == [200] * 6
     assert vault.read == [SEED] * 5 + [OTHER_SEED]

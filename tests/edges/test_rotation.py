@@ -44,8 +44,9 @@ def test_a_retired_key_is_worth_nothing_to_a_thief_once_what_it_signed_has_ended
     PHASES,
     removed=edit(
         RING,
-        "            return parse(name, text, former)\n",
-        "            return parse(name, text, [*former, *(known[2].present if known else ())])\n",
+        "            return parse(name, text)\n",
+        "            new, was = parse(name, text), known[1].present if known else ()\n"
+        "            return Ring(new.purpose, new.keys, (*new.present, *was), new.former)\n",
     ),
 )
 def test_a_key_that_was_taken_out_is_refused_by_every_process(service: Service) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ..environment import WHERE as BACKEND_WHERE
 from ..environment import Stub, stubbed
 from ..harness import Edit, edit, harm, protects, works
+from ..rings import ring_of
 from ..running import Service, collecting
 from ..service import AUTH, PACKAGE, SECRETS
 from ..test_secrets import (
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from ..running import Service
 
 
-OPTIONAL = ("BASTION_SECRET_KEY_FALLBACKS", "DATA_KEY_FALLBACKS", "SMTP_PASSWORD")
+OPTIONAL = ("SMTP_PASSWORD",)
 SHOWN = "def {} -> str:\n        return self.__value"
 UNREAD = "if file is None or _fault(folder, file) is not None:\n            "
 ABSENT = 'in ((404, "NOT_FOUND"), (400, "FAILED_PRECONDITION")):\n            '
@@ -155,9 +156,9 @@ def test_a_secret_in_the_place_of_another_backend_is_not_used(service: Service, 
     misplaced=edit("__init__.py", "*chosen.backend.misplaced((*required, *secrets.OPTIONAL)),", ""),
 )
 def test_a_secret_that_somebody_gave_and_nobody_reads_stops_the_start(service: Service, tmp_path: Path) -> None:
-    works(service.start(BASTION_SECRET_KEY_FALLBACKS=NEW_KEY).app is not None, "a former key in its place starts")
+    works(service.start(SMTP_PASSWORD=NEW_KEY).app is not None, "a secret in its place starts")
     (tmp_path / "key").write_text(NEW_KEY, "utf-8")
-    for name in (*OPTIONAL[SECRETS == "env" :], *required(service)):
+    for name in (*OPTIONAL, *required(service)):
         given = (f"{name}_FILE", str(tmp_path / "key")) if SECRETS == "env" else (name, NEW_KEY)
         service.environment.settings.update([given])
         tried = service.start()
@@ -171,7 +172,7 @@ def test_a_secret_that_somebody_gave_and_nobody_reads_stops_the_start(service: S
 def test_a_ring_shows_none_of_its_keys(service: Service) -> None:
     ring = service.module("crypto.ring")
     active, former = (base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=") for _ in range(2))
-    made = ring.parse("SECRET_KEY", active, [former])
+    made = ring.parse("SECRET_KEY", ring_of(service, active, former))
     works([key.text for key in made.keys] == [active, former], "a ring holds its keys")
     shown = f"{made!r} {made} {[*made.keys]!r} {made.keys[0]}"
     harm([key for key in (active, former) if key in shown], "whatever prints a ring prints its keys")
@@ -467,7 +468,7 @@ def test_no_start_goes_on_without_an_answer_about_each_secret(
     with stubbed(service) as stub:
         stub.goes_down(times=1)
         works(service.start().app is not None, "an outage of a moment is waited for")
-        names = ("DATA_KEY_FALLBACKS", "SMTP_PASSWORD", *service.environment.secrets)
+        names = ("SMTP_PASSWORD", *service.environment.secrets)
         for name in names:
             stub.goes_down("refuses this service (forbidden)", only=name)
             stub.asked.clear()

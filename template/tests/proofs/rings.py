@@ -37,6 +37,11 @@ def text_of(service: Service, *keys: tuple[str, str], ago: float = 0) -> str:
     return json.dumps({"keys": listed})
 
 
+def ring_of(service: Service, active: str, *retired: str, ago: float = 0) -> str:
+    """The text of a ring whose keys were exchanged so many seconds ago."""
+    return text_of(service, (active, "active"), *((key, "retired") for key in retired), ago=ago)
+
+
 def keys_of(text: str) -> list[tuple[str, str]]:
     """Each key of a ring with its status, in the order of the text."""
     return [(jwk["k"], jwk["status"]) for jwk in json.loads(text)["keys"]]

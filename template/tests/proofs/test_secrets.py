@@ -90,7 +90,6 @@ if SECRETS == "env":
 
     @protects("secret-env-scrubbed", scrub=edit("secrets/env.py", "os.environ.pop(name)", "os.environ[name]"))
     def test_no_program_that_this_one_starts_inherits_a_secret(service: Service) -> None:
-        service.setting("BASTION_SECRET_KEY_FALLBACKS", NEW_KEY)
         service.setting("SMTP_PASSWORD", f"smtp-{CANARY}")
         service.setting("PAYMENT_TOKEN", f"payment-{CANARY}")  # the team's own
         given = {**service.environment.secrets, "PAYMENT_TOKEN": f"payment-{CANARY}"}

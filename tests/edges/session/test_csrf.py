@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ... import mails
 from ...databases import changed, everything
 from ...harness import edit, harm, insert, protects, refused, works
-from ...rings import new_key
+from ...rings import new_key, ring_of
 from ...routes import routes, stubbed, walkers
 from ...session.test_csrf import CHECK, EXEMPT, LAYER, READ, ROW, UNBOUND, UNSAFE, by_header
 from ...session_client import COOKIE, FIELD, HEADER
@@ -145,7 +145,7 @@ def test_a_former_key_signs_no_token_any_more(service: Service) -> None:
     browser = service.client(service.user()).login()
     before = browser.csrf_token()
     works(browser.post("/bare", {FIELD: before}).status == 200, "a token of this session is taken")
-    service.restart(SECRET_KEY=new, BASTION_SECRET_KEY_FALLBACKS=f"{old},{oldest}")
+    service.restart(SECRET_KEY=ring_of(service, new, old, oldest))
     works(browser.post("/bare", {FIELD: before}).status == 200, "also from a form that was open during a rotation")
     works(len(seen) == 2, "the view ran both times")
     browser.cookie = browser.cookie  # it reads the page again
@@ -375,8 +375,8 @@ def test_a_form_a_link_and_a_login_outlive_two_rotations_and_no_key_that_is_gone
     works(browser.post("/bare", {FIELD: token}).status == 200, "the form is taken")
     works(forgetful.shown("/reset"), "the link leads to its form")
     link, cookie = dict(forgetful.cookies), browser.cookie
-    for key, former in ((second, first), (third, f"{second},{first}")):
-        service.restart(SECRET_KEY=key, BASTION_SECRET_KEY_FALLBACKS=former)
+    for keys in ((second, first), (third, second, first)):
+        service.restart(SECRET_KEY=ring_of(service, *keys))
         seen.clear()
         works(browser.get("/bare").status == 200, "the login goes on")
         browser.post("/bare", {FIELD: token})
@@ -385,7 +385,7 @@ def test_a_form_a_link_and_a_login_outlive_two_rotations_and_no_key_that_is_gone
     told = service.app.secret_key, service.app.config["SECRET_KEY_FALLBACKS"]
     assert told == (third, [first, second])  # code of others looks there
     newest = service.client(service.user()).login()
-    service.restart(SECRET_KEY=third, BASTION_SECRET_KEY_FALLBACKS=None)
+    service.restart(SECRET_KEY=third)
     seen.clear()
     browser.cookie, forgetful.cookies = cookie, link
     assert browser.get("/bare").status == 303

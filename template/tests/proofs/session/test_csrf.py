@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..harness import edit, harm, insert, protects, refused, works
-from ..rings import new_key
+from ..rings import new_key, ring_of
 from ..routes import Route, routes, stubbed, walkers
 from ..session_client import FIELD, HEADER
 from ..wire import ORIGIN
@@ -151,12 +151,12 @@ def test_a_form_and_a_login_outlive_two_rotations_and_no_key_that_is_gone(servic
     browser = service.client(service.user()).login()
     token, cookie = browser.csrf_token(), browser.cookie
     works(browser.post("/bare", {FIELD: token}).status == 200, "the form is taken")
-    for key, former in ((second, first), (third, f"{second},{first}")):
-        service.restart(SECRET_KEY=key, BASTION_SECRET_KEY_FALLBACKS=former)
+    for keys in ((second, first), (third, second, first)):
+        service.restart(SECRET_KEY=ring_of(service, *keys))
         seen.clear()
         works(browser.get("/bare").status == 200, "the login goes on")
         browser.post("/bare", {FIELD: token})
         harm("POST" not in seen, "each form that was open during a rotation is an error")
-    service.restart(SECRET_KEY=third, BASTION_SECRET_KEY_FALLBACKS=None)
+    service.restart(SECRET_KEY=third)
     browser.cookie = cookie
     assert browser.get("/bare").status == 303

@@ -10,7 +10,7 @@ more to lose and protect nothing more. A former DATA_KEY verifies for as long as
 for a year, since what was sealed under a key that is gone counts as changed.
 
 What is too old to keep is verified before it goes: nobody has his traces removed by making them older. What this does
-not stop: whoever has the key, or a former one while it is a fallback, can write another chain. A row that is deleted
+not stop: whoever has the key, or a former one while it is in the ring, can write another chain. A row that is deleted
 before it has its number leaves its line in the log and nothing here, and until then a count can be changed. A database
 that is put back as a whole to what it was earlier, or to the empty one of its beginning, is in order: give `audit
 verify --head` a head that was logged since, and it is not.
@@ -71,7 +71,7 @@ class Ring:
         """None when this is the HMAC of these parts under one of the keys; otherwise what is wrong, as a predicate."""
         key = self._key((mac or b"")[:KEY_BYTES])
         if mac and key is None:
-            return "is under a key that is not here (a former DATA_KEY? put it into DATA_KEY_FALLBACKS), or was changed"
+            return "is under a key that is not here (a former DATA_KEY? put it back into the ring), or was changed"
         if mac is None or key is None or not hmac.compare_digest(mac[KEY_BYTES:], _hmac(key, what, parts)):
             return "was changed, or is not in its place"
         return None

@@ -56,17 +56,15 @@ class Purpose:
     """Seconds after its retirement that something may still need a key."""
     ends: bool = True
     """Whether it is refused after that; otherwise it goes by a command alone, which looks whether it is in use."""
-    fallbacks: str = ""
-    """Secret with former keys, for whoever exchanges plain ones by hand; they count as retired without an end."""
     exact: bool = False
     """It has to be a key of AES-256: 32 bytes, neither more nor less."""
 
 
 PURPOSES: Final[Mapping[str, Purpose]] = {
     # No session, form, link or challenge lives longer than a day.
-    "SECRET_KEY": Purpose("session", DAY + SPREAD, fallbacks="BASTION_SECRET_KEY_FALLBACKS"),
+    "SECRET_KEY": Purpose("session", DAY + SPREAD),
     # Audit events are kept for a year; what is encrypted is kept for as long as it is needed.
-    "DATA_KEY": Purpose("data", 366 * DAY, ends=False, fallbacks="DATA_KEY_FALLBACKS", exact=True),
+    "DATA_KEY": Purpose("data", 366 * DAY, ends=False, exact=True),
 }
 
 
@@ -93,8 +91,8 @@ class Key:
     name: str
     text: str = field(repr=False)
     status: str
-    since: int | None = None
-    """Seconds since the epoch when it got its status; None: unknown, or a fallback."""
+    since: int = 0
+    """Seconds since the epoch when it got its status; 0: unknown, of a plain key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,28 +116,26 @@ class Ring:
     def overdue(self) -> list[Key]:
         """Retired keys that nothing may need any more."""
         moment, life = seconds(), self.purpose.life
-        return [key for key in self.keys if key.status == "retired" and key.since and moment >= key.since + life]
+        return [key for key in self.keys if key.status == "retired" and moment >= key.since + life]
 
     def spreads_for(self) -> int:
         """Seconds until every process uses the active key."""
-        return max(0, math.ceil((self.keys[0].since or 0) + SPREAD - seconds()))
+        return max(0, math.ceil(self.keys[0].since + SPREAD - seconds()))
 
 
-def parse(name: str, text: str, former: Iterable[str] = ()) -> Ring:
-    """The ring that a secret's text describes, with the fallbacks beside it. Raises InvalidRing with every fault."""
+def parse(name: str, text: str) -> Ring:
+    """The ring that a secret's text describes. Raises InvalidRing with every fault."""
     purpose = PURPOSES[name]
     keys = _listed(name, text) if text.lstrip().startswith("{") else [Key(name, text, "active")]
-    entries = enumerate(former, 1)
-    keys += [Key(f"{purpose.fallbacks}: entry {number}", entry, "retired") for number, entry in entries]
     if faults := [(key.name, fault) for place, key in enumerate(keys) for fault in _faults(key, keys[:place], purpose)]:
         raise InvalidRing(*faults)
     keys.sort(key=lambda key: STATES.index(key.status))
-    ends = [(key, math.inf if key.since is None or not purpose.ends else key.since + purpose.life) for key in keys]
+    life = purpose.life if purpose.ends else math.inf
     return Ring(
         purpose,
         tuple(keys),
         tuple(key.text for key in keys if key.status != "retired"),
-        tuple((key.text, end) for key, end in ends if key.status == "retired"),
+        tuple((key.text, key.since + life) for key in keys if key.status == "retired"),
     )
 
 
@@ -207,28 +203,23 @@ class Rings:
 
     def __init__(self, read: Secrets) -> None:
         self._secrets = read
-        self._parsed: dict[str, tuple[str, str, Ring]] = {}
+        self._parsed: dict[str, tuple[str, Ring]] = {}
 
     def get(self, name: str) -> Ring:
         """The ring of this secret. Raises SecretMissing and SecretUnavailable, and InvalidRing if there was none."""
-        text, fallbacks = self._secrets.get(name).reveal(), PURPOSES[name].fallbacks
-        found = self._secrets.find(fallbacks) if fallbacks else None
-        former = found.reveal() if found is not None else ""
-        known = self._parsed.get(name)
-        if known is None or (text, former) != known[:2]:  # texts of our own: nobody can measure it
-            known = self._parsed[name] = (text, former, self._changed(name, text, known))
-        return known[2]
+        text, known = self._secrets.get(name).reveal(), self._parsed.get(name)
+        if known is None or text != known[0]:  # texts of our own: nobody can measure it
+            known = self._parsed[name] = (text, self._changed(name, text, known))
+        return known[1]
 
-    def _changed(self, name: str, text: str, known: tuple[str, str, Ring] | None) -> Ring:
-        fallbacks = PURPOSES[name].fallbacks
-        former = [one.reveal() for one in self._secrets.listed(fallbacks)] if fallbacks else []
+    def _changed(self, name: str, text: str, known: tuple[str, Ring] | None) -> Ring:
         try:
-            return parse(name, text, former)
+            return parse(name, text)
         except InvalidRing as error:
             if known is None:
                 raise
             _log.error("key_ring_not_changed", name=name, fault=str(error))
-            return known[2]
+            return known[1]
 
     def tried(self, name: str, attempt: Callable[[tuple[str, ...]], T | None]) -> T | None:
         """What `attempt` makes of the keys that count; when that is nothing, of those that the backend has by now.

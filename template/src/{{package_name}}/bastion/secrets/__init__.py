@@ -34,8 +34,6 @@ OF_EVERY_SERVICE: Final[Mapping[str, str]] = {
 }
 """Required whatever was chosen, each with what it does; the chosen database and style name theirs in SECRETS."""
 OPTIONAL: Final[Mapping[str, str]] = {
-    "BASTION_SECRET_KEY_FALLBACKS": "holds former values of SECRET_KEY",
-    "DATA_KEY_FALLBACKS": "holds former values of DATA_KEY",
     "SMTP_PASSWORD": "opens the mail server for BASTION_SMTP_URL's user",
 }
 """Read where a deployment has them."""

@@ -44,7 +44,7 @@ def check(_settings: Settings, *, production: bool, database_users: bool) -> Ite
 def misplaced(names: Iterable[str]) -> Iterator[str]:
     """Reasons against secrets that somebody gave in a way that is not read here."""
     for name in names:
-        if f"{name}_FILE" in os.environ and not name.startswith("BASTION_"):  # those are no settings, and refused so
+        if f"{name}_FILE" in os.environ:
             yield f"{name}_FILE is not read: the secrets of this service are environment variables. Set {name} itself."
 
 

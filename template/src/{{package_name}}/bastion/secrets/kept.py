@@ -114,11 +114,6 @@ class Secrets:
         answer = self._known(name).answer
         return answer.value if answer is not None and not _has_ended(answer) else None
 
-    def listed(self, name: str) -> list[Secret]:
-        """The values of an optional secret that holds several, with commas between them."""
-        listed = self.find(name)
-        return [Secret(part.strip()) for part in listed.reveal().split(",") if part.strip()] if listed else []
-
     def refresh(self, name: str, used: Secret | None = None) -> bool:
         """Ask again out of turn, at most once in ten seconds; whether there is another value now than before.
 

@@ -17,7 +17,6 @@ from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 CommaList = Annotated[list[str], NoDecode]
-SECRETS_IN_ENVIRONMENT: Final = ("BASTION_SECRET_KEY_FALLBACKS",)  # read through the secrets backend, not here
 
 
 class ConfigError(RuntimeError):

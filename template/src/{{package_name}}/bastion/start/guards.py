@@ -23,7 +23,7 @@ from ..crypto import encryption, ring
 from ..edge.hosts import LOCAL, Hosts
 from ..secrets import OPTIONAL, SecretMissing, Secrets, same
 from ..secrets.guessable import weakness
-from ..settings import ORIGIN, SECRETS_IN_ENVIRONMENT, BastionSettings, variables
+from ..settings import ORIGIN, BastionSettings, variables
 from ..state import state_of
 
 S = TypeVar("S", bound=BaseSettings)
@@ -66,9 +66,8 @@ def check_keys(start: Start) -> Iterator[str]:
         text = start.secrets.find(name) if name in start.required else None
         if text is None:
             continue
-        former = start.secrets.listed(purpose.fallbacks) if purpose.fallbacks else []
         try:
-            keys = ring.parse(name, text.reveal(), [one.reveal() for one in former]).keys
+            keys = ring.parse(name, text.reveal()).keys
         except ring.InvalidRing as error:
             yield from (f"{which} {fault}. {_cure(which)}" for which, fault in error.faults)
             continue
@@ -239,7 +238,7 @@ def _name(field: str, info: FieldInfo) -> str:
 def unknown_variables(known: frozenset[str], environ: Mapping[str, str]) -> Iterator[str]:
     """A typo in a BASTION_ name would silently leave the default in force."""
     for name in sorted(environ):
-        if name.startswith("BASTION_") and name not in known and name not in SECRETS_IN_ENVIRONMENT:
+        if name.startswith("BASTION_") and name not in known:
             near = get_close_matches(name, sorted(known), n=1)
             yield f"{name} is not a setting." + (f" Did you mean {near[0]}?" if near else " Remove it.")
 
