@@ -97,7 +97,7 @@ def test_all_that_is_half_done_for_an_account_ends_and_nothing_of_another(servic
     with service.engine.connect() as connection:
         found = connection.execute(sessions.select().order_by(sessions.c.address)).all()
     old, new, theirs = (row.id for row in found)
-    tables, moment = (models.Link.__table__, service.module("mail.tables").OutgoingMail.__table__), service.now()
+    tables, moment = (models.Link.__table__, service.module("mail").OutgoingMail.__table__), service.now()
 
     def noted(email: str, user_id: Any, session_id: Any, inviter_id: Any) -> None:
         both = {"email": email, "user_id": user_id, "session_id": session_id, "inviter_id": inviter_id}

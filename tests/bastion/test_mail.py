@@ -120,7 +120,7 @@ def test_a_mail_that_fails_is_tried_less_and_less_often_and_given_up_after_a_day
 
     monkeypatch.setattr(service.module("delivery.transport"), "hand_over", hand_over)
     register(service, "a@example.com")
-    table = service.module("mail.tables").OutgoingMail.__table__
+    table = service.module("mail").OutgoingMail.__table__
     while waiting(service) and len(tried) < 60:
         send(service)
         with service.engine.connect() as connection:

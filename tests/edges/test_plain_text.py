@@ -1,4 +1,4 @@
-"""Proofs of text/plain_text.py: a text that shows as another, or breaks the line of a log or a mail, is none of ours.
+"""Proofs of text/__init__.py: a text that shows as another, or breaks the line of a log or a mail, is none of ours.
 
 Which fields and parts of an address are looked at is proven where they are read; this is what is looked for.
 """
@@ -23,11 +23,11 @@ REORDERING = [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x20
 @protects(
     "control-characters-refused",
     text=edit(
-        "text/plain_text.py", "        return True\n    allowed", "        return True\n    return True\n    allowed"
+        "text/__init__.py", "        return True\n    allowed", "        return True\n    return True\n    allowed"
     ),
 )
 def test_no_text_that_reads_as_another_is_plain(service: Service) -> None:
-    is_plain: Any = service.module("text.plain_text").is_plain
+    is_plain: Any = service.module("text").is_plain
     works([text for text in SEEN if not is_plain(text)] == [], "what can be seen is plain, in every script")
     works(all(is_plain(f"a{end}b", lines=True) for end in LINES), "a text of several lines may have them")
     hidden = [f"{before}{one}b" for one in (*UNSEEN, *REORDERING) for before in ("a", "\u00e9")]

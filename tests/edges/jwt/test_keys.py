@@ -213,7 +213,7 @@ def test_what_is_remembered_has_a_bound(service: Service, monkeypatch: pytest.Mo
     assert memory.size() == most
 
 
-@protects(SAFE, copy=edit("jwt/claims.py", "@dataclass(frozen=True, slots=True)", "@dataclass(slots=True)"))
+@protects(SAFE, copy=edit(KEYS, "(frozen=True, slots=True)\nclass Claims:", "(slots=True)\nclass Claims:"))
 def test_no_request_changes_what_the_next_one_sees(service: Service) -> None:
     [key] = ring_of(service, [service.module("jwt.keys").generate()])
     victim: list[Any] = []

@@ -1,4 +1,4 @@
-"""Proofs of session/error_page.py: an error is a plain page of fixed texts, and nothing that was sent is in it.
+"""Proofs of session/templating.py: an error is a plain page of fixed texts, and nothing that was sent is in it.
 
 They stop an address that somebody was made to open from running a script in this service's name.
 """

@@ -24,7 +24,7 @@ from ..identity import links
 from ..mail import NOTICES
 from ..settings import ConfigError
 from ..state import state
-from ..text.plain_text import is_plain
+from ..text import is_plain
 from . import transport
 
 

@@ -22,8 +22,7 @@ from ..clock import now, seconds
 from ..database import connect, transaction
 from ..identity import links
 from ..identity.models import User
-from ..mail import NOTICES
-from ..mail.tables import OutgoingMail
+from ..mail import NOTICES, OutgoingMail
 from ..state import state
 from . import budget, letters, transport
 

@@ -20,12 +20,11 @@ from sqlalchemy.exc import IntegrityError
 from .. import audit, mail, throttle
 from ..audit.tables import AuditEvent
 from ..database import Base, Owned, connect, transaction
-from ..mail.tables import OutgoingMail
+from ..mail import OutgoingMail
 from ..state import state, state_of
 from . import factors, links, login, passwords, recovery, sessions, users
-from .methods import PASSKEY
 from .models import AuthSession, Device, Link, User
-from .principal import Principal
+from .principal import PASSKEY, Principal
 from .sessions import Opened
 
 EVENTS_SHOWN: Final = 10  # of each kind

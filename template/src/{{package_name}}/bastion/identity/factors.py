@@ -20,9 +20,8 @@ from ..audit.refusal import refuse
 from ..clock import now
 from ..database import connect, transaction
 from . import devices, flows, links, passkeys, recovery_codes, sessions, totp, users
-from .methods import PASSKEY, RECOVERY, SECOND, TOTP
 from .models import Passkey, RecoveryCode, Totp, User
-from .principal import Principal
+from .principal import PASSKEY, RECOVERY, SECOND, TOTP, Principal
 from .sessions import Opened
 
 CHANGES: Final = throttle.Allowance(20, timedelta(hours=1))  # of one account

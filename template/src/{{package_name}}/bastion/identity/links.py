@@ -18,7 +18,7 @@ from .. import throttle
 from ..audit.refusal import refuse
 from ..clock import now
 from ..database import connect, transaction
-from ..mail.tables import OutgoingMail
+from ..mail import OutgoingMail
 from ..state import state
 from . import flows
 from .models import AuthSession, Link, User

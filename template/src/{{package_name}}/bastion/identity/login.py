@@ -21,11 +21,10 @@ from ..clock import now
 from ..database import connect, transaction
 from ..state import state
 from . import devices, factors, flows, passkeys, sessions, totp
-from .methods import PASSKEY as BY_PASSKEY
-from .methods import PASSWORD, RECOVERY
 from .models import AuthSession, User
 from .passwords import Busy
-from .principal import Principal
+from .principal import PASSKEY as BY_PASSKEY
+from .principal import PASSWORD, RECOVERY, Principal
 from .sessions import Opened, open_session
 from .users import normalised
 

@@ -47,7 +47,7 @@ from ..clock import now
 from ..crypto import signing
 from ..database import connect, transaction
 from ..state import state
-from ..text.plain_text import is_plain
+from ..text import is_plain
 from .models import Passkey, SpentChallenge, User
 from .principal import Principal
 from .sessions import digest

@@ -1,4 +1,9 @@
-"""The signed-in user as a request sees it: read with the session row in one query, changed by nobody."""
+"""The signed-in user as a request sees it: read with the session row in one query, changed by nobody.
+
+How he proved who he is stands on that row, and whoever must have a second factor gets nowhere without one. An
+administrator's password that leaks opens everybody's account. So by default whoever may see or manage other people's
+accounts sets up a second factor before anything else. Source: ASVS 6.3.3.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NoReturn
 from uuid import UUID
+
+from ..state import state
+
+PASSWORD: Final = "password"  # noqa: S105  (the name of a method)
+TOTP: Final = "totp"
+RECOVERY: Final = "recovery-code"
+PASSKEY: Final = "passkey"
+SECOND: Final = frozenset({TOTP, RECOVERY, PASSKEY})
+"""Those that are more than a password. A passkey alone is two factors: the device, and what unlocks it."""
+READ: Final = "users.read"
+"""The permission to see who has an account."""
+MANAGE: Final = "users.manage"
+"""The permission of an administrator: to invite, disable, permit, start a reset. At least one active user holds it."""
+ADMINISTRATION: Final = frozenset({READ, MANAGE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +70,14 @@ class Anonymous:
 
 
 ANONYMOUS: Final = Anonymous()
+
+
+def second_factor_missing(permissions: frozenset[str], used: frozenset[str], *, must_enrol: bool) -> bool:
+    """Whether a session that was proved by the methods `used` lacks the second factor that its user must have.
+
+    Who must have one says BASTION_REQUIRE_MFA, and `must_enrol` for an account whose factors an administrator removed.
+    """
+    if used & SECOND:
+        return False
+    wanted = state().settings.require_mfa
+    return must_enrol or wanted == "all" or (wanted == "admins" and not permissions.isdisjoint(ADMINISTRATION))

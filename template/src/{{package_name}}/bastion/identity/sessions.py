@@ -19,9 +19,8 @@ from .. import audit
 from ..clock import now
 from ..database import connect, transaction
 from ..state import state
-from .methods import second_factor_missing
 from .models import AuthSession, Flow, User
-from .principal import Principal
+from .principal import Principal, second_factor_missing
 
 TOKEN_BYTES: Final = 32  # 256 bits from the operating system
 # Last use is written when it is older than this: a write a request costs three times as much as the request.

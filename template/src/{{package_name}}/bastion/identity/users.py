@@ -17,11 +17,11 @@ from .. import audit
 from ..clock import now
 from ..database import connect, transaction
 from ..state import state
-from ..text.plain_text import is_plain
+from ..text import is_plain
 from . import links, passwords, sessions
-from .methods import MANAGE as MANAGE  # their other names, for whoever shows or manages accounts
-from .methods import READ as READ
 from .models import User
+from .principal import MANAGE as MANAGE  # their other names, for whoever shows or manages accounts
+from .principal import READ as READ
 
 LONGEST_IDENTIFIER: Final = 254  # RFC 5321 4.5.3.1, less the angle brackets
 LONGEST_NAME: Final = 100

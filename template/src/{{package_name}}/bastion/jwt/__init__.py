@@ -24,7 +24,7 @@ from . import (
     openapi,
 )
 from .bearer import authenticate, factor_missing, not_fresh, signed_session, unauthenticated
-from .commands import NEW_KEYS, ROTATED
+from .keys import NEW_KEYS, ROTATED
 from .problem import error_body_of
 from .settings import Settings, settings
 

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, JsonValue, SecretStr
 from ..audit.refusal import refuse
 from ..identity import account, factors, passkeys
 from ..identity import login as identity
-from ..identity.methods import second_factor_missing
+from ..identity.principal import second_factor_missing
 from ..identity.recovery_codes import LONGEST as LONGEST_CODE
 from ..identity.sessions import Opened
 from ..request.access import login_required, public

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, cast
+from uuid import UUID
 
+import click
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from flask import current_app
 
@@ -22,8 +24,8 @@ from ..crypto.ring import SINCE, SPREAD, STATES, WAIT, Turned, turned
 from ..crypto.verified import Verified
 from ..secrets import Found, Secrets
 from ..secrets.guessable import weakness
+from ..state import state
 from ..text import strict_json
-from .claims import Claims
 
 SECRET: Final = "JWT_KEYS"  # noqa: S105  (a name, no value)
 EXTENSION: Final = "bastion.jwt.keys"
@@ -78,6 +80,19 @@ class Key:
         That is as long as its last tokens live.
         """
         return self.status != "retired" or moment <= self.since + SPREAD + life
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a verified access token says; immutable, so that one request can't change what the next one sees."""
+
+    user_id: UUID
+    session_id: UUID
+    key_id: str
+    issued_at: int
+    not_before: int
+    expires_at: int
+    """Times are whole seconds since the epoch, UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +223,21 @@ def rotated(found: Found) -> Turned:
     text = found.value.reveal()
     algorithm, listed = parse(text).active.algorithm, strict_json.loads(text.encode())["keys"]
     return turned(listed, lambda: generate(algorithm), NEXT_WAITS, RETIRED_COUNTS, found.changed_at)
+
+
+@click.command("jwt")
+@click.option("--algorithm", type=click.Choice([*KINDS.values()]), default="EdDSA", show_default=True)
+def write_ring(algorithm: str) -> None:
+    """Write a new ring for the secret JWT_KEYS; every access token of a former ring ends with it."""
+    click.echo(new_ring(algorithm))
+
+
+NEW_KEYS: Final[tuple[click.Command, ...]] = (write_ring,)
+"""Of `keys new`, beside those of every service (commands/keys.py)."""
+ROTATED: Final[Mapping[str, tuple[str, Callable[[], Turned]]]] = {
+    "jwt": (SECRET, lambda: rotated(state().secrets.found(SECRET)))
+}
+"""Of `keys rotate`, beside those of every service: kind of key to its secret, and what makes the next text of it."""
 
 
 # --- the ring in force ------------------------------------------------------------------------------------------

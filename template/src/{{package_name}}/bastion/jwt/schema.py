@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from ..request.queries import LARGEST_NUMBER, Page
-from ..text.plain_text import is_plain
+from ..text import is_plain
 
 MOST_FAULTS: Final = 20  # told in one answer; a list of a thousand wrong items must not make a huge one
 LONGEST_TEXT: Final = 1_000  # characters of a text field that declares no max_length

@@ -18,8 +18,7 @@ from .. import clock
 from ..state import state
 from ..text import strict_json
 from . import keys
-from .claims import Claims
-from .keys import LEEWAY, KeyRing
+from .keys import LEEWAY, Claims, KeyRing
 from .settings import audience, issuer
 
 TYPE: Final = "at+jwt"  # RFC 9068, 2.1: a token signed for another purpose is no access token

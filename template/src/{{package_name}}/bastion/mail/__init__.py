@@ -7,14 +7,16 @@ with the time and the address that it came from. Source: ASVS 6.3.5, 6.3.7, 6.3.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
 
 from flask import has_request_context, request
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, ForeignKey, String, insert
+from sqlalchemy.orm import Mapped, mapped_column
 
 from ..clock import now
-from .tables import OutgoingMail
+from ..database import OWNER, Base
 
 # Beside the purposes of links (identity/links.py): notices, which no stranger can cause.
 PASSWORD_CHANGED: Final = "password-changed"  # noqa: S105  (a purpose)
@@ -51,6 +53,26 @@ NOTICES: Final = frozenset(
 )
 BY_OTHERS: Final = frozenset({FACTORS_RESET})
 """Notices of what an administrator did; from where is no concern of the account's owner."""
+
+
+class OutgoingMail(Base):
+    """A mail that is due. It holds no token: that is made when the mail is sent, and then this row goes."""
+
+    __tablename__ = "mail_outbox"
+    __table_args__ = {"info": OWNER}  # noqa: RUF012
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    purpose: Mapped[str] = mapped_column(String(20))
+    email: Mapped[str] = mapped_column(String(254), index=True)
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey("auth_user.id", ondelete="CASCADE"), index=True)
+    session_id: Mapped[UUID | None] = mapped_column(ForeignKey("auth_session.id", ondelete="CASCADE"))
+    inviter_id: Mapped[UUID | None] = mapped_column(ForeignKey("auth_user.id", ondelete="CASCADE"))
+    roles: Mapped[str] = mapped_column(String(500), default="")
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    due_at: Mapped[datetime] = mapped_column(default=now, index=True)
+    trusted: Mapped[bool] = mapped_column(default=False)  # asked for by an administrator or a device of the account
+    origin: Mapped[str] = mapped_column(String(45), default="", server_default="")  # the address that caused a notice
+    attempts: Mapped[int] = mapped_column(default=0)
 
 
 def enqueue(

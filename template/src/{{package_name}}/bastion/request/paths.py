@@ -11,7 +11,7 @@ from typing import Any, Final
 from flask import Flask
 from werkzeug.routing import IntegerConverter, Map, PathConverter, UnicodeConverter, ValidationError
 
-from ..text.plain_text import is_plain
+from ..text import is_plain
 from .queries import LARGEST_NUMBER
 
 LONGEST: Final = 255  # characters of one part

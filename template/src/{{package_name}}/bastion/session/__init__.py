@@ -28,8 +28,8 @@ from . import (
     templating,
 )
 from .cookie import authenticate, signed_session
-from .error_page import error_body_of
 from .pages import factor_missing, not_fresh, unauthenticated
+from .templating import error_body_of
 
 __all__ = [
     "authenticate",

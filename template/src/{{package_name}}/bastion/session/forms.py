@@ -21,7 +21,7 @@ from ..identity.passwords import LONGEST_TYPED, Busy
 from ..identity.users import LONGEST_IDENTIFIER
 from ..request import inputs
 from ..request.queries import LARGEST_NUMBER
-from ..text.plain_text import is_plain
+from ..text import is_plain
 from . import csrf
 
 MOST_DIGITS: Final = 10  # of LARGEST_NUMBER; looked at before the pattern

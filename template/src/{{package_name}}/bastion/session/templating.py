@@ -1,17 +1,22 @@
 """What a person typed is shown as text, never run: every template escapes, whatever its name, and no name is guessed.
 
 Flask escapes only in files that end in .html and four more; a page that is called page.html.j2 or mail.txt is an open
-door.
+door. An error is a plain page of these with a fixed text and the request's id: nothing of the request or of the inside
+is in it.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from flask import Flask, request
 from jinja2 import StrictUndefined
 
 from ..edge import csp_nonce
-from ..state import state_of
+from ..state import ErrorBody, state_of
 from .redirects import safe_link
+
+ERROR_PAGE: Final = "bastion/error.html"
 
 
 def install(app: Flask) -> None:
@@ -28,3 +33,21 @@ def install(app: Flask) -> None:
         "registration": service.settings.registration,
     }
     app.context_processor(lambda: every_page)
+
+
+def error_body_of(app: Flask) -> ErrorBody:
+    """Content type and body of an error page; it needs no request, since the edge refuses before Flask has one."""
+
+    def error_body(
+        status: int,
+        title: str,
+        text: str,
+        request_id: str,
+        errors: list[dict[str, str]] | None = None,  # noqa: ARG001  (forms show their own field errors)
+    ) -> tuple[str, bytes]:
+        page = app.jinja_env.get_template(ERROR_PAGE).render(
+            status=status, title=title, text=text, request_id=request_id, service_name=state_of(app).service_name
+        )
+        return "text/html; charset=utf-8", page.encode()
+
+    return error_body

@@ -22,15 +22,16 @@ from uuid import UUID
 from flask import Flask, current_app, request
 from sqlalchemy import ColumnElement, Select, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.types import JSON
 
 from ..audit.refusal import refuse
 from ..clock import now
 from ..crypto.ring import derived
-from ..database import connect, transaction
+from ..database import HASH, OWNER, Base, connect, transaction
 from ..edge.address import CLIENT, Client
 from ..edge.ceiling import WIDE, Ceiling
 from ..state import state, state_of
-from .tables import ThrottleCounter, ThrottleUse
 
 LONGEST_WAIT: Final = timedelta(hours=24)
 FORGET: Final = timedelta(hours=24)  # without failures for this long, the wait begins at its shortest again
@@ -45,6 +46,34 @@ SESSIONS, LINKS, PASSKEYS = (f"bastion.throttle.{of}" for of in ("sessions", "li
 PASSKEY_USES: Final = 20  # of one account, a minute: as many as of right passwords
 CHOICES: Final = 20  # of a password by one link, a minute: to refuse one takes 60 ms, and leaves the link good
 TRIES: Final = 5  # of the compare-and-set, before the request is asked to come back in a second
+
+
+class ThrottleCounter(Base):
+    """Failures under one key; the key is an HMAC, so that no address is in here."""
+
+    __tablename__ = "throttle_counter"
+    __table_args__ = {"info": OWNER}  # noqa: RUF012
+
+    key: Mapped[bytes] = mapped_column(HASH, primary_key=True)
+    failures: Mapped[int]
+    rounds: Mapped[int]  # full windows of failures in a row
+    window_at: Mapped[datetime]
+    blocked_until: Mapped[datetime | None]
+    version: Mapped[int]  # compare-and-set
+
+
+class ThrottleUse(Base):
+    """When something was done under one key (registrations of a network, mails to a recipient); an HMAC as well."""
+
+    __tablename__ = "throttle_use"
+    __table_args__ = {"info": OWNER}  # noqa: RUF012
+
+    key: Mapped[bytes] = mapped_column(HASH, primary_key=True)
+    uses: Mapped[list[float]] = mapped_column(JSON, default=list)  # seconds since the epoch, oldest first
+    last_at: Mapped[datetime] = mapped_column(index=True)
+    version: Mapped[int]  # compare-and-set
+
+
 _c = ThrottleCounter.__table__.c
 _COUNTER: Final = select(_c.failures, _c.rounds, _c.window_at, _c.blocked_until, _c.version).where(
     _c.key == bindparam("name")
