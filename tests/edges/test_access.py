@@ -431,7 +431,7 @@ def test_nobody_gives_himself_a_role(service: Service, monkeypatch: pytest.Monke
     refused(refusal, 403, "role-required")
 
 
-COUNTS = "    ceiling.install(app)  # for each session, before any work for it\n"
+COUNTS = "    authentication.count(app)  # for each session, before any work for it\n"
 ASKS = "    access.install(app, style.unauthenticated, style.factor_missing, style.not_fresh)\n"
 
 

@@ -456,7 +456,7 @@ COUNTED = "            count_session(current_user.session_id)\n"
     access=edit("request/access.py", ASKS, f"{QUIETLY}{ASKS}        return None\n"),
     site=edit("request/cross_site.py", SITE, f"{QUIETLY}{SITE}"),
     ceiling=edit(
-        "request/ceiling.py",
+        "request/authentication.py",
         COUNTED,
         f'            with __import__("contextlib").suppress(RuntimeError):\n    {COUNTED}',
     ),

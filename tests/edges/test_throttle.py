@@ -771,7 +771,9 @@ UNSIGNED = {
     ),
     forged=UNSIGNED,
     ended=edit(
-        "request/ceiling.py", "elif (seconds := request.environ.get(OVER)) is not None:", "elif (seconds := None):"
+        "request/authentication.py",
+        "elif (seconds := request.environ.get(OVER)) is not None:",
+        "elif (seconds := None):",
     ),
 )
 def test_above_the_ceiling_of_its_address_only_a_live_session_passes(service: Service) -> None:

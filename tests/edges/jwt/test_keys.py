@@ -196,7 +196,7 @@ def test_what_is_remembered_has_a_bound(service: Service, monkeypatch: pytest.Mo
     most = 32  # with a bound that is met soon: what is remembered, and how, is as it was
     with service.app.app_context():
         verified = service.module("jwt.keys").ring().verified
-    assert verified._most == service.module("crypto.verified").MOST == 4096
+    assert verified._most == service.module("crypto.signing").MOST == 4096
     monkeypatch.setattr(verified, "_most", most)
     verify, key, claims = service.module("jwt.tokens").verify_access_token, memory.target.keys[1], memory.target.claims
     with service.app.app_context():

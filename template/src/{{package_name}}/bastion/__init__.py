@@ -25,7 +25,7 @@ from .crypto.ring import Rings
 from .delivery import letters, transport
 from .identity.account import before_deletion
 from .identity.passwords import Passwords
-from .request import access, authentication, ceiling, cross_site, errors, inputs, json_body, paths, security_txt
+from .request import access, authentication, cross_site, errors, inputs, json_body, paths, security_txt
 from .request.access import login_required, public, requires
 from .request.authentication import current_user
 from .request.inputs import takes_lists
@@ -116,7 +116,7 @@ def _build(extend: Extend, settings_class: type[TeamSettings], *, migrates: bool
     inputs.install(app)  # the first of the layers that read a request
     authentication.install(app, style.authenticate)  # who it is, before anything is decided by it
     throttle.install(app)
-    ceiling.install(app)  # for each session, before any work for it
+    authentication.count(app)  # for each session, before any work for it
     # Where it began, before its token is looked at; clients that are no browsers don't say.
     cross_site.install(app, accept_without_origin=not style.PAGE_POLICY)
     style.install(app)  # CSRF, and the routes of signing in

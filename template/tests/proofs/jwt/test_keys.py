@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..running import Service
 
 
-TOKENS, KEYS, MEMORY = "jwt/tokens.py", "jwt/keys.py", "crypto/verified.py"
+TOKENS, KEYS, MEMORY = "jwt/tokens.py", "jwt/keys.py", "crypto/signing.py"
 ROTATION = "jwt-key-rotation-jwks"
 SOURCE, SAFE, SIGNATURE = "jwt-key-source-pinned", "jwt-verified-cache-safe", "jwt-signature-verified"
 _SPKI = PublicFormat.SubjectPublicKeyInfo

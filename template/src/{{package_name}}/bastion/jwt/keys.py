@@ -21,7 +21,7 @@ from flask import current_app
 
 from .. import clock, log
 from ..crypto.ring import SINCE, SPREAD, STATES, WAIT, Turned, turned
-from ..crypto.verified import Verified
+from ..crypto.signing import Verified
 from ..secrets import Found, Secrets
 from ..secrets.guessable import weakness
 from ..state import state

@@ -1,6 +1,7 @@
 """Who sends this request: the session row says, once a request, and `current_user` tells everybody else.
 
-A second way to find out who somebody is (a cookie of an extension, a header, a claim) is a second way in.
+A second way to find out who somebody is (a cookie of an extension, a header, a claim) is a second way in. Each session
+has a ceiling, so that a stolen one can't empty the service in a minute.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from typing import Final, cast
 from flask import Flask, g, request
 from werkzeug.local import LocalProxy
 
+from ..audit.refusal import refuse
+from ..edge.ceiling import OVER
 from ..identity.principal import ANONYMOUS, Anonymous, Principal
+from ..throttle import count_session
 
 PASSIVE: Final = frozenset({"static", "bastion.static", "bastion.csp_report", "bastion.security_txt"})
 """Endpoints that are no activity of a person: they neither ask who it is nor keep a session alive."""
@@ -34,3 +38,19 @@ def install(app: Flask, authenticate: Callable[[], Principal | None]) -> None:
             g.principal = authenticate() or ANONYMOUS
 
     app.context_processor(lambda: {"current_user": current_user})
+
+
+def count(app: Flask) -> None:
+    """Count each request for its session before any work is done for it.
+
+    Where the edge has let a request pass the ceiling of its network for its session, it is refused if that has ended.
+    """
+
+    @app.before_request
+    def count_request() -> None:
+        if request.endpoint in PASSIVE:
+            return
+        if current_user.is_authenticated:
+            count_session(current_user.session_id)
+        elif (seconds := request.environ.get(OVER)) is not None:
+            refuse(429, "default-throttle", retry_after=seconds)

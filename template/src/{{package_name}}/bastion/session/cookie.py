@@ -18,8 +18,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from .. import log
 from ..clock import now
-from ..crypto.signing import SECRET
-from ..crypto.verified import Verified
+from ..crypto.signing import SECRET, Verified
 from ..identity import devices, flows, login, sessions
 from ..identity.principal import Principal
 from ..request.authentication import current_user
