@@ -139,7 +139,7 @@ def test_a_write_that_the_database_refused_keeps_nobody_from_recording(service: 
 
 def test_purge_deletes_what_is_over_and_keeps_what_still_counts(service: Service) -> None:
     def purge() -> str:
-        result = service.app.test_cli_runner().invoke(service.module("commands.cli").purge_sessions)
+        result = service.app.test_cli_runner().invoke(service.module("commands.sessions").purge_sessions)
         assert result.exit_code == 0
         return result.output.strip()
 

@@ -155,7 +155,7 @@ def test_a_command_that_can_not_go_on_says_why_and_nothing_that_is_secret(
         ): f"This service does not start:\n  - one thing\n  - another\nFor development: {name} dev secrets list\n",
     }.items():
         with monkeypatch.context() as patch:
-            patch.setattr(cli.overview, "lines", Raising(error))
+            patch.setattr(service.module("commands.secrets"), "lines", Raising(error))
             code, text = command(service, monkeypatch, "secrets", "list")
         assert (code, text.partition("}\n")[2] or text) == (1, words)
         assert "canary" not in text

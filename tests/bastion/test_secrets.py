@@ -116,7 +116,7 @@ if SECRETS == "files":
 
 def test_a_length_of_time_is_told_in_its_largest_unit(service: Service) -> None:
     told = {0: "0 s", -5: "0 s", 59: "59 s", 60: "1 min", 3_599: "59 min", 3_600: "1 h", 86_399: "23 h", 86_400: "1 d"}
-    assert {length: service.module("commands.overview")._span(length) for length in told} == told
+    assert {length: service.module("commands.secrets")._span(length) for length in told} == told
 
 
 def test_a_key_is_the_same_32_bytes_in_hex_and_in_base64(service: Service) -> None:

@@ -116,7 +116,7 @@ def test_the_list_of_secrets_goes_on_behind_one_that_can_not_be_read(service: Se
         stub._fetch = lambda name: (found := fetch(name)) and replace(found, version="7" * 32)  # type: ignore[method-assign]
         stub.goes_down("refuses", only="B")
         names = {"A": "does", "B": "does", "C": "does"}
-        table = [*service.module("commands.overview").lines(stub.secrets(), names, {})]
+        table = [*service.module("commands.secrets").lines(stub.secrets(), names, {})]
     assert [line.split()[:3] for line in table[2::2]] == [
         ["A", "present", "7" * 12],
         ["B", "away", "-"],

@@ -97,7 +97,9 @@ def test_a_password_that_is_typed_obeys_the_same_rules(service: Service, monkeyp
 
 @protects(
     "admin-disable-immediate",
-    operator=edit("commands/cli.py", 'users.find(email), False), "Disabled."', 'users.find(email), True), "Disabled."'),
+    operator=edit(
+        "commands/users.py", 'users.find(email), False), "Disabled."', 'users.find(email), True), "Disabled."'
+    ),
 )
 def test_an_account_that_is_disabled_on_the_command_line_is_out_at_once(
     service: Service, monkeypatch: pytest.MonkeyPatch
@@ -122,7 +124,7 @@ def test_an_account_that_is_disabled_on_the_command_line_is_out_at_once(
 
 @protects(
     "role-change-immediate",
-    operator=edit("commands/cli.py", "role, remove=remove), ", "role), "),
+    operator=edit("commands/users.py", "role, remove=remove), ", "role), "),
 )
 def test_a_role_that_is_taken_away_on_the_command_line_is_gone(
     service: Service, monkeypatch: pytest.MonkeyPatch
@@ -146,7 +148,7 @@ def test_a_role_that_is_taken_away_on_the_command_line_is_gone(
 @protects(
     "mfa-removal-guarded",
     operator=edit(
-        "commands/cli.py", "_done(lambda: factors.reset(users.find(email)), ", "_done(lambda: users.find(email), "
+        "commands/users.py", "_done(lambda: factors.reset(users.find(email)), ", "_done(lambda: users.find(email), "
     ),
 )
 def test_what_an_operator_removes_of_a_lost_phone_opens_nothing_any_more(

@@ -40,10 +40,10 @@ def parameters(commands: Iterator[click.Command]) -> Iterator[str]:
 @protects(
     ROW,
     option=(
-        edit("commands/cli.py", PROMPT, f'@click.option("--password")\n{PROMPT}'),
-        edit("commands/cli.py", SIGNATURE, SIGNATURE.replace("bool)", "bool, password: str | None)")),
+        edit("commands/users.py", PROMPT, f'@click.option("--password")\n{PROMPT}'),
+        edit("commands/users.py", SIGNATURE, SIGNATURE.replace("bool)", "bool, password: str | None)")),
         edit(
-            "commands/cli.py",
+            "commands/users.py",
             MAILS_ONE,
             f"    if password:\n        users.create(email, password, roles=roles)\n{MAILS_ONE}",
         ),

@@ -1,4 +1,4 @@
-"""What an operator sees of the secrets: whether each is there, how old it is and what is due, and never a value.
+"""`secrets list` shows of each secret whether it is there, how old it is and what is due, and never a value.
 
 A key that nobody is told about is never exchanged; a list that shows the keys themselves is what a thief looks for.
 """
@@ -8,16 +8,37 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import click
+from flask.cli import with_appcontext
+
+from .. import chosen
 from ..clock import seconds
 from ..crypto.ring import DAY, PURPOSES, RECOMMENDED, STATES, WAIT
+from ..secrets import OF_EVERY_SERVICE, OPTIONAL
 from ..secrets.kept import Secrets
 from ..secrets.secret import Found, SecretMissing, SecretUnavailable
+from ..state import state
 from ..text import strict_json
 
 COLUMNS: Final = "{:<28}  {:<7}  {:<12}  {:<6}  {}"
 Spans = Mapping[str, tuple[float, float]]
 """Secret that holds a ring to the seconds until a next key may become active, and those that a retired one counts."""
 OWN: Final[Spans] = {name: (WAIT, purpose.life) for name, purpose in PURPOSES.items()}
+
+
+@click.group("secrets")
+def secrets_group() -> None:
+    """Secrets: list."""
+
+
+@secrets_group.command("list")
+@with_appcontext
+def list_secrets() -> None:
+    """The secrets that this service reads: what each does, whether it is there, its age, what is due; never a value."""
+    service = state()
+    names = {**OF_EVERY_SERVICE, **chosen.dialect.SECRETS, **chosen.style.SECRETS, **service.team.secrets, **OPTIONAL}
+    for line in lines(service.secrets, names, chosen.style.RINGS):
+        click.echo(line)
 
 
 def lines(opened: Secrets, names: Mapping[str, str], spans: Spans) -> Iterator[str]:
