@@ -169,7 +169,7 @@ PAGE_IS_ANYBODYS = (
 @protects(
     CURRENT,
     counted=edit(
-        "identity/login.py",
+        "identity/attempts.py",
         '        audit.record("password.wrong"',
         '        attempt.not_made()\n        audit.record("password.wrong"',
     ),
@@ -190,10 +190,10 @@ def test_a_stolen_session_guesses_a_few_times_only(service: Service) -> None:
     service.travel(minutes=service.limits.login_wait_minutes, seconds=1)
     owner = service.client(user, "192.0.2.103").login()
     assert owner.change_password(user.password, CHOSEN).status == DONE["change_password"]
-    login, throttle = service.module("identity.login"), service.module("throttle")
+    attempts, throttle = service.module("identity.attempts"), service.module("throttle")
     with service.app.app_context():
         for _ in range(tries):
-            throttle.book(login.AGAIN, user.email, CURRENT)
+            throttle.book(attempts.AGAIN, user.email, CURRENT)
     refused(owner.step_up(CHOSEN), 429, CURRENT)
     owner.forgot(user.email)
     assert owner.reset(token_for(service, user.email, "reset"), OTHER).status == DONE["reset"]
@@ -204,7 +204,7 @@ def test_a_stolen_session_guesses_a_few_times_only(service: Service) -> None:
 @protects(
     CURRENT,
     right=edit(
-        "identity/login.py",
+        "identity/attempts.py",
         'throttle.spend(f"{AGAIN}-rate", user.email, "password-change-needs-current", RATE)',
         'throttle.Spent(b"", 0.0)',
     ),
@@ -314,8 +314,8 @@ def changed_by_owner(service: Service, owner: Client, way: str) -> int:
 
 def after_comparing(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
     """What is put into the list happens once, when a password has just been compared, and nothing came of it yet."""
-    login, waiting_for = service.module("identity.login"), list[Any]()
-    real = login._matches
+    attempts, waiting_for = service.module("identity.attempts"), list[Any]()
+    real = attempts.matches
 
     def matches(*arguments: Any) -> bool:
         found = bool(real(*arguments))
@@ -323,7 +323,7 @@ def after_comparing(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[C
             at_once([waiting_for.pop()])  # in a thread: each request has one of its own
         return found
 
-    monkeypatch.setattr(login, "_matches", matches)
+    monkeypatch.setattr(attempts, "matches", matches)
     return waiting_for
 
 
@@ -422,7 +422,7 @@ def test_a_login_that_waits_for_the_row_that_is_changed_opens_nothing(
     REVOKES,
     renewed=(
         edit("identity/sessions.py", LOCKED, ""),
-        edit("identity/login.py", HELD, HELD.removeprefix("        sessions.hold(connection, user.id)\n")),
+        edit("identity/attempts.py", HELD, HELD.removeprefix("        sessions.hold(connection, user.id)\n")),
         *NO_LOCK_AT_FIRST,
         edit(
             "identity/sessions.py", ENDED_FIRST, ENDED_FIRST.replace("or c", "or not c").removesuffix(".rowcount != 1")

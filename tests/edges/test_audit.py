@@ -274,7 +274,7 @@ def test_a_login_says_by_what_it_was_proved(service: Service) -> None:
 @protects(
     "audit-events-complete",
     factors=edit("identity/login.py", "        factors=sorted(methods),\n", ""),
-    second_factor=edit("identity/login.py", '    audit.record("mfa.failure", ', "    dict("),
+    second_factor=edit("identity/attempts.py", '    audit.record("mfa.failure", ', "    dict("),
 )
 def test_second_factors_leave_their_rows_and_are_named_by_the_login(
     service: Service, monkeypatch: pytest.MonkeyPatch

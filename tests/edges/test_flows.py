@@ -179,15 +179,18 @@ def test_a_login_is_completed_once(service: Service) -> None:
 A_DAY = 'throttle.take(f"{kind}-day", subject, WRONG_CODES)'
 
 
-@protects(COUNTER, day=edit(LOGIN, A_DAY, A_DAY.replace("WRONG_CODES", "throttle.Allowance(2000, WRONG_CODES.per)")))
+@protects(
+    COUNTER,
+    day=edit("identity/attempts.py", A_DAY, A_DAY.replace("WRONG_CODES", "throttle.Allowance(2000, WRONG_CODES.per)")),
+)
 def test_a_patient_guesser_has_twenty_codes_a_day(service: Service) -> None:
     user = service.user()
     app = protected(service, user)
     works(waits(service, user).send_code(app.next_code()).status == DONE["send_code"], "right codes are not counted")
-    login, throttle = service.module("identity.login"), service.module("throttle")
+    attempts, throttle = service.module("identity.attempts"), service.module("throttle")
     with service.app.app_context():
         for _ in range(16):  # what he tried before, as the service's own counter keeps it
-            throttle.take(f"{login.FACTOR}-day", user.id.hex, login.WRONG_CODES)
+            throttle.take(f"{attempts.FACTOR}-day", user.id.hex, attempts.WRONG_CODES)
     for _ in range(4):
         refused(waits(service, user).send_code(app.wrong_code()), 401, ATTEMPTS)
     service.travel(minutes=16)
@@ -205,11 +208,15 @@ def test_a_patient_guesser_has_twenty_codes_a_day(service: Service) -> None:
     COUNTER,
     device=edit(
         LOGIN,
-        "return (FACTOR, user_id.hex) if device is None else (FACTOR_DEVICE, device.hex)",
-        "return FACTOR, user_id.hex",
+        "return (attempts.FACTOR, user_id.hex) if device is None else (attempts.FACTOR_DEVICE, device.hex)",
+        "return attempts.FACTOR, user_id.hex",
     ),
-    again=edit(LOGIN, "            (FACTOR_AGAIN, user.id.hex),\n", "            (FACTOR, user.id.hex),\n"),
-    codes=edit(LOGIN, "guess = _guess(*counter) if totp.is_code(code) else None", "guess = _guess(*counter)"),
+    again=edit(
+        "identity/attempts.py", "            (FACTOR_AGAIN, user.id.hex),\n", "            (FACTOR, user.id.hex),\n"
+    ),
+    codes=edit(
+        "identity/attempts.py", "guess = _guess(*counter) if totp.is_code(code) else None", "guess = _guess(*counter)"
+    ),
 )
 def test_whoever_knows_the_password_locks_nobody_out(service: Service) -> None:
     user = service.user()
@@ -382,10 +389,10 @@ def test_what_one_session_has_begun_no_other_completes(service: Service) -> None
 
 @protects(
     COUNTER,
-    password=insert(LOGIN, after=RIGHT_PASSWORD, new="        throttle.forget(FACTOR, row.id.hex)\n"),
+    password=insert(LOGIN, after=RIGHT_PASSWORD, new="        throttle.forget(attempts.FACTOR, row.id.hex)\n"),
     reset=insert(
         "identity/recovery.py",
-        after="    login.forgive(link.email)\n",
+        after="    attempts.forgive(link.email)\n",
         new="    throttle.forget(login.FACTOR, link.user_id.hex)\n",
     ),
 )

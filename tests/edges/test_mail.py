@@ -787,8 +787,9 @@ _numbers = itertools.count(1)
 
 
 ROW = "credential-change-notices"
-LOGIN, FACTORS, ACCOUNT, LETTERS = (
+LOGIN, ATTEMPTS, FACTORS, ACCOUNT, LETTERS = (
     "identity/login.py",
+    "identity/attempts.py",
     "identity/factors.py",
     "identity/account.py",
     "delivery/letters.py",
@@ -872,7 +873,7 @@ GUESSED = "Somebody is guessing your codes"
     added=edit(FACTORS, "        mail.enqueue(connection, mail.FACTOR_ADDED, user.email)\n", ""),
     factor=edit(FACTORS, "\n        mail.enqueue(connection, mail.FACTOR_REMOVED, user.email)\n", "\n"),
     codes=edit(FACTORS, "        mail.enqueue(connection, mail.CODES_MADE, user.email)\n", ""),
-    used=edit(LOGIN, "    _notify(connection, user_id, mail.CODE_USED)\n", "    pass\n"),
+    used=edit(ATTEMPTS, "    notify(connection, user_id, mail.CODE_USED)\n", "    pass\n"),
 )
 def test_no_second_factor_comes_or_goes_without_its_owner_being_told(service: Service) -> None:
     owner, device = Owner(service), Authenticator()
@@ -909,7 +910,7 @@ def test_no_second_factor_comes_or_goes_without_its_owner_being_told(service: Se
 
 @protects(
     ROW,
-    copied=edit(LOGIN, "        _notify(connection, assertion.user_id, mail.PASSKEY_SUSPENDED)\n", ""),
+    copied=edit(ATTEMPTS, "        notify(connection, assertion.user_id, mail.PASSKEY_SUSPENDED)\n", ""),
     administrator=edit("mail/__init__.py", "if purpose in NOTICES - BY_OTHERS else", "if purpose in NOTICES else"),
     administrators=edit(FACTORS, "        mail.enqueue(connection, mail.FACTORS_RESET, row.email)\n", ""),
 )
@@ -938,7 +939,7 @@ def test_a_copied_passkey_and_what_an_administrator_removed_are_told(
 
 @protects(
     ROW,
-    device=edit(LOGIN, "        _notify(connection, user_id, mail.NEW_DEVICE)\n", "        pass\n"),
+    device=edit(LOGIN, "        attempts.notify(connection, user_id, mail.NEW_DEVICE)\n", "        pass\n"),
     known=edit(LOGIN, "    elif seen_at is None and not _is_first(", "    elif not _is_first("),
     first=edit(
         LOGIN, "    elif seen_at is None and not _is_first(connection, opened):\n", "    elif seen_at is None:\n"
@@ -1053,17 +1054,17 @@ def test_a_login_after_wrong_codes_is_told_once(service: Service) -> None:
 
 @protects(
     ROW,
-    guesses=edit(LOGIN, "            _notify(connection, user_id, mail.FACTOR_GUESSED)\n", "            pass\n"),
-    early=edit(LOGIN, "    elif guess.day.number == WRONG_CODES.count:", "    elif guess.day.number:"),
+    guesses=edit(ATTEMPTS, "            notify(connection, user_id, mail.FACTOR_GUESSED)\n", "            pass\n"),
+    early=edit(ATTEMPTS, "    elif guess.day.number == WRONG_CODES.count:", "    elif guess.day.number:"),
 )
 def test_who_guesses_twenty_codes_is_told_of_once(service: Service) -> None:
     owner = Owner(service)
     app = with_app(service, owner.user)
     owner.signs_in(app=app)
-    login, throttle = service.module("identity.login"), service.module("throttle")
+    attempts, throttle = service.module("identity.attempts"), service.module("throttle")
     with service.app.app_context():
         for _ in range(5):  # what was tried before, as the service's own counter keeps it
-            throttle.take(f"{login.FACTOR}-day", owner.user.id.hex, login.WRONG_CODES)
+            throttle.take(f"{attempts.FACTOR}-day", owner.user.id.hex, attempts.WRONG_CODES)
     for minutes in (15, 30):
         assert [answer.status for answer in owner.guesses(5, app)] == [401] * 5
         owner.hears_nothing("although there were fewer than twenty")

@@ -678,13 +678,13 @@ def test_a_copy_of_a_passkey_whose_counter_is_behind_opens_nothing_and_ends_it(s
 
 @protects(
     OWNERS,
-    suspends=edit("identity/login.py", "        passkeys.suspend(connection, assertion)\n", ""),
+    suspends=edit("identity/attempts.py", "        passkeys.suspend(connection, assertion)\n", ""),
     suspended=(
         edit(FILE, LIVE_AT_FIRST, LIVE_AT_FIRST.replace(", _p.suspended_at.is_(None)", "")),
         edit(FILE, "_p.id == assertion.id, _p.suspended_at.is_(None), ahead)", "_p.id == assertion.id, ahead)"),
     ),
     sessions=edit(
-        "identity/login.py",
+        "identity/attempts.py",
         "        sessions.end_all(assertion.user_id, connection=connection)  # one",
         "        # one",
     ),
@@ -865,14 +865,14 @@ def test_what_a_browser_says_of_transports_is_a_hint_of_known_words(service: Ser
 
 @protects(OWNERS, race=COMPARED_FIRST)
 def test_of_a_passkey_and_its_copies_at_once_one_signs_in(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    login, barrier = service.module("identity.login"), [threading.Barrier(1)]
-    store = login._with_assertion
+    attempts, barrier = service.module("identity.attempts"), [threading.Barrier(1)]
+    store = attempts.with_assertion
 
     def stores(*arguments: Any, **more: Any) -> Any:
         barrier[0].wait(timeout=30)
         return store(*arguments, **more)
 
-    monkeypatch.setattr(login, "_with_assertion", stores)
+    monkeypatch.setattr(attempts, "with_assertion", stores)
     for _ in range(ROUNDS):
         barrier[0] = threading.Barrier(1)
         holder = Holder(service).with_passkey()
@@ -894,16 +894,16 @@ ADD = {
     "session": ("session/factors.py", "@login_required(without_factor=True, fresh=True)\ndef add_passkey"),
     "jwt": ("jwt/factors.py", "@enrolling\n@operation(refuses=(409,))\ndef add_passkey"),
 }[AUTH]
-REFUSE = "        refuse(status, PASSKEY)\n\n\ndef _with_assertion"
+REFUSE = "        refuse(status, PASSKEY)\n\n\ndef with_assertion"
 NOTE = '        audit.record("login.failure", user_id=user_id, reason=f"passkey: {refused.reason}")\n'
 
 
 @protects(
     NOTHING,
     answer=edit(
-        "identity/login.py", REFUSE, REFUSE.replace("(status,", '(404 if refused.reason == "unknown" else status,')
+        "identity/attempts.py", REFUSE, REFUSE.replace("(status,", '(404 if refused.reason == "unknown" else status,')
     ),
-    work=edit("identity/login.py", NOTE, f'        if refused.reason != "unknown":\n    {NOTE}'),
+    work=edit("identity/attempts.py", NOTE, f'        if refused.reason != "unknown":\n    {NOTE}'),
 )
 def test_every_answer_that_fails_is_the_same_after_the_same_work(service: Service) -> None:
     holders = {name: Holder(service).with_passkey() for name in ("right", "wrong", "disabled", "suspended", "removed")}
@@ -1062,7 +1062,7 @@ def test_second_factors_are_changed_twenty_times_an_hour_and_no_more(service: Se
 
 @protects(
     "default-throttle",
-    passkeys=edit("identity/login.py", "    throttle.count_passkey(assertion.user_id)\n", ""),
+    passkeys=edit("identity/attempts.py", "    throttle.count_passkey(assertion.user_id)\n", ""),
 )
 def test_passkeys_are_used_twenty_times_a_minute_and_no_more(service: Service) -> None:
     """Each use begins a session, and no ceiling of a session stops who takes a new one each time."""
@@ -1128,7 +1128,7 @@ def test_what_was_signed_on_another_page_opens_nothing(service: Service) -> None
 @protects(
     OWNERS,
     zero=edit(FILE, AHEAD, AHEAD.replace("_p.sign_count == 0", "_p.sign_count >= 0")),
-    told=edit("identity/login.py", "        _notify(connection, assertion.user_id, mail.PASSKEY_SUSPENDED)\n", ""),
+    told=edit("identity/attempts.py", "        notify(connection, assertion.user_id, mail.PASSKEY_SUSPENDED)\n", ""),
 )
 def test_a_passkey_that_has_counted_never_says_zero_again(service: Service) -> None:
     holder = Holder(service).with_passkey()

@@ -268,7 +268,7 @@ def fails(attacks: list[Callable[[], Response]]) -> bool:
 
 @protects(
     "password-hash-concurrency",
-    network=edit("identity/login.py", "else self.network.number", "else 1"),
+    network=edit("identity/attempts.py", "else self.network.number", "else 1"),
     turn=edit("identity/passwords.py", "insort(self._waiting, mine)", "self._waiting.append(mine)"),
 )
 def test_an_owner_at_another_address_signs_in_during_a_flood(service: Service) -> None:
@@ -307,7 +307,7 @@ def test_a_new_ipv6_network_of_one_site_is_not_served_first(service: Service) ->
 @protects(
     "password-hash-concurrency",
     device=edit("identity/login.py", "known=device is not None", "known=False"),
-    session=edit("identity/login.py", "known=True", "known=False"),
+    session=edit("identity/attempts.py", "known=True", "known=False"),
 )
 def test_a_known_device_and_a_session_go_before_every_network(service: Service) -> None:
     owner, flood = cheap_user(service), Flood(service)
@@ -347,7 +347,7 @@ def test_a_device_of_another_account_is_not_served_first(service: Service) -> No
 
 @protects(
     "password-hash-concurrency",
-    own=edit("identity/login.py", "self.rate.number - HEAD_START", "1 - HEAD_START"),
+    own=edit("identity/attempts.py", "self.rate.number - HEAD_START", "1 - HEAD_START"),
 )
 def test_an_attackers_own_device_is_served_first_five_times_a_minute(service: Service) -> None:
     owner, mallory, flood = cheap_user(service), cheap_user(service), Flood(service)
@@ -355,7 +355,7 @@ def test_an_attackers_own_device_is_served_first_five_times_a_minute(service: Se
     device = device_of(attempt(service.client(), mallory.email, mallory.password))
     clients = [ready(service.client(address=f"198.51.100.{number}")) for number in range(8)]
     logins = [partial(flood.attempt, one, mallory.email, mallory.password, device=device) for one in clients]
-    first_ones = service.module("identity.login").HEAD_START
+    first_ones = service.module("identity.attempts").HEAD_START
     works([login().status for login in logins[:5]] == [SIGNED_IN] * first_ones, "an attacker has an own account")
     client = ready(service.client(address="203.0.113.9"))
     first, *_ = owner_comes(flood, logins[5:], partial(flood.attempt, client, owner.email, owner.password))
@@ -435,10 +435,10 @@ def test_a_password_that_is_changed_during_the_login_stays_changed(
 def test_of_two_logins_at_once_the_one_that_stores_a_hash_anew_shuts_out_no_other(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    user, login = cheap_user(service), service.module("identity.login")
+    user, attempts = cheap_user(service), service.module("identity.attempts")
     works(signs_in(service, user.email, user.password), "the right password signs in")
     store(service, user, former(user.password))
-    real, others = login._matches, ["203.0.113.81"]
+    real, others = attempts.matches, ["203.0.113.81"]
 
     def matches_while_another_signs_in(*arguments: Any) -> bool:
         found = bool(real(*arguments))
@@ -446,7 +446,7 @@ def test_of_two_logins_at_once_the_one_that_stores_a_hash_anew_shuts_out_no_othe
             assert at_once([partial(signs_in, service, user.email, user.password, others.pop())]) == [True]
         return found
 
-    monkeypatch.setattr(login, "_matches", matches_while_another_signs_in)
+    monkeypatch.setattr(attempts, "matches", matches_while_another_signs_in)
     signed_in = signs_in(service, user.email, user.password, "203.0.113.82")
     assert FORMAT.match(stored(service, user.email))
     harm(not signed_in, "the right password was refused, because another login had just stored it anew")
@@ -502,7 +502,7 @@ def test_a_flood_of_logins_takes_neither_the_memory_nor_the_threads_of_a_worker(
     for answer in answers:
         if answer.status == 503:
             refused(answer, 503, "password-hash-concurrency")
-            assert answer.header("Retry-After") == str(service.module("identity.login").BUSY_SECONDS) == "2"
+            assert answer.header("Retry-After") == str(service.module("identity.attempts").BUSY_SECONDS) == "2"
     last = attempt(service.client(), users[0].email, users[0].password)
     assert last.status == SIGNED_IN
 
@@ -662,8 +662,8 @@ def test_a_strong_password_of_one_kind_of_characters_is_taken_and_lasts(
     rehash=edit("identity/login.py", "    _rehash(row, password)\n    return begun\n", "    return begun\n"),
     failed=edit(
         "identity/login.py",
-        "        matched = _matches(password, row, attempt)\n",
-        "        matched = _matches(password, row, attempt)\n        _rehash(row, password)\n",
+        "        matched = attempts.matches(password, row, attempt)\n",
+        "        matched = attempts.matches(password, row, attempt)\n        _rehash(row, password)\n",
     ),
 )
 def test_a_hash_of_former_parameters_gets_the_present_ones_at_the_next_login(service: Service) -> None:

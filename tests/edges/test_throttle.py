@@ -237,7 +237,9 @@ def test_guesses_at_the_same_moment_are_counted_one_by_one(service: Service, mon
 
 @protects(
     ROW,
-    again=edit("identity/login.py", "throttle.book(AGAIN, user.email,", "throttle.book(AGAIN, str(user.session_id),"),
+    again=edit(
+        "identity/attempts.py", "throttle.book(AGAIN, user.email,", "throttle.book(AGAIN, str(user.session_id),"
+    ),
 )
 def test_a_signed_in_thief_has_five_guesses_too_and_a_stranger_at_the_login_takes_none_of_them(
     service: Service,
@@ -313,7 +315,7 @@ def all_slots_taken(service: Service, monkeypatch: pytest.MonkeyPatch, meet: Any
     monkeypatch.setattr(service.module("state").state_of(service.app).passwords, "_hash_slot", full)
 
 
-@protects(ROW, busy=edit("identity/login.py", "        throttle.refund(self.rate)\n", ""))
+@protects(ROW, busy=edit("identity/attempts.py", "        throttle.refund(self.rate)\n", ""))
 def test_who_is_told_to_come_back_may_come_back(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     user = cheap_user(service)
     works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
@@ -486,10 +488,10 @@ def has_tried(service: Service, address: str, times: int) -> None:
     room = throttle.Allowance(1_000, timedelta(hours=1))  # it refuses none of them, and forgets none of the hour
     with service.app.app_context():
         for _ in range(times):
-            throttle.take(service.module("identity.login").NETWORK, client.wide or client.network, room)
+            throttle.take(service.module("identity.attempts").NETWORK, client.wide or client.network, room)
 
 
-@protects(NETWORK, hour=edit("identity/login.py", PER_HOUR, ""))
+@protects(NETWORK, hour=edit("identity/attempts.py", PER_HOUR, ""))
 def test_a_network_that_takes_its_time_has_fifty_failures_an_hour(service: Service) -> None:
     HashSpy(service, quick=True)
     patient, victim = cheap_user(service), cheap_user(service)
@@ -552,9 +554,9 @@ def test_another_address_of_the_same_ipv6_network_is_no_further_guess(service: S
 @protects(
     NETWORK,
     again=edit(
-        "identity/login.py",
-        "_Attempt(_spend(), rate,",
-        '_Attempt(throttle.Spent(b"", 0.0), rate,',
+        "identity/attempts.py",
+        "Attempt(spend(), rate,",
+        'Attempt(throttle.Spent(b"", 0.0), rate,',
     ),
 )
 def test_a_network_guesses_no_further_through_sessions_that_it_stole(service: Service) -> None:
@@ -668,7 +670,9 @@ def test_no_device_but_the_accounts_own_gets_further_guesses(service: Service) -
         refused(answer, 429, ROW)
 
 
-@protects(ABUSE, own=edit("identity/login.py", "else (DEVICE, device.hex)", "else (DEVICE, password)"))
+@protects(
+    ABUSE, own=edit("identity/login.py", "else (attempts.DEVICE, device.hex)", "else (attempts.DEVICE, password)")
+)
 def test_whoever_has_a_device_has_five_guesses_there_and_no_more(service: Service) -> None:
     alice = cheap_user(service)
     laptop = device_of(attempt(service.client(), alice.email, alice.password))
@@ -931,10 +935,10 @@ def test_no_counter_goes_that_still_counts(service: Service) -> None:
     refused(answer, 429, NETWORK)
 
 
-ATTEMPT = "    attempt = _Attempt(network, rate, booking, known=device is not None)\n"
+ATTEMPT = "    attempt = attempts.Attempt(network, rate, booking, known=device is not None)\n"
 
 
-MATCHES = "        matched = _matches(password, row, attempt)\n"
+MATCHES = "        matched = attempts.matches(password, row, attempt)\n"
 
 
 COMPARED = "        matched = state().passwords.verify(password, row.password_hash if row is not None else None)\n"
@@ -942,7 +946,7 @@ COMPARED = "        matched = state().passwords.verify(password, row.password_ha
 
 @protects(
     ROW,
-    key=edit("identity/login.py", "counter = (KIND, subject)", "counter = (KIND, arrival.address)"),
+    key=edit("identity/login.py", "(attempts.KIND, subject)", "(attempts.KIND, arrival.address)"),
     hash=(
         edit("identity/login.py", BOOK + ATTEMPT, ""),
         edit("identity/login.py", MATCHES, COMPARED + indent(BOOK + ATTEMPT, "    ")),
@@ -978,7 +982,7 @@ AFTERWARDS = (
 
 @protects(
     NETWORK,
-    minute=edit("identity/login.py", PER_MINUTE, ""),
+    minute=edit("identity/attempts.py", PER_MINUTE, ""),
     book=AFTERWARDS,
 )
 def test_no_hash_is_computed_for_a_network_that_has_to_wait(service: Service) -> None:
@@ -1013,7 +1017,7 @@ def test_no_hash_is_computed_for_a_network_that_has_to_wait(service: Service) ->
 @protects(
     ABUSE,
     device=edit("identity/login.py", FIND, "None"),
-    reset=edit("identity/recovery.py", "    login.forgive(link.email)\n", ""),
+    reset=edit("identity/recovery.py", "    attempts.forgive(link.email)\n", ""),
 )
 def test_a_new_password_opens_an_account_that_a_stranger_keeps_waiting(service: Service) -> None:
     alice, chosen = cheap_user(service), "another correct horse battery"

@@ -50,7 +50,7 @@ ENDED_FIRST = "row is None or connection.execute(_ending(now(), _s.id == old.ses
     CURRENT,
     current=edit(
         FILE,
-        "    login.prove(user, current)\n    if hmac.compare_digest(",
+        "    attempts.prove(user, current)\n    if hmac.compare_digest(",
         "    if hmac.compare_digest(",
     ),
 )

@@ -33,7 +33,7 @@ ENROL = "mfa-enrol-confirmed"
 REMOVAL = "mfa-removal-guarded"
 REQUIRED = "mfa-required-for-admins"
 RESET = "reset-keeps-mfa"
-FILE, LOGIN, METHODS = "identity/factors.py", "identity/login.py", "identity/principal.py"
+FILE, ATTEMPTS, METHODS = "identity/factors.py", "identity/attempts.py", "identity/principal.py"
 DONE = Client.DONE
 NO_FACTOR = {"session": 303, "jwt": 403}[AUTH]
 STALE = edit("request/access.py", "if rule.fresh and abs(", "if rule.fresh and not MARK and abs(")
@@ -86,8 +86,8 @@ def test_no_app_is_in_force_before_it_has_shown_a_code(service: Service) -> None
 # --- mfa-removal-guarded ---------------------------------------------------------------------------------------------
 
 PASSWORD_IS_ENOUGH = (
-    edit(LOGIN, "    if factors.held(user.id):\n", "    if not user.id:\n"),
-    edit(LOGIN, "if factors.held(user.id, connection):  # added since", "if not user.id:"),
+    edit(ATTEMPTS, "    if factors.held(user.id):\n", "    if not user.id:\n"),
+    edit(ATTEMPTS, "if factors.held(user.id, connection):  # added since", "if not user.id:"),
 )
 
 

@@ -119,7 +119,7 @@ def test_what_one_user_has_begun_no_other_completes(service: Service) -> None:
 
 @protects(
     COUNTER,
-    password=insert(LOGIN, after=RIGHT_PASSWORD, new="        throttle.forget(FACTOR, row.id.hex)\n"),
+    password=insert(LOGIN, after=RIGHT_PASSWORD, new="        throttle.forget(attempts.FACTOR, row.id.hex)\n"),
 )
 def test_no_new_login_gives_new_tries_for_the_code(service: Service) -> None:
     user = service.user()

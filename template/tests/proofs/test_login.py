@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .running import Service, User
 
 
-REFUSAL = "        refuse_uniformly()\n    attempt"  # of a failed login
+REFUSAL = "        attempts.refuse_uniformly()\n    attempt"  # of a failed login
 VERIFY = "state().passwords.verify(password, row.password_hash if row is not None else None, attempt.rank)"
 
 
@@ -29,12 +29,12 @@ def refusing(status: str) -> str:
 @protects(
     "login-same-work",
     unknown=edit(
-        "identity/login.py",
+        "identity/attempts.py",
         VERIFY,
         "row is not None and state().passwords.verify(password, row.password_hash, attempt.rank)",
     ),
-    disabled=edit("identity/login.py", VERIFY, f"(row is None or row.active) and {VERIFY}"),
-    passkey=edit("identity/login.py", VERIFY, f"(row is None or row.password_hash is not None) and {VERIFY}"),
+    disabled=edit("identity/attempts.py", VERIFY, f"(row is None or row.active) and {VERIFY}"),
+    passkey=edit("identity/attempts.py", VERIFY, f"(row is None or row.password_hash is not None) and {VERIFY}"),
 )
 def test_neither_answer_nor_work_of_a_failed_login_tells_whether_there_is_an_account(service: Service) -> None:
     user, spy = service.user(), HashSpy(service, quick=True)

@@ -69,8 +69,8 @@ def test_asking_for_a_new_password_tells_of_no_account(service: Service) -> None
     once=edit(LINKS, UNUSED, OF_PURPOSE),
     login=edit(
         FILE,
-        "    login.forgive(link.email)\n",
-        "    login.forgive(link.email)\n"
+        "    attempts.forgive(link.email)\n",
+        "    attempts.forgive(link.email)\n"
         "    from datetime import timedelta\n\n"
         "    sessions.open_session(link.user_id, lifetime=timedelta(hours=1))\n",
     ),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ROW = "login-throttle-account"
 NETWORK = "login-throttle-ip"
 BOOK = '    booking = throttle.book(*counter, "login-throttle-account")\n'
-RATE = '    rate = throttle.spend(f"{counter[0]}-rate", subject, "login-throttle-account", RATE)\n'
+RATE = '    rate = throttle.spend(f"{counter[0]}-rate", subject, "login-throttle-account", attempts.RATE)\n'
 
 
 def most(service: Service) -> int:
@@ -45,7 +45,7 @@ def guess(service: Service, identifier: str, times: int, password: str = WRONG) 
     ]
 
 
-@protects(ROW, key=edit("identity/login.py", "counter = (KIND, subject)", "counter = (KIND, arrival.address)"))
+@protects(ROW, key=edit("identity/login.py", "(attempts.KIND, subject)", "(attempts.KIND, arrival.address)"))
 def test_after_five_wrong_passwords_even_the_right_one_opens_nothing(service: Service) -> None:
     forgetful, victim = cheap_user(service), cheap_user(service)
     HashSpy(service, quick=True)
@@ -65,7 +65,7 @@ def test_after_five_wrong_passwords_even_the_right_one_opens_nothing(service: Se
 # --- login-throttle-ip ----------------------------------------------------------------------------------------------
 
 PER_MINUTE = "        throttle.Allowance(limits.login_failures_per_minute_and_network, timedelta(minutes=1)),\n"
-SPENT = "    network = _spend()\n"
+SPENT = "    network = attempts.spend()\n"
 SUBJECT = "    subject = normalised(identifier)\n"
 SPRAYER = "198.51.100.7"
 
@@ -77,7 +77,7 @@ def spray(service: Service, times: int, address: str = SPRAYER) -> list[Response
     return [attempt(client, f"user-{number}-{one}@example.com", WRONG) for one in range(times)]
 
 
-@protects(NETWORK, minute=edit("identity/login.py", PER_MINUTE, ""))
+@protects(NETWORK, minute=edit("identity/attempts.py", PER_MINUTE, ""))
 def test_a_network_that_tries_one_account_after_the_other_is_stopped(service: Service) -> None:
     most = service.limits.login_failures_per_minute_and_network
     victim, _ = cheap_user(service), HashSpy(service, quick=True)

@@ -22,7 +22,7 @@ COOKIE = "[('Set-Cookie', '__Host-known=1; Path=/; Secure; HttpOnly; SameSite=La
     "login-uniform-failure",
     cookie=edit(
         "identity/login.py",
-        "        refuse_uniformly()\n    attempt",
+        "        attempts.refuse_uniformly()\n    attempt",
         f"        refuse(401, 'login-uniform-failure', headers={COOKIE} if row else [])\n    attempt",
     ),
 )

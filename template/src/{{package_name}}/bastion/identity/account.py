@@ -22,7 +22,7 @@ from ..audit.tables import AuditEvent
 from ..database import Base, Owned, connect, transaction
 from ..mail import OutgoingMail
 from ..state import state, state_of
-from . import factors, links, login, passwords, recovery, sessions, users
+from . import attempts, factors, links, passwords, recovery, sessions, users
 from .models import AuthSession, Device, Link, User
 from .principal import PASSKEY, Principal
 from .sessions import Opened
@@ -44,19 +44,19 @@ def step_up(user: Principal, password: str, code: str = "") -> Opened:
     For an account with a second factor the password and a code, of the app or a recovery code; see also
     `step_up_with_passkey`.
     """
-    return login.prove_code(user, password, code, lambda connection, methods: _stepped_up(connection, user, methods))
+    return attempts.prove_code(user, password, code, lambda connection, methods: _stepped_up(connection, user, methods))
 
 
 def step_up_with_passkey(user: Principal, text: str, answer: object) -> Opened:
     """The same by a passkey of the account, which needs no password (see passkeys.step_up)."""
     methods = frozenset({PASSKEY})
-    return login.prove_passkey(user, text, answer, lambda connection: _stepped_up(connection, user, methods))
+    return attempts.prove_passkey(user, text, answer, lambda connection: _stepped_up(connection, user, methods))
 
 
 def _stepped_up(connection: Connection, user: Principal, methods: frozenset[str]) -> Opened:
     opened = sessions.renew(connection, user, proved=True, methods=user.methods | methods)
     if opened is None:  # ended by somebody else since this request began
-        login.refuse_uniformly()
+        attempts.refuse_uniformly()
     links.follow(connection, user.session_id, opened.id)
     audit.record("login.step_up", user_id=user.id, session_id=opened.id, connection=connection, factors=sorted(methods))
     return opened
@@ -67,7 +67,7 @@ def change_password(user: Principal, current: str, new: str) -> Opened:
 
     Raises UserError for a password that can't be used.
     """
-    login.prove(user, current)
+    attempts.prove(user, current)
     if hmac.compare_digest(passwords.normalised(new), passwords.normalised(current)):
         raise users.UserError("This is your present password. Choose another one.", "password")
     password_hash = users.checked_password(new, user.email)
@@ -171,7 +171,7 @@ def delete_account(user: Principal) -> None:
     """
     with users.changing(user.id) as (connection, row):
         if not sessions.end(user.session_id, user.id, connection=connection):
-            login.refuse_uniformly()
+            attempts.refuse_uniformly()
         for hook in state().before_deletion:
             hook(connection, user.id)
         connection.execute(delete(Link).where((_l.user_id == user.id) | (_l.email == row.email)))

@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from .. import audit, mail, throttle
 from ..database import transaction
-from . import devices, links, login, sessions, users
+from . import attempts, devices, links, sessions, users
 from .models import User
 
 REQUESTS: Final = throttle.Allowance(10, timedelta(hours=1))  # of one network; ASVS 2.4.1
@@ -59,4 +59,4 @@ def complete_reset(token: str, password: str) -> None:
         devices.forget_all(connection, link.user_id)
         mail.enqueue(connection, mail.PASSWORD_CHANGED, link.email)
         audit.record("password.reset", user_id=link.user_id, connection=connection)
-    login.forgive(link.email)
+    attempts.forgive(link.email)

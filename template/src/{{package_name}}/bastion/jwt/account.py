@@ -18,7 +18,7 @@ from pydantic_core import to_jsonable_python
 
 from ..audit.refusal import refuse
 from ..identity import account, recovery, registration, users
-from ..identity.login import BUSY_SECONDS
+from ..identity.attempts import BUSY_SECONDS
 from ..identity.passwords import LONGEST_TYPED, SHORTEST, Busy
 from ..identity.recovery_codes import LONGEST as LONGEST_CODE
 from ..request.access import login_required, public

@@ -50,7 +50,7 @@ class SubmittedForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         super().__init__(*args, **kwargs)
 
 
-WRONG: Final = (401, 403)  # what identity/login.py answers who is not signed in, and who is
+WRONG: Final = (401, 403)  # what identity/attempts.py answers who is not signed in, and who is
 MESSAGES: Final = {
     **dict.fromkeys(WRONG, "The password is not right."),
     429: "Too many attempts. Wait a while, then try again.",
