@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..backend_aws import ask
 from ..edges.test_backend_aws import CONTAINER, MANAGER, SERVICE, Aws, Machine, answering, opened, told
 from ..faulty_backend import CANARY, Answer, Front, Mode, Request
 from ..mail_server import resolves_here
@@ -52,7 +53,7 @@ def test_a_login_that_the_manager_itself_rotates_is_its_password_and_its_user(se
         "NUMBER_PASSWORD": "12345",
         "JWT_KEYS": json.dumps(login),
     }
-    service.environment.backend.local.put(names, kept)
+    service.environment.backend.change(names, kept)
     secrets = opened(service, BASTION_AWS_PREFIX=names["BASTION_AWS_PREFIX"])
     found = secrets.found("DATABASE_PASSWORD")
     assert (found.value.reveal(), found.user) == (VALUE, "service_clone")
@@ -160,8 +161,8 @@ def test_who_may_take_the_role_is_one_task_or_one_service_account(service: Servi
 def test_the_stand_in_answers_nobody_who_does_not_know_its_key(service: Service) -> None:
     names = service.env
     asked = Request("POST", "/", {"X-Amz-Target": "secretsmanager.ListSecrets"}, b"{}")
-    passes_on = Front(("127.0.0.1", service.environment.backend.standin.port))._answer
-    assert service.environment.backend.local.ask(names, "ListSecrets")[0] == 200
+    passes_on = Front(("127.0.0.1", service.environment.backend.port))._answer
+    assert ask(names, "ListSecrets")[0] == 200
     for key in ("0" * 32, "", "x"):
         scope = f"AWS4-HMAC-SHA256 Credential={key}/20200101/us-east-1/secretsmanager/aws4_request"
         answer = passes_on(replace(asked, headers={**asked.headers, "Authorization": scope}))

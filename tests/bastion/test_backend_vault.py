@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ..backend_vault import POLICY
 from ..edges.test_backend_vault import through, told
 from ..faulty_backend import Front, Mode
 from ..harness import at_once
@@ -27,7 +28,6 @@ from ..test_backend_vault import (
     with_users,
 )
 
-LOCAL_POLICY = 'path "secret/data/*" { capabilities = ["read"] }'
 # --- who answers ----------------------------------------------------------------------------------------------------
 
 
@@ -201,7 +201,7 @@ if DATABASE == "postgresql":
             revocation_statements=['DROP ROLE IF EXISTS "{{name}}"'],
         )
         policy = f'path "database/creds/{name}" {{ capabilities = ["read"] }}'
-        variables = server(service).sign_in({"proofs": LOCAL_POLICY, name: policy}, role=name)
+        variables = server(service).sign_in({"proofs": POLICY, name: policy}, role=name)
         for variable, value in {**variables, "BASTION_VAULT_DATABASE_ROLE": name}.items():
             service.setting(variable, value)
         return name

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .. import place
 from ..logins import PATH
 from ..service import PACKAGE, SECRETS
 from ..test_cli import EMAIL
@@ -268,3 +269,6 @@ def test_dev_runs_a_command_where_it_would_serve(
     assert command(service, monkeypatch, "dev", "--port", "8001")[0] == 0
     assert served == [(service.module("commands.cli").NAME, 8001)]
     assert command(service, monkeypatch, "dev", "--port", "0")[0] == 2
+    monkeypatch.chdir(place.source())
+    code, text = command(service, monkeypatch, "dev", "access")
+    assert (code, text.partition(":")[0]) == (1, f"Run this in the folder of the service, {place.root}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shutil
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from .. import place
 from ..service import DATABASE
@@ -44,8 +46,40 @@ if DATABASE != "sqlite":
             assert reason.startswith(f"DATABASE_URL has {name} after the `?`")
             assert "canary" not in tried.text
 
-    def test_root_gives_nobody_no_folder_that_somebody_else_has_made(
+    def test_dev_has_a_database_of_its_own_that_ends_with_it_and_keeps_what_was_written(
         service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import pytest
+        from sqlalchemy import create_engine, make_url, text
+        from sqlalchemy.exc import OperationalError
+
+        dialect, server = service.module(f"database.{DATABASE}"), service.module("database.server")
+        home = import_module(f"..local_{DATABASE}", __package__)._home(tmp_path)
+        password, ends = tmp_path / "password", list[Any]()
+        password.write_text("of-development", encoding="utf-8")
+        monkeypatch.setattr(server.atexit, "register", lambda _end, started: ends.append(started))
+        driver = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}[DATABASE]
+        try:
+            for statement in ("CREATE TABLE kept (id INTEGER)", "SELECT * FROM kept"):
+                url = dialect.development_url(tmp_path, "notes", password)
+                assert dialect.development_url(tmp_path, "notes", password) == url  # a second command finds it
+                engine = create_engine(make_url(url).set(drivername=driver, password="of-development"))
+                with engine.begin() as connection:
+                    connection.execute(text(statement))
+                engine.dispose()
+                for started in reversed(ends):
+                    server._end(started)
+                with pytest.raises(OperationalError):
+                    engine.connect()
+                ends.clear()
+        finally:
+            shutil.rmtree(home)
+        monkeypatch.setattr(server, "PROJECT", tmp_path)
+        with pytest.raises(RuntimeError, match="Only a checkout of the service starts a database, "):
+            dialect.development_url(tmp_path, "notes", password)
+
+    def test_root_gives_nobody_no_folder_that_somebody_else_has_made(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         import os
         import pwd
@@ -53,7 +87,7 @@ if DATABASE != "sqlite":
         import pytest
 
         own = pwd.getpwuid(os.getuid())
-        local = service.module(f"database.local_{DATABASE}")
+        local = import_module(f"..local_{DATABASE}", __package__)
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
         monkeypatch.setattr(os, "geteuid", lambda: 0)
         monkeypatch.setattr(local, "_nobody", lambda: own)

@@ -64,16 +64,27 @@ def test_a_secret_at_run_time_is_missing_by_name_and_place(service: Service) -> 
     assert str(with_no_value).startswith(f"SECRET 'PAYMENT_TOKEN' not found in {WHERE[SECRETS]}")
 
 
-if SECRETS == "env":
+def test_development_reads_what_is_kept_for_it_without_the_line_break_that_ends_a_file(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir(mode=0o700)
+    for name, text in {"ONE": "one\n", "TWO": "two\n\n", "THREE": "three"}.items():
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_text(text, "utf-8")
+    backend = service.module("chosen").backend
+    monkeypatch.setattr("os.environ", {})
+    backend.use_folder(folder)
+    settings = backend.Settings()
+    assert [*backend.check(settings, production=False, database_users=True)] == []
+    secrets = backend.open_secrets(settings)
+    found = {name: secrets.get(name).reveal() for name in ("ONE", "TWO", "THREE")}
+    assert found == {"ONE": "one", "TWO": "two\n", "THREE": "three"}
+    assert secrets.find("FOUR") is None
+    assert secrets.find(f"../{folder.name}/ONE") is None
 
-    def test_the_line_break_that_ends_a_file_is_no_part_of_a_secret_in_development(
-        service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("os.environ", {})
-        for name, text in {"ONE": "one\n", "TWO": "two\n\n", "THREE": "three"}.items():
-            (tmp_path / name).write_text(text, "utf-8")
-        service.module("chosen").backend.use_folder(tmp_path)
-        assert os.environ == {"ONE": "one", "TWO": "two\n", "THREE": "three"}
+
+if SECRETS == "env":
 
     def test_a_command_leaves_the_environment_to_the_server(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         from ..test_settings import command

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..backend_aws import ask
 from ..faulty_backend import CANARY, Answer, Front, Request
 from ..harness import edit, harm, protects, works
 from ..mail_server import resolves_here
@@ -107,7 +108,7 @@ def test_no_address_but_one_of_aws_is_asked(service: Service, monkeypatch: pytes
     in_a_hurry(service, monkeypatch)
     resolves_here(monkeypatch, ATTACKER, MANAGER)
     works(service.start().app is not None, "a stand-in on this machine is all right")
-    upstream = ("127.0.0.1", service.environment.backend.standin.port)
+    upstream = ("127.0.0.1", service.environment.backend.port)
     with Front(upstream, name=ATTACKER) as attacker, Front(upstream, name=ATTACKER, tls=False) as clear:
         named = (
             *(attacker.url, clear.url, f"http://{MANAGER}:{clear.port}", f"https://{MANAGER}/", MANAGER),
@@ -185,23 +186,23 @@ def test_an_answer_about_another_secret_is_not_taken(service: Service, monkeypat
     "secret-backend-genuine", latest=edit("secrets/aws.py", 'VersionStage="AWSCURRENT"', 'VersionStage="AWSPREVIOUS"')
 )
 def test_a_version_that_was_replaced_or_deleted_is_not_used(service: Service) -> None:
-    local, names = service.environment.backend.local, service.env
+    backend, names = service.environment.backend, service.env
     secret = {"SecretId": f"{names['BASTION_AWS_PREFIX']}/{NAME}"}
 
     def asked() -> Any:
         return opened(service, BASTION_AWS_PREFIX=names["BASTION_AWS_PREFIX"])
 
     for text in ("first", FORMER, VALUE):
-        local.put(names, {NAME: text})
+        backend.change(names, {NAME: text})
     works(asked().find(NAME) is not None, "a secret with several versions is read")
     found = asked().found(NAME)
     harm(found.value.reveal() == FORMER, "a version that was replaced is used")
     assert found.value.reveal() == VALUE
-    pending = local.ask(names, "PutSecretValue", **secret, SecretString="not-yet", VersionStages=["AWSPENDING"])
+    pending = ask(names, "PutSecretValue", **secret, SecretString="not-yet", VersionStages=["AWSPENDING"])
     assert pending[0] == 200
     after = asked().found(NAME)  # what is pending does not count
     assert (after.value.reveal(), after.version, after.changed_at) == (VALUE, found.version, found.changed_at)
-    assert local.ask(names, "DeleteSecret", **secret, RecoveryWindowInDays=7)[0] == 200
+    assert ask(names, "DeleteSecret", **secret, RecoveryWindowInDays=7)[0] == 200
     assert asked().find(NAME) is None
     assert asked().find("NEVER_MADE") is None
 
@@ -213,7 +214,7 @@ def test_a_version_that_was_replaced_or_deleted_is_not_used(service: Service) ->
 def test_a_name_leads_to_no_other_services_secret(service: Service) -> None:
     names = service.env
     others = {f"payments/{NAME}": FORMER, "lower-case": FORMER}
-    service.environment.backend.local.put(names, {NAME: VALUE, **others})
+    service.environment.backend.change(names, {NAME: VALUE, **others})
     secrets = opened(service, BASTION_AWS_PREFIX=names["BASTION_AWS_PREFIX"])
     works(secrets.get(NAME).reveal() == VALUE, "a name is found")
     for name in (*others, f"../{NAME}", f"{NAME}\n", f"A{'B' * 64}", ""):
@@ -365,20 +366,20 @@ def policy_of(service: Service) -> Policy:
 def test_its_role_reads_its_current_secrets_and_may_do_nothing_else(service: Service) -> None:
     from botocore.loaders import create_loader
 
-    local, standin = service.environment.backend.local, service.environment.backend.standin
-    names = standin.variables(SERVICE)
+    backend = service.environment.backend
+    names = backend.variables(SERVICE)
     actions = sorted(create_loader().load_service_model("secretsmanager", "service-2")["operations"])
     assert "PutSecretValue" in actions
-    with Front(policy_of(service).guards(("127.0.0.1", standin.port)), tls=False) as front:
+    with Front(policy_of(service).guards(("127.0.0.1", backend.port)), tls=False) as front:
         role = {**names, "BASTION_AWS_ENDPOINT": front.url}
-        local.put(names, {**service.environment.secrets, "SMTP_PASSWORD": VALUE})
+        backend.change(names, {**service.environment.secrets, "SMTP_PASSWORD": VALUE})
         service.environment.settings.update(BASTION_AWS_PREFIX=SERVICE, BASTION_AWS_ENDPOINT=front.url)
         works(service.start().app is not None, "with this policy the service starts")
         works(len(front.requests) >= 3, "and asks nobody else")
         ours = f"{SERVICE}/SMTP_PASSWORD"
         others = (f"{SERVICE}-2/{NAME}", f"payments/{NAME}", f"x/{SERVICE}/{NAME}", "*")
         for secret in others[:-1]:
-            local.put({**names, "BASTION_AWS_PREFIX": secret.rpartition("/")[0]}, {NAME: CANARY})
+            backend.change({**names, "BASTION_AWS_PREFIX": secret.rpartition("/")[0]}, {NAME: CANARY})
         current = {"VersionStage": "AWSCURRENT"}
         tried = [
             *(("GetSecretValue", {"SecretId": secret, **current}) for secret in others),
@@ -387,10 +388,10 @@ def test_its_role_reads_its_current_secrets_and_may_do_nothing_else(service: Ser
             *((action, {"SecretId": "*"}) for action in actions),
         ]
         assert len(tried) > 50
-        answers = {f"{action} {asked}": local.ask(role, action, **asked) for action, asked in tried}
+        answers = {f"{action} {asked}": ask(role, action, **asked) for action, asked in tried}
         harm([one for one, (status, _) in answers.items() if status == 200], "the role may do more than it has to")
         harm([one for one, answer in answers.items() if answer[1].get("__type") != "AccessDeniedException"], "or could")
-        assert local.ask(role, "GetSecretValue", SecretId=ours, **current)[1]["SecretString"] == VALUE
+        assert ask(role, "GetSecretValue", SecretId=ours, **current)[1]["SecretString"] == VALUE
 
 
 @protects(

@@ -170,9 +170,8 @@ def test_an_answer_about_another_secret_is_not_taken(service: Service, monkeypat
     early=edit("secrets/azure.py", "or (begins or 0) > seconds() or", "or"),
 )
 def test_a_version_that_may_not_be_used_now_is_absent(service: Service) -> None:
-    standin = service.environment.backend.standin
+    backend = service.environment.backend
     variables, now = place_of_its_own(service), int(service.now().timestamp())
-    prefix = variables["BASTION_AZURE_PREFIX"]
     versions: dict[str, dict[str, Any]] = {
         "DISABLED": {"enabled": False},
         "ENDED": {"exp": now - 1},
@@ -180,9 +179,9 @@ def test_a_version_that_may_not_be_used_now_is_absent(service: Service) -> None:
         "LEASED": {"nbf": now - 1, "exp": now + 3600},
     }
     for name, attributes in versions.items():
-        standin.put({f"{prefix}{name}": {"value": VALUE}})
+        backend.change(variables, {name: VALUE})
         works(opened(service, **variables).get(name).reveal() == VALUE, "the version before is used")
-        standin.put({f"{prefix}{name}": {"value": FORGED, "attributes": attributes}})
+        backend.change(variables, {name: FORGED}, **attributes)
     secrets = opened(service, **variables)
     works(secrets.get("LEASED").reveal() == FORGED, "a version is used within its time")
     assert secrets.found("LEASED").ends_at == now + 3600
@@ -197,10 +196,8 @@ def test_a_version_that_may_not_be_used_now_is_absent(service: Service) -> None:
     name=edit("secrets/azure.py", "        if not remote.NAME.match(name):\n            return None\n", ""),
 )
 def test_a_name_leads_to_no_other_secret(service: Service) -> None:
-    standin = service.environment.backend.standin
     variables = place_of_its_own(service)
-    prefix = variables["BASTION_AZURE_PREFIX"]
-    standin.put({f"{prefix}API-KEY": {"value": VALUE}})
+    service.environment.backend.change(variables, {"API_KEY": VALUE})
     secrets = opened(service, **variables)
     works(secrets.get("API_KEY").reveal() == VALUE, "a name is found")
     for name in ("API-KEY", "api_key", f"A{'B' * 64}", ""):

@@ -101,7 +101,7 @@ def test_the_workloads_token_goes_to_google_alone(service: Service, monkeypatch:
     in_a_hurry(service, monkeypatch)
     resolves_here(monkeypatch, ATTACKER, "secretmanager.googleapis.com")
     works(service.start().app is not None, "a stand-in on this machine is all right")
-    upstream = ("127.0.0.1", service.environment.backend.standin.port)
+    upstream = ("127.0.0.1", service.environment.backend.port)
     with Front(upstream, name=ATTACKER) as attacker, Front(upstream, name=ATTACKER, tls=False) as clear:
         named = (
             *(attacker.url, clear.url, f"http://secretmanager.googleapis.com:{clear.port}"),
@@ -179,12 +179,11 @@ def test_a_value_that_was_damaged_is_not_taken(service: Service, monkeypatch: py
 
 @protects("secret-backend-genuine", latest=edit("secrets/gcp.py", "/versions/latest:access", "/versions/1:access"))
 def test_a_version_that_was_disabled_or_replaced_is_not_used(service: Service) -> None:
-    standin, names = service.environment.backend.standin, service.environment.backend.write(service.folder, {})
-    project, prefix = names["BASTION_GCP_PROJECT"], names["BASTION_GCP_PREFIX"]
-    standin.put(project, {f"{prefix}API_KEY": FORMER.encode(), f"{prefix}DISABLED": FORMER.encode()})
+    backend = service.environment.backend
+    names = backend.write(service.folder, {"API_KEY": FORMER, "DISABLED": FORMER})
     works(opened(service, **names).get("API_KEY").reveal() == FORMER, "the one version is used")
-    standin.put(project, {f"{prefix}API_KEY": VALUE.encode()})
-    standin.put(project, {f"{prefix}DISABLED": VALUE.encode()}, "DISABLED")
+    backend.change(names, {"API_KEY": VALUE})
+    backend.change(names, {"DISABLED": VALUE}, state="DISABLED")
     found = opened(service, **names).found("API_KEY")
     harm(found.value.reveal() == FORMER, "a version that was replaced is used")
     assert (found.value.reveal(), found.version) == (VALUE, "2")
@@ -200,13 +199,12 @@ def test_a_version_that_was_disabled_or_replaced_is_not_used(service: Service) -
     ),
 )
 def test_a_name_leads_to_no_other_version_or_project(service: Service) -> None:
-    standin, names = service.environment.backend.standin, service.environment.backend.write(service.folder, {})
-    project, prefix = names["BASTION_GCP_PROJECT"], names["BASTION_GCP_PREFIX"]
-    standin.put(project, {f"{prefix}API_KEY": FORMER.encode()})
-    standin.put(project, {f"{prefix}API_KEY": VALUE.encode(), f"{prefix}api": VALUE.encode()})
+    names = service.environment.backend.write(service.folder, {"API_KEY": FORMER})
+    service.environment.backend.change(names, {"API_KEY": VALUE, "api": VALUE})
     secrets = opened(service, **names)
     works(secrets.get("API_KEY").reveal() == VALUE, "a name is found")
-    for name in ("API_KEY/versions/1:access?", "api", f"../{prefix}API_KEY", "API_KEY\r\nX: y", f"A{'B' * 64}", ""):
+    elsewhere = f"../{names['BASTION_GCP_PREFIX']}API_KEY"
+    for name in ("API_KEY/versions/1:access?", "api", elsewhere, "API_KEY\r\nX: y", f"A{'B' * 64}", ""):
         found = secrets.find(name)
         harm(found is not None, f"{name!r} is read as if it were a name")
 

@@ -84,7 +84,7 @@ def test_no_address_without_tls_is_asked(service: Service, monkeypatch: pytest.M
 )
 def test_no_name_leads_to_the_secrets_of_another_service(service: Service) -> None:
     secrets = opened(service)
-    server(service).write("proofs/another", {NAME: VALUE})
+    server(service).put("proofs/another", {NAME: VALUE})
     works(secrets.get(NAME).reveal() == VALUE, "a secret of this service is read")
     for name in (f"../another/{NAME}", f"%2e%2e/another/{NAME}", "lower", "", f"{NAME}?version=1"):
         harm(secrets.find(name), f"{name} was read")

@@ -90,7 +90,7 @@ def own_patterns(service: Service) -> Iterator[tuple[str, re.Pattern[Any]]]:
     """Every compiled pattern of the protections, by the module and the name that hold it."""
     bastion = service.module()
     for info in pkgutil.walk_packages(bastion.__path__, f"{bastion.__name__}."):
-        if ".migrations" in info.name or info.name.endswith((".gunicorn", ".local_postgresql")):
+        if ".migrations" in info.name or info.name.endswith(".gunicorn"):
             continue
         for name, value in vars(importlib.import_module(info.name)).items():
             for number, one in enumerate(value if isinstance(value, tuple) else (value,)):

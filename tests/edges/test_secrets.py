@@ -303,6 +303,31 @@ def test_a_key_of_development_is_random_and_the_owners_alone(
     assert {file.stat().st_mode & 0o777 for file in kept if file.parent.name == "secrets"} == {0o600}
 
 
+LEADS = {
+    "vault": "BASTION_VAULT_ADDR",
+    "aws": "BASTION_AWS_ENDPOINT",
+    "gcp": "BASTION_GCP_ENDPOINT",
+    "azure": "BASTION_AZURE_VAULT_URL",
+}
+"""Where `dev` leads a backend that is elsewhere to what it keeps below instance/."""
+
+if SECRETS in LEADS:
+
+    @protects(
+        "secret-backend-genuine",
+        kept=edit(f"secrets/{SECRETS}.py", "if not production and remote.kept_here(", "if remote.kept_here("),
+    )
+    def test_no_folder_stands_in_for_the_backend_in_production(service: Service, tmp_path: Path) -> None:
+        for name in service.environment.secrets:
+            (tmp_path / name).write_text(service.environment.secrets[name], "utf-8")
+        names = {LEADS[SECRETS]: tmp_path.as_uri()}
+        works(service.start(BASTION_ENV="development", **names).app is not None, "development reads what it keeps")
+        works(service.start().app is not None, "production asks its backend")
+        tried = service.start(**names)
+        harm(tried.app is not None, "it started with keys that anybody could write into a folder")
+        assert [reason.partition(":")[0] for reason in tried.reasons] == [LEADS[SECRETS]]
+
+
 # --- a backend that is away, and a value that was replaced -----------------------------------------------------------
 
 

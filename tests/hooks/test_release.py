@@ -391,8 +391,8 @@ PATCHES: dict[str, tuple[Change, list[str]]] = {
     ),
     "a file that is gone": (remove("template/.pre-commit-config.yaml"), [".pre-commit-config.yaml is gone"]),
     "a file of one answer that is gone": (
-        remove(f"{PACKAGE}/bastion/database/local_mysql.py"),
-        ["src/*/bastion/database/local_mysql.py is gone, and what a team changed in it with it."],
+        remove(f"{PACKAGE}/bastion/database/mysql.py"),
+        ["src/*/bastion/database/mysql.py is gone, and what a team changed in it with it."],
     ),
     "a file that one answer leaves out": (
         edited("copier.yml", "_exclude:\n", "_exclude:\n  - \"{% if auth == 'jwt' %}/SECURITY.md{% endif %}\"\n"),

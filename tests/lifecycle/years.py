@@ -355,8 +355,6 @@ def _thin(path: Path) -> None:
         for file in (path / folder).rglob("*"):
             if file.is_file() and file.name not in kept:
                 file.unlink()
-    for file in (path / PACKAGE / "bastion").rglob("local_*.py"):
-        file.unlink()
 
 
 # --- what each version changes ---------------------------------------------------------------------------------------

@@ -42,8 +42,6 @@ COSMIC_RAY: Final = (
 NOT_MUTATED: Final = {
     "chosen.py": "what was answered, and no protection",
     "database/migrations/": "run before a proof begins, and held equal to the models by test_migrations.py",
-    "database/local_mysql.py": "development alone",
-    "database/local_postgresql.py": "development alone",
     "commands/dev.py": "development alone",
 }
 """Files, or folders with a slash at the end, with the reason."""

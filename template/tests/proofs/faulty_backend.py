@@ -13,8 +13,11 @@ Each request has a connection of its own, so that another mode counts at once.
 
 from __future__ import annotations
 
+import json
 import socketserver
 import ssl
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -28,6 +31,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 import trustme
+
+from .databases import NoServer
 
 Mode = Literal[
     "works",
@@ -210,3 +215,40 @@ def _context(name: str, mode: Mode) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
     return context
+
+
+class StandIn:
+    """A program of this folder that stands in for a backend, in a process of its own that ends when this one does."""
+
+    def __init__(self, program: str) -> None:
+        self._process = subprocess.Popen(  # noqa: S603  a file of ours
+            [sys.executable, "-I", Path(__file__).with_name(program)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        self.told = self._process.stdout.readline().split()
+        """Its ports, and whatever else opens it."""
+        if not self.told:
+            self.stop()
+            raise NoServer(f"{program} does not start: install the development group (`uv sync`)")
+
+    def post(self, port: int, path: str, content: Mapping[str, Any], authorization: str) -> None:
+        """Tell it what it holds from now on."""
+        connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("POST", path, json.dumps(content), {"Authorization": authorization})
+        status = connection.getresponse().status
+        connection.close()
+        if status != 200:
+            raise RuntimeError(f"the stand-in answers {status}")
+
+    def stop(self) -> None:
+        """End it: it runs for as long as somebody holds its input open."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

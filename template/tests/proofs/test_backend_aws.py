@@ -41,7 +41,7 @@ def test_whoever_stands_on_the_way_gets_no_question_and_gives_no_answer(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_a_hurry(service, monkeypatch)
-    with Front(("127.0.0.1", service.environment.backend.standin.port)) as front:
+    with Front(("127.0.0.1", service.environment.backend.port)) as front:
         service.environment.settings.update(BASTION_AWS_ENDPOINT=front.url, BASTION_AWS_CA=front.ca)
         works(service.start().app is not None, "it starts with what AWS says over TLS")
         works(len(front.requests) >= 3, "and asks nobody else")
@@ -85,4 +85,4 @@ def test_a_log_of_everything_holds_no_answer_of_aws(service: Service) -> None:
     works(kept.get(NAME).reveal() == VALUE, "a secret is read meanwhile")
     works('"level": "debug"' in service.output, "the log tells everything else")
     harm(VALUE in service.output, "the client of AWS wrote the secret to the log")
-    assert service.environment.backend.standin.key not in service.output
+    assert service.environment.backend.key not in service.output

@@ -38,7 +38,7 @@ def test_whoever_stands_on_the_way_gets_no_question_and_gives_no_answer(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_a_hurry(service, monkeypatch)
-    with Front(("127.0.0.1", service.environment.backend.standin.port)) as front:
+    with Front(("127.0.0.1", service.environment.backend.port)) as front:
         service.environment.settings.update(BASTION_GCP_ENDPOINT=front.url, BASTION_GCP_CA=front.ca)
         works(service.start().app is not None, "it starts with what Google says over TLS")
         works(len(front.requests) >= 3, "and asks nobody else")

@@ -29,7 +29,7 @@ READS = '  capabilities = ["read"]'
 
 def server(service: Service) -> Any:
     """The real OpenBao of this run."""
-    return service.environment.backend.server
+    return service.environment.backend
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def fronted(service: Service, **options: Any) -> Iterator[Front]:
 def opened(service: Service, **settings: str) -> Any:
     """The backend as at a start, nothing kept, with these settings changed; NAME holds VALUE there."""
     variables = service.environment.variables()
-    server(service).write(variables["BASTION_VAULT_PATH"], {NAME: VALUE})
+    server(service).put(variables["BASTION_VAULT_PATH"], {NAME: VALUE})
     vault = service.module("secrets.vault")
     return vault.open_secrets(vault.Settings(**{**variables, **settings}))
 
@@ -110,8 +110,8 @@ def test_the_policy_lets_the_service_read_its_own_secrets_and_do_nothing_else(se
     import hvac
 
     text = (service.root / POLICY[1:]).read_text("utf-8")
-    server(service).write(SERVICE, {**service.environment.secrets, "MIGRATION_PASSWORD": CANARY})
-    server(service).write("another-service", {NAME: VALUE})
+    server(service).put(SERVICE, {**service.environment.secrets, "MIGRATION_PASSWORD": CANARY})
+    server(service).put("another-service", {NAME: VALUE})
     variables = server(service).sign_in({SERVICE: text}, role=SERVICE, token_no_default_policy=True)
     works(service.start(**variables, BASTION_VAULT_PATH=SERVICE).app is not None, "it starts with these rights alone")
     client = hvac.Client(url=server(service).address, token="")

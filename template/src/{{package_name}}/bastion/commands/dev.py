@@ -32,7 +32,7 @@ from . import migrations
 FOLDER: Final = Path("instance")
 HOST: Final = "localhost"
 PORT: Final = 8000
-PROJECT: Final = Path(__file__).resolve().parents[3]
+PROJECT: Final = Path(__file__).resolve().parents[4]
 """The folder of the service, when it is installed as `uv sync` does it."""
 
 

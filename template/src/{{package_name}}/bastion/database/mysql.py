@@ -18,7 +18,7 @@ from sqlalchemy import URL, Connection, Engine, Table, event, make_url, text
 from sqlalchemy.engine import ExceptionContext
 
 from ..settings import BastionSettings
-from .server import SYSTEM, check_query, check_roles, is_authority, on_this_machine, parsed
+from .server import SYSTEM, check_query, check_roles, is_authority, on_this_machine, parsed, start_here
 
 SECRETS: Final[Mapping[str, str]] = {"DATABASE_PASSWORD": "opens the database for DATABASE_URL's user"}
 CONNECT_SECONDS: Final = 5  # a database that is away is answered with 503, not waited for
@@ -223,7 +223,5 @@ COMMANDS: Final[tuple[Command, ...]] = ()
 
 
 def development_url(folder: Path, package: str, password: Path) -> str:
-    """For development: a MariaDB of this machine's own, by the installed programs, started if need be."""
-    from .local_mysql import start
-
-    return f"mysql://{package}@127.0.0.1:{start(folder, package, password.read_text(encoding='utf-8'))}/{package}"
+    """For development: a MariaDB of this machine's own, started if need be."""
+    return f"mysql://{package}@127.0.0.1:{start_here('local_mysql.py', folder, package, password)}/{package}"

@@ -6,8 +6,12 @@ this service has its role's rights: one that owns the tables drops them, one of 
 
 from __future__ import annotations
 
+import atexit
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -17,6 +21,7 @@ from sqlalchemy.exc import ArgumentError
 
 from ..settings import BastionSettings
 
+PROJECT: Final = Path(__file__).resolve().parents[4]
 ADMINISTRATORS: Final = frozenset(("admin", "mariadb", "mysql", "postgres", "root", "sa"))
 SYSTEM: Final = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -71,3 +76,35 @@ def is_authority(path: object) -> bool:
         return bool(ssl.create_default_context(cafile=path).get_ca_certs())
     except OSError:
         return False
+
+
+def start_here(program: str, folder: Path, name: str, password: Path) -> int:
+    """For development: the port of a server that ends with this process, or of one that a command before it started.
+
+    What starts it is no part of the service: it lies in a checkout of it, beside the proofs.
+    """
+    file = PROJECT / "tests" / "proofs" / program
+    if not file.is_file():
+        raise RuntimeError(f"Only a checkout of the service starts a database, by {file}. Set DATABASE_URL.")
+    started = subprocess.Popen(  # noqa: S603  (a file of the checkout)
+        [sys.executable, "-I", file, folder, name, password],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for this process; the server ends after it
+    )
+    told = ""
+    if started.stdout is not None:
+        with started.stdout as said:
+            told = said.readline().strip()
+    if not told.isdecimal():
+        raise RuntimeError(told or f"{file} failed.")
+    atexit.register(_end, started)
+    return int(told)
+
+
+def _end(started: subprocess.Popen[str]) -> None:
+    if started.stdin is not None:
+        started.stdin.close()
+    with suppress(KeyboardInterrupt):  # whoever presses twice need not wait for it
+        started.wait()

@@ -90,6 +90,8 @@ HERE: Final = False
 
 def check(settings: Settings, *, production: bool, database_users: bool) -> Iterator[str]:  # noqa: ARG001
     """Reasons against a start before anything is asked."""
+    if not production and remote.kept_here(settings.endpoint):
+        return
     if not PREFIX.match(settings.prefix):
         yield "BASTION_AWS_PREFIX is no beginning of a secret's name. Write it as in payments-api or prod/payments-api."
     if not REGION.match(settings.region):
@@ -142,7 +144,7 @@ def open_secrets(settings: Settings) -> Secrets:
     """The manager as the one backend; a process, and each try after a failure, signs in by itself."""
     at = f", at {settings.endpoint}" if settings.endpoint else ""
     where = f"AWS Secrets Manager (aws:{settings.region}:{settings.prefix}/{at})"
-    return Secrets(lambda: _connect(settings), where)
+    return remote.kept_here(settings.endpoint) or Secrets(lambda: _connect(settings), where)
 
 
 def _connect(settings: Settings) -> Fetch:
@@ -249,13 +251,6 @@ def misplaced(names: Iterable[str]) -> Iterator[str]:
 
 
 def use_folder(folder: Path) -> None:
-    """For development: a stand-in that holds the folder's files, unless the environment names a place."""
-    if {"BASTION_AWS_REGION", "BASTION_AWS_ENDPOINT"} & os.environ.keys():
-        return
-    from . import local_aws  # for development alone
-
-    variables = local_aws.start().variables(remote.SERVICE)
-    local_aws.put(
-        variables, {file.name: file.read_text(encoding="utf-8").removesuffix("\n") for file in folder.iterdir()}
-    )
-    os.environ.update(variables)
+    """For development: the files of the folder, unless the environment names a place."""
+    if "BASTION_AWS_REGION" not in os.environ:
+        os.environ.setdefault("BASTION_AWS_ENDPOINT", folder.as_uri())

@@ -63,6 +63,8 @@ HERE: Final = False
 
 def check(settings: Settings, *, production: bool, database_users: bool) -> Iterator[str]:  # noqa: ARG001
     """Reasons against a start before anything is asked: vault and platform are who they should be."""
+    if not production and remote.kept_here(settings.vault_url):
+        return
     vault = remote.origin(settings.vault_url)
     local = vault is not None and vault.scheme == "https" and remote.is_loopback(vault.hostname or "")
     if not VAULT.match(settings.vault_url) and not local:
@@ -105,7 +107,8 @@ def open_secrets(settings: Settings) -> Secrets:
     """The vault as the one backend; a process, and each try after a failure, signs in by itself."""
     for name in ("azure", "msal"):  # they log what an endpoint says that they don't understand: it may be a token
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    return Secrets(lambda: _connect(settings), f"Azure Key Vault (azure:{settings.vault_url}/{settings.prefix})")
+    where = f"Azure Key Vault (azure:{settings.vault_url}/{settings.prefix})"
+    return remote.kept_here(settings.vault_url) or Secrets(lambda: _connect(settings), where)
 
 
 def named(prefix: str, name: str) -> str:
@@ -193,13 +196,5 @@ def misplaced(names: Iterable[str]) -> Iterator[str]:
 
 
 def use_folder(folder: Path) -> None:
-    """For development: a stand-in that holds the folder's files, unless the environment names a vault."""
-    if "BASTION_AZURE_VAULT_URL" in os.environ:
-        return
-    from . import local_azure  # for development alone
-
-    standin = local_azure.start()
-    standin.put(
-        {named(OURS, file.name): {"value": file.read_text("utf-8").removesuffix("\n")} for file in folder.iterdir()}
-    )
-    os.environ.update(standin.variables(OURS))
+    """For development: the files of the folder, unless the environment names a vault."""
+    os.environ.setdefault("BASTION_AZURE_VAULT_URL", folder.as_uri())

@@ -57,6 +57,8 @@ HERE: Final = False
 
 def check(settings: Settings, *, production: bool, database_users: bool) -> Iterator[str]:  # noqa: ARG001
     """Reasons against a start before anything is asked: the token opens whatever the workload may use."""
+    if not production and remote.kept_here(settings.endpoint):
+        return
     if not PROJECT.match(settings.project):
         yield "BASTION_GCP_PROJECT: name the project (its id) whose Secret Manager holds the secrets of this service."
     if not PREFIX.match(settings.prefix):
@@ -77,7 +79,8 @@ def check(settings: Settings, *, production: bool, database_users: bool) -> Iter
 
 def open_secrets(settings: Settings) -> Secrets:
     """The manager as the one backend; a process, and each try after a failure, signs in by itself."""
-    return Secrets(lambda: _connect(settings), f"Google Secret Manager (gcp:{settings.project}/{settings.prefix})")
+    where = f"Google Secret Manager (gcp:{settings.project}/{settings.prefix})"
+    return remote.kept_here(settings.endpoint) or Secrets(lambda: _connect(settings), where)
 
 
 def _connect(settings: Settings) -> Fetch:
@@ -209,13 +212,6 @@ def misplaced(names: Iterable[str]) -> Iterator[str]:
 
 
 def use_folder(folder: Path) -> None:
-    """For development: a stand-in that holds the folder's files, unless the environment names a project."""
-    if "BASTION_GCP_PROJECT" in os.environ:
-        return
-    from . import local_gcp  # for development alone
-
-    standin = local_gcp.start()
-    standin.put(
-        "development", {f"{OURS}{file.name}": file.read_bytes().removesuffix(b"\n") for file in folder.iterdir()}
-    )
-    os.environ.update(standin.variables("development", OURS))
+    """For development: the files of the folder, unless the environment names a project."""
+    if "BASTION_GCP_PROJECT" not in os.environ:
+        os.environ.setdefault("BASTION_GCP_ENDPOINT", folder.as_uri())

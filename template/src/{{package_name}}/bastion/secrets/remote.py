@@ -11,8 +11,11 @@ import re
 import ssl
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from . import Found, Secret, Secrets
 
 NAME: Final = re.compile(r"\A[A-Z][A-Z0-9_]{0,63}\Z")
 SERVICE: Final = __name__.partition(".bastion.")[0].replace("_", "-")
@@ -59,3 +62,17 @@ def misplaced(names: Iterable[str], place: str) -> Iterator[str]:
                     f"{given} is an environment variable, which is not read: the secrets of this service are in "
                     f"{place}. Move it there."
                 )
+
+
+def kept_here(address: str) -> Secrets | None:
+    """For development: the files of the folder that a `file:` address names, one a secret; None for another address."""
+    if not address.startswith("file:"):
+        return None
+    folder = Path(unquote(urlsplit(address).path))
+
+    def fetch(name: str) -> Found | None:
+        file = folder / name
+        known = NAME.match(name) and file.is_file()
+        return Found(Secret(file.read_text(encoding="utf-8").removesuffix("\n"))) if known else None
+
+    return Secrets(lambda: fetch, str(folder))

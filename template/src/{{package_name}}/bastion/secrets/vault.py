@@ -66,6 +66,8 @@ HERE: Final = False
 
 def check(settings: Settings, *, production: bool, database_users: bool) -> Iterator[str]:
     """Reasons against a start before anything is asked: whoever answers is given what opens the real one."""
+    if not production and remote.kept_here(settings.address):
+        return
     if remote.origin(settings.address) is None:
         yield (
             "BASTION_VAULT_ADDR: name an https origin, as in https://vault.internal:8200; http is for an agent on a "
@@ -104,7 +106,8 @@ def _unusable(settings: Settings) -> str | None:
 
 def open_secrets(settings: Settings) -> Secrets:
     """Vault as the one backend. A token or a database user outlives a connection, and a fork uses both."""
-    return Secrets(Vault(settings).connect, f"Vault (vault:{settings.address}/{settings.mount}/{settings.path})")
+    where = f"Vault (vault:{settings.address}/{settings.mount}/{settings.path})"
+    return remote.kept_here(settings.address) or Secrets(Vault(settings).connect, where)
 
 
 def misplaced(names: Iterable[str]) -> Iterator[str]:
@@ -113,13 +116,5 @@ def misplaced(names: Iterable[str]) -> Iterator[str]:
 
 
 def use_folder(folder: Path) -> None:
-    """For development: a Vault of this machine's own that holds the folder's files, unless another one is named."""
-    if "BASTION_VAULT_ADDR" in os.environ:
-        return
-    from . import local_vault
-
-    server = local_vault.start()
-    server.write(
-        remote.SERVICE, {file.name: file.read_text(encoding="utf-8").removesuffix("\n") for file in folder.iterdir()}
-    )
-    os.environ.update(server.sign_in({remote.SERVICE: local_vault.POLICY}))
+    """For development: the files of the folder, unless the environment names another Vault."""
+    os.environ.setdefault("BASTION_VAULT_ADDR", folder.as_uri())

@@ -1,7 +1,7 @@
-"""Development alone: a real MariaDB on a loopback port, its data below instance/, so that `dev` needs no server.
+"""A real MariaDB on a loopback port, its data below instance/, so that `dev` needs no server; `dev` runs this file.
 
-Its programs come from Debian's mariadb-server-core, or from wherever the PATH leads. It ends with the process that
-started it; a second command finds the one that runs.
+Its programs come from Debian's mariadb-server-core, or from wherever the PATH leads. The server ends
+with the process that started it; a second command finds the one that runs. The proofs find its programs by it, too.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -136,6 +137,7 @@ def _run_until_exit(home: Path, port: int, name: str, password: str) -> None:
         cwd="/",
         start_new_session=True,
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,  # the log has it
         user=user(),
         group=group(),
@@ -157,3 +159,18 @@ def _end(server: subprocess.Popen[bytes]) -> None:
         server.wait(10)
     except subprocess.TimeoutExpired:
         server.kill()
+
+
+def main(folder: Path, name: str, password: Path) -> None:
+    """Tell the port of the running server, and wait until nobody holds standard input open; or tell what is wrong."""
+    try:
+        port = start(folder, name, password.read_text(encoding="utf-8"))
+    except RuntimeError as reason:
+        print(*str(reason).split())  # on one line
+    else:
+        print(port, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

@@ -1,8 +1,7 @@
-"""Development alone: a stand-in for Google Secret Manager and the metadata service, on a loopback port and in memory.
+"""A stand-in for Google Secret Manager and the metadata service, run as a program, on a loopback port and in memory.
 
 It answers as the REST reference says: `latest` is the newest version, whatever its state, and without this workload's
-token nothing is told. It ends with the process that started it. Run as a program it is the server; it needs the
-standard library alone.
+token nothing is told.
 """
 
 from __future__ import annotations
@@ -11,74 +10,17 @@ import hmac
 import json
 import re
 import secrets
-import subprocess
 import sys
 import threading
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass
-from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-TOKEN_PATH: Final = "/computeMetadata/v1/instance/service-accounts/default/token"  # noqa: S105
+TOKEN_PATH: Final = "/computeMetadata/v1/instance/service-accounts/default/token"
 ACCESS: Final = re.compile(r"/v1/(projects/[^/]+/secrets/[^/:]+)/versions/(latest|[0-9]+):access")
 NUMBER: Final = "100000000001"  # of every project; answers name it by its number
 LASTS: Final = 3599  # seconds, as long as Google's tokens
-
-
-# --- for who starts it ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class StandIn:
-    """The running stand-in."""
-
-    port: int
-    admin: str
-    process: subprocess.Popen[str]
-
-    def variables(self, project: str, prefix: str) -> dict[str, str]:
-        """The environment variables that lead a service to the secrets of this project."""
-        url = f"http://127.0.0.1:{self.port}"
-        names = {"BASTION_GCP_ENDPOINT": url, "BASTION_GCP_METADATA": url}
-        return {**names, "BASTION_GCP_PROJECT": project, "BASTION_GCP_PREFIX": prefix}
-
-    def put(self, project: str, secrets: Mapping[str, bytes | None], state: str = "ENABLED") -> None:
-        """Add a version to each of these secrets; None deletes one with all its versions."""
-        told = {
-            f"projects/{project}/secrets/{name}": None if value is None else b64encode(value).decode()
-            for name, value in secrets.items()
-        }
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.request("POST", f"/{state}", json.dumps(told), {"Authorization": self.admin})
-        status = connection.getresponse().status
-        connection.close()
-        if status != 200:
-            raise RuntimeError(f"the stand-in of Google Secret Manager answers {status}")
-
-    def stop(self) -> None:
-        """End it."""
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        self.process.kill()
-        self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-
-
-def start() -> StandIn:
-    """Start it in a process of its own, which ends when this one does: then nobody holds its standard input open."""
-    process = subprocess.Popen(  # noqa: S603  (this file)
-        [sys.executable, "-I", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    told = process.stdout.readline().split() if process.stdout is not None else []
-    if len(told) != 2:
-        raise RuntimeError("The stand-in for Google Secret Manager did not start. Name a project: BASTION_GCP_PROJECT.")
-    return StandIn(int(told[0]), told[1], process)
-
-
-# --- the server ------------------------------------------------------------------------------------------------
 
 
 class _Server(ThreadingHTTPServer):

