@@ -10,7 +10,7 @@ import pytest
 
 from .. import test_access as core
 from ..harness import edit, harm, insert, protects, refused, works
-from ..routes import is_a_rule, routes, stubbed, walkers
+from ..routes import routes, stubbed, walkers
 from ..service import AUTH
 from ..test_access import (
     ADMINISTRATOR,
@@ -24,6 +24,7 @@ from ..test_access import (
     roles_of,
 )
 from .core import sabotages
+from .steps import is_a_rule
 
 if TYPE_CHECKING:
     from flask import Flask

@@ -23,7 +23,6 @@ from ..accounts import (
     Hashing,
     account,
     administrator,
-    becomes_member,
     exchange,
     live_sessions,
     lives,
@@ -52,6 +51,7 @@ from ..test_account import (
     session_of,
 )
 from .core import sabotages
+from .steps import becomes_member
 from .test_exceptions import declare, limit
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from .. import test_identifiers as core
-from ..accounts import account, accounts, signs_in, stored_form
+from ..accounts import account, accounts, signs_in
 from ..harness import edit, harm, protects, works
 from ..logins import cheap_user, sessions_of
 from ..mails import sent, waiting
@@ -17,6 +17,7 @@ from ..service import Client
 from ..test_identifiers import ROW, STORED, WIDE
 from ..test_settings import command
 from .core import sabotages
+from .steps import stored_form
 
 if TYPE_CHECKING:
     import pytest

@@ -11,7 +11,8 @@ from ..accounts import administrator
 from ..harness import edit, harm, protects, refused, works
 from ..probe_model import TABLE, model
 from ..service import AUTH
-from ..test_queries import DONE, SECRET, session_ids
+from ..test_queries import DONE, SECRET
+from .steps import session_ids
 
 if TYPE_CHECKING:
     from ..running import Service

@@ -19,12 +19,13 @@ from ..accounts import (
     signs_in,
 )
 from ..harness import at_once, edit, harm, protects, refused, works
-from ..logins import UNKNOWN, asks_for_reset, attempt, cheap_user, device_of, seen_by_client, stored
+from ..logins import UNKNOWN, attempt, cheap_user, device_of, seen_by_client, stored
 from ..mails import sent, subjects, text, token_for, tokens_for, waiting
 from ..service import AUTH
 from ..test_recovery import ASKS, ENQUEUES, FILE, LINKS, SINGLE_USE, UNKNOWN_TO_US, link_for
 from .core import sabotages
 from .statements import Statements
+from .steps import asks_for_reset
 from .test_throttle import WIDE
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from ..accounts import (
     account,
     accounts,
     administrator,
-    becomes_member,
     nothing_more_was_read,
     signs_in,
 )
@@ -43,6 +42,7 @@ from ..test_registration import (
 )
 from .core import sabotages
 from .statements import Statements
+from .steps import becomes_member
 from .test_throttle import WIDE
 
 if TYPE_CHECKING:

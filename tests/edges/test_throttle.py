@@ -24,10 +24,8 @@ from ..logins import (
     WRONG,
     HashSpy,
     Outage,
-    asks_for_reset,
     attempt,
     cheap_user,
-    chooses_by_mail,
     device_of,
     registers,
     seen_by_client,
@@ -56,6 +54,7 @@ from ..test_throttle import (
     through,
 )
 from .core import sabotages
+from .steps import asks_for_reset, chooses_by_mail
 from .test_exceptions import declare, limit
 
 if TYPE_CHECKING:

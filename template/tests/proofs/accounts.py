@@ -9,9 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .authenticator import App
-from .harness import edit, refused, works
+from .harness import edit, refused
 from .logins import SIGNED_IN, attempt
-from .mails import token_for
 from .running import User
 from .service import AUTH, DATABASE, Client
 
@@ -56,19 +55,6 @@ def accounts(service: Service) -> int:
     return int(service.rows("SELECT count(*) FROM auth_user")[0][0])
 
 
-def becomes_member(service: Service, email: str, *, name: str = "", address: str = "192.0.2.80") -> User:
-    """Somebody who registers, opens the mail and chooses a password; for services that are open."""
-    client = service.client(address=address)
-    works(client.register(email).status == DONE["register"], "an address is registered")
-    works(
-        client.activate(token_for(service, email, "activate"), CHOSEN, name).status == DONE["activate"],
-        "and the mailed link makes its account",
-    )
-    made = account(service, email)
-    works(made is not None, "which is there")
-    return User(made.id, email, CHOSEN)  # type: ignore[union-attr]
-
-
 def created(service: Service, email: str, password: str) -> bool:
     """Whether an account is made with this password by what `users create` stands on; False when it is refused."""
     users = service.module("identity.users")
@@ -76,14 +62,6 @@ def created(service: Service, email: str, password: str) -> bool:
         users.create(email, password)
         return True
     return False
-
-
-def stored_form(service: Service, typed: str) -> str | None:
-    """What would be stored of an address that somebody types, or None when it is refused."""
-    users = service.module("identity.users")
-    with suppress(users.UserError):
-        return str(users.address(typed))
-    return None
 
 
 def exchange(service: Service, client: Client) -> Response:

@@ -69,24 +69,9 @@ def step_up(client: Client, password: str) -> Response:
     return answer
 
 
-def asks_for_reset(client: BaseClient, email: str, device: str | None = None) -> Response:
-    """Say that the password of this address is forgotten. `device` is what device_of() gave."""
-    fields = {"email": email}
-    if device is not None and AUTH == "session":
-        client.cookies[DEVICE_COOKIE] = device
-    elif device is not None:
-        fields["device_token"] = device
-    return client.post({"session": "/forgot", "jwt": "/auth/reset"}[AUTH], fields)
-
-
 def registers(client: BaseClient, email: str) -> Response:
     """Ask for an account with this address."""
     return client.post({"session": "/register", "jwt": "/auth/register"}[AUTH], {"email": email})
-
-
-def chooses_by_mail(client: Client, token: str, password: str) -> Response:
-    """Open the link that was mailed, and choose this password."""
-    return client.reset(token, password)
 
 
 class Outage:

@@ -9,7 +9,7 @@ import itertools
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,13 +81,6 @@ def walkers(service: Service, user: User, *, requests: int) -> Iterator[Client]:
     for number in itertools.count():
         client = service.client(user, f"198.51.{100 + number // 250 % 2}.{number % 250 + 1}").login()
         yield from itertools.repeat(client, routes_each)
-
-
-def is_a_rule(service: Service, *permissions: object) -> bool:
-    """Whether @requires takes these for an access rule; False when it refuses them."""
-    with suppress(TypeError):
-        return callable(service.module().requires(*permissions))
-    return False
 
 
 @contextmanager

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from .harness import edit, harm, protects, refused, works
 from .service import AUTH
 
 if TYPE_CHECKING:
-    from .running import Service, User
+    from .running import Service
 
 
 CHANGED = {"session": 303, "jwt": 200}[AUTH]
@@ -42,10 +40,3 @@ def test_another_users_object_can_be_neither_read_nor_changed_nor_deleted(servic
         harm(probe.row(item) != (SECRET, "changed"), "another user changed or deleted it")
         for answer in answers:
             refused(answer, 404, "ownership-404")
-
-
-def session_ids(service: Service, user: User) -> list[uuid.UUID]:
-    """The user's live sessions, last used first."""
-    with service.app.app_context():
-        found = service.module("identity.sessions").live_sessions(user.id, idle=timedelta(minutes=30))
-        return [row.id for row in found]

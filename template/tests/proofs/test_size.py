@@ -45,10 +45,6 @@ class Endless(io.RawIOBase):
         self.taken += given
         return given
 
-    def readline(self, size: int | None = -1, /) -> bytes:
-        """No line ends in it. RawIOBase would look for one byte by byte, which no server does."""
-        return self.read(-1 if size is None else size) or b""
-
 
 def limit(service: Service) -> int:
     """The service's limit: 1 MiB, or what exceptions.toml declares."""

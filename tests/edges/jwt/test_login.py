@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from ... import mails
 from ...harness import edit, harm, protects, works
-from ...logins import SIGNED_IN, asks_for_reset, attempt, cheap_user, chooses_by_mail
+from ...logins import SIGNED_IN, attempt, cheap_user
+from ..steps import asks_for_reset, chooses_by_mail
 
 if TYPE_CHECKING:
     from ...running import Service

@@ -18,8 +18,8 @@ from ...logins import arrive
 from ...session import test_cookie as core
 from ...session.test_cookie import HASH, LOADER, session_rows, signed_in
 from ...session_client import COOKIE, FIELD
-from ...test_queries import session_ids
 from ..core import sabotages
+from ..steps import session_ids
 
 if TYPE_CHECKING:
     from ...running import Service, User

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from ... import databases as snapshot
 from ... import mails
 from ...harness import edit, harm, protects, refused, works
-from ...logins import SIGNED_IN, HashSpy, asks_for_reset, attempt, causes, cheap_user, registers, stored
+from ...logins import SIGNED_IN, HashSpy, attempt, causes, cheap_user, registers, stored
+from ..steps import asks_for_reset
 
 if TYPE_CHECKING:
     from ...running import Service
