@@ -145,10 +145,10 @@ def test_a_ring_says_when_its_active_key_is_everywhere_and_which_are_over(servic
     purpose, now = ring.PURPOSES["DATA_KEY"], int(service.now().timestamp())
     ago = {"active": 100, "retired": purpose.life - 60, "over": purpose.life + 60}
     keys = [ring.Key(name, name, name.replace("over", "retired"), now - int(since)) for name, since in ago.items()]
-    made = ring.Ring(purpose, tuple(keys), ("active",), ())
+    made = ring.Ring(purpose, tuple(keys))
     assert ring.SPREAD - 110 <= made.spreads_for() <= ring.SPREAD - 99
     assert [key.name for key in made.overdue()] == ["over"]
-    assert ring.Ring(purpose, (ring.Key("plain", "text", "active"),), ("text",), ()).spreads_for() == 0
+    assert ring.Ring(purpose, (ring.Key("plain", "text", "active"),)).spreads_for() == 0
 
 
 def test_of_two_next_keys_the_one_that_all_processes_know_becomes_active(service: Service) -> None:

@@ -71,15 +71,15 @@ ELSEWHERE: dict[str, tuple[Edit, ...]] = {
             f"{NO_VERSION}return None",
             f"{NO_VERSION}return Found(Secret(__import__('os').environ.get(name, '')))",
         ),
-        edit("secrets/remote.py", "            if given in os.environ and", "            if False and"),
+        edit("secrets/remote.py", "            if given in os.environ:", "            if False:"),
     ),
     "aws": (
         edit("secrets/aws.py", f"{NOT_THERE}return None", f"{NOT_THERE}return Found(Secret(os.environ.get(name, '')))"),
-        edit("secrets/remote.py", "            if given in os.environ and", "            if False and"),
+        edit("secrets/remote.py", "            if given in os.environ:", "            if False:"),
     ),
     "gcp": (
         edit("secrets/gcp.py", f"{ABSENT}return None", f"{ABSENT}return Found(Secret(os.environ.get(name, '')))"),
-        edit("secrets/remote.py", "            if given in os.environ and", "            if False and"),
+        edit("secrets/remote.py", "            if given in os.environ:", "            if False:"),
     ),
     "azure": (
         edit(
@@ -87,7 +87,7 @@ ELSEWHERE: dict[str, tuple[Edit, ...]] = {
             "return None if secret is None else _found(secret, wanted)",
             "return _found(secret, wanted) if secret else Found(Secret(os.environ.get(name, '')))",
         ),
-        edit("secrets/remote.py", "            if given in os.environ and", "            if False and"),
+        edit("secrets/remote.py", "            if given in os.environ:", "            if False:"),
     ),
 }
 MISPLACED = {

@@ -101,17 +101,11 @@ class Ring:
 
     purpose: Purpose
     keys: tuple[Key, ...] = field(repr=False)
-    present: tuple[str, ...] = field(repr=False)
-    """The active key, and next ones."""
-    former: tuple[tuple[str, float], ...] = field(repr=False)
-    """Retired keys, each with the moment after which it is refused."""
 
     def texts(self) -> tuple[str, ...]:
         """The keys that count now, in their order: the first is used, all are accepted."""
-        if not self.former:
-            return self.present
-        moment = seconds()
-        return (*self.present, *(text for text, end in self.former if moment < end))
+        counts_since = seconds() - (self.purpose.life if self.purpose.ends else math.inf)
+        return tuple(key.text for key in self.keys if key.status != "retired" or key.since > counts_since)
 
     def overdue(self) -> list[Key]:
         """Retired keys that nothing may need any more."""
@@ -130,13 +124,7 @@ def parse(name: str, text: str) -> Ring:
     if faults := [(key.name, fault) for place, key in enumerate(keys) for fault in _faults(key, keys[:place], purpose)]:
         raise InvalidRing(*faults)
     keys.sort(key=lambda key: STATES.index(key.status))
-    life = purpose.life if purpose.ends else math.inf
-    return Ring(
-        purpose,
-        tuple(keys),
-        tuple(key.text for key in keys if key.status != "retired"),
-        tuple((key.text, key.since + life) for key in keys if key.status == "retired"),
-    )
+    return Ring(purpose, tuple(keys))
 
 
 def _listed(name: str, text: str) -> list[Key]:

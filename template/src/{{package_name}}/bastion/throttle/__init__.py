@@ -182,7 +182,7 @@ def refund(spent: Spent) -> None:
 
 def _name(kind: str, subject: str) -> bytes:
     """What the subject's counter is called: nobody who reads the database learns an address from it."""
-    key = derived(state().rings.get("SECRET_KEY").present[0].encode(), b"bastion throttle")
+    key = derived(state().rings.get("SECRET_KEY").keys[0].text.encode(), b"bastion throttle")
     what = f"{kind}:{subject}".encode("utf-8", "surrogatepass")
     return hmac.new(key, what, hashlib.sha256).digest()
 
