@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+import pytest
 
 from .. import place
 from ..logins import PATH
@@ -19,8 +20,6 @@ from ..test_settings import command
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import pytest
 
     from ..running import Service
 
@@ -270,5 +269,5 @@ def test_dev_runs_a_command_where_it_would_serve(
     assert served == [(service.module("commands.cli").NAME, 8001)]
     assert command(service, monkeypatch, "dev", "--port", "0")[0] == 2
     monkeypatch.chdir(place.source())
-    code, text = command(service, monkeypatch, "dev", "access")
-    assert (code, text.partition(":")[0]) == (1, f"Run this in the folder of the service, {place.root}")
+    with pytest.raises(RuntimeError, match=f"Run this in the folder of the service, {place.root}: "):
+        service.module("commands.dev").prepare(PACKAGE)

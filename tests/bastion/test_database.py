@@ -47,7 +47,7 @@ if DATABASE != "sqlite":
             assert "canary" not in tried.text
 
     def test_dev_has_a_database_of_its_own_that_ends_with_it_and_keeps_what_was_written(
-        service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
     ) -> None:
         import pytest
         from sqlalchemy import create_engine, make_url, text
@@ -59,21 +59,19 @@ if DATABASE != "sqlite":
         password.write_text("of-development", encoding="utf-8")
         monkeypatch.setattr(server.atexit, "register", lambda _end, started: ends.append(started))
         driver = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}[DATABASE]
-        try:
-            for statement in ("CREATE TABLE kept (id INTEGER)", "SELECT * FROM kept"):
-                url = dialect.development_url(tmp_path, "notes", password)
-                assert dialect.development_url(tmp_path, "notes", password) == url  # a second command finds it
-                engine = create_engine(make_url(url).set(drivername=driver, password="of-development"))
-                with engine.begin() as connection:
-                    connection.execute(text(statement))
-                engine.dispose()
-                for started in reversed(ends):
-                    server._end(started)
-                with pytest.raises(OperationalError):
-                    engine.connect()
-                ends.clear()
-        finally:
-            shutil.rmtree(home)
+        request.addfinalizer(lambda: shutil.rmtree(home))
+        for statement in ("CREATE TABLE kept (id INTEGER)", "SELECT * FROM kept"):
+            url = dialect.development_url(tmp_path, "notes", password)
+            assert dialect.development_url(tmp_path, "notes", password) == url  # a second command finds it
+            engine = create_engine(make_url(url).set(drivername=driver, password="of-development"))
+            with engine.begin() as connection:
+                connection.execute(text(statement))
+            engine.dispose()
+            for started in reversed(ends):
+                server._end(started)
+            with pytest.raises(OperationalError):
+                engine.connect()
+            ends.clear()
         monkeypatch.setattr(server, "PROJECT", tmp_path)
         with pytest.raises(RuntimeError, match="Only a checkout of the service starts a database, "):
             dialect.development_url(tmp_path, "notes", password)
