@@ -285,9 +285,9 @@ SAFE_SABOTAGES: Any = {
 }
 if AUTH == "session":
     SAFE_SABOTAGES["link"] = edit(
-        "session/account.py",
-        "    link = _kept_link(*links.MAKES_ACCOUNT)\n",
-        "    link = _kept_link(*links.MAKES_ACCOUNT)\n"
+        "session/mailed_link.py",
+        "    link = kept_link(*links.MAKES_ACCOUNT)\n",
+        "    link = kept_link(*links.MAKES_ACCOUNT)\n"
         "    from ..database import transaction\n\n"
         "    with transaction() as connection:\n"
         "        links.consume_once(connection, link)\n",

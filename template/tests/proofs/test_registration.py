@@ -44,7 +44,7 @@ READS_WHAT_WAS_SENT = edit(
     "    return (request.get_json() if request.is_json else request.form).get(name) or otherwise\n\n\n",
 )
 """Part of a sabotage: a way to read more than was declared."""
-PAGE_OPENS = () if AUTH == "jwt" else (edit("session/account.py", '    registration.require_mode("open")\n', ""),)
+PAGE_OPENS = () if AUTH == "jwt" else (edit("session/mailed_link.py", '    registration.require_mode("open")\n', ""),)
 
 
 def is_open(service: Service) -> None:

@@ -33,7 +33,11 @@ NO_NUMBERS = ("", "one", "\u0661", "\uff11", "NaN", "[1]", "null", "true")
 
 @protects(
     "input-validated-typed",
-    length=edit("session/forms.py", "[InputRequired(), Length(max=LONGEST_IDENTIFIER)]", "[InputRequired()]"),
+    length=edit(
+        "session/forms.py",
+        'identifier = EmailField("Email address", [InputRequired(), Length(max=LONGEST_IDENTIFIER)])',
+        'identifier = EmailField("Email address", [InputRequired()])',
+    ),
 )
 def test_no_credential_is_looked_at_that_is_longer_than_any_can_be(service: Service) -> None:
     longest = service.module("session.forms").LONGEST_IDENTIFIER
@@ -66,7 +70,7 @@ def test_no_credential_is_looked_at_that_is_longer_than_any_can_be(service: Serv
 @protects(
     "input-validated-typed",
     repeated=edit(
-        "session/account.py",
+        "session/forms.py",
         'Length(max=LONGEST_TYPED), EqualTo("password", "The two passwords are not the same.")],',
         "Length(max=LONGEST_TYPED)],",
     ),

@@ -52,9 +52,9 @@ CHOSEN = "another correct horse battery"
 @protects(
     BODY_ONLY,
     location=edit(
-        "session/account.py",
-        "redirect(url_for(mailed_link.PAGES[purpose]), 303)",
-        "redirect(url_for(mailed_link.PAGES[purpose], token=token), 303)",
+        "session/mailed_link.py",
+        "redirect(url_for(PAGES[purpose]), 303)",
+        "redirect(url_for(PAGES[purpose], token=token), 303)",
     ),
 )
 def test_the_token_of_a_mailed_link_leaves_the_address_and_opening_it_changes_nothing(service: Service) -> None:

@@ -1,68 +1,34 @@
-"""The pages of an account's life: registering, mailed links, a forgotten password, and what its owner changes.
+"""The pages of one's own account: what its owner sees and changes, and where he proves once more who he is.
 
-A page only asks and shows; who may do what, and what a stranger must not learn, is decided in identity/. Opening a page
-or a link changes nothing, so neither a mail scanner nor another site's image can use one.
+A page only asks and shows; who may do what is decided in identity/. Opening a page changes nothing, so no other site's
+image can use one. The pages that a stranger may open are in pages.py, factors.py and mailed_link.py.
 """
 
 from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any, Final
 from uuid import UUID
 
 from flask import Response, flash, make_response, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
-from wtforms import EmailField, PasswordField, StringField
-from wtforms.validators import EqualTo, InputRequired, Length
+from wtforms import PasswordField, StringField
+from wtforms.validators import InputRequired, Length
 
 from .. import audit
 from ..audit.refusal import refuse
-from ..edge import no_referrer
-from ..identity import account, factors, links, passkeys, recovery, recovery_codes, registration, sessions, users
+from ..identity import account, factors, links, passkeys, recovery_codes, sessions, users
 from ..identity.passwords import ADVICE, LONGEST_TYPED
-from ..identity.users import LONGEST_IDENTIFIER, LONGEST_NAME
-from ..request.access import login_required, public
+from ..identity.users import LONGEST_NAME
+from ..request.access import login_required
 from ..request.authentication import current_user
 from ..state import state
-from . import mailed_link
-from .cookie import NEXT, begin, device_token, log_out
+from .cookie import NEXT, begin, log_out
 from .factors import WRONG_PASSKEY, PasskeyForm
-from .forms import SubmittedForm, perform
-from .mailed_link import LinkForm
+from .forms import AddressForm, NewPasswordForm, SubmittedForm, perform
+from .mailed_link import LinkForm, drop, kept, kept_link
 from .pages import blueprint, go_on, me
 from .redirects import safe_next
-
-LONGEST_LINK_TOKEN: Final = 100  # characters; ours have 43
-
-
-class AddressForm(SubmittedForm):
-    """An address to mail to. Whether it has an account makes no difference to any answer."""
-
-    email = EmailField("Email address", [InputRequired(), Length(max=LONGEST_IDENTIFIER)])
-
-
-class NewPasswordForm(SubmittedForm):
-    """A new password, twice: what nobody can see is easily mistyped."""
-
-    password = PasswordField("New password", [InputRequired(), Length(max=LONGEST_TYPED)])
-    again = PasswordField(
-        "New password again",
-        [InputRequired(), Length(max=LONGEST_TYPED), EqualTo("password", "The two passwords are not the same.")],
-    )
-
-
-class ResetForm(LinkForm, NewPasswordForm):
-    """The new password that the reader of a mailed link chooses."""
-
-    purpose = links.RESET
-
-
-class ActivateForm(LinkForm, NewPasswordForm):
-    """What the reader of a mailed link decides about the new account."""
-
-    purpose = links.ACTIVATE
-    display_name = StringField("Name", [Length(max=LONGEST_NAME)])
 
 
 class ChangePasswordForm(NewPasswordForm):
@@ -82,109 +48,6 @@ class NameForm(SubmittedForm):
     """The name that is shown."""
 
     display_name = StringField("Name", [Length(max=LONGEST_NAME)])
-
-
-# ---- registering, and what mailed links lead to ----------------------------------------------------------------------
-
-
-@blueprint.route("/register", methods=["GET", "POST"])
-@public
-def register() -> ResponseReturnValue:
-    """Ask for an account. Nothing about it is decided here: the mailed link makes it."""
-    registration.require_mode("open")
-    form = AddressForm()
-
-    def page() -> str:
-        return render_template("bastion/register.html", form=form)
-
-    if request.method != "POST":
-        return page()
-    perform(form, page, lambda: registration.register(form.email.data or ""))
-    return redirect(url_for("bastion.sent"), 303)
-
-
-@blueprint.route("/forgot", methods=["GET", "POST"])
-@public
-def forgot() -> ResponseReturnValue:
-    """Ask for a link to choose another password."""
-    form = AddressForm()
-
-    def page() -> str:
-        return render_template("bastion/forgot.html", form=form)
-
-    if request.method != "POST":
-        return page()
-    perform(form, page, lambda: recovery.request_reset(form.email.data or "", device_token()))
-    return redirect(url_for("bastion.sent"), 303)
-
-
-@blueprint.get("/sent")
-@public
-def sent() -> ResponseReturnValue:
-    """Look into your mail: the same page whether there is one or not."""
-    return render_template("bastion/sent.html")
-
-
-@blueprint.get("/link/<purpose>/<token>")
-@public
-def open_link(purpose: str, token: str) -> ResponseReturnValue:
-    """Take the token of a mailed link out of the address. The link is neither used nor looked up here."""
-    no_referrer(request.environ)
-    if purpose not in mailed_link.PAGES or len(token) > LONGEST_LINK_TOKEN or not token.isascii():
-        refuse(404, "mailed-link-fixed-origin")
-    answer = make_response(redirect(url_for(mailed_link.PAGES[purpose]), 303))
-    mailed_link.keep(answer, purpose, token)
-    return answer
-
-
-def _kept_link(*purposes: str) -> Any:
-    """The good link in this browser's cookie; 410 when there is none, 429 for a network that tries many."""
-    token = mailed_link.kept(purposes[0])
-    if not token:
-        links.gone(purposes[0])
-    return links.find(token, *purposes)
-
-
-@blueprint.route("/activate", methods=["GET", "POST"])
-@public
-def activate() -> ResponseReturnValue:
-    """Choose the password of the account that a mailed link makes."""
-    link = _kept_link(*links.MAKES_ACCOUNT)
-    form = ActivateForm()
-
-    def page() -> str:
-        return render_template("bastion/activate.html", form=form, email=link.email, advice=ADVICE)
-
-    if request.method != "POST":
-        return page()
-    token = mailed_link.kept(links.ACTIVATE)
-    perform(form, page, lambda: registration.activate(token, form.password.data or "", form.display_name.data or ""))
-    return _used("Your account is ready. Sign in with your address and password.")
-
-
-@blueprint.route("/reset", methods=["GET", "POST"])
-@public
-def reset() -> ResponseReturnValue:
-    """Choose another password, by a mailed link."""
-    link = _kept_link(links.RESET)
-    form = ResetForm()
-
-    def page() -> str:
-        return render_template("bastion/reset.html", form=form, email=link.email, advice=ADVICE)
-
-    if request.method != "POST":
-        return page()
-    perform(form, page, lambda: recovery.complete_reset(mailed_link.kept(links.RESET), form.password.data or ""))
-    if current_user.is_authenticated and current_user.id == link.user_id:
-        session.clear()  # its row has ended with all others
-    return _used("Your password is changed, and all sessions have ended. Sign in again.")
-
-
-def _used(message: str) -> Response:
-    flash(message, "success")
-    answer = make_response(redirect(url_for("bastion.login"), 303))
-    mailed_link.drop(answer)
-    return answer
 
 
 # ---- proving once more who it is -------------------------------------------------------------------------------------
@@ -329,7 +192,7 @@ def change_email() -> ResponseReturnValue:
 @login_required
 def confirm_email() -> ResponseReturnValue:
     """Put the address of a mailed link in force, for the account that asked for it."""
-    link = _kept_link(links.EMAIL)
+    link = kept_link(links.EMAIL)
     if link.user_id != current_user.id:
         links.gone(links.EMAIL)
     form = LinkForm()
@@ -339,10 +202,10 @@ def confirm_email() -> ResponseReturnValue:
 
     if request.method != "POST":
         return page()
-    opened = perform(form, page, lambda: account.confirm_email_change(me(), mailed_link.kept(links.EMAIL)))
+    opened = perform(form, page, lambda: account.confirm_email_change(me(), kept(links.EMAIL)))
     begin(opened.token)
     answer = _back("Your address is changed, and all other sessions have ended.")
-    mailed_link.drop(answer)
+    drop(answer)
     return answer
 
 

@@ -13,7 +13,7 @@ from flask import abort, make_response, request
 from flask_wtf import FlaskForm
 from werkzeug.datastructures import MultiDict
 from wtforms import EmailField, Field, Form, PasswordField, SelectField, StringField, TextAreaField
-from wtforms.validators import InputRequired, Length, StopValidation, ValidationError
+from wtforms.validators import EqualTo, InputRequired, Length, StopValidation, ValidationError
 
 from ..audit.refusal import Refused, refuse
 from ..identity import users
@@ -91,6 +91,22 @@ class LoginForm(SubmittedForm):
 
     identifier = EmailField("Email address", [InputRequired(), Length(max=LONGEST_IDENTIFIER)])
     password = PasswordField("Password", [InputRequired(), Length(max=LONGEST_TYPED)])
+
+
+class AddressForm(SubmittedForm):
+    """An address to mail to. Whether it has an account makes no difference to any answer."""
+
+    email = EmailField("Email address", [InputRequired(), Length(max=LONGEST_IDENTIFIER)])
+
+
+class NewPasswordForm(SubmittedForm):
+    """A new password, twice: what nobody can see is easily mistyped."""
+
+    password = PasswordField("New password", [InputRequired(), Length(max=LONGEST_TYPED)])
+    again = PasswordField(
+        "New password again",
+        [InputRequired(), Length(max=LONGEST_TYPED), EqualTo("password", "The two passwords are not the same.")],
+    )
 
 
 class NumberField(StringField):
