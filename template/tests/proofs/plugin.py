@@ -132,6 +132,8 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object
     whole = config.args_source != pytest.Config.ArgsSource.ARGS and not config.option.collectonly
     worker = hasattr(config, "workerinput") or "PYTEST_XDIST_WORKER" in os.environ  # or a run that a test starts
     alone = worker or config.getoption("--sabotage") or config.option.usepdb or config.option.capture == "no"
+    if config.getoption("--sabotage") and getattr(config.option, "numprocesses", None):
+        raise pytest.UsageError("--sabotage uses all processors by itself: leave -n out")
     if whole and not alone and getattr(config.option, "numprocesses", 0) is None:
         config.option.numprocesses = min(os.cpu_count() or 2, MOST_PROCESSES)
         if config.option.dist == "no":
