@@ -393,7 +393,7 @@ def test_what_one_session_has_begun_no_other_completes(service: Service) -> None
     reset=insert(
         "identity/recovery.py",
         after="    attempts.forgive(link.email)\n",
-        new="    throttle.forget(login.FACTOR, link.user_id.hex)\n",
+        new="    throttle.forget(attempts.FACTOR, link.user_id.hex)\n",
     ),
 )
 def test_no_new_login_and_no_reset_gives_new_tries_for_the_code(service: Service) -> None:

@@ -83,7 +83,7 @@ def start_mariadb(
         (folder / name).touch(mode=0o600)
         (folder / name).write_text(content, encoding="utf-8")
     user, group = local.user(), local.group()
-    if user is not None:  # the server refuses to run as root
+    if user is not None and group is not None:  # the server refuses to run as root
         for path in (folder, first, *(folder / name for name in files)):
             os.chown(path, user, group)
     try:
