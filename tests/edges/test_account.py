@@ -434,7 +434,16 @@ def test_a_step_up_that_is_under_way_does_not_outlive_a_new_password(
 ) -> None:
     from sqlalchemy import event
 
-    Hashing(service, monkeypatch, cheap=True)  # within the second of `meanwhile` the change must reach the database
+    Hashing(service, monkeypatch, cheap=True)
+    users = service.module("identity.users")
+    checked_password, checked = users.checked_password, threading.Event()
+
+    def checks(*arguments: Any) -> Any:
+        found = checked_password(*arguments)
+        checked.set()
+        return found
+
+    monkeypatch.setattr(users, "checked_password", checks)
     two, reads = Two(service), "SELECT auth_session.expires_at, auth_session.address"
     works(two.copy.step_up(two.user.password).status == DONE["step_up"], "who proves who he is goes on")
     thief, owner, changing = two.copy, two.second, list[threading.Thread]()
@@ -449,6 +458,7 @@ def test_a_step_up_that_is_under_way_does_not_outlive_a_new_password(
         if statement.startswith(reads) and not changing:
             changing.append(threading.Thread(target=change, daemon=True))
             changing[0].start()
+            checked.wait(10)
             changing[0].join(1)  # where the account's row is locked already, it waits for the end of this step-up
 
     with service.app.app_context():
