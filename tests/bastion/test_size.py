@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..test_size import Endless, adds_reader, limit, sends
+from ..test_size import CountedBody, adds_reader, limit, sends
 
 if TYPE_CHECKING:
     from ..running import Service
 
 
-class Failing(Endless):
+class Failing(CountedBody):
     """A body of which the server can make nothing, or whose connection is lost."""
 
     def __init__(self, error: Exception) -> None:

@@ -15,9 +15,9 @@ from ..service import AUTH
 from ..test_access import (
     ADMINISTRATOR,
     CHANGE,
-    NO_VIEW_WILL_RUN,
     NOT_SIGNED_IN,
     PERMISSION,
+    UNROUTED,
     grant,
     manage,
     permits,
@@ -42,9 +42,7 @@ SEAL = edit(
 )
 
 
-@protects(
-    "deny-by-default", options=edit("request/access.py", NO_VIEW_WILL_RUN, "    if request.method == 'OPTIONS':\n")
-)
+@protects("deny-by-default", options=edit("request/access.py", UNROUTED, "    if request.method == 'OPTIONS':\n"))
 def test_neither_head_nor_options_is_a_way_round_the_rule(service: Service) -> None:
     seen = service.adds_route("/probe", methods=("GET", "HEAD", "OPTIONS"))
     signed_in = service.client(service.user()).login()

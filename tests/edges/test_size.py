@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .. import header_table
 from ..harness import edit, harm, protects, refused, works
 from ..service import AUTH
-from ..test_size import FORM, JSON, ROW, Endless, adds_reader, limit, sends
+from ..test_size import FORM, JSON, ROW, CountedBody, adds_reader, limit, sends
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,13 +31,14 @@ def test_no_view_gets_more_than_the_limit_of_a_body_without_a_length(service: Se
     client = service.client(service.user()).login()
     most = limit(service)
     works(
-        sends(client, Endless(most), declared=None).json == {"read": most}, "exactly the limit is read, in chunks too"
+        sends(client, CountedBody(most), declared=None).json == {"read": most},
+        "exactly the limit is read in chunks",
     )
     arrived.clear()
 
-    streams = {kind: Endless(2 * most, b"a=") for kind in TYPES}
+    streams = {kind: CountedBody(2 * most, b"a=") for kind in TYPES}
     answers = [sends(client, stream, declared=None, content_type=kind) for kind, stream in streams.items()]
-    over = Endless(most + 1)
+    over = CountedBody(most + 1)
     answers.append(sends(client, over, declared=None))
     harm(arrived, "a view got more than the limit")
     for answer in answers:
@@ -51,10 +52,10 @@ def test_no_view_gets_more_than_the_limit_of_a_body_without_a_length(service: Se
 def test_no_byte_beyond_the_announced_length_is_read(service: Service) -> None:
     arrived = adds_reader(service)
     client = service.client(service.user()).login()
-    works(sends(client, Endless(10), declared=10).json == {"read": 10}, "a body of ten bytes is read")
+    works(sends(client, CountedBody(10), declared=10).json == {"read": 10}, "a body of ten bytes is read")
     arrived.clear()
 
-    lying, unmarked = Endless(4 * limit(service)), Endless(4 * limit(service))
+    lying, unmarked = CountedBody(4 * limit(service)), CountedBody(4 * limit(service))
     answer = sends(client, lying, declared=10)
     sends(client, unmarked, declared=None, ended=False)  # where the end is not marked, the next request would follow
     harm([number for number in arrived if number > 10], "a view got more than was announced")
@@ -90,20 +91,20 @@ def test_no_view_that_reads_the_stream_itself_gets_more_than_the_limit(service: 
     service.adds_route("/raw/<reader>", methods=("POST",), view=view)
     client, most = service.client(service.user()).login(), limit(service)
 
-    def asks(reader: str, stream: Endless, declared: int | None) -> Response:
+    def asks(reader: str, stream: CountedBody, declared: int | None) -> Response:
         return sends(client, stream, declared=declared, path=f"/raw/{reader}")
 
-    whole = [asks(reader, Endless(10), declared) for reader in readers for declared in (10, None)]
+    whole = [asks(reader, CountedBody(10), declared) for reader in readers for declared in (10, None)]
     works([answer.json for answer in whole] == [{"read": 10}] * len(whole), "every reader gets a whole body")
     arrived.clear()
 
-    lying = {reader: Endless(4 * most) for reader in readers}
+    lying = {reader: CountedBody(4 * most) for reader in readers}
     answers = [asks(reader, stream, 10) for reader, stream in lying.items()]
     harm([number for number in arrived if number > 10], "a view read what follows its body")
     assert [answer.json for answer in answers] == [{"read": 10}] * len(readers)
     assert [stream.taken for stream in lying.values()] == [10] * len(readers)
     arrived.clear()
-    endless = {reader: Endless(4 * most) for reader in readers}
+    endless = {reader: CountedBody(4 * most) for reader in readers}
     answers = [asks(reader, stream, None) for reader, stream in endless.items()]
     harm(arrived, "a view got more than the limit")
     for answer in answers:
@@ -117,10 +118,10 @@ def test_no_view_that_reads_the_stream_itself_gets_more_than_the_limit(service: 
 def test_no_view_gets_the_first_part_of_a_body_that_was_cut_on_its_way(service: Service) -> None:
     arrived = adds_reader(service)
     client = service.client(service.user()).login()
-    works(sends(client, Endless(1_000), declared=1_000).json == {"read": 1_000}, "a whole body is read")
+    works(sends(client, CountedBody(1_000), declared=1_000).json == {"read": 1_000}, "a whole body is read")
     arrived.clear()
     kinds = [(kind, sent) for kind in TYPES for sent in (0, 1, 999)]
-    answers = [sends(client, Endless(sent), declared=1_000, content_type=kind) for kind, sent in kinds]
+    answers = [sends(client, CountedBody(sent), declared=1_000, content_type=kind) for kind, sent in kinds]
     harm(arrived, "a view took what came for all that was sent")
     for answer in answers:
         refused(answer, 400, ROW)
@@ -141,17 +142,17 @@ def test_no_body_of_any_type_or_length_is_read_beyond_the_limit(service: Service
     arrived = adds_reader(service)
     client = service.client(service.user()).login()
     most = limit(service)
-    fits = Endless(most)
+    fits = CountedBody(most)
     works(sends(client, fits, declared=most).json == {"read": most}, "a body of exactly the limit is read")
     works(fits.taken == most, "all of it")
     arrived.clear()
 
-    streams = {kind: Endless(most + 1) for kind in TYPES}
+    streams = {kind: CountedBody(most + 1) for kind in TYPES}
     answers = [sends(client, stream, declared=most + 1, content_type=kind) for kind, stream in streams.items()]
     harm(arrived, "a view got more than the limit")
     assert [stream.taken for stream in streams.values()] == [0] * len(TYPES)
     for declared in (2 * most, 10**17, 10**40):
-        answers.append(sends(client, Endless(10), declared=declared))
+        answers.append(sends(client, CountedBody(10), declared=declared))
     for answer in answers:
         refused(answer, 413, ROW)
         assert header_table.faults(service, answer) == []

@@ -157,7 +157,7 @@ def test_the_template_has_published_no_key_yet_and_says_so(tmp_path: Path) -> No
     assert number is not None
     text = Template(repository.path).release(number).render({}, whole=True, source=ADDRESS)[trust.FILE]
     assert trust.parse(text, "list") == (Source(ADDRESS, ()),)
-    assert b"no update is taken until one is added" in text
+    assert b"takes none until one is added" in text
 
 
 # --- what check says -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Deny by default: no route without a rule, and no view for whom its rule does not name.
+"""Deny by default: every route has a rule, and no view runs for anyone whom its rule leaves out.
 
 The walks cover every route that the team adds later; a view that is walked over is replaced by one that only records.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NOT_SIGNED_IN = {"session": 303, "jwt": 401}[AUTH]
 ADMINISTRATOR = "proof-administrator"
 PERMISSION = "proof.administer"
-NO_VIEW_WILL_RUN = "    if request.endpoint is None:  # 404 or 405: no view will run\n"
+UNROUTED = "    if request.endpoint is None:  # 404 or 405: no view will run\n"
 
 
 def grant(service: Service, monkeypatch: pytest.MonkeyPatch, role: str, permissions: Iterable[str]) -> None:
@@ -32,7 +32,7 @@ def grant(service: Service, monkeypatch: pytest.MonkeyPatch, role: str, permissi
     monkeypatch.setattr(settings, "roles", {**settings.roles, role: frozenset(permissions)})
 
 
-@protects("deny-by-default", guard=edit("request/access.py", NO_VIEW_WILL_RUN, "    if True:\n"))
+@protects("deny-by-default", guard=edit("request/access.py", UNROUTED, "    if True:\n"))
 def test_no_view_runs_for_a_stranger_unless_it_is_marked_public(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

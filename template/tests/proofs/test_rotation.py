@@ -1,4 +1,4 @@
-"""Proofs of crypto/ring.py: a key is exchanged while people work, and nobody is signed out, freed or let in by it.
+"""Proofs of crypto/ring.py: a rotation signs nobody out, and a former key opens nothing.
 
 They stop a rotation from being an outage, which is why it is put off for years, and a former key from opening on.
 """

@@ -23,7 +23,7 @@ FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 
 
-class Endless(io.RawIOBase):
+class CountedBody(io.RawIOBase):
     """A body of `length` bytes that is made while it is read; `taken` says how many were."""
 
     def __init__(self, length: int, first: bytes = b"x") -> None:
@@ -68,7 +68,7 @@ def adds_reader(service: Service) -> list[int]:
 
 def sends(
     client: Client,
-    stream: Endless,
+    stream: CountedBody,
     *,
     declared: int | None,
     content_type: str = JSON,
@@ -93,9 +93,9 @@ def test_no_body_is_read_that_announces_more_than_the_limit(service: Service) ->
     arrived = adds_reader(service)
     client = service.client(service.user()).login()
     most = limit(service)
-    works(sends(client, Endless(most), declared=most).json == {"read": most}, "a body of exactly the limit is read")
+    works(sends(client, CountedBody(most), declared=most).json == {"read": most}, "a body of exactly the limit is read")
     arrived.clear()
-    stream = Endless(most + 1)
+    stream = CountedBody(most + 1)
     answer = sends(client, stream, declared=most + 1)
     harm(arrived, "a view got more than the limit")
     refused(answer, 413, ROW)

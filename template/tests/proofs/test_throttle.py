@@ -233,7 +233,7 @@ COST = "anonymous-cost-bounded"
 @protects(
     COST, audit=edit("audit/__init__.py", "    if not has_request_context() or not (row", "    if True or not (row")
 )
-def test_to_be_refused_is_one_row_a_minute_and_to_look_around_is_none(service: Service) -> None:
+def test_refusals_share_one_audit_row_a_minute_and_browsing_writes_none(service: Service) -> None:
     service.adds_route("/probe", methods=("POST",))
     service.adds_route("/open", mark="public")
     stranger, foreign = service.client(), {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}

@@ -144,7 +144,7 @@ READ = "return iter(self._rings.get(SECRET).texts()"
 
 
 @protects("secret-key-rotation-honoured", csrf=edit("session/csrf.py", f"{READ}[::-1])", f"{READ}[:1])"))
-def test_a_form_and_a_login_outlive_two_rotations_and_no_key_that_is_gone(service: Service) -> None:
+def test_an_open_form_and_a_login_survive_two_rotations(service: Service) -> None:
     seen = service.adds_route("/bare", methods=("GET", "POST"))
     first, second, third = (new_key() for _ in range(3))
     service.restart(SECRET_KEY=first)
