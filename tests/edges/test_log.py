@@ -128,7 +128,7 @@ def test_no_message_that_is_no_text_carries_a_secret(service: Service) -> None:
     assert logged(service)["event"] == "{'order': 2, 'password': '[redacted]'}"
 
 
-@protects("log-redaction", exceptions=edit("log/__init__.py", "_without_patterns(text)[-LONGEST", "text[-LONGEST"))
+@protects("log-redaction", exceptions=edit("log/__init__.py", "_without_patterns(text[-LONGEST_READ:])", "text"))
 def test_no_text_of_an_exception_carries_a_secret(service: Service) -> None:
     thrown: list[str] = []
 
@@ -243,7 +243,7 @@ def test_no_text_makes_the_patterns_look_at_it_again_and_again(service: Service)
     "log-redaction",
     bound=(
         edit("log/__init__.py", "_without_patterns(value[:LONGEST_READ])", "_without_patterns(value)"),
-        edit("log/__init__.py", "str(event.pop(name))[-LONGEST_READ:]", "str(event.pop(name))"),
+        edit("log/__init__.py", "_without_patterns(text[-LONGEST_READ:])", "_without_patterns(text)"),
     ),
 )
 def test_no_text_however_long_is_more_work_than_64_kib(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +269,37 @@ def test_no_text_however_long_is_more_work_than_64_kib(service: Service, monkeyp
         assert len(service.log[-1]["exception"]) <= 16_384
     harm(max(seen) > 66_000, f"the patterns looked at {max(seen)} characters at once")
     assert len(seen) > 5 * len(log._PATTERNS)
+
+
+@protects(
+    "log-redaction",
+    edge=(
+        edit("log/__init__.py", "text = text[:-LONGEST_SECRET]", "text = text[:]"),
+        edit("log/__init__.py", "cut = LONGEST_SECRET if len(text) > LONGEST_READ else 0", "cut = 0"),
+    ),
+)
+def test_no_secret_is_cut_in_half_and_kept(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger(service, "probe")
+    log: Any = service.module("log")
+    monkeypatch.setattr(log, "LONGEST_READ", 4_096)  # the cuts are the same, and most of the text is filler
+    monkeypatch.setattr(log, "LONGEST_SECRET", 512)
+
+    def stack(text: str) -> str:
+        return str(log._redact_event(None, "", {"exception": text})["exception"])
+
+    apples = "apples " * 20_000
+    works(log.redact(apples).startswith("apples apples "), "the beginning of a long value is kept")
+    works(stack(apples).endswith("apples apples "), "the end of a long stack is kept")
+    canary = "canary" + secrets.token_urlsafe(32)
+    for what, (text, part) in {**PATTERNS, "an address": (f"postgresql://ada:{canary}@db/x", canary)}.items():
+        for offset in range(0, len(text) + 1, 4):
+            # Filled up with what is redacted to a few letters, so that the cut is in what would be written.
+            filler = (f"{PEM} " * 2_000)[: log.LONGEST_READ - offset - 30].rpartition(" -----BEGIN")[0]
+            filler += " " * (log.LONGEST_READ - offset - len(filler))
+            head = log.redact(f"{filler}{text} {apples}")
+            tail = stack(f"{apples} {text}{' ' * (log.LONGEST_READ - offset)}")
+            for kept in (head, tail):
+                harm(shared(kept, part) > 7, f"{shared(kept, part)} characters of {what} are left at the cut")
 
 
 # --- one line of JSON, to one place ----------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from .. import clock
 
 REDACTED: Final = "[redacted]"
 LONGEST_READ: Final = 65_536  # characters that the patterns look at; whoever sends a text can't buy work with it
+LONGEST_SECRET: Final = 4096  # characters; so much of what is next to a cut is dropped
 LONGEST_VALUE: Final = 2048  # characters; one entry can't fill a disk
 LONGEST_STACK: Final = 16_384  # characters; its end is kept, where the cause stands
 MOST_A_MINUTE: Final = 600  # entries of a kind that nobody who is signed in caused: ten a second
@@ -78,7 +79,9 @@ def _without_patterns(text: str) -> str:
 def redact(value: object) -> object:
     """The value without secrets: sensitive fields and known patterns replaced, long texts cut, containers walked."""
     if isinstance(value, str):
-        text = _without_patterns(value[:LONGEST_READ])  # what this cuts in half is far behind what is kept
+        text = _without_patterns(value[:LONGEST_READ])
+        if len(value) > LONGEST_READ:
+            text = text[:-LONGEST_SECRET]  # it may be the first half of one, which no pattern knows
         return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
     if isinstance(value, bytes):
         return redact(value.decode("utf-8", "replace"))
@@ -92,9 +95,12 @@ def redact(value: object) -> object:
 
 
 def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    stacks = {name: str(event.pop(name))[-LONGEST_READ:] for name in ("exception", "stack") if name in event}
+    stacks = {name: str(event.pop(name)) for name in ("exception", "stack") if name in event}
     cleaned = cast("dict[str, Any]", redact(event))
-    return cleaned | {name: _without_patterns(text)[-LONGEST_STACK:] for name, text in stacks.items()}
+    for name, text in stacks.items():
+        cut = LONGEST_SECRET if len(text) > LONGEST_READ else 0
+        cleaned[name] = _without_patterns(text[-LONGEST_READ:])[cut:][-LONGEST_STACK:]
+    return cleaned
 
 
 def _stamp(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -75,5 +75,5 @@ def install(app: Flask) -> None:
 
 def finish(app: Flask) -> None:
     """Answer / unless the team has a page of its own there."""
-    if not any(rule.rule == "/" for rule in app.url_map.iter_rules()):
+    if not any(rule.rule == "/" and "GET" in (rule.methods or ()) for rule in app.url_map.iter_rules()):
         app.add_url_rule("/", "bastion.home", pages.home)

@@ -17,6 +17,11 @@ DEEPEST: Final = 32  # levels
 MOST_VALUES: Final = 2_000  # of all objects and lists; a schema's refusal of each costs 12 µs of the processor
 # Beyond it a double, and so every JavaScript client, loses the last digits (RFC 8259, section 6).
 LARGEST: Final = 2**53
+# A string without an end matches too, up to the end of the text: where it did not, each quote in it would be tried as a
+# beginning of its own, and a body of 1 MiB would take hours.
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_LEVELS: Final = bytes.maketrans(b"{}", b"[]")
+_NO_LEVELS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _UNFIT: Final = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -35,6 +40,7 @@ def loads(
 
     `most_values` are the values of all its objects and lists together.
     """
+    _check_shape(data, most_values)
     try:
         parsed = json.loads(
             data.decode("utf-8", errors="strict"),
@@ -43,28 +49,38 @@ def loads(
             parse_float=partial(_number, float),
             parse_int=partial(_number, int),
         )
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidJSON("not valid JSON in UTF-8") from error
     if type(parsed) is not top or (most is not None and len(parsed) > most):
         raise InvalidJSON("not the expected kind of document")
-    for number, _value in enumerate(_values(parsed, DEEPEST), 1):
+    for number, _value in enumerate(_values(parsed), 1):
         if number > most_values:
             raise InvalidJSON(f"more than {most_values} values")
     return parsed
 
 
-def _values(value: Any, levels: int) -> Iterator[Any]:
+def _check_shape(data: bytes, most_values: int) -> None:
+    """Refuse what would exhaust the parser, which recurses as deep as the text goes, on a stack of unknown size."""
+    bare = _STRING.sub(b"", data)
+    levels = bare.translate(_LEVELS, delete=_NO_LEVELS)
+    if bare.count(b",") + len(levels) // 2 > 2 * most_values:  # an empty list is a value and no comma
+        raise InvalidJSON(f"more than {most_values} values")
+    for _ in range(DEEPEST):
+        levels = levels.replace(b"[]", b"")  # the innermost level goes
+    if levels:
+        raise InvalidJSON(f"nested deeper than {DEEPEST} levels, or not balanced")
+
+
+def _values(value: Any) -> Iterator[Any]:
     """Each value of an object or list, and what is inside of it; no more is looked at than is asked for."""
     if isinstance(value, dict):
         _check_text("".join(value))
     elif isinstance(value, str):
         _check_text(value)
     if isinstance(value, (dict, list)):
-        if not levels:
-            raise InvalidJSON(f"nested deeper than {DEEPEST} levels")
         for inner in value.values() if isinstance(value, dict) else value:
             yield inner
-            yield from _values(inner, levels - 1)
+            yield from _values(inner)
 
 
 def _check_text(text: str) -> None:
