@@ -1,4 +1,4 @@
-"""An update comes from an address and with a signature that the team lists, whatever the repository says of itself.
+"""Updates need a listed source and a tag signed by a listed key, whatever the scanned repository claims.
 
 Whoever can change one line of a pull request, move a tag or take over a server would else own every service. Source:
 catalogue row update-source-pinned; ASVS 15.2.4.

@@ -1,4 +1,4 @@
-"""Nothing of ours is taken from a package index by its name: somebody else may have the name there.
+"""Dependency confusion with the project's names is prevented: a package index may hold them under another owner.
 
 The service's extra repeats its own name, and the command that judges updates has one too. Here an index that is asked
 first offers both, newer, with a canary in setup.py. Each attack fails against what is rendered, and succeeds once one

@@ -33,6 +33,6 @@ def weakness(value: str) -> str | None:
         return f"has fewer than {DISTINCT} different characters"
     if len(value) < (64 if re.fullmatch(r"[0-9a-fA-F]*", value) else 43):
         return "is shorter than 32 random bytes (64 hex digits or 43 base64url characters)"
-    if len(re.findall(r"(?<![^\s._-])[a-z]{2,}(?![^\s._-])", plain)) > 2 or any(map(str.isspace, plain)):
+    if len(re.findall(r"(?<![^\s._-])[a-z]{2,}(?![^\s._-])", value.strip())) > 3 or any(map(str.isspace, plain)):
         return "reads like a phrase, which is guessed word by word"
     return None

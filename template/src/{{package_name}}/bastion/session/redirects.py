@@ -1,4 +1,4 @@
-"""After signing in a visitor lands on a page of this service, never on one that a link's author chose elsewhere.
+"""Open redirects after login are prevented: the target of a login is always a page of this service.
 
 `//evil.example`, `/\\evil.example` and their relatives look like paths to a check and like hosts to a browser.
 """
