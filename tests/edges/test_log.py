@@ -366,6 +366,13 @@ def test_the_log_of_the_protections_is_not_turned_off(service: Service, monkeypa
         ]
 
 
+def shared(text: str, secret: str) -> int:
+    """How long a beginning or an end of the secret is in the text."""
+    return max(
+        length for length in range(len(secret) + 1) if not length or secret[:length] in text or secret[-length:] in text
+    )
+
+
 # --- helpers ---------------------------------------------------------------------------------------------------
 
 

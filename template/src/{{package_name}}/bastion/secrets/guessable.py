@@ -17,6 +17,7 @@ PLACEHOLDERS: Final = frozenset(
         *("password", "default", "example", "sample", "insecure", "dev", "development", "test", "testing"),
     )
 )
+_WORD: Final = re.compile(r"(?<![^\s._-])[a-z]{2,}(?![^\s._-])")  # four of them are in one of millions of random keys
 DISTINCT: Final = 10  # different characters; 64 random hex digits have fewer in about one of a trillion keys
 
 
@@ -33,6 +34,6 @@ def weakness(value: str) -> str | None:
         return f"has fewer than {DISTINCT} different characters"
     if len(value) < (64 if re.fullmatch(r"[0-9a-fA-F]*", value) else 43):
         return "is shorter than 32 random bytes (64 hex digits or 43 base64url characters)"
-    if len(re.findall(r"(?<![^\s._-])[a-z]{2,}(?![^\s._-])", value.strip())) > 3 or any(map(str.isspace, plain)):
+    if len(_WORD.findall(value)) > 3 or any(map(str.isspace, plain)):
         return "reads like a phrase, which is guessed word by word"
     return None
