@@ -1,4 +1,4 @@
-"""Proofs of abandoned.py: no package is installed or locked that was given up, or whose holes are known.
+"""Proofs of abandoned.py: no installed or locked package is abandoned or has known vulnerabilities.
 
 They stop a package that was given up years ago from being the way into a service.
 """
@@ -22,22 +22,22 @@ def test_no_package_is_installed_that_was_given_up_or_has_known_holes() -> None:
 
     here = abandoned.installed()
     assert {"flask", "werkzeug", "sqlalchemy"} <= {name.lower() for name, _ in here}
-    works(abandoned.faults(here) == [], "what is installed is looked after")
+    works(abandoned.faults(here) == [], "the installed packages are maintained")
     file = place.root / "uv.lock"
     if file.is_file():  # the service makes it; the template renders none
-        works(abandoned.faults(abandoned.locked(file.read_text("utf-8"))) == [], "so is what is locked")
+        works(abandoned.faults(abandoned.locked(file.read_text("utf-8"))) == [], "the locked packages are maintained")
     floors = dict(abandoned.wanted((place.root / "pyproject.toml").read_text("utf-8")))
     assert {"flask", "werkzeug"} <= floors.keys()
-    works(abandoned.faults(floors.items()) == [], "no floor of the template lets one in")
+    works(abandoned.faults(floors.items()) == [], "the minimum versions in pyproject.toml are safe")
     just = [abandoned.faults([pair]) for pair in abandoned.FLOORS.items()]
-    works(not any(just), "the oldest that is allowed is allowed")
+    works(not any(just), "the oldest allowed versions are accepted")
 
     unseen = [
         name
         for name in (*abandoned.GIVEN_UP, "Flask_JWT", "python.jose", "Flask-Script")
         if not abandoned.faults(abandoned.locked(LOCK.format(name=name, version="99.0")))
     ]
-    harm(unseen, "a package that was given up could be installed")
+    harm(unseen, "an abandoned package could be installed")
     old = (
         "flask==3.0.3",
         "werkzeug==3.0.5",
@@ -47,5 +47,5 @@ def test_no_package_is_installed_that_was_given_up_or_has_known_holes() -> None:
         "PyJWT==1.7",
     )
     allowed = [one for one in old if not abandoned.faults([(one.partition("==")[0], one.partition("==")[2])])]
-    harm(allowed, "a version with known holes could be installed")
+    harm(allowed, "a version with known vulnerabilities could be installed")
     assert {one.partition("==")[0].lower() for one in old} == set(abandoned.FLOORS)

@@ -45,8 +45,8 @@ def test_no_view_runs_for_a_stranger_unless_it_is_marked_public(
         visitor = service.client(address=f"192.0.2.{number % 250 + 1}") if route.access.public else next(right_users)
         with stubbed(service, route.endpoint) as ran:
             answer = visitor.send(route.method, route.path)
-            works(answer.status == 200, f"{route} answers the right visitor")
-            works(ran or route.method == "OPTIONS", f"{route} runs for the right visitor")
+            works(answer.status == 200, f"{route} answers a client with access")
+            works(ran or route.method == "OPTIONS", f"{route} runs for a client with access")
     protected = [route for route in walked if not route.access.public]
     assert len(protected) >= 8
     ran_for_strangers, answers, stranger = [], {}, service.client()
@@ -55,7 +55,7 @@ def test_no_view_runs_for_a_stranger_unless_it_is_marked_public(
             stranger.address = f"203.0.113.{number % 250 + 1}"
             answers[route] = stranger.send(route.method, route.path)
             ran_for_strangers += [str(route)] * len(ran)
-    harm(ran_for_strangers, f"for somebody who is not signed in ran: {', '.join(ran_for_strangers)}")
+    harm(ran_for_strangers, f"views ran for an unauthenticated client: {', '.join(ran_for_strangers)}")
     for route, answer in answers.items():
         assert answer.status == NOT_SIGNED_IN, str(route)
 
@@ -85,10 +85,10 @@ def test_the_table_of_routes_in_the_docs_is_the_one_that_the_marks_make(service:
     access = service.module("request.access")
     command = f"uv run {service.module('state').state_of(service.app).service_name} dev access"
     table = access.document(service.app)
-    works("| public |" in table and "| login |" in table, "the table is made")
+    works("| public |" in table and "| login |" in table, "the service generates the table of routes")
     file = service.root / access.TABLE_FILE
     written = file.read_text(encoding="utf-8") if file.is_file() else "(no file)"
-    harm(written != table, f"a route is another one than was reviewed: look at it, and run {command}")
+    harm(written != table, f"the routes differ from the reviewed table: review them, then run {command}")
     assert written == table
 
 
@@ -107,7 +107,7 @@ def test_a_user_without_the_permission_runs_no_view_that_asks_for_it(
     for number, route in enumerate(walked):
         with stubbed(service, route.endpoint) as ran:
             answer = next(administrators).send(route.method, route.path)
-            works(answer.status == 200, f"{route} answers who has the permission")
+            works(answer.status == 200, f"{route} answers a user with the permission")
             ran.clear()
             user = service.client(service.user(), f"192.0.2.{number % 250 + 1}").login()
             answer = user.send(route.method, route.path)
@@ -152,10 +152,10 @@ def test_a_role_that_was_taken_away_opens_nothing_from_the_next_request_on(
     manage(service, monkeypatch)
     chief, demoted = service.user(roles=(ADMINISTRATOR,)), service.user(roles=(ADMINISTRATOR,))
     client = service.client(demoted).login()
-    works(client.get("/admin/probe").status == 200, "an administrator's page opens")
+    works(client.get("/admin/probe").status == 200, "an administrator opens the protected page")
     seen.clear()
     permits(service.client(chief).login(), demoted, remove=True)
-    works(roles_of(service, demoted) == "", "another administrator takes the role away")
+    works(roles_of(service, demoted) == "", "another administrator removes the role")
     answer = client.get("/admin/probe")
-    harm(seen, "a session or token that was there before kept the role")
+    harm(seen, "an existing session or token kept the removed role")
     refused(answer, 403, "role-required")

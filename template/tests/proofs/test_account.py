@@ -1,4 +1,4 @@
-"""Proofs of identity/account.py: a stolen session does not become a stolen account, and what its owner ends is gone."""
+"""Proofs of identity/account.py: a stolen session cannot take over an account, and a deleted account leaves no data."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_who_finds_a_session_open_sets_no_password(service: Service, monkeypatch
     works(changed.status == DONE["change_password"], "a user who knows the password changes it")
     before = stored(service, user.email)
     guess = service.client(user).login().change_password(OTHER, CHOSEN)
-    harm(stored(service, user.email) != before, "the password was changed by a thief who does not know it")
+    harm(stored(service, user.email) != before, "a thief changed the password without knowing the current one")
     refused(guess, 403, CURRENT)
 
 
@@ -83,10 +83,10 @@ def test_a_new_password_ends_every_session_but_this_one(service: Service, monkey
     Hashing(service, monkeypatch, cheap=True)
     owner, thief = (service.client(user, f"192.0.2.{number}").login() for number in (111, 112))
     copy = owner.copy()
-    works(lives(thief) and lives(copy), "all sessions are good")
+    works(lives(thief) and lives(copy), "the other session and the copied session are valid")
     answer = owner.change_password(user.password, CHOSEN)
-    works(answer.status == DONE["change_password"], "the password is changed")
-    harm([one for one in (thief, copy) if lives(one)], "another session, or a copy of this one, outlived the password")
+    works(answer.status == DONE["change_password"], "the owner changes the password")
+    harm([one for one in (thief, copy) if lives(one)], "another or a copied session survived the password change")
     assert thief.account().status == ENDED
     assert lives(owner)
 
@@ -106,11 +106,11 @@ def test_a_new_password_ends_every_session_but_this_one(service: Service, monkey
 def test_an_address_is_changed_by_the_reader_of_its_mail_and_the_former_one_hears_of_it(service: Service) -> None:
     user = service.user()
     client = service.client(user).login()
-    works(client.ask_email(NEW).status == DONE["ask_email"], "another address is asked for")
-    harm(account(service, NEW), "the address is another one before its owner has read the mail")
+    works(client.ask_email(NEW).status == DONE["ask_email"], "the user asks to change the email address")
+    harm(account(service, NEW), "the email address changed before the new address was confirmed")
     harm(
         "Your address is about to change" not in subjects(service, user.email),
-        "the present address hears nothing",
+        "the current address received no notice",
     )
     answer = client.confirm_email(token_for(service, NEW, "email"))
     assert answer.status == DONE["confirm_email"]
@@ -149,12 +149,12 @@ def test_no_table_holds_anything_of_a_deleted_account(service: Service) -> None:
     client.forgot(user.email)
     token = token_for(service, user.email, "reset")
     client.forgot(user.email)  # a link was sent, and one more mail waits
-    works(client.delete_account().status == DONE["delete_account"], "an account is deleted by its owner")
-    harm(("reset", user.email) in waiting(service), "a mail to its address still waits to be sent")
+    works(client.delete_account().status == DONE["delete_account"], "the owner deletes the account")
+    harm(("reset", user.email) in waiting(service), "a mail to the deleted account's address is still queued")
     sent(service)
     left = everything(service)
-    harm([name for name, rows in left.items() if user.email in repr(rows)], "the address is still somewhere")
-    harm(account(service, other.email) is None, "another account was deleted")
+    harm([name for name, rows in left.items() if user.email in repr(rows)], "a table still holds the deleted address")
+    harm(account(service, other.email) is None, "another user's account was deleted")
     assert probe.row(items[0]) is None
     assert probe.row(items[1]) == ("theirs", "")
     assert not lives(second)
@@ -179,11 +179,11 @@ def test_a_user_writes_no_more_of_an_account_than_its_name(service: Service, mon
     administrator(service, monkeypatch)  # names the role
     user = service.user()
     client = service.client(user).login()
-    works(client.rename("Member").status == DONE["rename"], "the name is changed")
+    works(client.rename("Member").status == DONE["rename"], "the user changes the display name")
     before = account(service, user.email)
-    works(before is not None and before.display_name == "Member", "in the account")
+    works(before is not None and before.display_name == "Member", "the new name is stored in the account")
     answer = client.rename("Member", roles=ADMINISTRATOR, is_admin="true", password_hash="x", email=NEW)
-    harm(account(service, user.email) != before, "a user has written a column that only the service writes")
+    harm(account(service, user.email) != before, "a user wrote a column that only the service may write")
     nothing_more_was_read(answer, "rename")
 
 
@@ -203,11 +203,11 @@ def test_a_user_ends_an_own_session_and_none_of_another(service: Service) -> Non
     user = service.user()
     client, second = (service.client(user, f"192.0.2.{number}").login() for number in (161, 162))
     theirs = service.client(service.user(), "192.0.2.163").login()
-    works(second.address in client.sessions().text, "the own sessions are listed")
+    works(second.address in client.sessions().text, "the list shows the user's own sessions")
     answer = client.end_session(session_of(service, second).id)
-    works(answer.status == DONE["end_session"] and not lives(second), "and ended")
+    works(answer.status == DONE["end_session"] and not lives(second), "the user ends one of their own sessions")
     answer = client.end_session(session_of(service, theirs).id)
-    harm(not lives(theirs), "a user has ended a session of another")
+    harm(not lives(theirs), "a user ended another user's session")
     refused(answer, 404, "ownership-404")
     assert theirs.address not in client.sessions().text
 
@@ -238,20 +238,20 @@ LEAKS: Any = {
 
 @protects("response-fields-allow-list", **LEAKS)
 def test_no_answer_holds_a_hash_or_what_is_anothers(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each address that can be read, as the owner, as another user and as an administrator."""
+    """Read every protected GET route as the owner, as another user and as an administrator."""
     manager, owner = administrator(service, monkeypatch), service.user()
     owners, others = service.client(owner).login(), service.client(service.user()).login()
     walked = [route for route in routes(service) if route.method == "GET" and not route.access.public]
     assert len(walked) >= 6
-    works(owner.email in owners.account().text, "an owner sees the own address")
-    works(owner.email in manager.show_user(owner.id).text, "and so does an administrator")
+    works(owner.email in owners.account().text, "the owner sees their own email address")
+    works(owner.email in manager.show_user(owner.id).text, "an administrator sees the user's email address")
     secrets = [row[0] for row in service.rows("SELECT password_hash FROM auth_user")]
     kept = [bytes(row[0]) for row in service.rows("SELECT token_hash FROM auth_session")]
     secrets += [one.hex() for one in kept] + ["password_hash", "token_hash"]
     for client, route in itertools.product((owners, others, manager), walked):
         answer = client.get(route.path.replace(ANY_ID, str(owner.id)))
-        harm([secret for secret in secrets if secret in answer.text], f"{route} gives a secret away")
-        harm(client is others and owner.email in answer.text, f"{route} gives another user's address away")
+        harm([secret for secret in secrets if secret in answer.text], f"{route} reveals a secret")
+        harm(client is others and owner.email in answer.text, f"{route} reveals another user's email address")
 
 
 SEEN = {"session": "Password changed", "jwt": "password.changed"}[AUTH]
@@ -268,7 +268,7 @@ def test_no_number_of_failed_logins_hides_a_changed_password(service: Service, m
     with service.app.app_context():
         for _ in range(shown):
             service.module("audit").record("login.failure", user_id=user.id)
-    harm(SEEN not in thief.events().text, "a stranger's guesses push it out of the list")
+    harm(SEEN not in thief.events().text, "failed logins pushed the password change off the event list")
     assert {"session": "Failed attempt to sign in", "jwt": "login.failure"}[AUTH] in thief.events().text
 
 
@@ -302,8 +302,8 @@ def test_reading_any_address_changes_nothing(service: Service, monkeypatch: pyte
     manager, user = administrator(service, monkeypatch), service.user()
     item = probe.add(user, "a title")
     leaver, before = service.client(user, "192.0.2.181").login(), everything(service)
-    works(leaver.post(SIGNS_OUT[1]).status == {"jwt": 204, "session": 303}[AUTH], "signing out is a POST")
-    works(changed(before, everything(service)), "which changes something")
+    works(leaver.post(SIGNS_OUT[1]).status == {"jwt": 204, "session": 303}[AUTH], "the user signs out by POST")
+    works(changed(before, everything(service)), "signing out changes the database")
     member = service.client(user, "192.0.2.182").login()
     member.register("new-member@example.com")
     token = token_for(service, "new-member@example.com", "activate")
@@ -322,5 +322,5 @@ def test_reading_any_address_changes_nothing(service: Service, monkeypatch: pyte
             client.send(route.method, path)
         tables = [name for name in changed(before, everything(service)) if name not in NO_CONCERN]
         moved += [f"{name}, by one of {', '.join(map(str, some))}" for name in tables]
-        harm(moved, "reading an address changed something")
+        harm(moved, "a GET or HEAD request changed the database")
     assert service.client().activate(token, CHOSEN).status == DONE["activate"]

@@ -1,4 +1,4 @@
-"""Attacks by who somebody says that he is: a client writes any header, so only what a trusted proxy added may count.
+"""Proofs of edge/address.py: only the entry of a trusted proxy sets the client address, not a client's own headers.
 
 A forged address gives each guess a new counter, and puts somebody else's into the audit trail.
 """
@@ -66,9 +66,9 @@ def test_what_a_client_writes_before_the_proxys_entry_counts_for_nothing(service
     behind(service, 1)
     proxy = service.client(address=PROXY)
     plain = who(proxy, CLIENT)
-    works((plain["address"], plain["scheme"]) == (CLIENT, "https"), "the proxy's entry and scheme count")
+    works((plain["address"], plain["scheme"]) == (CLIENT, "https"), "the service uses the proxy's address and scheme")
     forged = who(proxy, f"1.1.1.1, {CLIENT}", X_Real_IP="1.1.1.1", X_Forwarded_Host="other.example")
-    harm(forged["network"] != CLIENT, "a client chose the address that is counted")
+    harm(forged["network"] != CLIENT, "a client chose the address that the rate limits count")
     assert (forged["address"], forged["host"], forged["told"]) == (CLIENT, HOST, [])
 
 
@@ -79,12 +79,12 @@ def test_what_a_client_writes_before_the_proxys_entry_counts_for_nothing(service
 def test_nobody_but_a_listed_proxy_says_who_asks_and_how(service: Service) -> None:
     behind(service, 1, f"{PROXY}/32")
     one = who(service.client(address=PROXY), CLIENT)
-    works((one["address"], one["scheme"]) == (CLIENT, "https"), "the listed peer is believed")
+    works((one["address"], one["scheme"]) == (CLIENT, "https"), "the service trusts the listed proxy")
     for peer in ("10.0.0.8", "192.0.2.1", "::1"):
         stranger = service.client(address=peer)
-        harm("scheme" in who(stranger, CLIENT), f"the peer {peer} made https of a clear line")
+        harm("scheme" in who(stranger, CLIENT), f"the untrusted peer {peer} made a clear-text request count as https")
         answer = stranger.get("/who", headers={"X-Forwarded-For": CLIENT, "X-Forwarded-Proto": "https"})
-        harm(answer.json["address"] == CLIENT, f"the peer {peer} said who asks")
+        harm(answer.json["address"] == CLIENT, f"the untrusted peer {peer} set the client address")
 
 
 def kept_by(service: Service, server: RealServer, *lines: str) -> str:
@@ -104,9 +104,9 @@ def kept_by(service: Service, server: RealServer, *lines: str) -> str:
 def test_no_other_spelling_of_the_header_replaces_the_proxys(service: Service) -> None:
     server = service.real_server()
     honest = (f"X-Forwarded-For: {CLIENT}", "X-Forwarded-Proto: https")
-    works(kept_by(service, server, *honest) == CLIENT, "the proxy's header is read")
+    works(kept_by(service, server, *honest) == CLIENT, "the service reads the proxy's header")
     forged = kept_by(service, server, *honest, "X_Forwarded_For: 198.51.100.1")
-    harm("198.51.100.1" in forged, "another spelling was read beside the proxy's own")
+    harm("198.51.100.1" in forged, "a client's X_Forwarded_For header set the client address")
     assert forged == CLIENT
 
 
@@ -124,10 +124,10 @@ def test_no_other_spelling_of_the_header_replaces_the_proxys(service: Service) -
 def test_no_spelling_of_an_address_is_a_second_client(service: Service) -> None:
     behind(service, 1)
     proxy = service.client(address=PROXY)
-    works(who(proxy, "198.51.100.1")["network"] == "198.51.100.1", "another address is another client")
+    works(who(proxy, "198.51.100.1")["network"] == "198.51.100.1", "a different address counts as a different client")
     for text in (CLIENT, f"{CLIENT}:51234", f"[{CLIENT}]", f"::ffff:{CLIENT}"):
-        harm(who(proxy, text)["network"] != CLIENT, f"the spelling {text} is a counter of its own")
+        harm(who(proxy, text)["network"] != CLIENT, f"the spelling {text} has its own rate-limit counter")
     for text in ("2001:db8::1", "2001:DB8:0:0::2", "[2001:db8::3]:443"):
         assert who(proxy, text)["network"] == "2001:db8::/64"
     for text in ("abc<script>", "x" * 5_000, "", "203.0.113.09"):
-        harm(who(proxy, text)["network"] != PROXY, f"{text[:20]!r} is a counter of its own")
+        harm(who(proxy, text)["network"] != PROXY, f"{text[:20]!r} has its own rate-limit counter")

@@ -1,4 +1,4 @@
-"""Proofs of audit/: each event leaves its row, and none can be taken out or changed unseen.
+"""Proofs of audit/: every event writes its row, and removing or changing a row is detected.
 
 They stop an attack from leaving no trace, and its author from removing it.
 """
@@ -59,14 +59,14 @@ def test_what_happens_to_an_account_leaves_a_row_with_its_outcome_and_its_actor(
         ("user.disabled", "success", lambda: manager.disable(user.id), chief, user),
     ]
     missing = []
-    works(left_by(service, lambda: manager.users()), "a list of all users leaves its row")
+    works(left_by(service, lambda: manager.users()), "listing all users writes an audit row")
     for kind, outcome, does, actor, about in cases:
         rows = left_by(service, does)
         found = [(row["kind"], row["outcome"], row["actor_id"], row["user_id"], row["times"]) for row in rows]
         wanted = [(kind, outcome, actor and actor.id, about and about.id, 1)]
         missing += [] if found == wanted else [f"{kind}: {found} instead of {wanted}"]
         missing += [kind for row in rows if not (row["request_id"] and row["address"] and row["at"])]
-    harm(missing, "an event left no row, or one that says something else")
+    harm(missing, "an event wrote no audit row, or a wrong one")
 
 
 # --- audit-access-decisions ------------------------------------------------------------------------------------------
@@ -84,11 +84,11 @@ def test_a_user_who_asks_for_what_is_anothers_is_on_record(service: Service, mon
     manager, user, other = administrator(service, monkeypatch), service.user(), service.user()
     item, client = probe.add(other, "a title"), service.client(user).login()
     works(manager.users().status == 200, "a user with the permission opens the route")
-    works(probe.read(service.client(other).login(), item).ok, "and the owner the object")
+    works(probe.read(service.client(other).login(), item).ok, "the owner reads the object")
     answers = client.users(), probe.read(client, item)
     rows = {row["kind"]: row for row in events(service) if row["actor_id"] == user.id}
-    harm("access.denied" not in rows, "a user without the permission left no trace")
-    harm("access.not_owned" not in rows, "a user who asked for another user's object left no trace")
+    harm("access.denied" not in rows, "denied access without the permission was not audited")
+    harm("access.not_owned" not in rows, "denied access to another user's object was not audited")
     assert [answer.status for answer in answers] == [403, 404]
     assert rows["access.denied"]["request_id"] == answers[0].request_id
     assert rows["access.not_owned"]["details"]["id"] == str(item)
@@ -155,11 +155,11 @@ def prepared(service: Service) -> Attacker:
     """Six events, sealed in two batches, and two that wait; all is in order."""
     user = service.user()
     record(service, "one.sent", "two.sent", "three.sent", user_id=user.id)
-    works(seal(service) == 3, "new rows are sealed")
+    works(seal(service) == 3, "the service seals new rows")
     record(service, "four.sent", "five.sent", "six.sent", user_id=user.id, report="a report", by="ada")
-    works(seal(service) == 3, "and those after them")
-    works(seal(service) == 0, "once")
-    works(verdict(service) is None, "all is in order")
+    works(seal(service) == 3, "the service seals later rows")
+    works(seal(service) == 0, "the service seals each row once")
+    works(verdict(service) is None, "the intact chain verifies")
     return Attacker(service)
 
 
@@ -180,8 +180,8 @@ def test_an_event_that_was_removed_is_named(service: Service, monkeypatch: pytes
     attacker = prepared(service)
     third, fourth = attacker.read(3), attacker.read(4)
     attacker.runs(attacker.takes(3))
-    harm(verdict(service) is None, "an event was taken out")
+    harm(verdict(service) is None, "an attacker removed an event unnoticed")
     assert verify(service, monkeypatch) == (1, "Error: row 3 was removed.")
     attacker.runs(attacker.rows.insert().values(third), attacker.at(4).values(kind="other.sent"))
-    harm(verdict(service) is None, "an event says something else")
+    harm(verdict(service) is None, "an attacker changed an event unnoticed")
     assert str(verdict(service)).startswith(f"row 4 ({fourth['id']}) was changed, or is not in its place")

@@ -1,4 +1,4 @@
-"""Proofs of secrets/aws.py: AWS itself answers about the secret that was asked for, and no stored key opens it.
+"""Proofs of secrets/aws.py: only the verified AWS endpoint supplies the requested secret; stored keys are refused.
 
 They stop whoever stands on the way, or may leave a variable or file behind, from choosing this service's keys or role.
 """
@@ -43,14 +43,14 @@ def test_whoever_stands_on_the_way_gets_no_question_and_gives_no_answer(
     in_a_hurry(service, monkeypatch)
     with Front(("127.0.0.1", service.environment.backend.port)) as front:
         service.environment.settings.update(BASTION_AWS_ENDPOINT=front.url, BASTION_AWS_CA=front.ca)
-        works(service.start().app is not None, "it starts with what AWS says over TLS")
-        works(len(front.requests) >= 3, "and asks nobody else")
+        works(service.start().app is not None, "the service starts with secrets read from AWS over TLS")
+        works(len(front.requests) >= 3, "the service sends its requests to the configured endpoint")
         untrusted: tuple[Mode, ...] = ("other name", "other authority", "expired")
         for mode in untrusted:
             front.mode = mode
             front.requests.clear()
             tried = service.start()
-            harm(front.requests, f"a server with a certificate of {mode} was asked")
+            harm(front.requests, f"the service sent a request to a server with an untrusted certificate ({mode})")
             assert tried.app is None
             [reason] = tried.reasons
             assert "did not prove who it is (TLS)" in reason
@@ -64,10 +64,10 @@ def test_whoever_stands_on_the_way_gets_no_question_and_gives_no_answer(
 
 @protects("secret-backend-identity", stored=edit("secrets/aws.py", "    for name in KEYS:", "    for name in ():"))
 def test_no_start_goes_on_beside_a_stored_key(service: Service) -> None:
-    works(service.start().app is not None, "the role of the platform opens the manager")
+    works(service.start().app is not None, "the service reads secrets with the platform's role")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         tried = service.start(**{name: CANARY})
-        harm(tried.app is not None, f"it started with {name}, which opens every secret to whoever reads it")
+        harm(tried.app is not None, f"the service started with {name}, a stored key that opens every secret")
         [reason] = tried.reasons
         assert reason.startswith(f"{name} is a stored key, and not read: this service signs in with the role")
         assert CANARY not in tried.text
@@ -79,10 +79,10 @@ def test_no_start_goes_on_beside_a_stored_key(service: Service) -> None:
 )
 def test_a_log_of_everything_holds_no_answer_of_aws(service: Service) -> None:
     service.setting("BASTION_LOG_LEVEL", "DEBUG")
-    works(service.client().get("/healthz").status == 200, "it starts with a log of everything")
+    works(service.client().get("/healthz").status == 200, "the service starts at log level DEBUG")
     service.rotate(**{NAME: VALUE})
     kept = service.module("state").state_of(service.app).secrets
-    works(kept.get(NAME).reveal() == VALUE, "a secret is read meanwhile")
-    works('"level": "debug"' in service.output, "the log tells everything else")
-    harm(VALUE in service.output, "the client of AWS wrote the secret to the log")
+    works(kept.get(NAME).reveal() == VALUE, "the service reads a secret")
+    works('"level": "debug"' in service.output, "the log contains debug entries")
+    harm(VALUE in service.output, "the AWS client library wrote the secret to the log")
     assert service.environment.backend.key not in service.output

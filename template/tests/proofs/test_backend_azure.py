@@ -1,4 +1,4 @@
-"""Proofs of secrets/azure.py: the vault itself answers, about the secret that was asked for, to a workload alone.
+"""Proofs of secrets/azure.py: only the verified vault supplies the requested secret, and only to a workload identity.
 
 They stop whoever stands on the way, or may set an address, from choosing this service's keys or taking its identity.
 """
@@ -116,14 +116,14 @@ def test_whoever_stands_on_the_way_gets_no_question_and_gives_no_answer(
 ) -> None:
     in_a_hurry(service, monkeypatch)
     with azures() as (vault, _identity, _azure):
-        works(told(service, asks(service, vault)) == (VALUE, ""), "what the vault says over TLS is read")
+        works(told(service, asks(service, vault)) == (VALUE, ""), "the service reads a secret from the vault over TLS")
         untrusted: tuple[Mode, ...] = ("other name", "other authority", "expired")
         for mode in untrusted:
             vault.mode = mode
             vault.requests.clear()
             value, fault = told(service, asks(service, vault))
             harm(
-                [value, *tokens(vault)] if value else vault.requests, f"a server with a certificate of {mode} was asked"
+                [value, *tokens(vault)] if value else vault.requests, f"an untrusted server ({mode}) received a request"
             )
             assert fault == "did not prove who it is (TLS)"
         vault.mode = "works"
@@ -143,10 +143,10 @@ def test_whoever_stands_on_the_way_gets_no_question_and_gives_no_answer(
     ),
 )
 def test_no_stored_credential_signs_this_service_in(service: Service) -> None:
-    works(service.start().app is not None, "the workload's own identity opens the vault")
+    works(service.start().app is not None, "the service opens the vault with its workload identity")
     for name in ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_PASSWORD"):
         tried = service.start(**{name: CANARY})
-        harm(tried.app is not None, f"it started beside {name}, which works anywhere")
+        harm(tried.app is not None, f"the service started with the stored credential {name}")
         [reason] = tried.reasons
         assert reason.startswith(f"{name} is not read: this service signs in as the workload")
         assert CANARY not in tried.text
@@ -159,9 +159,9 @@ def test_no_stored_credential_signs_this_service_in(service: Service) -> None:
 def test_nothing_that_the_vault_says_is_logged(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     in_a_hurry(service, monkeypatch)
     service.setting("BASTION_LOG_LEVEL", "DEBUG")
-    works(service.app is not None, "it starts with the most talkative log")
+    works(service.app is not None, "the service starts at log level DEBUG")
     with azures() as (vault, identity, azure):
-        works(told(service, asks(service, vault)) == (VALUE, ""), "and reads from the vault")
+        works(told(service, asks(service, vault)) == (VALUE, ""), "the service reads a secret from the vault")
         azure.token = {"accessToken": CANARY}
         assert told(service, asks(service, vault))[0] == ""
         modes: tuple[Mode, ...] = ("403", "500", "malformed", "redirect")
@@ -172,4 +172,4 @@ def test_nothing_that_the_vault_says_is_logged(service: Service, monkeypatch: py
                 told(service, asks(service, vault))
             front.mode = "works"
     shown = [one for one in (CANARY, VALUE, "token-for-") if one in service.output]
-    harm(shown, f"what an endpoint of Azure says is in the log: {shown}")
+    harm(shown, f"the log contains answers of an Azure endpoint: {shown}")

@@ -1,4 +1,4 @@
-"""Proofs of secrets/vault.py: the real Vault alone is asked, by a token that nobody stores, for what is this service's.
+"""Proofs of secrets/vault.py: the service asks only a verified Vault, stores no token and reads only its own secrets.
 
 They stop whoever stands on the way from choosing keys, and whoever gets in from taking more, or for longer, than one
 service needs.
@@ -69,14 +69,14 @@ def test_whoever_stands_on_the_way_is_sent_nothing_and_not_believed(service: Ser
     warnings.filterwarnings("ignore", message="Unverified HTTPS request")  # of the library, when it is sabotaged
     with fronted(service) as front:
         service.environment.settings.update(BASTION_VAULT_ADDR=front.url, BASTION_VAULT_CA=front.ca)
-        works(service.start().app is not None, "it starts with what Vault says over TLS")
-        works(len(front.requests) >= 4, "and asks nobody else")
+        works(service.start().app is not None, "the service starts with secrets read from Vault over TLS")
+        works(len(front.requests) >= 4, "the service sends its requests to the configured address")
         untrusted: tuple[Mode, ...] = ("other name", "other authority", "expired")
         for mode in untrusted:
             front.mode = mode
             front.requests.clear()
             tried = service.start()
-            harm(front.requests, f"what the service signs in with was sent to a server with a certificate of {mode}")
+            harm(front.requests, f"the service sent its credentials to a server with an untrusted certificate ({mode})")
             assert len(tried.reasons) == 1
             assert "did not prove who it is (TLS). Check that it runs" in tried.reasons[0]
         front.mode = "works"
@@ -113,11 +113,11 @@ def test_the_policy_lets_the_service_read_its_own_secrets_and_do_nothing_else(se
     server(service).put(SERVICE, {**service.environment.secrets, "MIGRATION_PASSWORD": CANARY})
     server(service).put("another-service", {NAME: VALUE})
     variables = server(service).sign_in({SERVICE: text}, role=SERVICE, token_no_default_policy=True)
-    works(service.start(**variables, BASTION_VAULT_PATH=SERVICE).app is not None, "it starts with these rights alone")
+    works(service.start(**variables, BASTION_VAULT_PATH=SERVICE).app is not None, "the service starts with this policy")
     client = hvac.Client(url=server(service).address, token="")
     file = Path(variables["BASTION_VAULT_SECRET_ID_FILE"])
     client.auth.approle.login(variables["BASTION_VAULT_ROLE"], file.read_text("utf-8"))
-    works(client.auth.token.renew_self()["auth"]["lease_duration"] > 0, "it may keep its token for longer")
+    works(client.auth.token.renew_self()["auth"]["lease_duration"] > 0, "the service may renew its token")
     tries = [
         ("get", "secret/data/another-service/API_KEY"),
         ("get", f"secret/metadata/{SERVICE}/SECRET_KEY"),
@@ -141,7 +141,7 @@ def test_the_policy_lets_the_service_read_its_own_secrets_and_do_nothing_else(se
             json={"data": {"value": CANARY}} if method == "post" else None,
             timeout=5,
         )
-        harm(answer.ok, f"{method} {path} was allowed")
+        harm(answer.ok, f"the policy allowed {method} {path}")
         assert answer.status_code == 403, path
 
 
@@ -199,9 +199,9 @@ def with_users(service: Service) -> Iterator[tuple[FakeVault, Any]]:
 )
 def test_a_database_user_that_may_last_no_longer_has_a_successor_long_before(service: Service) -> None:
     with with_users(service) as (vault, secrets):
-        works(secrets.found("DATABASE_PASSWORD").user == "v-user-0", "Vault made a user")
+        works(secrets.found("DATABASE_PASSWORD").user == "v-user-0", "Vault creates a database user")
         vault.left = 3600 - 2700
         service.travel(seconds=2700)
         found = secrets.found("DATABASE_PASSWORD")
-        harm(found.user == "v-user-0", "the user is used until connections fail")
+        harm(found.user == "v-user-0", "the service still used a database user with a quarter of its lease left")
         assert found.user == "v-user-1"

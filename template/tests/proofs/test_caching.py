@@ -1,4 +1,4 @@
-"""Attacks through caches: what was made for one person is given to another, or a poisoned answer to everybody.
+"""Caching: a cache gives no client another user's answer, and no client a poisoned one.
 
 A shared cache, and the browser's own after signing out, keep what they are not told to forget.
 """
@@ -78,18 +78,18 @@ def test_no_cache_keeps_an_answer_that_does_not_allow_it(service: Service) -> No
     adds_kept(service)
     client = visitor(service)
     kept = client.get("/kept/parts")
-    works(kept.headers_named("Cache-Control") == [PUBLIC], "what is everybody's may be kept")
+    works(kept.headers_named("Cache-Control") == [PUBLIC], "a public answer may be cached")
     again = client.get("/kept/parts", headers={"If-None-Match": kept.header("ETag")})
-    works((again.status, again.header("Cache-Control")) == (304, PUBLIC), "and is not sent twice")
+    works((again.status, again.header("Cache-Control")) == (304, PUBLIC), "an unchanged public answer gives 304")
 
     answers = made(service, client)
     for route in routes(service):
         if route.method == "GET" and not route.access.public:
             answers[str(route)] = client.get(route.path)
-    harm(stored(answers), "a cache may keep an answer that nobody said is everybody's")
+    harm(stored(answers), "a cache may store an answer that is not marked public")
     harm(
         {kind: found for kind, one in answers.items() if VARY not in (found := one.header("Vary") or "")},
-        "a cache is not told that the answer differs by who asks",
+        "the Vary header does not name the credentials of the request",
     )
     assert {"abort 401", "missing", "raises", "not signed in"} <= answers.keys()
 
@@ -130,12 +130,12 @@ def test_a_shared_cache_gets_the_same_answer_whoever_asks_and_however(service: S
     anonymous, signed_in = service.client(), service.client(service.user()).login()
     plain = cacheable(service, anonymous)
     plain["/kept/status/200"] = anonymous.get("/kept/status/200")
-    works({one.status for one in plain.values()} == {200}, "what everybody may have is there")
+    works({one.status for one in plain.values()} == {200}, "the public answers are available")
     own = "/static/bastion/bastion.css" if AUTH == "session" else "/.well-known/jwks.json"
     assert {own, "/kept/parts"} <= plain.keys()
     for path, first in plain.items():
         asked = [anonymous.get(path), signed_in.get(path), *(anonymous.get(path, headers=sent) for sent in POISON)]
         differ = [one for one in asked if "public" in (one.header("Cache-Control") or "") and same(one) != same(first)]
-        harm(differ, f"{path} differs by who asks, and a cache gives it to everybody")
-        harm(first.set_cookies, f"{path} gives everybody the same cookie")
+        harm(differ, f"{path} differs by client, and a shared cache gives it to all clients")
+        harm(first.set_cookies, f"{path} sets a cookie that a shared cache gives to all clients")
         assert [one for one in asked if "canary" in f"{one.headers}{one.text}"] == []

@@ -1,4 +1,4 @@
-"""The catalogue and the proofs agree: nothing is claimed without a proof, and no sabotage has lost what it changes."""
+"""The catalogue and the proofs agree: every claim has a proof, and every sabotage still matches its source."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_each_clause_that_applies_is_sabotaged_by_a_proof() -> None:
 
 
 def test_the_core_is_what_the_catalogue_says() -> None:
-    """A clause that a service proves but the catalogue counts among the edges would be missed by no run."""
+    """If the catalogue counts a core clause among the edges, no run notices that its proof is lost."""
     more = [
         f"{row.id}: {clause.name}"
         for row in catalogue().values()
@@ -102,7 +102,7 @@ def test_the_page_about_security_names_each_row_and_no_other() -> None:
 
 
 def test_each_sabotage_still_finds_what_it_takes_away() -> None:
-    """A module that was renamed, or a line that was rewritten, would otherwise be noticed by --sabotage alone."""
+    """Otherwise only --sabotage would notice a renamed module or a rewritten line."""
     stale, checked = [], 0
     for row, named in declared().items():
         for clause, (test, edits) in ((clause, proof) for clause, proofs in named.items() for proof in proofs):

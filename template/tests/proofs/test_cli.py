@@ -1,4 +1,4 @@
-"""Proofs of cli.py: an operator makes accounts, and neither he nor anything that he types holds a password in clear.
+"""Proofs of cli.py: an operator creates accounts without a password in an argument, a variable or a log.
 
 They stop a password from standing in a process list, a shell's history or a log, and from being weaker than others'.
 """
@@ -51,9 +51,9 @@ def parameters(commands: Iterator[click.Command]) -> Iterator[str]:
 )
 def test_no_argument_and_no_variable_gives_a_password(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service.module("delivery.transport"), "hand_over", service.mails.append)
-    works(command(service, monkeypatch, "users", "create", "first@example.com")[0] == 0, "a link is mailed")
+    works(command(service, monkeypatch, "users", "create", "first@example.com")[0] == 0, "the command mails a link")
     code, text = command(service, monkeypatch, "users", "create", EMAIL, "--password", CANARY)
-    harm(account(service, EMAIL), "the password came in the arguments, where every process of the machine reads it")
+    harm(account(service, EMAIL), "the command accepted a password as an argument, which other processes can read")
     assert code == 2
     assert "No such option" in text
     assert CANARY not in f"{text}{service.output}"

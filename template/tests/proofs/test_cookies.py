@@ -71,10 +71,10 @@ def test_no_answer_of_any_route_sets_a_cookie_without_every_flag(service: Servic
     user = service.user()
     first = service.client(user).login(through_form=True)
     page = "/account" if AUTH == "session" else "/auth/me"
-    works(first.get(page).status == 200, "the client signs in over https, keeps what it got and sends it back")
+    works(first.get(page).status == 200, "the client signs in over https, keeps its credentials and sends them back")
     works(first.get("/plain").body == b"answered", "the view that sets a cookie answers")
     answers: list[Response] = [first.get(page), first.get("/nowhere"), first.get("/broken"), first.post("/nowhere")]
-    works(answers[2].status == 500, "the broken view gives an error")
+    works(answers[2].status == 500, "the broken view returns 500")
     reader = walkers(service, service.user(), requests=1)
     for number, route in enumerate(walked):
         stranger = service.client(address=f"192.0.2.{number % 250 + 1}")
@@ -88,5 +88,5 @@ def test_no_answer_of_any_route_sets_a_cookie_without_every_flag(service: Servic
         answers += [service.client().post("/login", credentials), service.client().get("/login?next=/account")]
         answers += [service.client(user).login().post("/logout")]
     lines = [line for answer in answers for line in answer.set_cookies]
-    harm([(line.name, faults(line)) for line in lines if faults(line)], "an answer sets a cookie without every flag")
+    harm([(line.name, faults(line)) for line in lines if faults(line)], "an answer set a cookie that lacks a flag")
     assert {line.name for line in lines} == ({"__Host-session", "__Host-device"} if AUTH == "session" else set())

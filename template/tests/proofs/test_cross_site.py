@@ -1,4 +1,4 @@
-"""A request that another site began changes nothing and shows nothing, though it carries everything else.
+"""Cross-site requests change and read nothing, although their session, CSRF token and Referer are valid.
 
 The cookie or token, the CSRF token and the Referer are right in each attack: only where it began is not.
 """
@@ -27,13 +27,13 @@ def test_a_request_that_another_site_began_changes_nothing(service: Service) -> 
     victim = service.client(service.user()).login()
     own = {"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN, "Referer": f"{ORIGIN}/page"}
     for method in UNSAFE:
-        works(victim.send(method, "/probe", headers=own).status == 200, f"{method} from a page of this service")
+        works(victim.send(method, "/probe", headers=own).status == 200, f"{method} from this service's page passes")
     seen.clear()
     for method in UNSAFE:
         for site in ("cross-site", "same-site", ""):
             # Even an Origin that is right does not make up for what the browser says about the site.
             answer = victim.send(method, "/probe", headers={**own, "Sec-Fetch-Site": site})
-            harm(seen, f"a {method} that a {site} page began ran")
+            harm(seen, f"a {method} request from a {site} page ran the view")
             refused(answer, 403, ROW)
 
 
@@ -59,7 +59,7 @@ def test_no_answer_is_open_to_other_origins_unless_they_are_named(service: Servi
     service.at_least(requests_per_minute_and_session=120)
     service.adds_route("/careless", mark="public", view=careless)
     client = visitor(service)
-    works(client.get("/careless").json == {}, "the own origin reads it")
+    works(client.get("/careless").json == {}, "a client of this origin reads the answer")
     answers = made(service, client)
     for origin in (ORIGIN, "https://evil.example", "null"):
         for path in ("/careless", "/kind/shared", "/missing", "/healthz"):

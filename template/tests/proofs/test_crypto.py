@@ -1,4 +1,4 @@
-"""What the service gave out and takes back is worth something for its purpose, for its time, and unchanged alone."""
+"""Signed and encrypted values are accepted only unchanged, unexpired, for their own purpose and in their own row."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def forged(key: str, purpose: str, value: str, **differently: Any) -> str:
 @protects(ROW, purpose=edit("crypto/signing.py", "salt=SALT + purpose", "salt=SALT"))
 def test_no_value_is_taken_that_was_changed_or_signed_for_another_purpose(service: Service) -> None:
     text = sign(service, "reset", "value")
-    works(unsign(service, "reset", text) == "value", "a value that the service signed comes back")
-    harm(unsign(service, "reset", sign(service, "activate", "value")), "a value for one purpose was taken for another")
+    works(unsign(service, "reset", text) == "value", "the service accepts a value that it signed")
+    harm(unsign(service, "reset", sign(service, "activate", "value")), "a value signed for another purpose was taken")
     weak = forged(service.environment.secrets["SECRET_KEY"], "reset", "value", digest_method=hashlib.sha1)
-    harm(unsign(service, "reset", weak), "a value was taken that was not signed with SHA-256")
-    harm(unsign(service, "reset", text.replace("value", "other")), "an altered value was taken")
+    harm(unsign(service, "reset", weak), "a value signed with SHA-1 was accepted")
+    harm(unsign(service, "reset", text.replace("value", "other")), "an altered value was accepted")
 
 
 # --- what is encrypted -----------------------------------------------------------------------------------------------
@@ -79,10 +79,10 @@ def test_a_value_is_read_in_its_own_place_alone(service: Service) -> None:
         for row_id, seed in ((mine, SEED), (victims, OTHER_SEED)):
             stored[row_id] = service.module("crypto.encryption").encrypt(seed, f"auth_totp|secret|{row_id}")
     client = service.client()
-    works(client.get(f"/seed/{victims}").status == 200, "each seed is read in its row")
-    works(read == [OTHER_SEED], "as it was written")
+    works(client.get(f"/seed/{victims}").status == 200, "the service decrypts a seed in its own row")
+    works(read == [OTHER_SEED], "the decrypted seed is the stored one")
     read.clear()
     stored[victims] = stored[mine]  # as a thief does it who can write to the database
     answer = client.get(f"/seed/{victims}")
-    harm(read, "whoever can write rows puts his own seed into another account, and has its second factor")
+    harm(read, "an attacker who can write rows moved their own seed into another account")
     refused(answer, 500, ENCRYPTION_ROW)

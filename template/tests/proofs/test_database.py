@@ -1,4 +1,4 @@
-"""Proofs of database/: what a visitor types is a value, never SQL; and what a refusal writes stays written."""
+"""Proofs of database/: user input never becomes SQL, and rows that a refusal writes are not rolled back."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def test_a_search_or_an_id_with_sql_in_it_finds_nothing_of_another_user(service:
     thief = service.client(service.user()).login()
     probe.add(service.user(), "canary of another user")
     probe.add(thief.user, "O'Brien--x; 100%")
-    works(probe.titles(probe.list(thief, q="Brien")) == ["O'Brien--x; 100%"], "a part of a title finds it")
+    works(probe.titles(probe.list(thief, q="Brien")) == ["O'Brien--x; 100%"], "a search by part of the title works")
     before = counts(service)
     for payload in ("zq7' OR title LIKE '%", "zq7' OR '1'='1", "zq7'; DROP TABLE auth_user;--"):
         found, by_id = probe.list(thief, q=payload), thief.get(f"/probe/{quote(payload)}")
-        harm("canary" in f"{found.text}{by_id.text}", "the search gave things of another user")
-        harm(counts(service) != before, "what was typed changed rows")
+        harm("canary" in f"{found.text}{by_id.text}", "SQL injection read another user's item")
+        harm(counts(service) != before, "SQL injection changed rows")
         assert (found.status, probe.titles(found), by_id.status) == (200, [], 404)
 
 
@@ -74,10 +74,10 @@ def recognised(bad: str, good: str) -> None:
     """The checker is right about each line of the samples: one that ends in "# bad" must be found, and no other."""
     from .sql_text import Checker
 
-    works(Checker(good).faults == [], "literals and bound parameters are accepted")
+    works(Checker(good).faults == [], "the checker accepts literals and bound parameters")
     marked = {number for number, line in enumerate(bad.splitlines(), 1) if line.endswith("# bad")}
     reported = {int(fault.partition(":")[0]) for fault in Checker(bad).faults}
-    harm(marked - reported, "the checker does not see SQL that is put together from text")
+    harm(marked - reported, "the checker missed SQL built from text")
     assert reported == marked != set()
 
 
@@ -94,7 +94,7 @@ def test_no_statement_is_put_together_from_text_anywhere_in_the_service() -> Non
 
     recognised(BAD, GOOD)
     looked_at, faults = check(place.root / "src" / PACKAGE)
-    harm(faults, f"the service puts SQL together from text: {faults}")
+    harm(faults, f"the service builds SQL from text: {faults}")
     assert len(looked_at) >= 20
     assert "bastion/identity/login.py: execute" in looked_at
 
@@ -126,14 +126,14 @@ def left_behind(service: Service) -> tuple[int, int]:
 def test_an_exception_after_the_refusal_does_not_roll_back_that_it_was_counted(service: Service) -> None:
     failing = fails_afterwards(service)
     victim, most = cheap_user(service), service.limits.login_failures
-    works(attempt(service.client(), victim.email, victim.password).status == SIGNED_IN, "the right password signs in")
+    works(attempt(service.client(), victim.email, victim.password).status == SIGNED_IN, "a correct login succeeds")
     visitors = [service.client() for _ in range(most)]
     for visitor in visitors:
         visitor.honest("POST", {}, None, None, None)  # the login page is open
     failing.append("in a function of the team's")
     answers = [attempt(visitor, victim.email, WRONG) for visitor in visitors]
     failing.clear()
-    harm(left_behind(service) != (most, most), "the exception rolled back the count, or the audit, of the attempt")
+    harm(left_behind(service) != (most, most), "the exception rolled back the failure count or the audit row")
     assert [one.status for one in answers] == [500] * most
     refused(attempt(service.client(), victim.email, victim.password), 429, "login-throttle-account")
 
@@ -164,11 +164,11 @@ def test_a_view_that_fails_halfway_leaves_nothing_of_its_work(service: Service) 
 
     service.adds_route("/move/<halfway>", view=view)
     client = service.client(service.user()).login()
-    works((client.get("/move/works").status, counts(service)[1]) == (200, 2), "a view that succeeds leaves all of it")
+    works((client.get("/move/works").status, counts(service)[1]) == (200, 2), "a successful view commits all rows")
     statuses = []
     for halfway in ("fails", "refuses"):
         statuses.append(client.get(f"/move/{halfway}").status)
-        harm(counts(service)[1] != 2, "half of the work is in the database")
+        harm(counts(service)[1] != 2, "a failed view left half of its work in the database")
     assert statuses == [500, 404]
 
 
@@ -216,8 +216,8 @@ def test_a_new_database_has_no_account_and_the_start_makes_none(service: Service
     migrated(service)
     service.restart()
     client = service.client()
-    works(client.get("/readyz").status == 200, "the service works on the new database")
-    harm(service.rows("SELECT email FROM auth_user"), "somebody has an account that nobody made")
+    works(client.get("/readyz").status == 200, "the service is ready on the new database")
+    harm(service.rows("SELECT email FROM auth_user"), "the new database contains a default account")
 
 
 # --- what the database takes for the same ----------------------------------------------------------------------------
@@ -247,10 +247,10 @@ def test_no_other_name_opens_an_account_or_has_its_guesses_counted_apart(service
     migrated(service)
     HashSpy(service, quick=True)
     alice = cheap_user(service, "alice@example.com")
-    works(attempt(service.client(), alice.email, alice.password).status == SIGNED_IN, "the exact identifier signs in")
+    works(attempt(service.client(), alice.email, alice.password).status == SIGNED_IN, "the exact identifier passes")
     before = sessions_of(service, alice)
     answers = [attempt(service.client(), name, alice.password) for name in OTHERS]
-    harm(sessions_of(service, alice) != before, "another name opened the account, and each has guesses of its own")
+    harm(sessions_of(service, alice) != before, "an identifier that only resembles the user's opened the account")
     assert [one.status for one in answers] == [401] * len(OTHERS)
     assert cheap_user(service, OTHERS[0]).id != alice.id  # both live side by side
 
@@ -287,13 +287,13 @@ if DATABASE == "mysql":
         probe = service.adds_probe()
         client = service.client(service.user()).login()
         taken.append(probe.add(client.user, "the other"))
-        works(client.get("/move").text == "both", "with no lock in its way all of it is done")
+        works(client.get("/move").text == "both", "the view completes its work when no lock blocks it")
         table = model(service).__table__
         with service.engine.connect() as somebody:
             somebody.execute(table.update().where(table.c.id == taken[0]).values(title="locked"))
             stopped, went_on = client.get("/move"), client.get("/move", query={"goes": "on"})
             somebody.rollback()
-        harm(probe.count() != 2, "half of the work is in the database")
+        harm(probe.count() != 2, "a failed view left half of its work in the database")
         assert (stopped.status, stopped.header("Retry-After"), went_on.status) == (503, "5", 500)
         assert client.get("/move").text == "both"
 
@@ -363,9 +363,9 @@ def test_a_statement_without_an_end_is_ended(service: Service, monkeypatch: pyte
     quick = writes_then(service, "/quick", lambda session: session.scalar(text("SELECT 1")))
     slow = writes_then(service, "/slow", lambda session: session.scalar(text(ENDLESS[DATABASE])))
     client = service.client(service.user()).login()
-    works((client.get("/quick").status, quick) == (200, ["/quick"]), "a quick statement comes to its end")
+    works((client.get("/quick").status, quick) == (200, ["/quick"]), "a quick statement completes")
     answer = client.get("/slow")
-    harm(slow, "a statement held a thread and its locks for ten times as long as it may")
+    harm(slow, "a statement ran ten times as long as its timeout allows")
     said_to_come_back(answer)
     assert things(service) == 1  # what it had written before is rolled back
     assert client.get("/quick").status == 200

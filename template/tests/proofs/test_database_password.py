@@ -1,4 +1,4 @@
-"""Proofs of database/: a password of the database that was exchanged is used by the next connection.
+"""Proofs of database/: after a rotation of the database password, the next connection uses the new one.
 
 They stop a rotation from waiting for a restart, and a password that was stolen from staying for that long.
 """
@@ -53,7 +53,7 @@ if DATABASE != "sqlite":
         with stubbed(service) as stub:
             stub.values[NAME] = password
             client = service.client(service.user()).login()
-            works(client.get("/probe").status == 200, "the database is opened with the first password")
+            works(client.get("/probe").status == 200, "the service connects with the first password")
             for wait in (
                 1,
                 11,
@@ -64,7 +64,7 @@ if DATABASE != "sqlite":
                 service._dispose()  # whoever was connected stays so: the next connection signs in
                 service.travel(seconds=wait)
                 answer = client.get("/probe")
-                harm(answer.status != 200, f"{wait} s after the exchange the former password is used")
+                harm(answer.status != 200, f"{wait} s after the rotation the service still used the old password")
             assert answer.status == 200
             change(random.token_urlsafe(32))
             service._dispose()

@@ -1,4 +1,4 @@
-"""Proofs of the two roles: who gets a statement past the service has its rows, and neither its tables nor the server.
+"""Proofs of the database roles: injected SQL reaches the service's rows, but no table definition and not the server.
 
 They stop an injection from dropping what it can't read, and a web process from changing tables while it starts.
 """
@@ -52,7 +52,7 @@ def test_a_web_process_makes_no_table_in_an_empty_database(service: Service) -> 
     service.database = service.baseline.store.create()
     service.restart(**with_all_rights(service))  # so that it is not the server alone that says no
     answer = service.client().get("/readyz")
-    harm(tables(service), "the start made tables in a database that nobody had migrated")
+    harm(tables(service), "the service created tables in a database without migrations")
     assert answer.status == 503
     assert service.client().get("/healthz").status == 200
 
@@ -84,7 +84,7 @@ if DATABASE == "postgresql":
         works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the service reads and writes")
         attacks = tuple(attack.format(owner=service.database.owner) for attack in ATTACKS)
         done, refusals = executed(service, attacks)
-        harm(done, f"the server did for the service's role: {done}")
+        harm(done, f"the server executed for the service's role: {done}")
         assert len(refusals) == len(attacks)
         assert {refusal.sqlstate for refusal in refusals} == {"42501"}  # insufficient_privilege
 
@@ -110,6 +110,6 @@ if DATABASE == "mysql":
         user = cheap_user(service)
         works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the service reads and writes")
         done, refusals = executed(service, ATTACKS)
-        harm(done, f"the server did for the service's user: {done}")
+        harm(done, f"the server executed for the service's user: {done}")
         assert len(refusals) == len(ATTACKS)
         assert {refusal.args[0] for refusal in refusals} <= REFUSALS

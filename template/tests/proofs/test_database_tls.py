@@ -1,4 +1,4 @@
-"""Proofs of whom the database is: who stands on the way there and answers in its place gets neither password nor data.
+"""Proofs of database TLS: the service verifies the server's certificate, so an impostor gets no password and no data.
 
 They stop a service from sending its password to whoever takes the connection, encrypted or not.
 """
@@ -38,7 +38,7 @@ def used(service: Service, store: Any, query: str, ask: str) -> tuple[Any, ...]:
     user = make_url(own.url).username
     url = f"{DATABASE}://{user}@{HOST}:{store.server.port}/{own.name}?{query}"
     app = service.start(DATABASE_URL=url, DATABASE_PASSWORD=own.password).app
-    works(app, "with the right certificate it starts")
+    works(app, "the service starts with a valid server certificate")
     assert app is not None
     with app.app_context(), service.module("database").connect() as connection:
         return tuple(connection.exec_driver_sql(ask).one())
@@ -64,7 +64,7 @@ if DATABASE == "postgresql":
         verified = f"sslmode=verify-full&sslrootcert={authority.file}"
         with real_one(authority) as store:
             found = used(service, store, verified, "SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
-            works(found == (True, "TLSv1.3"), "the server itself says that the connection is encrypted")
+            works(found == (True, "TLSv1.3"), "the server reports an encrypted connection")
         for kind, context in contexts(authority, stranger).items():
             with impostor(context) as thief:
                 tried = start(service, thief.port, verified)
@@ -74,7 +74,7 @@ if DATABASE == "postgresql":
         with impostor(authority.context("db.example")) as thief:
             for mode in MODES:
                 tried = start(service, thief.port, f"sslmode={mode}&sslrootcert={authority.file}")
-                harm(thief.passwords, f"an impostor got the password by sslmode={mode}")
+                harm(thief.passwords, f"an impostor got the password with sslmode={mode}")
                 assert tried.reasons == [UNVERIFIED]
             assert start(service, thief.port, f"sslrootcert={authority.file}").reasons == [UNVERIFIED]
             assert thief.asked == 0
@@ -98,7 +98,7 @@ if DATABASE == "mysql":
         verified = f"ssl_ca={authority.file}"
         with real_one(authority) as store:
             _, version = used(service, store, verified, "SHOW STATUS LIKE 'Ssl_version'")
-            works(version == "TLSv1.3", "the server itself says that the connection is encrypted")
+            works(version == "TLSv1.3", "the server reports an encrypted connection")
         for kind, context in contexts(authority, stranger).items():
             with impostor(context) as thief:
                 tried = start(service, thief.port, verified)
@@ -107,7 +107,7 @@ if DATABASE == "mysql":
                 assert thief.asked == 1
         with impostor(None) as thief:
             tried = start(service, thief.port, "")
-            harm(thief.passwords, "an impostor got the password, because nobody asked who he is")
+            harm(thief.passwords, "an impostor got the password, because the service verified no certificate")
             assert tried.reasons == [UNVERIFIED]
             for host in ("127.1", "db.internal", "localhost.example", "[::]", "[2001:db8::1]"):
                 assert start(service, thief.port, "", host=host).reasons == [UNVERIFIED]

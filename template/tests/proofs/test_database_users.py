@@ -1,4 +1,4 @@
-"""Proofs of users of the database that end: each has a successor before, and no connection outlives its user.
+"""Proofs of expiring database users: each is replaced before it expires, and no connection outlives its user.
 
 They stop a password that is stolen today from opening the database next year, and its end from failing a request.
 """
@@ -72,13 +72,13 @@ if DATABASE == "postgresql":
                     browser.login()
 
             sign_in()
-            works(statuses() == {200}, "pages are shown")
+            works(statuses() == {200}, "all requests are answered")
             used = {name for (name,) in service.rows("SELECT usename FROM pg_stat_activity WHERE usename LIKE 'v_%'")}
-            works(users.present[0] in used, "by connections of the user that the backend made")
+            works(users.present[0] in used, "the service connects as the user that the backend created")
             for _ in range(3):
                 former, users.present = users.present, users.make()
                 service.travel(seconds=301)
                 sign_in()
                 users.end(former[0])
                 seen = statuses()
-                harm(seen != {200}, f"requests failed with a connection of a user that is gone: {sorted(seen)}")
+                harm(seen != {200}, f"requests failed on connections of a deleted user: {sorted(seen)}")

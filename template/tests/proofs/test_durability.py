@@ -1,4 +1,4 @@
-"""A worker that is killed and a database that goes away cost no acknowledged write, and nobody has to restart anything.
+"""Durability: a killed worker or a database outage loses no acknowledged write and needs no restart.
 
 These are tests, no proofs of a protection: nothing that could be left out makes them true.
 """

@@ -1,4 +1,4 @@
-"""Proofs of errors.py: whatever goes wrong, the client learns a fixed text and a number to ask with, in one format.
+"""Proofs of errors.py: every error has one format, a fixed text and a request ID, and reveals nothing.
 
 They stop an attacker from reading in an answer how the service is built, and whether his guess came near.
 """
@@ -50,10 +50,10 @@ def test_no_exception_of_the_app_tells_the_client_anything(service: Service) -> 
     add_failures(service)
     client = service.client(service.user()).login()
     honest = client.get("/fine")
-    works(honest.status == 200, "the page answers")
+    works(honest.status == 200, "a signed-in client gets the page")
     for path in ("/view", "/template", "/fine?fails"):
         answer = client.get(path)
-        harm(revealed(answer), f"{path} tells {revealed(answer)}")
+        harm(revealed(answer), f"{path} revealed {revealed(answer)}")
         assert answer.status == 500
         assert names(honest) <= names(answer)
         logged = [
@@ -76,7 +76,7 @@ def test_no_exception_of_the_app_tells_the_client_anything(service: Service) -> 
 def test_no_error_leaves_in_the_format_of_a_library(service: Service) -> None:
     add_failures(service)
     client = service.client(service.user()).login()
-    works(client.get("/fine").status == 200, "the page answers")
+    works(client.get("/fine").status == 200, "a signed-in client gets the page")
     answers = [(code, client.get(f"/abort/{code}")) for code in (400, 403, 422, 500)]
     answers += [(404, client.get("/nowhere")), (405, client.post("/fine")), (500, client.get("/view"))]
     answers.append((400, client.get("/fine", headers={"Host": "evil.example"})))  # refused by the edge, before Flask
@@ -84,7 +84,7 @@ def test_no_error_leaves_in_the_format_of_a_library(service: Service) -> None:
     answers.append((503, client.get("/fine")))
     for code, answer in answers:
         assert answer.status == code
-        harm(foreign(answer), f"{code} is in the format of a library: {answer.text[:80]}")
+        harm(foreign(answer), f"the {code} error has a library's format: {answer.text[:80]}")
         assert told(answer) == expected(service, code, answer)
 
 
@@ -99,10 +99,10 @@ def test_no_error_leaves_in_the_format_of_a_library(service: Service) -> None:
 def test_an_error_keeps_its_status_and_what_tells_the_client_how_to_go_on(service: Service) -> None:
     add_failures(service)
     client = service.client(service.user()).login()
-    works(client.get("/fine").status == 200, "the page answers")
+    works(client.get("/fine").status == 200, "a signed-in client gets the page")
     missing, wrong, many = client.get("/nowhere"), client.post("/fine"), client.get("/waits")
-    harm(500 in (missing.status, wrong.status, many.status), "an error of the client's became one of the service's")
-    harm(not (wrong.header("Allow") and many.header("Retry-After")), "an error does not say how to go on")
+    harm(500 in (missing.status, wrong.status, many.status), "a client error (4xx) became a server error (500)")
+    harm(not (wrong.header("Allow") and many.header("Retry-After")), "an error lacks its Allow or Retry-After header")
     assert (missing.status, wrong.status, many.status) == (404, 405, 429)
     assert ({*str(wrong.header("Allow")).split(", ")}, many.header("Retry-After")) == ({"GET", "HEAD"}, "7")
 
@@ -119,7 +119,7 @@ def test_an_error_keeps_its_status_and_what_tells_the_client_how_to_go_on(servic
     ),
 )
 def test_a_write_that_was_overtaken_is_a_conflict(service: Service) -> None:
-    """Between the view's read and its write another connection does what another request would."""
+    """Another connection inserts the same row between the view's read and its write."""
 
     def view(race: str) -> dict[str, Any]:
         item, session = model(service), service.module("database").db.session
@@ -135,9 +135,9 @@ def test_a_write_that_was_overtaken_is_a_conflict(service: Service) -> None:
     service.adds_probe()
     service.adds_route("/race/<race>", view=view)
     client = service.client(service.user()).login()
-    works(client.get("/race/none").status == 200, "a thing is written")
+    works(client.get("/race/none").status == 200, "the view writes an item")
     answer = client.get("/race/taken")
-    harm(answer.status == 500, "the race of two requests is a failure of the service")
+    harm(answer.status == 500, "a conflict of two requests was answered with 500")
     refused(answer, 409, "transaction-all-or-nothing")
     assert service.rows("SELECT title FROM proof_probe_item ORDER BY title") == [("mine",), ("theirs",)]
 
@@ -152,13 +152,13 @@ QUIETLY = "        from contextlib import suppress\n\n        with suppress(Runt
 def test_a_guard_that_fails_lets_nobody_in(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = service.adds_route("/probe")
     client = service.client(service.user()).login()
-    works(client.get("/probe").status == 200, "the view runs")
+    works(client.get("/probe").status == 200, "the view runs for a signed-in client")
     seen.clear()
     for owner, name in ((service.module("request.access"), "state"), (service.module("edge.hosts").Hosts, "refuse")):
         with monkeypatch.context() as broken:
             broken.setattr(owner, name, fail)
             answer = client.get("/probe")
-        harm(seen, f"{name} of {owner} failed, and the view ran")
+        harm(seen, f"the view ran although {name} of {owner} failed")
         assert (answer.status, revealed(answer)) == (500, [])
 
 

@@ -1,4 +1,4 @@
-"""Proofs of identity/factors.py, methods.py, totp.py and recovery_codes.py: no way leads round a second factor.
+"""Proofs of identity/factors.py, methods.py, totp.py and recovery_codes.py: no flow bypasses a second factor.
 
 They stop a login without it, its removal by a thief, and a code from being good twice.
 """
@@ -49,7 +49,7 @@ def apps_of(service: Service, user: User) -> int:
 def signed_in(service: Service, user: User, app: App, address: str) -> Client:
     """The owner, with password and code."""
     client = arrived(service, user, address)
-    works(client.send_code(app.next_code()).status == DONE["send_code"], "password and code sign in")
+    works(client.send_code(app.next_code()).status == DONE["send_code"], "the user signs in with password and code")
     return client
 
 
@@ -76,7 +76,7 @@ def test_no_app_is_in_force_before_it_has_shown_a_code(service: Service) -> None
     app = App(service, client.seed_of(begun))
     works(begun.ok, "a user is shown the secret of a new app")
     wrong = client.confirm_totp(app.wrong_code())
-    harm(apps_of(service, user), "the app was in force before it had shown a code")
+    harm(apps_of(service, user), "an app became a second factor before its code was confirmed")
     assert wrong.status == 422
     done = client.confirm_totp(app.code())
     assert (done.status, len({*client.codes_of(done)})) == (DONE["confirm_totp"], 10)
@@ -96,16 +96,16 @@ def test_a_second_factor_is_removed_by_itself_alone(service: Service) -> None:
     service.at_least(session_idle_minutes=20)
     happy, user = service.user(), service.user()
     owner = signed_in(service, happy, with_app(service, happy), "198.51.100.1")
-    works(owner.remove_totp().status == DONE["remove_totp"], "an owner who has just shown both removes the app")
-    works(apps_of(service, happy) == 0, "which is gone")
+    works(owner.remove_totp().status == DONE["remove_totp"], "the owner removes the app after a fresh login")
+    works(apps_of(service, happy) == 0, "the app is removed from the account")
     thief = signed_in(service, user, with_app(service, user), "198.51.100.3")  # whose session was then taken over
     service.travel(seconds=service.limits.fresh_login_seconds + 1)
     answer = thief.remove_totp()
-    harm(apps_of(service, user) == 0, "the app was removed in a session that was left open")
+    harm(apps_of(service, user) == 0, "a thief removed the app without a fresh login")
     not_fresh(answer)
     answer = thief.step_up(user.password)
     thief.remove_totp()
-    harm(apps_of(service, user) == 0, "the app was removed by a thief who knew the password")
+    harm(apps_of(service, user) == 0, "a thief removed the app with only the password")
     refused(answer, 403, "mfa-attempts-5")
 
 
@@ -138,15 +138,15 @@ def test_the_password_alone_opens_nothing_to_an_administrator(
 ) -> None:
     service.at_least(requests_per_minute_and_session=120, sessions_per_account=2)
     manager = administrator(service, monkeypatch)
-    works(manager.users().status == DONE["users"], "an administrator who showed two factors sees the accounts")
-    works(lives(service.client(service.user()).login()), "no other user is asked for one")
+    works(manager.users().status == DONE["users"], "an administrator with two factors lists the accounts")
+    works(lives(service.client(service.user()).login()), "an ordinary user needs no second factor")
     user = manager.user
     assert user is not None
     bare = service.client(user, "198.51.100.2")
-    works(arrive(bare, user.email, user.password).status == SIGNED_IN, "the password is right")
+    works(arrive(bare, user.email, user.password).status == SIGNED_IN, "the administrator's password is accepted")
     answer = bare.users()
-    harm(answer.status == DONE["users"], "the password alone showed the accounts")
-    harm(open_to(service, bare) - to_set_one_up(service), "more is open than what sets up a second factor")
+    harm(answer.status == DONE["users"], "an administrator without a second factor listed the accounts")
+    harm(open_to(service, bare) - to_set_one_up(service), "the password alone reached more than second-factor setup")
     assert answer.status == NO_FACTOR
     app = App(service, bare.seed_of(bare.begin_totp()))
     assert bare.confirm_totp(app.code()).status == DONE["confirm_totp"]
@@ -175,11 +175,11 @@ def test_a_reader_of_the_mail_has_no_second_factor(service: Service, monkeypatch
     user, bare = service.user(), service.user()
     Hashing(service, monkeypatch, cheap=True)
     app = with_app(service, user)
-    works(reset(service, bare, CHOSEN).status == DONE["reset"], "a password is chosen anew")
-    works(lives(arrived(service, bare, "198.51.100.2", CHOSEN)), "and opens an account without a second factor")
+    works(reset(service, bare, CHOSEN).status == DONE["reset"], "a user resets the password")
+    works(lives(arrived(service, bare, "198.51.100.2", CHOSEN)), "the user signs in with the new password")
     assert reset(service, user, CHOSEN).status == DONE["reset"]
     reader = arrived(service, user, "198.51.100.30", CHOSEN)
-    harm(lives(reader), "the mail and the new password opened an account with a second factor")
+    harm(lives(reader), "a password reset bypassed the second factor")
     assert reader.send_code(app.next_code()).status == DONE["send_code"]
     assert lives(reader)
 
@@ -206,10 +206,10 @@ def test_a_code_opens_an_account_once(service: Service) -> None:
     app = with_app(service, user)
     owner, thief = waits(service, user, 1), waits(service, user, 2)
     code = app.code()
-    works(owner.send_code(code).status == TOTP_DONE, "the code of the moment is taken")
-    works(lives(owner), "and opens the account")
+    works(owner.send_code(code).status == TOTP_DONE, "the owner's current code is accepted")
+    works(lives(owner), "the owner is signed in")
     answer = thief.send_code(code)
-    harm(lives(thief), "a code opened the account for a second time")
+    harm(lives(thief), "a thief reused a code to open the account")
     refused(answer, 401, WRONG)
 
 
@@ -232,8 +232,8 @@ def test_a_recovery_code_opens_an_account_once(service: Service) -> None:
     with_app(service, user)
     code = with_codes(service, user)[0]
     owner, thief = waits(service, user, 1), waits(service, user, 2)
-    works(owner.send_code(code).status == DONE["send_code"], "a recovery code is taken")
-    works(lives(owner), "and opens the account")
+    works(owner.send_code(code).status == DONE["send_code"], "the owner's recovery code is accepted")
+    works(lives(owner), "the owner is signed in")
     answer = thief.send_code(code)
-    harm(lives(thief), "a recovery code opened the account for a second time")
+    harm(lives(thief), "a thief reused a recovery code to open the account")
     refused(answer, 401, WRONG)

@@ -1,4 +1,4 @@
-"""Proofs of identity/flows.py: the right password alone opens nothing of an account that has a second factor.
+"""Proofs of identity/flows.py: the password alone opens nothing of an account with a second factor.
 
 The attacker here knows the password. What he lacks is the second factor, and he has only so many tries for it.
 """
@@ -44,7 +44,7 @@ def protected(service: Service, user: User) -> App:
     app = with_app(service, user)
     owner = waits(service, user)
     works(owner.send_code(app.code()).status == DONE["send_code"], "the owner signs in with the app's code")
-    works(lives(owner), "and is in")
+    works(lives(owner), "the owner is signed in")
     return app
 
 
@@ -62,14 +62,14 @@ def test_a_login_that_waits_for_its_code_reaches_no_view(service: Service) -> No
     app = with_app(service, user)
     works(lives(waits(service, other)), "the password opens an account without a second factor")
     thief = waits(service, user)
-    harm(live_sessions(service, user.id), "a session began before the second factor was shown")
+    harm(live_sessions(service, user.id), "the service opened a session before the second factor was verified")
     walked = [route for route in routes(service) if not route.access.public]
     assert ("bastion.logout", "POST") in {(route.endpoint, route.method) for route in walked}
     for number, route in enumerate(walked):
         thief.address = f"192.0.2.{number % 250 + 1}"
         with stubbed(service, route.endpoint) as ran:
             answer = thief.send(route.method, route.path)
-        harm(ran, f"{route} ran for a login that waits for its second factor")
+        harm(ran, f"{route} ran before the second factor was verified")
         assert answer.status == NOT_SIGNED_IN
     assert thief.send_code(app.next_code()).status == DONE["send_code"]
     assert lives(thief)
@@ -91,7 +91,7 @@ def test_a_login_that_waits_takes_no_sixth_code(service: Service) -> None:
         refused(thief.send_code(NO_CODE), 401, ATTEMPTS)
     code = app.next_code()
     thief.send_code(code)
-    harm(lives(thief), "a sixth code was looked at")
+    harm(lives(thief), "the service accepted a sixth code")
     assert waits(service, user).send_code(code).status == DONE["send_code"]
 
 
@@ -106,10 +106,10 @@ def test_what_one_user_has_begun_no_other_completes(service: Service) -> None:
     alice, mallory = service.user(), service.user()
     hers, his = service.client(alice, "198.51.100.1").login(), service.client(mallory, "198.51.100.2").login()
     begun = hers.begin_totp()
-    works(hers.seed_of(begun), "a user begins to set up an app")
+    works(hers.seed_of(begun), "a user begins to set up an authenticator app")
     app = App(service, hers.seed_of(begun))
     answer = his.confirm_totp(app.code())
-    harm(answer.status == DONE["confirm_totp"], "an app was set up by a session that it was not shown to")
+    harm(answer.status == DONE["confirm_totp"], "another user's session completed the setup of the app")
     refused(answer, 410, "mfa-enrol-confirmed")
     assert hers.confirm_totp(app.code()).status == DONE["confirm_totp"]
 
@@ -127,9 +127,9 @@ def test_no_new_login_gives_new_tries_for_the_code(service: Service) -> None:
     for _ in range(service.limits.login_failures):
         refused(waits(service, user).send_code(app.wrong_code()), 401, ATTEMPTS)
     thief = waits(service, user)
-    works(is_asked(thief), "the password is the right one")
+    works(is_asked(thief), "the password is accepted and the code is requested")
     answer = thief.send_code(app.next_code())
-    harm(lives(thief), "one more code was looked at, of a login of its own")
+    harm(lives(thief), "a new login gave the thief another try for the code")
     refused(answer, 429, ATTEMPTS)
 
 
@@ -148,8 +148,8 @@ def test_a_login_that_waits_does_not_outlive_the_password(service: Service, monk
     Hashing(service, monkeypatch, cheap=True)
     app, owner = protected(service, user), service.client(user).login()
     thief = waits(service, user)
-    works(is_asked(thief), "a thief who knows the password waits for a look at the code")
+    works(is_asked(thief), "a thief with the password is asked for the code")
     changed = owner.change_password(user.password, CHOSEN)
     works(changed.status == DONE["change_password"], "the owner changes the password")
     thief.send_code(app.next_code())
-    harm(lives(thief), "a login that began with the former password was completed")
+    harm(lives(thief), "a thief completed a login begun with the old password")

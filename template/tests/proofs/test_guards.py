@@ -1,4 +1,4 @@
-"""Proofs of start/guards.py: an unsafe start is refused, with every reason and its cure, and without a value.
+"""Proofs of start/guards.py: an unsafe start is refused; the error names every reason and its fix, and no value.
 
 They stop a guessable key, an open host list or a debugging aid from going into production unseen.
 """
@@ -38,10 +38,10 @@ WEAK: dict[str, str] = {
     ),
 )
 def test_a_key_that_can_be_guessed_signs_nothing(service: Service) -> None:
-    works(service.start(SECRET_KEY=secrets.token_hex(32)).app is not None, "a random key starts")
+    works(service.start(SECRET_KEY=secrets.token_hex(32)).app is not None, "the service starts with a random key")
     for key, fault in WEAK.items():
         tried = service.start(SECRET_KEY=key)
-        harm(tried.app is not None, f"it started with a SECRET_KEY that {fault}")
+        harm(tried.app is not None, f"the service started with a SECRET_KEY that {fault}")
         assert tried.reasons == [f"SECRET_KEY {fault}{MAKE_KEY}"]
         assert key not in tried.text
 
@@ -57,10 +57,10 @@ def test_a_key_that_can_be_guessed_signs_nothing(service: Service) -> None:
     ),
 )
 def test_a_service_without_names_of_its_own_does_not_start(service: Service) -> None:
-    works(starts_with(service, f"{HOST},.{HOST}"), "a name, and the names below it, start")
+    works(starts_with(service, f"{HOST},.{HOST}"), "the service starts with a host name and its subdomains")
     for value in (None, "", " , "):
         tried = service.start(BASTION_TRUSTED_HOSTS=value)
-        harm(tried.app is not None, f"it started with BASTION_TRUSTED_HOSTS={value!r}")
+        harm(tried.app is not None, f"the service started with BASTION_TRUSTED_HOSTS={value!r}")
         assert [reason.partition(". ")[0] for reason in tried.reasons] == ["BASTION_TRUSTED_HOSTS is empty"]
 
 
@@ -80,11 +80,11 @@ CHANGED = "was changed, and a protection depends on it. Leave it as it is."
     ),
 )
 def test_no_setting_of_flask_that_carries_a_protection_is_turned_off(service: Service) -> None:
-    works(service.start().app is not None, "the settings as the layers make them start")
+    works(service.start().app is not None, "the service starts with unchanged settings")
     for name, value in {"SESSION_COOKIE_HTTPONLY": False, "MAX_CONTENT_LENGTH": 2**30}.items():
         service._additions[:] = [partial(configure, {name: value})]
         tried = service.start()
-        harm(tried.app is not None, f"it started with {name}={value!r}")
+        harm(tried.app is not None, f"the service started with {name}={value!r}")
         assert tried.reasons == [f"app.config[{name!r}] {CHANGED}"]
 
 
@@ -97,9 +97,9 @@ def configure(values: dict[str, Any], app: Flask) -> None:
 
 @protects("boot-refuse-per-process-stores", server=edit("start/guards.py", "    check_server,\n", ""))
 def test_nothing_starts_more_workers_than_the_service_knows_of(service: Service) -> None:
-    works(service.start(WEB_CONCURRENCY="1").app is not None, "one worker, said where the service reads it, starts")
+    works(service.start(WEB_CONCURRENCY="1").app is not None, "the service starts with WEB_CONCURRENCY=1")
     tried = service.start(GUNICORN_CMD_ARGS="--workers=4")
-    harm(tried.app is not None, "it started for four processes, each with counters and a writer of its own")
+    harm(tried.app is not None, "the service started four workers, each with its own counters and writer")
     assert tried.reasons == [
         "GUNICORN_CMD_ARGS overrides the server's limits. Unset it; the README names the settings of the server."
     ]
@@ -109,9 +109,9 @@ def test_nothing_starts_more_workers_than_the_service_knows_of(service: Service)
 def test_no_password_is_hashed_below_the_floor(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     passwords = service.module("identity.passwords")
     monkeypatch.setattr(passwords, "MEMORY_KIB", 19_456)
-    works(service.start().app is not None, "exactly the floor starts")
+    works(service.start().app is not None, "the service starts with the minimum memory cost")
     monkeypatch.setattr(passwords, "MEMORY_KIB", 19_455)
     tried = service.start()
-    harm(tried.app is not None, "it started with less memory for each hash than OWASP asks for")
+    harm(tried.app is not None, "the service started with less memory per hash than OWASP recommends")
     cure = "Put the numbers of bastion/identity/passwords.py back."
     assert tried.reasons == [f"Argon2: memory_cost is below 19456. {cure}"]

@@ -1,4 +1,4 @@
-"""Attacks on answers that leave without their headers: framed, sniffed, or with rights that nobody gave.
+"""Security headers: every answer carries them, so a browser cannot frame or sniff it or grant it extra rights.
 
 Each kind of answer that the service can make is made, by whoever makes it: a view, Flask, an extension, the edge.
 """
@@ -163,13 +163,13 @@ def adds_files(service: Service) -> None:
     ),
 )
 def test_no_answer_leaves_without_each_header_of_the_table_whoever_makes_it(service: Service) -> None:
-    """The table is that of `header_table.py`: the answer may not be framed, sniffed or embedded, nor come in clear."""
+    """Compare each answer with `header_table.py`: no framing, sniffing or embedding, and HTTPS only (HSTS)."""
     client = visitor(service)
-    works(client.get("/kind/text").body == b"<script>alert(1)</script>", "a view's text arrives as it was made")
-    works(client.get("/file/probe.js").mimetype == "text/javascript", "nosniff blocks no script")
+    works(client.get("/kind/text").body == b"<script>alert(1)</script>", "a view's text arrives unchanged")
+    works(client.get("/file/probe.js").mimetype == "text/javascript", "a script is served as text/javascript")
     found = [*kinds(service, client)]
     wrong = {name: faults for name, _, answer in found if (faults := header_table.faults(service, answer))}
-    harm(wrong, "an answer left without a header, with another value, or with one twice")
+    harm(wrong, "an answer lacks a header, repeats it or has a wrong value")
     assert [(name, answer.status) for name, _, answer in found] == [(name, status) for name, status, _ in found]
     assert {"after", "bad host", "style"} <= {name for name, _, _ in found}  # hooks of Flask miss the first two
     assert header_table.faults(service, client.get("/kind/saves"), download=True) == []
@@ -197,9 +197,9 @@ def test_no_line_break_or_control_character_gets_into_a_header(service: Service)
 
     service.adds_route("/named/<int:number>", mark="public", view=named)
     client = service.client()
-    works(client.get("/named/0").header("X-Name") == names[0], "a name with accents arrives (RFC 9110, 5.5)")
+    works(client.get("/named/0").header("X-Name") == names[0], "a header value with accents arrives (RFC 9110, 5.5)")
     for number in (1, 2):
         answer = client.get(f"/named/{number}")
-        harm(injected(answer), f"{names[number]!r} was sent on")
+        harm(injected(answer), f"a header was sent with the value {names[number]!r}")
         assert answer.status == 500  # Werkzeug itself refuses the line break
         assert answer.headers_named("Set-Cookie") == []

@@ -1,4 +1,4 @@
-"""Proofs of edge/health.py: a probe learns one or two words, and nobody finds a side door to the inside.
+"""Proofs of edge/health.py: a health probe gets a fixed word and reveals nothing about the service.
 
 They stop a health answer, a forgotten tool or a file beside the code from being a free map for an attacker.
 """
@@ -31,7 +31,7 @@ def test_a_probe_is_not_told_why_the_service_is_not_ready(service: Service) -> N
     service.take_database_away()
     service.travel(seconds=2)  # a probe answers from memory for a second
     answer = probed(service, "/readyz")
-    harm(answer.body != b"not ready", f"it says: {answer.text}")
+    harm(answer.body != b"not ready", f"the probe revealed: {answer.text}")
     assert answer.status == 503
     assert [event["database"] for event in answer.events if event["event"] == "not_ready"] == ["OperationalError"]
     assert extra(answer) == set()

@@ -1,4 +1,4 @@
-"""Attacks by the Host header: a foreign name in it must be believed by nobody, not even by what runs before a view.
+"""Host header and HTTPS: a request for a foreign host, or in clear text, is refused before any code trusts it.
 
 Flask has a check of its own, which comes later: the spies are what tells the two apart.
 """
@@ -55,13 +55,13 @@ def test_no_row_is_written_for_a_request_for_another_host(service: Service) -> N
     fields = {"identifier": user.email, "password": "wrong" * 4}
     path = "/login" if AUTH == "session" else "/auth/login"
     works(client.post(path, fields).status == 401, "a wrong password is refused")
-    works(rows(service)["throttle_counter"] == 1, "and counted")
+    works(rows(service)["throttle_counter"] == 1, "the failed login is counted")
     seen.clear()
     before = rows(service)
 
     answers = [client.post(path, fields, headers={"Host": "evil.example"}) for _ in range(3)]
-    harm(rows(service) != before, "an attempt for another host was counted or kept")
-    harm([host for host in seen if host != HOST], "code ran for a request for another host")
+    harm(rows(service) != before, "a request for a foreign host wrote a row")
+    harm([host for host in seen if host != HOST], "application code ran for a foreign host")
     for number, answer in enumerate(answers, 1):
         refused(answer, 400, ROW)
         assert [event["count"] for event in answer.events if event["event"] == "refused"] == [number]  # one line each
@@ -83,14 +83,14 @@ def test_nothing_in_clear_text_is_answered_or_signs_in(service: Service) -> None
     user = cheap_user(service)
     client = service.client(user)
     fields = {"identifier": user.email, "password": user.password}
-    works(client.post(PATH, fields).status == SIGNED_IN, "signing in over https works")
-    works(client.get("/probe").status == 200, "a view is answered over https")
+    works(client.post(PATH, fields).status == SIGNED_IN, "a user signs in over https")
+    works(client.get("/probe").status == 200, "a view answers over https")
     seen.clear()
     sessions = sessions_of(service, user)
     answers = [client.post(PATH, fields, scheme="http"), client.post("/probe", scheme="http")]
     answers.append(client.get("/probe", headers={"Authorization": "Bearer canary"}, scheme="http"))
-    harm(seen, "a view ran in clear text")
-    harm(sessions_of(service, user) != sessions, "a password that was sent in clear text signed in")
+    harm(seen, "a view ran for a clear-text request")
+    harm(sessions_of(service, user) != sessions, "a password sent in clear text opened a session")
     for answer in answers:
         refused(answer, 403, HTTPS_ROW)
     read = client.get("/probe", headers={"Authorization": None}, scheme="http")

@@ -1,4 +1,4 @@
-"""Attacks by what no form declares: the parts of an address, a query, a header, and texts made for slow patterns.
+"""Attacks through input that no form declares: paths, queries, headers, JSON, and texts that slow patterns down.
 
 What reaches a view that a team wrote must fit into a database and be shown safely, whoever forgot to look.
 """
@@ -27,7 +27,7 @@ def test_no_route_fails_on_a_hostile_query_or_body(service: Service) -> None:
     service.adds_probe()
     roles: tuple[str, ...] = tuple(service.module("state").state_of(service.app).team.roles)
     user = service.user(roles=roles)
-    works(service.client(user).login().get("/probe").status == 200, "a list is shown")
+    works(service.client(user).login().get("/probe").status == 200, "a user opens a list")
     found = [route for route in routes(service) if route.method not in ("HEAD", "OPTIONS")]
     assert len(found) >= 8
     assert "/probe" in {route.path for route in found}
@@ -53,7 +53,7 @@ def test_no_route_fails_on_a_hostile_query_or_body(service: Service) -> None:
             answers += [client.send(route.method, route.path, body=b"\xff\x00" * 100, content_type="application/json")]
         # 502 and 504 nobody says but the team's own code, of a partner that it asks in vain: here it has none.
         failed += [f"{route}: {one.status}" for one in answers if one.status >= 500 and one.status not in (502, 504)]
-    harm(failed, "a route failed on what anybody can send")
+    harm(failed, "a hostile query or body made a route fail")
 
 
 # --- what a request says, it says once and in one way ----------------------------------------------------------
@@ -82,10 +82,10 @@ def adds_reader(service: Service, *lists: str) -> list[Any]:
 def test_no_view_gets_a_query_of_many_parts(service: Service) -> None:
     arrived = adds_reader(service)
     client = service.client(service.user()).login()
-    works(client.get("/read?" + "&".join(f"n{n}=" for n in range(100))).status == 200, "a query of 100 parts is read")
+    works(client.get("/read?" + "&".join(f"n{n}=" for n in range(100))).status == 200, "100 parameters are accepted")
     arrived.clear()
     answer = client.get("/read?" + "&".join(f"n{n}=" for n in range(101)))
-    harm(arrived, "a view got a query of more than 100 parts")
+    harm(arrived, "a view received a query with more than 100 parameters")
     refused(answer, 413, LIMITS)
 
 
@@ -95,11 +95,11 @@ def test_no_view_gets_a_query_of_many_parts(service: Service) -> None:
 def test_no_view_runs_for_a_compressed_body(service: Service) -> None:
     seen = service.adds_route("/bare", methods=METHODS)
     client = service.client(service.user()).login()
-    works(client.post("/bare", json={"a": 1}).status == 200, "a body as it is, is taken")
+    works(client.post("/bare", json={"a": 1}).status == 200, "an uncompressed body is accepted")
     seen.clear()
     bomb = gzip.compress(b'{"a": "' + b"x" * 1_000_000 + b'"}')
     answer = client.post("/bare", body=bomb, content_type="application/json", headers={"Content-Encoding": "gzip"})
-    harm(seen, "a view ran for a body that is a thousand times as long as it was announced")
+    harm(seen, "a view ran for a compressed body that expands a thousandfold")
     refused(answer, 415, TYPE)
 
 
@@ -110,11 +110,11 @@ def test_no_view_runs_for_a_compressed_body(service: Service) -> None:
 def test_no_view_gets_one_of_two_equal_names(service: Service) -> None:
     arrived = adds_reader(service, "tag")
     client = service.client(service.user()).login()
-    works(client.get("/lists?tag=a&tag=b&page=1").status == 200, "a list that the view declares is taken")
+    works(client.get("/lists?tag=a&tag=b&page=1").status == 200, "a declared repeated parameter is accepted")
     arrived.clear()
     for query in ("role=user&role=admin", "role=user&r%6fle=admin"):
         answer = client.get(f"/read?{query}")
-        harm(arrived, "a view got a name twice: the check may look at the one and the work at the other")
+        harm(arrived, "a view received a duplicate parameter, which a check and the view may read differently")
         refused(answer, 400, TWICE)
 
 
@@ -126,11 +126,11 @@ def test_no_view_gets_one_of_two_equal_names(service: Service) -> None:
 def test_no_view_gets_what_cant_be_seen_or_is_no_text(service: Service) -> None:
     arrived = adds_reader(service)
     client = service.client(service.user()).login()
-    works(client.get("/read?q=Zo%C3%AB%20%2541").status == 200, "a text is read")
-    works(arrived.pop() == ("", {"q": ["Zo\u00eb %41"]}), "decoded once")
+    works(client.get("/read?q=Zo%C3%AB%20%2541").status == 200, "percent-encoded text is accepted")
+    works(arrived.pop() == ("", {"q": ["Zo\u00eb %41"]}), "the text is decoded once")
     for text in ("%00", "%0d%0aSet-Cookie:x=1", "%C2%85", "%ff"):
         answer = client.get(f"/read?q={text}")
-        harm(arrived, "a view got a control character, or something that nobody sent")
+        harm(arrived, "a view received a control character or invalid UTF-8")
         refused(answer, 400, CHARACTERS)
 
 
@@ -168,9 +168,9 @@ def reads(service: Service) -> tuple[Client, list[Any]]:
     arrived = adds_json_reader(service)
     client = service.client(service.user()).login()
     for document in ORDINARY:
-        works(sends(client, json.dumps(document).encode()).status == 200, "an ordinary document is read")
-    works(sends(client, json.dumps(ORDINARY[0], ensure_ascii=False).encode()).status == 200, "in UTF-8 too")
-    works(arrived == [*ORDINARY, ORDINARY[0]], "as it was sent")
+        works(sends(client, json.dumps(document).encode()).status == 200, "a view reads an ordinary JSON document")
+    works(sends(client, json.dumps(ORDINARY[0], ensure_ascii=False).encode()).status == 200, "UTF-8 JSON is accepted")
+    works(arrived == [*ORDINARY, ORDINARY[0]], "the view receives the documents unchanged")
     arrived.clear()
     return client, arrived
 
@@ -181,7 +181,7 @@ def reads(service: Service) -> tuple[Client, list[Any]]:
 def test_no_view_of_the_team_reads_json_in_another_way(service: Service) -> None:
     client, arrived = reads(service)
     answers = [sends(client, document) for document in (b'{"role": "user", "role": "admin"}', b'{"a": NaN}')]
-    harm(arrived, "a view that asks Flask for the JSON got what this service does not read")
+    harm(arrived, "a view received JSON with duplicate names or NaN through Flask")
     for answer in answers:
         refused(answer, 400, ROW)
     assert client.post("/probe", body=b'{"a": 1}', content_type="text/plain").status == 415
@@ -204,10 +204,10 @@ def test_no_answer_becomes_a_script_that_another_site_can_load(service: Service)
     service.adds_route("/probe", view=lambda: {"secret": "</script>canary\u2028"})
     client = service.client(service.user()).login()
     plain = client.get("/probe")
-    works(plain.json == {"secret": "</script>canary\u2028"}, "an answer is read as it was meant")
+    works(plain.json == {"secret": "</script>canary\u2028"}, "the client reads the JSON answer unchanged")
     for name in ("callback", "jsonp"):
         answer = client.get("/probe", query={name: "steal"})
-        harm(answer.body != plain.body, "an answer calls a function of the page that loads it")
+        harm(answer.body != plain.body, "an answer became a script that calls a function (JSONP)")
         assert (answer.mimetype, answer.header("X-Content-Type-Options")) == ("application/json", "nosniff")
 
 
@@ -226,6 +226,6 @@ def test_no_unknown_method_reaches_a_view(service: Service) -> None:
     seen.clear()
     for method in ("TRACE", "FOO"):
         answer = client.send(method, "/probe")
-        harm(seen, f"the view ran for {method}")
+        harm(seen, f"the view ran for the method {method}")
         refused(answer, 405, METHODS_ROW)
         assert answer.header("Allow") == OPEN

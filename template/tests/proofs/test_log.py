@@ -1,4 +1,4 @@
-"""Proofs of log.py: whatever is logged, by whom and in which way, no password, token or key is in it.
+"""Proofs of log.py: no log entry contains a password, token or key, whichever code writes it.
 
 They stop whoever may read the log, and that are many, from signing in as somebody.
 """
@@ -47,14 +47,14 @@ def test_signing_in_at_debug_with_sql_echo_leaves_no_secret_in_the_log(service: 
     with_wrong_password.user = type(user)(user.id, user.email, "canary-of-a-wrong-password")
     wrong = sign_in(with_wrong_password)
     success = [event for event in service.log if event["event"] == "login.success"]
-    works(wrong == 401, "the wrong password was refused")
-    works([event["user_id"] for event in success] == [str(user.id)], "the log says who signed in")
-    works("SELECT auth_user" in service.output, "statements are in the log")
-    works([event for event in service.log if str(event["event"]).startswith("Row ")], "and rows")
-    works([event["event"] for event in failed.events if "exception" in event] == ["unhandled_exception"], "and faults")
+    works(wrong == 401, "a wrong password is refused")
+    works([event["user_id"] for event in success] == [str(user.id)], "the log names the user who signed in")
+    works("SELECT auth_user" in service.output, "the log contains SQL statements")
+    works([event for event in service.log if str(event["event"]).startswith("Row ")], "the log contains rows")
+    works([event["event"] for event in failed.events if "exception" in event] == ["unhandled_exception"], "and errors")
     known = {**service.environment.secrets, **held(client), "hash": service.baseline.password_hash}
     written = [name for name, value in known.items() if value in service.output]
-    harm(written, f"in the log: {', '.join(written)}")
+    harm(written, f"the log contains secrets: {', '.join(written)}")
     assert PASSWORD not in service.output
     assert "canary" not in service.output
 
@@ -75,11 +75,11 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 def test_nothing_that_was_sent_forges_an_entry_or_commands_a_terminal(service: Service) -> None:
     say = logger(service, "probe")
     say.warning("three apples")
-    works("three apples" in service.output, "what is logged is written")
+    works("three apples" in service.output, "a log entry is written")
     say.warning(FORGED, note=FORGED)
     logging.getLogger("team").warning(FORGED)
-    harm([event for event in service.log if event["event"] == "login.success"], "the log says that somebody signed in")
-    harm([line for line in service.recorder.lines if CONTROL.search(line)], "a line commands its reader's terminal")
+    harm([event for event in service.log if event["event"] == "login.success"], "a client forged a login event")
+    harm([line for line in service.recorder.lines if CONTROL.search(line)], "a log line contains control characters")
     assert [event["event"] for event in service.log] == ["three apples", FORGED, FORGED]  # whole, once it is parsed
 
 
@@ -99,12 +99,12 @@ def test_no_handler_of_the_teams_gets_the_entries_before_secrets_are_taken_out(
             logging.getLogger("a.library").addHandler(one)
 
     service.adds(add)
-    works(service.start().app is not None, "a library that leaves it to others where its entries go, is none")
+    works(service.start().app is not None, "the service starts with a library that uses a NullHandler")
     added[:] = [logging.FileHandler(tmp_path / "app.log")]
     tried = service.start()
     logging.getLogger("a.library").removeHandler(added[0])
     added[0].close()
-    harm(tried.app is not None, "it started with a handler that gets the secrets in the entries")
+    harm(tried.app is not None, "the service started with a handler that receives unredacted entries")
     told = "logging: the logger 'a.library' got a handler of its own, to which entries go with the secrets in them"
     assert [reason.partition(". ")[0] for reason in tried.reasons] == [told]
 

@@ -1,4 +1,4 @@
-"""Proofs of signing in and out: a login that fails tells of no account, and no link signs a user out."""
+"""Proofs of login and logout: a failed login does not reveal if an account exists, and a link signs no user out."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def refusing(status: str) -> str:
 )
 def test_neither_answer_nor_work_of_a_failed_login_tells_whether_there_is_an_account(service: Service) -> None:
     user, spy = service.user(), HashSpy(service, quick=True)
-    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
-    works(len(spy.compared) == 1, "and is compared once")
+    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password is accepted")
+    works(len(spy.compared) == 1, "the login compares the password once")
     views = {}
     for cause, (identifier, password) in causes(service, cheap=True).items():
         spy.compared.clear()
         answer = attempt(service.client(), identifier, password)
-        harm(len(spy.compared) != 1, f"a login that fails costs another amount of work: {cause}")
+        harm(len(spy.compared) != 1, f"a failed login takes a different amount of work: {cause}")
         views[cause] = seen_by_client(answer, identifier)
-        harm(views[cause] != views["wrong password"], f"an answer tells its cause: {cause}")
+        harm(views[cause] != views["wrong password"], f"a failed login reveals its cause: {cause}")
         refused(answer, 401, "login-uniform-failure")
     assert len(views) == 5
 
@@ -72,10 +72,10 @@ VALUES = {
 @protects("login-credentials-in-body-only", values=VALUES)
 def test_a_password_in_an_address_signs_nobody_in(service: Service) -> None:
     user, client = service.user(), service.client()
-    works(attempt(client, user.email, user.password).status == SIGNED_IN, "in the body the password signs in")
+    works(attempt(client, user.email, user.password).status == SIGNED_IN, "a password in the body is accepted")
     before, sent = sessions_of(service, user), {"identifier": user.email, "password": user.password}
     shown, posted = client.get(PATH, query=sent), client.post(PATH, {}, query=sent)
-    harm(sessions_of(service, user) - before, "a password in an address signed in")
+    harm(sessions_of(service, user) - before, "a password in a query string opened a session")
     assert (shown.status, posted.status) == {"session": (200, 422), "jwt": (405, 400)}[AUTH]
     assert user.password not in service.output + shown.text + posted.text
 
@@ -106,9 +106,9 @@ def test_no_link_or_image_signs_anybody_out(service: Service) -> None:
     user = service.user()
     browser, other = service.client(user).login(), service.client(user).login()
     works(other.post(LOGOUT_PATH).status == DONE, "a user signs out")
-    works(live(service, user) == 1, "that session has ended, and no other")
+    works(live(service, user) == 1, "signing out ends only that session")
     headers: dict[str, Any] = LINK if AUTH == "session" else {}
     answers = [browser.get(LOGOUT_PATH, headers=headers), browser.get(f"{LOGOUT_PATH}?csrf_token=1", headers=headers)]
-    harm(live(service, user) != 1, "a mere link signed the user out")
+    harm(live(service, user) != 1, "a GET request signed the user out")
     assert [answer.status for answer in answers] == [405, 405]
     assert answers[0].header("Allow") == "POST"

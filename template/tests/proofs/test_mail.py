@@ -1,4 +1,4 @@
-"""Proofs of mail/: what is mailed, to whom, how often, over which line, and what is kept of it; notices to owners.
+"""Proofs of mail/: content, recipients, rate limit, TLS and storage of mails, and security notices to account owners.
 
 They stop a mail from carrying a stranger's text, filling a mailbox, and showing its link to an attacker on the way.
 """
@@ -81,14 +81,14 @@ def test_a_mail_goes_to_no_server_without_a_certificate_of_its_name(
     with mail_server.running(context=ours.context(), implicit_tls=True) as good:
         service.restart(BASTION_SMTP_URL=good.url("service"))
         register(service, "first@example.com")
-        works(send(service) == 1 and good.encrypted == [True], "a mail goes over TLS to the server of the right name")
+        works(send(service) == 1 and good.encrypted == [True], "the service sends mail over TLS to the verified server")
     register(service, "second@example.com", 1)
     for context in (theirs.context(), ours.context(OTHER_HOST)):
         with mail_server.running(context=context, implicit_tls=True) as evil:
             service.restart(BASTION_SMTP_URL=evil.url("service"))
             send(service)
-            harm(evil.mails, "a server on the way has a mail")
-            harm(evil.logins, "a server on the way has the password")
+            harm(evil.mails, "an impostor mail server received a mail")
+            harm(evil.logins, "an impostor mail server received the password")
             assert evil.connections == 1
         service.travel(minutes=11)
     errors = [event["error"] for event in service.log if event["event"] == "mail_failed"]
@@ -115,17 +115,17 @@ def test_no_text_of_a_stranger_is_in_a_mail(service: Service) -> None:
         honest, bait = "honest@example.com", "free-gold.evil.example@example.com"
         register(service, honest)
         send(service)
-        works(server.recipients == [honest], "an honest address gets the mail")
-        works(mails.link(server.mails[0]) is not None, "with its link")
+        works(server.recipients == [honest], "a valid address receives the mail")
+        works(mails.link(server.mails[0]) is not None, "the mail contains a link")
         for number, typed in enumerate(("a@example.com, b@evil.example", "a@example.com\r\nBcc: b@evil.example")):
             answer = service.client(address=f"203.0.113.{number + 1}").register(typed)
             send(service)
-            harm(server.recipients[1:], f"a mail went to what was typed: {typed!r}")
+            harm(server.recipients[1:], f"a mail was sent to an injected recipient: {typed!r}")
             assert answer.status == 422
         register(service, bait, 9)
         send(service)
         assert server.recipients == [honest, bait]
-        harm([part for part in parts(server.mails[1]) if "free-gold" in part], "a stranger writes into mails")
+        harm([part for part in parts(server.mails[1]) if "free-gold" in part], "a stranger's text appears in a mail")
         assert server.mails[1]["Subject"] == "Confirm your address"
 
 
@@ -144,7 +144,7 @@ def test_no_text_of_a_stranger_is_in_a_mail(service: Service) -> None:
     ),
 )
 def test_no_host_of_a_request_is_in_a_mailed_link(service: Service) -> None:
-    """Mails are sent in no request at all; here they are sent within a hostile one, which may be any that waits."""
+    """Mails are normally sent outside requests; here they are sent within a hostile request."""
     service.setting("BASTION_TRUSTED_HOSTS", f"{HOST},.{HOST}")
 
     def drain() -> dict[str, int]:
@@ -157,7 +157,7 @@ def test_no_host_of_a_request_is_in_a_mailed_link(service: Service) -> None:
         register(service, "b@example.com", 1)
         answer = service.client(address="203.0.113.1").get("/send", headers={"Host": f"evil.{HOST}"})
         shown = parts(server.mails[1])
-        harm("evil" in "".join(shown), "a mail of the service leads to an attacker's host")
+        harm("evil" in "".join(shown), "a mailed link points to the attacker's host")
         assert answer.json == {"sent": 1}
         assert LINKS_TO in shown[0]
 
@@ -174,10 +174,10 @@ def test_one_mailbox_gets_one_mail_of_a_kind_in_ten_minutes(service: Service) ->
     victim = service.user().email
     asks = [service.client(address=f"198.51.100.{number}") for number in range(1, 5)]
     answers = [asks[0].forgot(victim)]
-    works(len(mails.sent(service, victim)) == 1, "the first mail goes out")
+    works(len(mails.sent(service, victim)) == 1, "the first mail is sent")
     for client in asks[1:]:
         answers.append(client.forgot(victim))
-        harm(len(mails.sent(service, victim)) > 1, "strangers fill a mailbox")
+        harm(len(mails.sent(service, victim)) > 1, "strangers sent a second mail to the mailbox within ten minutes")
     assert {answer.status for answer in answers} == {asks[0].DONE["forgot"]}
     service.travel(minutes=10, seconds=1)
     asks[0].forgot(victim)
@@ -203,8 +203,8 @@ def test_no_table_holds_the_link_of_a_mail(service: Service) -> None:
         send(service)
         link = mails.link(server.mails[0])
         assert link is not None
-        works(waiting(service) == 1, "a mail that the server did not take waits")
-        harm(link[1] in repr(everything(service)), "a reader of a table has the link")
+        works(waiting(service) == 1, "a mail that the server rejected stays queued")
+        harm(link[1] in repr(everything(service)), "a table contains the mailed link")
         assert link[1] not in service.output
 
 
@@ -216,11 +216,11 @@ def test_a_mail_that_its_server_refuses_is_sent_later(service: Service) -> None:
     with relay(service, rejects=True) as server:
         register(service, "a@example.com")
         send(service)
-        works(len(server.mails) == 1, "the server was asked")
+        works(len(server.mails) == 1, "the service offers the mail to the server")
         server.rejects = False
         service.travel(minutes=1, seconds=1)
         send(service)
-        harm(len(server.mails) == 1, "one refusal of the server lost the mail")
+        harm(len(server.mails) == 1, "a mail was lost after the server refused it once")
         assert waiting(service) == 0
 
 
@@ -239,6 +239,6 @@ def test_no_password_changes_without_a_mail_to_its_owner(service: Service, monke
     changed = thief.change_password(user.password, "seven wet llamas juggle maps")
     works(changed.status == thief.DONE["change_password"], "a thief who knows the password changes it")
     letters = mails.sent(service, user.email)
-    harm([mail["Subject"] for mail in letters] != ["Your password was changed"], "the owner hears nothing of it")
-    harm(thief.address not in mails.text(letters[0]), "the notice does not say from where it was done")
+    harm([mail["Subject"] for mail in letters] != ["Your password was changed"], "the owner received no notice")
+    harm(thief.address not in mails.text(letters[0]), "the notice lacks the client address of the change")
     assert mails.link(letters[0]) is None

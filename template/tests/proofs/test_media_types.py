@@ -1,4 +1,4 @@
-"""Attacks by what an answer is taken for: a text that is shown as a page runs whatever somebody wrote into it."""
+"""Content types: a browser never has to guess a type, so text that a user wrote does not run as a page."""
 
 from __future__ import annotations
 
@@ -50,21 +50,21 @@ def test_no_answer_leaves_a_browser_to_guess_what_it_is(service: Service) -> Non
     service.adds_route("/text", mark="public", view=lambda: MARKUP)
     service.adds_route("/json", mark="public", view=lambda: {"name": MARKUP})
     client = service.client()
-    works(client.get("/json").json == {"name": MARKUP}, "JSON is parsed")
+    works(client.get("/json").json == {"name": MARKUP}, "the client parses a JSON answer")
     page = PAGE if AUTH == "session" else PLAIN
     expected = {"/bare": [PLAIN], "/text": [page], "/page": [page]}
-    harm(types({path: client.get(path) for path in expected}) != expected, "a browser guesses, or shows a page")
+    harm(types({path: client.get(path) for path in expected}) != expected, "an answer has a wrong content type")
 
 
 @protects(ROW)
 def test_every_answer_is_what_it_says(service: Service) -> None:
     client = visitor(service)
-    works(client.get("/kind/text").headers_named("Content-Type") == [PLAIN], "a text is a text")
+    works(client.get("/kind/text").headers_named("Content-Type") == [PLAIN], "a plain text is sent as text/plain")
     answers = {name: one for name, one in made(service, client).items() if one.body}
     for route in routes(service):
         if route.method == "GET" and (one := client.get(route.path)).body:
             answers[str(route)] = one
-    harm({name: found for name, found in types(answers).items() if vague(found)}, "a browser has to guess what it is")
+    harm({name: found for name, found in types(answers).items() if vague(found)}, "a browser must guess a content type")
     for name, answer in answers.items():
         [kind] = answer.headers_named("Content-Type")
         if kind.endswith("json"):

@@ -1,4 +1,4 @@
-"""Tests of the migrations: each goes down as it came up, and a backup is a service. They are no proofs of a row.
+"""Tests of the migrations: each can be reverted, and a restored backup works. They prove no catalogue row.
 
 They stop a step back, or a restore, from being tried for the first time when everything is on fire.
 """
@@ -211,7 +211,7 @@ BOOKS: dict[str, Any] = {"sqlite": SQLiteBook, "postgresql": PostgreSQLBook, "my
 
 def test_the_tables_are_as_the_models_say(service: Service) -> None:
     models: Any = service.module("database").Base.metadata
-    works({"auth_user", "auth_session", "audit_event"} <= models.tables.keys(), "there are models to compare with")
+    works({"auth_user", "auth_session", "audit_event"} <= models.tables.keys(), "the service has models to compare")
 
     def has_a_model(name: str | None, kind: str, _parents: object) -> bool:
         return kind != "table" or name in models.tables

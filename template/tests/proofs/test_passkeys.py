@@ -1,4 +1,4 @@
-"""Proofs of identity/passkeys.py: what a device signs opens an account only if all of it is as the service asked.
+"""Proofs of identity/passkeys.py: a signed response opens an account only if every part matches the request.
 
 Each attack comes with a session, a token of its form and an origin as an honest browser has them: what is wrong is
 inside the answer of the device alone, and is signed with the passkey's own key.
@@ -41,7 +41,7 @@ def with_passkey(service: Service, device: Authenticator) -> User:
     client = service.client(user, "198.51.100.1").login()
     options, state = client.passkey_options()
     answer = client.add_passkey(state, device.create(options))
-    works(answer.status == Client.DONE["add_passkey"], "a passkey is added")
+    works(answer.status == Client.DONE["add_passkey"], "a user adds a passkey")
     return user
 
 
@@ -56,10 +56,10 @@ def signs_in(service: Service, device: Authenticator, **lies: Any) -> Response:
 def test_a_passkey_opens_nothing_on_a_device_that_is_locked(service: Service) -> None:
     device = Authenticator()
     user = with_passkey(service, device)
-    works(signs_in(service, device).status == SIGNED_IN, "the passkey signs in")
+    works(signs_in(service, device).status == SIGNED_IN, "the user signs in with the passkey")
     before = sessions_of(service, user)
     answer = signs_in(service, device, verified=False)
-    harm(sessions_of(service, user) - before, "a session began although the device was not unlocked")
+    harm(sessions_of(service, user) - before, "a passkey without user verification opened a session")
     refused(answer, 401, NOTHING)
 
 
@@ -73,10 +73,10 @@ def test_an_answer_of_a_device_opens_an_account_once(service: Service) -> None:
     client, thief = (service.client(address=f"198.51.100.{number}") for number in (2, 3))
     options, state = client.login_passkey_options()
     answer = device.get(options)
-    works(client.login_with_passkey(state, answer).status == SIGNED_IN, "the answer signs in")
+    works(client.login_with_passkey(state, answer).status == SIGNED_IN, "the user signs in with the device's response")
     before = sessions_of(service, user)
     replay = thief.login_with_passkey(state, answer)
-    harm(sessions_of(service, user) - before, "the same answer signed in once more")
+    harm(sessions_of(service, user) - before, "a replayed response opened a second session")
     refused(replay, 401, NOTHING)
 
 
@@ -94,10 +94,10 @@ FOR_LOGIN = "            credential_public_key=row"
 def test_what_was_signed_on_a_page_of_another_origin_opens_nothing(service: Service) -> None:
     device = Authenticator()
     user = with_passkey(service, device)
-    works(signs_in(service, device).status == SIGNED_IN, "the passkey signs in")
+    works(signs_in(service, device).status == SIGNED_IN, "the user signs in with the passkey")
     before = sessions_of(service, user)
     answer = signs_in(service, device, origin="https://evil.example")
-    harm(sessions_of(service, user) - before, "what was signed on another page was taken")
+    harm(sessions_of(service, user) - before, "a response signed for another origin opened a session")
     refused(answer, 401, NOTHING)
 
 
@@ -110,10 +110,10 @@ AHEAD = "    ahead = _p.sign_count < counter if counter else _p.sign_count == 0\
 def test_a_copy_of_a_passkey_without_its_counter_opens_nothing(service: Service) -> None:
     device = Authenticator()
     user = with_passkey(service, device)
-    works(signs_in(service, device).status == SIGNED_IN, "the passkey signs in")
+    works(signs_in(service, device).status == SIGNED_IN, "the user signs in with the passkey")
     before = sessions_of(service, user)
     answer = signs_in(service, device, count=0)
-    harm(sessions_of(service, user) - before, "a copy without a counter signed in")
+    harm(sessions_of(service, user) - before, "a cloned passkey with a counter of zero opened a session")
     refused(answer, 401, NOTHING)
     refused(signs_in(service, device), 401, NOTHING)  # it is out of force
 
@@ -140,8 +140,8 @@ ASK_AS_NAMED = (
 def test_asking_to_sign_in_by_passkey_tells_of_no_account(service: Service) -> None:
     device = Authenticator()
     fields = {"identifier": with_passkey(service, device).email}
-    works(signs_in(service, device).status == SIGNED_IN, "the passkey signs in")
+    works(signs_in(service, device).status == SIGNED_IN, "the user signs in with the passkey")
     client = service.client(address="198.51.100.3")
     answer = client.post(OPTIONS_PATH, fields) if AUTH == "jwt" else client.get(OPTIONS_PATH, query=fields)
-    harm(to_text(device.credentials[0].id) in answer.text, "a visitor who types an address is shown its passkeys")
+    harm(to_text(device.credentials[0].id) in answer.text, "the login options revealed an account's passkeys")
     assert answer.ok

@@ -1,4 +1,4 @@
-"""What belongs to one user is not there for another: not to read, change, delete, list, count or find."""
+"""Ownership: another user cannot read, change, delete, list, count or find a user's objects."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def test_another_users_object_can_be_neither_read_nor_changed_nor_deleted(servic
     owner = service.user()
     mine = service.client(owner).login()
     item, doomed = probe.add(owner, SECRET, "as it was"), probe.add(owner, "to be deleted")
-    works(SECRET in probe.read(mine, item).text, "the owner reads it")
-    works(probe.change(mine, item, title=SECRET, body="changed").status == CHANGED, "the owner changes it")
+    works(SECRET in probe.read(mine, item).text, "the owner reads the object")
+    works(probe.change(mine, item, title=SECRET, body="changed").status == CHANGED, "the owner changes the object")
     works(probe.row(item) == (SECRET, "changed"), "the change is in the database")
-    works(probe.delete(mine, doomed).status == DONE, "the owner deletes his own")
-    works(probe.row(doomed) is None, "it is gone")
+    works(probe.delete(mine, doomed).status == DONE, "the owner deletes an object")
+    works(probe.row(doomed) is None, "the deleted object is gone")
     for thief in (service.client(service.user()).login(), service.client(service.user(roles=("admin",))).login()):
         answers = [probe.read(thief, item), probe.change(thief, item, title="stolen"), probe.delete(thief, item)]
-        harm([answer for answer in answers if SECRET in answer.text], "another user read it")
-        harm(probe.row(item) != (SECRET, "changed"), "another user changed or deleted it")
+        harm([answer for answer in answers if SECRET in answer.text], "another user read the object")
+        harm(probe.row(item) != (SECRET, "changed"), "another user changed or deleted the object")
         for answer in answers:
             refused(answer, 404, "ownership-404")

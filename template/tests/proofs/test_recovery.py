@@ -1,4 +1,4 @@
-"""Proofs of identity/recovery.py and identity/links.py: who reads the mail sets the password, once."""
+"""Proofs of identity/recovery.py and identity/links.py: only a reader of the mail sets a password, and only once."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_asking_for_a_new_password_tells_of_no_account(service: Service) -> None
     ]
     works(answers[0].status == DONE["forgot"], "a user asks for a new password")
     views = [seen_by_client(answer, email) for answer, email in zip(answers, (known, UNKNOWN), strict=True)]
-    harm(views[0] != views[1], "the answer tells which accounts exist")
-    harm(waiting(service) != [("reset", UNKNOWN), ("reset", known)], "the work tells which accounts exist")
+    harm(views[0] != views[1], "the answer reveals which accounts exist")
+    harm(waiting(service) != [("reset", UNKNOWN), ("reset", known)], "the amount of work reveals which accounts exist")
     assert [len(tokens_for(service, email, "reset")) for email in (known, UNKNOWN)] == [1, 0]
 
 
@@ -79,10 +79,10 @@ def test_a_link_sets_one_password_and_opens_no_session(service: Service, monkeyp
     user, client = service.user(), service.client(address="192.0.2.72")
     Hashing(service, monkeypatch, cheap=True)
     token = link_for(service, user)
-    works(client.reset(token, CHOSEN).status == DONE["reset"], "the link sets a password")
-    harm(live_sessions(service, user.id), "the reader of the mail is signed in at once")
+    works(client.reset(token, CHOSEN).status == DONE["reset"], "the mailed link sets a new password")
+    harm(live_sessions(service, user.id), "the reset opened a session without a login")
     again = client.reset(token, OTHER)
-    harm(signs_in(service, user.email, OTHER), "a used link set another password")
+    harm(signs_in(service, user.email, OTHER), "a used link changed the password again")
     refused(again, 410, SINGLE_USE)
     assert signs_in(service, user.email, CHOSEN)
 

@@ -1,4 +1,4 @@
-"""Proofs of identity/registration.py: a stranger who types an address learns and decides nothing."""
+"""Proofs of identity/registration.py: a stranger who registers an address learns nothing and controls no account."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def test_registering_an_address_tells_of_no_account(service: Service) -> None:
     answers = [
         service.client(address=f"192.0.2.{number}").register(email) for number, email in enumerate((UNKNOWN, known), 31)
     ]
-    works(answers[0].status == DONE["register"], "an address is registered")
+    works(answers[0].status == DONE["register"], "a visitor registers an address")
     views = [seen_by_client(answer, email) for answer, email in zip(answers, (UNKNOWN, known), strict=True)]
-    harm(views[0] != views[1], "the answer tells that there is an account")
-    harm(waiting(service) != [("activate", UNKNOWN), ("activate", known)], "the work tells it")
+    harm(views[0] != views[1], "the answer reveals that an account exists")
+    harm(waiting(service) != [("activate", UNKNOWN), ("activate", known)], "the work reveals that an account exists")
     assert [link(mail) is None for email in (UNKNOWN, known) for mail in sent(service, email)] == [False, True]
 
 
@@ -79,8 +79,8 @@ def test_registering_an_address_tells_of_no_account(service: Service) -> None:
 def test_no_network_registers_a_sixth_address_in_an_hour(service: Service) -> None:
     is_open(service)
     answers = [service.client(address="198.51.100.7").register(f"new-{number}@example.com") for number in range(6)]
-    works([answer.status for answer in answers[:5]] == [DONE["register"]] * 5, "five are taken")
-    harm(len(waiting(service)) > 5, "a sixth mail is due")
+    works([answer.status for answer in answers[:5]] == [DONE["register"]] * 5, "five registrations are accepted")
+    harm(len(waiting(service)) > 5, "a sixth registration queued a mail")
     refused(answers[5], 429, "register-throttle")
     assert service.client(address="192.0.2.51").register("other@example.com").status == DONE["register"]
 
@@ -110,8 +110,8 @@ def test_a_stranger_who_registers_an_address_first_decides_nothing_of_its_accoun
     tried = mallory.register(VICTIM, password=OTHER)
     victim.register(VICTIM)
     answer = victim.activate(token_for(service, VICTIM, "activate"), CHOSEN)
-    works(answer.status == DONE["activate"], "the victim chooses the password by the mailed link")
-    harm(signs_in(service, VICTIM, OTHER), "a stranger's password opens the account")
+    works(answer.status == DONE["activate"], "the victim sets the password with the mailed link")
+    harm(signs_in(service, VICTIM, OTHER), "a stranger's password opened the account")
     assert signs_in(service, VICTIM, CHOSEN)
     nothing_more_was_read(tried, "register")
 
@@ -133,15 +133,15 @@ def test_a_link_makes_one_account_and_an_earlier_one_none(service: Service, monk
     service.travel(minutes=11)
     client.register(VICTIM)
     new = token_for(service, VICTIM, "activate")
-    works(old != new, "a second mail has a link of its own")
+    works(old != new, "the second mail has a new link")
     before = client.activate(old, OTHER)
-    harm(account(service, VICTIM), "the older link made an account")
+    harm(account(service, VICTIM), "the older link created an account")
     refused(before, 410, SINGLE_USE)
-    works(client.activate(new, CHOSEN).status == DONE["activate"], "the newest link makes the account")
+    works(client.activate(new, CHOSEN).status == DONE["activate"], "the newest link creates the account")
     # Its owner has another address by now, so nothing but the link itself stands against a second use.
     service.rows("UPDATE auth_user SET email = 'moved@example.com' WHERE email = :email", email=VICTIM)
     again = client.activate(new, OTHER)
-    harm(account(service, VICTIM), "a used link made a second account")
+    harm(account(service, VICTIM), "a used link created a second account")
     refused(again, 410, SINGLE_USE)
 
 
@@ -156,13 +156,13 @@ def test_a_link_makes_one_account_and_an_earlier_one_none(service: Service, monk
 def test_no_stranger_registers_where_that_is_not_open(service: Service) -> None:
     is_open(service)
     stranger = service.client(address="198.51.100.66")
-    works(stranger.register("early@example.com").status == DONE["register"], "where it is open, it works")
+    works(stranger.register("early@example.com").status == DONE["register"], "open registration accepts a stranger")
     early = token_for(service, "early@example.com", "activate")
     for mode in (None, "closed"):
         service.restart(BASTION_REGISTRATION=mode)
         answer = stranger.register(VICTIM)
-        harm(waiting(service), f"a registration was taken in the mode {mode}")
+        harm(waiting(service), f"a registration was accepted in mode {mode}")
         refused(answer, 404, MODE)
         answer = stranger.activate(early, OTHER)
-        harm(account(service, "early@example.com"), f"a link of open mode made an account in the mode {mode}")
+        harm(account(service, "early@example.com"), f"a link from open mode created an account in mode {mode}")
         refused(answer, 410, SINGLE_USE)

@@ -1,4 +1,4 @@
-"""What the team's own code must not leave to a request: a redirect's target, a file, an address, the row of anybody.
+"""Team code: no request chooses a redirect target, a file, a URL that the service fetches, or another user's row.
 
 The checker is shown samples of each before it reads the service, so that an empty finding means something; and samples
 of what is right and looks alike, since a check that cries wolf is soon passed over.
@@ -65,9 +65,9 @@ def recognised(before: str, samples: dict[str, str]) -> None:
         tree, lines = ast.parse(before + sample), (before + sample).splitlines()
         seen = [(one.kind, one.line) for one in found(tree, known([tree]))]
         wrong = [lines[line - 1].strip() for _, line in seen if line not in marked(before + sample)]
-        works(wrong == [], f"code that is right passes: {wrong}")
+        works(wrong == [], f"the checker accepts safe code: {wrong}")
         missed = sorted(marked(before + sample) - {line for _, line in seen})
-        harm(missed, f"the checker does not see {[lines[line - 1].strip() for line in missed]}")
+        harm(missed, f"the checker missed {[lines[line - 1].strip() for line in missed]}")
         assert {of for of, _ in seen} == {kind}
 
 
@@ -100,7 +100,7 @@ VIEW = "\n\n@public\ndef security_txt() -> Response:\n"
 )
 def test_no_request_chooses_where_a_redirect_leads() -> None:
     found = left_to_requests("redirect")
-    harm(found, f"a link to this service leads elsewhere: {found}")
+    harm(found, f"a request chooses the target of a redirect: {found}")
 
 
 @protects(
@@ -113,7 +113,7 @@ def test_no_request_chooses_where_a_redirect_leads() -> None:
 )
 def test_no_request_chooses_which_file_is_opened() -> None:
     found = left_to_requests("file")
-    harm(found, f"any file of the machine could be had: {found}")
+    harm(found, f"a request can open any file of the machine: {found}")
 
 
 @protects(
@@ -127,7 +127,7 @@ def test_no_request_chooses_which_file_is_opened() -> None:
 )
 def test_no_request_chooses_whom_the_service_asks() -> None:
     found = left_to_requests("outbound")
-    harm(found, f"what only this service reaches could be asked through it: {found}")
+    harm(found, f"a request can reach internal hosts through the service: {found}")
 
 
 @protects(
@@ -141,11 +141,11 @@ def test_no_request_chooses_whom_the_service_asks() -> None:
 )
 def test_no_request_chooses_a_row_of_somebody_else() -> None:
     found = left_to_requests("owner")
-    harm(found, f"a row could be had by its id, whoever owns it: {found}")
+    harm(found, f"a user can read another user's row by its id: {found}")
 
 
 def test_each_declared_exception_is_for_something_that_is_found() -> None:
-    """One that is left over would hide the next mistake in that function."""
+    """An unused exception would hide the next mistake in that function."""
     from .request_scan import check
 
     assert check(place.source())[1]["unused"] == []

@@ -1,4 +1,4 @@
-"""Proofs of secrets/: a secret that is not where this service keeps its secrets stops the start, and nothing steps in.
+"""Proofs of secrets/: a secret that its backend does not hold stops the start, and no other value replaces it.
 
 They stop a built-in key, or one that somebody left in another place, from signing in production.
 """
@@ -57,10 +57,10 @@ BUILT_IN = "Found(Secret(__import__('hashlib').sha256(name.encode()).hexdigest()
 )
 def test_no_required_secret_can_be_absent_and_none_of_the_others_is_shown(service: Service) -> None:
     names = required(service)
-    works(service.start().app is not None, "all secrets are present")
+    works(service.start().app is not None, "the service starts with all secrets present")
     for name in names:
         tried = service.start(**{name: None})
-        harm(tried.app is not None, f"it started without {name}")
+        harm(tried.app is not None, f"the service started without {name}")
         assert len(tried.reasons) == 1
         assert tried.reasons[0].startswith(f"SECRET {name!r} not found in {WHERE[SECRETS]}")
         assert tried.reasons[0].endswith(". Set it there.")
@@ -75,14 +75,14 @@ def test_no_required_secret_can_be_absent_and_none_of_the_others_is_shown(servic
 )
 def test_what_prints_its_configuration_prints_no_secret_but_the_keys_that_flask_signs_with(service: Service) -> None:
     app = service.app
-    works(service.client(service.user()).login().get("/readyz").status == 200, "the database answers")
+    works(service.client(service.user()).login().get("/readyz").status == 200, "the service connects to the database")
     used = {"SECRET_KEY"}
     address = service.database.url.partition("@")[2] or service.database.url
     hidden = {name: value for name, value in service.environment.secrets.items() if name not in used}
     assert "DATA_KEY" in hidden
     texts = [repr(app.config), json.dumps(dict(app.config), default=str), str(vars(app.extensions["bastion"].settings))]
     found = [name for name, value in hidden.items() if value in "".join(texts)]
-    harm([*found, *(["the database's address"] if address in "".join(texts[:2]) else [])], "the configuration shows it")
+    harm([*found, *(["the database's address"] if address in "".join(texts[:2]) else [])], "the config shows a secret")
     assert shown(service, repr(app.extensions["bastion"])) == []
 
 
@@ -96,10 +96,10 @@ if SECRETS == "env":
         with service.app.app_context():
             for name, value in given.items():
                 for _ in range(2):
-                    works(service.module("secrets").get(name).reveal() == value, "each secret can still be read")
+                    works(service.module("secrets").get(name).reveal() == value, "the service reads each secret")
         printed = subprocess.run(["/usr/bin/env"], capture_output=True, text=True, check=True).stdout
-        works("BASTION_TRUSTED_HOSTS=" in printed, "a program inherits the settings")
-        harm([name for name, value in given.items() if value in printed], "it inherits a secret as well")
+        works("BASTION_TRUSTED_HOSTS=" in printed, "a child process inherits the settings")
+        harm([name for name, value in given.items() if value in printed], "a child process inherited a secret")
         assert [name for name in given if name in os.environ] == []
         assert service.start().app is not None  # the environment that a deployment gives starts it again
 
@@ -148,12 +148,12 @@ if SECRETS == "files":
     ) -> None:
         folder = Folder(service, tmp_path, monkeypatch)
         folder.write("API_KEY", f"{CANARY}\r\n\n")
-        works(folder.read("API_KEY") == f"{CANARY}\r\n", "a file is read, without one newline at its end")
+        works(folder.read("API_KEY") == f"{CANARY}\r\n", "a secret file is read without its last newline")
         (folder.path / "..2026").mkdir(mode=0o700)
         folder.write("..2026/TOKEN")
         (folder.path / "..data").symlink_to("..2026")
         (folder.path / "TOKEN").symlink_to("..data/TOKEN")
-        works(folder.read("TOKEN") == CANARY, "a link within the folder is followed, as Kubernetes makes it")
+        works(folder.read("TOKEN") == CANARY, "a symlink within the folder is followed, as in Kubernetes mounts")
         outside = tmp_path / "OUTSIDE"
         outside.write_text(CANARY, "utf-8")
         outside.chmod(0o400)
@@ -162,7 +162,7 @@ if SECRETS == "files":
         folder.write("lower-case.txt")
         folder.write("LARGE", CANARY.ljust(65_537))
         for name in ("lower-case.txt", "LINK", "../OUTSIDE", "LARGE", "..data/TOKEN", f"A{'B' * 64}", "FOLDER", ""):
-            harm(folder.read(name), f"{name} was read")
+            harm(folder.read(name), f"the service read the unsafe file {name}")
             with pytest_raises(service):
                 folder.opened.get(name)
         folder.write("AS_LARGE", CANARY.ljust(65_536))
@@ -221,17 +221,17 @@ def tracked(service: Service, folder: Path) -> Path:
     key=edit("commands/dev.py", "return secrets.token_urlsafe(32)", f'return "{NEW_KEY}"'),
 )
 def test_the_repository_holds_no_secret(service: Service, tmp_path: Path) -> None:
-    works(keys_in(f'KEY = "{NEW_KEY}"\n') == [NEW_KEY], "a key in a text is seen")
+    works(keys_in(f'KEY = "{NEW_KEY}"\n') == [NEW_KEY], "the scanner finds a key in a text")
     folder = tracked(service, tmp_path / "copy")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=folder, capture_output=True, text=True, check=True)  # noqa: S607
     files = listed.stdout.strip("\0").split("\0")
-    works("pyproject.toml" in files, "what belongs to the service is in the repository")
-    harm([name for name in files if name in CANARIES], "a secret, or a copy of the data, would be committed")
+    works("pyproject.toml" in files, "the repository contains the service's files")
+    harm([name for name in files if name in CANARIES], "a secret or a copy of the data would be committed")
     texts = {name: (folder / name).read_text("utf-8", "replace") for name in files if not name.endswith(".lock")}
     published = service.module("jwt.keys").PUBLISHED if AUTH == "jwt" else ()  # by standards; a start with them stops
     public = {*published, service.module("chosen").COMMIT}
     found = {name: keys for name, text in texts.items() if (keys := {*keys_in(text)} - public)}
-    harm(found, f"a key is in the repository: {sorted(found)}")
+    harm(found, f"the repository contains a key: {sorted(found)}")
 
 
 def required(service: Service) -> list[str]:
@@ -274,7 +274,7 @@ def started(service: Service, stub: Stub) -> list[str]:
     stub.values[NAME] = FIRST
     used = adds_reader(service)
     works(ask(service).status == 200, "a view uses the secret")
-    works(used == [FIRST], "it is what the backend holds")
+    works(used == [FIRST], "the view reads the backend's value")
     used.clear()
     return used
 
@@ -287,13 +287,13 @@ def test_a_value_that_was_replaced_is_not_used_after_five_minutes(service: Servi
     with stubbed(service) as stub:
         used = started(service, stub)
         questions = len(stub.asked)
-        works(ask(service).status == 200, "it works without asking again")
-        works(stub.asked[questions:].count(NAME) == 0, "the backend is not asked at each request")
+        works(ask(service).status == 200, "a second request uses the cached secret")
+        works(stub.asked[questions:].count(NAME) == 0, "the second request does not ask the backend")
         stub.values[NAME] = SECOND
         service.travel(seconds=301)
         used.clear()
         assert ask(service).status == 200
-        harm(FIRST in used, "a value that was replaced is still used")
+        harm(FIRST in used, "the service still used the old value after five minutes")
         assert used == [SECOND]
 
 
@@ -304,10 +304,10 @@ def test_a_value_that_was_replaced_is_not_used_after_five_minutes(service: Servi
 def test_no_start_goes_on_without_an_answer_of_the_backend(service: Service) -> None:
     with stubbed(service) as stub:
         stub.goes_down(times=1)
-        works(service.start().app is not None, "an outage of a moment is waited for")
+        works(service.start().app is not None, "the service waits for the end of a short outage")
         stub.goes_down("refuses this service (forbidden)", only="SMTP_PASSWORD")
         tried = service.start()
-        harm(tried.app is not None, "it started without knowing SMTP_PASSWORD")
+        harm(tried.app is not None, "the service started without reading SMTP_PASSWORD")
         told = f"SECRET 'SMTP_PASSWORD' can't be read: {BACKEND_WHERE} refuses this service (forbidden)"
         assert [reason.partition(". ")[0] for reason in tried.reasons] == [told]
 
@@ -321,11 +321,11 @@ def test_an_hour_after_the_last_answer_nothing_stands_in_for_a_secret(service: S
         used = started(service, stub)
         stub.goes_down()
         service.travel(seconds=3500)
-        works(ask(service).status == 200, "the last value counts for an hour")
+        works(ask(service).status == 200, "the last value is used for an hour")
         used.clear()
         service.travel(seconds=101)
         answer = ask(service)
-        harm(used, f"a view went on with {used!r} an hour after the last answer")
+        harm(used, f"a view used {used!r} more than an hour after the last answer")
         assert (answer.status, answer.header("Retry-After")) == (503, "5")
 
 
@@ -354,12 +354,12 @@ def test_no_collector_of_errors_gets_a_key_with_the_variables_of_a_stack(
 
     service.adds_route("/signs", mark="public", view=signs)
     visitor = service.client()
-    works(visitor.get("/signs").status == 200, "the service signs")
+    works(visitor.get("/signs").status == 200, "the service signs a value")
     with collecting() as collector, monkeypatch.context() as broken:
         broken.setattr(hmac, "new", fails_in_the_library)
         answer = visitor.get("/signs")
-    works("no memory" in collector.text, "a collector gets the error of a library")
-    harm(known(service, collector.text), "the local variables of a stack hold a secret")
+    works("no memory" in collector.text, "the error collector receives the library's error")
+    harm(known(service, collector.text), "the collected stack variables contain a secret")
     assert answer.status == 500
     assert known(service, service.output + answer.text) == []
 
@@ -370,11 +370,11 @@ if DATABASE != "sqlite":
     def test_no_collector_of_errors_gets_the_password_of_a_database_that_is_away(service: Service) -> None:
         service.adds_route("/probe")
         client = service.client(service.user()).login()
-        works(client.get("/probe").status == 200, "the database answers")
+        works(client.get("/probe").status == 200, "the service reaches the database")
         service.take_database_away()
         with collecting() as collector:
             answer = client.get("/probe")
-        works("OperationalError" in collector.text, "a collector gets the error of the connection")
-        harm(known(service, collector.text), "the driver's variables hold the password")
+        works("OperationalError" in collector.text, "the error collector receives the connection error")
+        harm(known(service, collector.text), "the collected driver variables contain the password")
         assert answer.status == 503
         assert known(service, service.output + answer.text) == []

@@ -1,4 +1,4 @@
-"""The server in front of everything: slow clients stop nobody, its own log tells no secret, and it keeps its limits.
+"""The HTTP server: slow clients block no other client, its log contains no secret, and its limits hold.
 
 All of this is asked of the real gunicorn. Its worker reads its seconds when it starts, so a proof sets them there, to
 fewer or more than in production, and never takes them away.
@@ -64,14 +64,14 @@ def answered(client: socket.socket, seconds: float, end: bytes = b"") -> bytes:
 
 @protects(ROW, room=edit(WORKER, "        self.make_room()\n", ""))
 def test_a_crowd_that_sends_nothing_more_keeps_nobody_out(service: Service) -> None:
-    """Of twenty clients that a worker takes, not a thousand, and none of them has to hurry."""
+    """The worker accepts twenty connections instead of a thousand, and has a long read timeout."""
     first = f"from {PACKAGE}.bastion.server import gunicorn, worker; worker.READ_SECONDS = 60.0"
     server = service.real_server(first=f"{first}; gunicorn.worker_connections = 20")
-    works(nobody_waits(service, server), "a service with nobody in the way answers")
+    works(nobody_waits(service, server), "the service answers without slow clients")
     with ExitStack() as stack:
         for _ in range(24):
             stack.enter_context(connect(server)).sendall(PROBE[:-2])
-        harm(not nobody_waits(service, server), "who sends half a request keeps others out")
+        harm(not nobody_waits(service, server), "clients with half-sent requests kept other clients out")
     assert "Traceback" not in server.output
 
 
@@ -96,7 +96,7 @@ def test_a_request_that_can_be_read_in_two_ways_is_not_read(service: Service) ->
     one = service.raw(server, head + b"Content-Length: 5\r\n\r\nabcde" + hidden)
     works(one.count(b"HTTP/1.1 ") == 2, "two requests on one connection get two answers")
     answers = {name: service.raw(server, head + rest + hidden) for name, rest in TWO_MEANINGS.items()}
-    harm([name for name, answer in answers.items() if answer[9:12] != b"400"], "one server's body is another's request")
+    harm([name for name, answer in answers.items() if answer[9:12] != b"400"], "the server read an ambiguous request")
     assert {answer.count(b"HTTP/1.1 ") for answer in answers.values()} == {1}  # and what follows is not read at all
 
 
@@ -105,18 +105,18 @@ UNREAD = HEAD.replace(b"POST " + PATH.encode(), b"GET /nowhere") + b"%s\r\n"
 
 @protects("server-limits", unread=edit(WORKER, " and not conn.parser.unreader.is_cut", ""))
 def test_nothing_is_answered_behind_an_unfinished_body(service: Service) -> None:
-    """A second answer would go to the next visitor whose request the proxy sends on this connection."""
+    """The proxy would send a second answer to the next client that uses this connection."""
     first = f"from {PACKAGE}.bastion.server import gunicorn, worker; worker.READ_SECONDS = 1.0; gunicorn.keepalive = 60"
     server = service.real_server(first=first)
     whole = UNREAD % b"Content-Length: 5\r\n" + b"abcde"
-    works(service.raw(server, whole + PROBE).count(b"HTTP/1.1 ") == 2, "a whole body is followed by a request")
+    works(service.raw(server, whole + PROBE).count(b"HTTP/1.1 ") == 2, "a request after a complete body is answered")
     with connect(server) as client:
         client.sendall((UNREAD % b"Content-Length: 66000\r\n").ljust(65_536, b"x"))
         answer = answered(client, WITHIN, END)
         kept = not select([client], [], [], PATIENCE)[0]
         client.sendall(PROBE if kept else b"")
         answer += answered(client, WITHIN)
-    harm(answer.count(b"HTTP/1.1 ") > 1, "the rest of a body was read as a request")
+    harm(answer.count(b"HTTP/1.1 ") > 1, "the server read the rest of a body as a request")
     assert answer[9:12] in (b"400", b"413")
     assert not kept
 
@@ -141,12 +141,12 @@ UNREADABLE = {
 def test_what_the_server_refuses_leaves_like_every_other_answer_and_names_no_server(service: Service) -> None:
     server = service.real_server()
     page = Response.parse(service.raw(server, asks_for(b"/none-of-this-name")))
-    works(page.status == 404, "what can be read is answered")
+    works(page.status == 404, "a readable request is answered")
     answers = [Response.parse(service.raw(server, request.encode())) for request in UNREADABLE]
     wrong = [found for answer in answers if (found := faults(service, answer))]
-    harm(wrong, "a refusal of the server's own left without the headers")
+    harm(wrong, "the server's own refusal lacks the security headers")
     telling = [header for answer in (page, *answers) for header in answer.headers if header[0] in (*TELLING, "Via")]
-    harm(telling, "an answer names its server")
+    harm(telling, "an answer names the server software")
     assert [answer.status for answer in answers] == [*UNREADABLE.values()]
     versions = (python_version(), *(version(name) for name in ("flask", "werkzeug", "gunicorn", "jinja2")))
     assert [word for answer in (page, *answers) for word in (KEY, *versions) if word in answer.text] == []

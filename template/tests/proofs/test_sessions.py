@@ -1,4 +1,4 @@
-"""Proofs of identity/sessions.py: a login is a row, of which there are few, and without which a client is a visitor."""
+"""Proofs of identity/sessions.py: the session limit, lookups that fail closed, and re-authentication."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def test_one_login_too_many_ends_the_session_that_was_unused_for_longest(service
     for number in range(most + 1):
         clients.append(service.client(user).login(through_form=number == most))
         service.travel(seconds=2)
-    works([client.get("/probe").status for client in clients[1:]] == [200] * most, "so many sessions are open")
+    works([client.get("/probe").status for client in clients[1:]] == [200] * most, "the allowed sessions stay open")
     seen.clear()
     answer = clients[0].get("/probe")
-    harm(seen, "one session more than allowed was open")
+    harm(seen, "one session more than the limit stayed open")
     assert answer.status == NOT_SIGNED_IN
     assert live(service, user) == most
 
@@ -66,9 +66,9 @@ def test_while_sessions_cannot_be_read_no_user_is_taken_for_a_visitor(service: S
     seen = service.adds_route("/public", mark="public")
     client = service.client(service.user()).login()
     outage = Outage(service, "auth_session")
-    works(client.get("/public").status == 200, "a signed-in user is answered")
+    works(client.get("/public").status == 200, "a signed-in user gets the page")
     outage.on = True
-    works(service.client().get("/public").status == 200, "a visitor without a session is answered meanwhile")
+    works(service.client().get("/public").status == 200, "a visitor without a session gets the page during the outage")
     seen.clear()
     answer = client.get("/public")
     harm(seen, "a view ran for a user whose session could not be read")
@@ -122,5 +122,5 @@ def test_an_old_login_runs_no_view_that_asks_for_a_fresh_one(service: Service, m
             works(len(ran) == 1, f"a user who has just signed in reaches {route}")
             ran.clear()
             answer = old.send(route.method, route.path)
-            harm(ran, f"an old login reached {route}")
+            harm(ran, f"a user reached {route} without a fresh login")
         assert asks_to_prove_again(answer), f"{route}: {answer.status} {answer.headers}"

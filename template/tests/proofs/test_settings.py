@@ -1,4 +1,4 @@
-"""Proofs of settings/: a service that nobody told its mode is in production, and no file can tell it otherwise.
+"""Proofs of settings/: production is the default mode, and no .env file changes a setting.
 
 They stop a debugger, an open host list or a lax cookie from being one forgotten variable or one stray file away.
 """
@@ -25,11 +25,11 @@ MODE = 'Field("production", validation_alias=variable("BASTION_ENV"))'
 
 @protects("production-by-default", mode=edit("settings/__init__.py", MODE, MODE.replace("production", "development")))
 def test_a_service_that_nobody_told_its_mode_does_not_start_with_the_debugger_on(service: Service) -> None:
-    works(service.client().get("/healthz").status == 200, "the complete environment starts")
+    works(service.client().get("/healthz").status == 200, "the service starts with a complete environment")
     asked = service.start(BASTION_ENV="development", FLASK_DEBUG="1")
-    works(asked.app is not None, "development that was asked for may debug")
+    works(asked.app is not None, "the service starts in development mode with the debugger")
     tried = service.start(FLASK_DEBUG="1")
-    harm(tried.app is not None, "it started with FLASK_DEBUG though nobody asked for development")
+    harm(tried.app is not None, "the service started with FLASK_DEBUG without development mode")
     assert tried.reasons == [DEBUG_ON]
 
 
@@ -60,9 +60,9 @@ def beside_files(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ),
 )
 def test_a_setting_that_is_missing_is_not_taken_from_a_file(service: Service, beside_files: Path) -> None:
-    works(service.start().app is not None, "the complete environment starts beside such files")
+    works(service.start().app is not None, "the service starts with a complete environment beside .env files")
     tried = service.start(DATABASE_URL=None)
-    harm(tried.app is not None, "it started with the database that a file names")
+    harm(tried.app is not None, "the service started with the database URL of a .env file")
     assert [reason.partition(" ")[0].rstrip(":") for reason in tried.reasons] == ["DATABASE_URL"]
     assert sorted(file.name for file in beside_files.iterdir()) == [".env", ".flaskenv"]
 
@@ -88,10 +88,10 @@ def test_flasks_development_server_never_serves_in_production(
     monkeypatch.setattr("os.execv", lambda _program, arguments: served.append(" ".join(arguments[1:3])))
     service.setting("BASTION_TRUSTED_HOSTS", HOST)
     command(service, monkeypatch, "serve")
-    works(served == ["-m gunicorn"], "`serve` becomes gunicorn")
+    works(served == ["-m gunicorn"], "`serve` starts gunicorn")
     served.clear()
     code, text = command(service, monkeypatch, "run")
-    harm(served, "the development server serves in production")
+    harm(served, "the development server started in production")
     name = PACKAGE.replace("_", "-")
     assert (code, text) == (
         1,

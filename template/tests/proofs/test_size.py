@@ -1,4 +1,4 @@
-"""Attacks by length: a body that is longer than allowed, announced or not, must fill no memory and reach no view.
+"""Body size limit: an oversized body, with or without Content-Length, fills no memory and reaches no view.
 
 The streams count what is read of them: a limit that is looked at after the body was read is none.
 """
@@ -97,7 +97,7 @@ def test_no_body_is_read_that_announces_more_than_the_limit(service: Service) ->
     arrived.clear()
     stream = CountedBody(most + 1)
     answer = sends(client, stream, declared=most + 1)
-    harm(arrived, "a view got more than the limit")
+    harm(arrived, "a view received a body above the limit")
     refused(answer, 413, ROW)
     assert stream.taken == 0
 
@@ -114,7 +114,7 @@ def test_the_real_server_cuts_a_body_in_chunks_off(service: Service) -> None:
         return int(service.raw(server, head.encode() + chunks + b"0\r\n\r\n").split(b" ", 2)[1])
 
     small = status(b"{}")
-    works(small == (204 if AUTH == "session" else 422), "a small body in chunks is read")
+    works(small == (204 if AUTH == "session" else 422), "a small chunked body is accepted")
     long = status(b'{"a": "', *[b"x" * 32_768] * (most // 32_768 + 1), b'"}')
-    harm(long == small, "a body beyond the limit was read")
+    harm(long == small, "the server read a chunked body above the limit")
     assert long == 413

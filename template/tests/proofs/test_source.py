@@ -1,4 +1,4 @@
-"""What the source of the service must not hold, and what follows from it: typed text is no code, tokens are no guess.
+"""Source checks: no dynamic code, guessable random numbers, broken hashes or variable-time secret comparisons.
 
 The checker is shown samples of each construct before it reads the service, so that an empty finding means something.
 """
@@ -60,9 +60,9 @@ def recognised(kind: str, sample: str, harmless: str) -> None:
     """The checker is right about a bad and a harmless sample."""
     from .source_scan import Checker, reported
 
-    works(Checker(harmless).faults == [], "harmless code passes")
+    works(Checker(harmless).faults == [], "the checker accepts harmless code")
     missed = marked(sample) - {*reported(sample, kind)}
-    harm(missed, f"the checker does not see {[sample.splitlines()[line - 1].strip() for line in sorted(missed)]}")
+    harm(missed, f"the checker missed {[sample.splitlines()[line - 1].strip() for line in sorted(missed)]}")
     assert {*reported(sample, kind)} == marked(sample)
 
 
@@ -89,7 +89,7 @@ def scans(kind: str, sample: str) -> list[str]:
 )
 def test_no_module_makes_code_of_data() -> None:
     found = scans("code", CODE)
-    harm(found, f"data could become code: {found}")
+    harm(found, f"the service can run data as code: {found}")
 
 
 @protects(
@@ -99,7 +99,7 @@ def test_no_module_makes_code_of_data() -> None:
 )
 def test_no_module_knows_a_source_of_numbers_that_can_be_guessed() -> None:
     found = scans("random", NUMBERS)
-    harm(found, f"a value could be guessed: {found}")
+    harm(found, f"an attacker can guess a random value: {found}")
 
 
 @protects(
@@ -109,7 +109,7 @@ def test_no_module_knows_a_source_of_numbers_that_can_be_guessed() -> None:
 )
 def test_no_module_hashes_with_what_is_broken() -> None:
     found = scans("hash", HASHES)
-    harm(found, f"a broken hash is used: {found}")
+    harm(found, f"the service uses a broken hash: {found}")
 
 
 @protects(
@@ -119,4 +119,4 @@ def test_no_module_hashes_with_what_is_broken() -> None:
 )
 def test_no_module_compares_a_secret_in_a_time_that_tells_of_it() -> None:
     found = scans("compare", COMPARISONS)
-    harm(found, f"a secret can be found piece by piece: {found}")
+    harm(found, f"an attacker can recover a secret by timing comparisons: {found}")

@@ -1,4 +1,4 @@
-"""Proofs of throttle/: an account gives nobody more than five guesses, a network ten, and no session floods."""
+"""Proofs of throttle/: five guesses per account, ten failures per network, and a rate limit per session."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def test_after_five_wrong_passwords_even_the_right_one_opens_nothing(service: Se
     HashSpy(service, quick=True)
     guess(service, forgetful.email, most(service) - 1)
     answer = attempt(service.client(), forgetful.email, forgetful.password)
-    works(answer.status == SIGNED_IN, "four wrong passwords and the right one sign in")
+    works(answer.status == SIGNED_IN, "the right password is accepted after four wrong ones")
     wrong = guess(service, victim.email, most(service))
     answer = attempt(service.client(address="203.0.113.9"), victim.email, victim.password)
-    harm(sessions_of(service, victim), "the sixth password was looked at")
+    harm(sessions_of(service, victim), "the sixth guess opened a session")
     refused(answer, 429, ROW)
     for one in wrong:
         refused(one, 401, "login-uniform-failure")
@@ -82,12 +82,12 @@ def test_a_network_that_tries_one_account_after_the_other_is_stopped(service: Se
     most = service.limits.login_failures_per_minute_and_network
     victim, _ = cheap_user(service), HashSpy(service, quick=True)
     elsewhere = service.client(address="203.0.113.5")
-    works(attempt(elsewhere, victim.email, victim.password).status == SIGNED_IN, "the right password signs in")
+    works(attempt(elsewhere, victim.email, victim.password).status == SIGNED_IN, "the right password is accepted")
     before = sessions_of(service, victim)
     service.stop_time()
     wrong = spray(service, most)
     answer = attempt(service.client(address=SPRAYER), victim.email, victim.password)
-    harm(sessions_of(service, victim) != before, "the eleventh password of one network was looked at")
+    harm(sessions_of(service, victim) != before, "the eleventh guess from one network opened a session")
     refused(answer, 429, NETWORK)
     assert 50 <= int(answer.header("Retry-After") or 0) <= 61
     for one in wrong:
@@ -112,11 +112,11 @@ def keep_blocked(service: Service, email: str) -> None:
 def test_a_stranger_who_keeps_an_account_waiting_keeps_its_owner_out_of_nothing(service: Service) -> None:
     alice, _ = cheap_user(service), HashSpy(service, quick=True)
     first = attempt(service.client(), alice.email, alice.password)
-    works(first.status == SIGNED_IN, "she signs in on her laptop")
+    works(first.status == SIGNED_IN, "the owner signs in on a laptop")
     keep_blocked(service, alice.email)
     before = sessions_of(service, alice)
     known = attempt(service.client(), alice.email, alice.password, device_of(first))
-    harm(sessions_of(service, alice) == before, "a stranger kept her out on a device that is known")
+    harm(sessions_of(service, alice) == before, "a stranger locked the owner out on a known device")
     assert known.status == SIGNED_IN
     refused(attempt(service.client(address="203.0.113.8"), alice.email, alice.password), 429, ROW)
 
@@ -145,16 +145,16 @@ def test_while_failures_cannot_be_counted_no_password_is_looked_at(service: Serv
     service.adds_route("/public", mark="public")
     user, spy, outage = cheap_user(service), HashSpy(service, quick=True), Outage(service, "throttle_")
     visitor = service.client()
-    works(attempt(visitor, user.email, user.password).status == SIGNED_IN, "the right password signs in")
+    works(attempt(visitor, user.email, user.password).status == SIGNED_IN, "the right password is accepted")
     guesser = service.client(address="198.51.100.1")
     guesser.honest("POST", {}, None, None, None)  # the login page is open
     before = sessions_of(service, user)
     spy.compared.clear()
     outage.on = True
     answers = [attempt(guesser, user.email, WRONG), attempt(guesser, user.email, user.password)]
-    works(service.client().get("/public").status == 200, "what needs no counter goes on")
+    works(service.client().get("/public").status == 200, "a route without a counter still answers")
     outage.on = False
-    harm(spy.compared, "passwords were looked at that nobody counted")
+    harm(spy.compared, "the service checked passwords without counting them")
     assert sessions_of(service, user) == before
     assert [(one.status, int(one.header("Retry-After") or 0) > 0) for one in answers] == [(503, True)] * 2
 
@@ -171,12 +171,12 @@ def test_a_session_asks_so_often_a_minute_and_no_more(service: Service) -> None:
     most = service.limits.requests_per_minute_and_session
     user = service.user()
     first, second = service.client(user).login(), service.client(user).login()
-    works([first.get("/probe").status for _ in range(most)] == [200] * most, "so many are answered")
+    works([first.get("/probe").status for _ in range(most)] == [200] * most, "requests up to the limit are answered")
     seen.clear()
     moved = first.copy()
     moved.address = "203.0.113.77"
     answers = [first.get("/probe"), moved.get("/probe")]
-    harm(seen, "one more was answered")
+    harm(seen, "a request above the limit was answered")
     for answer in answers:
         refused(answer, 429, CEILING)
         assert 1 <= int(answer.header("Retry-After") or 0) <= 60
@@ -199,11 +199,11 @@ def test_two_processes_count_together(service: Service) -> None:
     forgetful, victim = cheap_user(service), cheap_user(service)
     HashSpy(service, quick=True)
     server = service.real_server()  # another process
-    works(through(service, server, forgetful.email, forgetful.password, 2) == SIGNED_IN, "the other process signs in")
+    works(through(service, server, forgetful.email, forgetful.password, 2) == SIGNED_IN, "the server accepts a login")
     elsewhere = [through(service, server, victim.email, WRONG, number) for number in (3, 4)]
     guess(service, victim.email, most(service) - 2)
     answer = attempt(service.client(address="203.0.113.9"), victim.email, victim.password)
-    harm(sessions_of(service, victim), "each process gave five guesses of its own")
+    harm(sessions_of(service, victim), "each process allowed its own five guesses")
     assert elsewhere == [401, 401]
     refused(answer, 429, ROW)
 
@@ -237,7 +237,7 @@ def test_refusals_share_one_audit_row_a_minute_and_browsing_writes_none(service:
     service.adds_route("/probe", methods=("POST",))
     service.adds_route("/open", mark="public")
     stranger, foreign = service.client(), {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
-    works(stranger.get("/open").status == 200, "a page opens")
+    works(stranger.get("/open").status == 200, "a public page opens")
     service.travel(seconds=61 - service.now().second)  # a minute begins
     before = everything(service)
     for _ in range(3):
@@ -245,6 +245,6 @@ def test_refusals_share_one_audit_row_a_minute_and_browsing_writes_none(service:
         looks = [stranger.get(path).status for path in ("/open", "/healthz", "/none-of-this-name")]
         assert looks == [200, 200, 404]
     after = everything(service)
-    harm(len(after["audit_event"]) > len(before["audit_event"]) + 1, "each refusal is a row that is kept for a year")
+    harm(len(after["audit_event"]) > len(before["audit_event"]) + 1, "each refusal wrote its own audit row")
     assert {*changed(before, after)} == {"audit_event"}
     assert service.rows("SELECT kind, times FROM audit_event WHERE outcome = 'failure'") == [("cross_site.refused", 3)]

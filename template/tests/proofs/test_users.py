@@ -1,4 +1,4 @@
-"""Proofs of identity/users.py: a disabled user is out at once, and no administrator becomes another user."""
+"""Proofs of identity/users.py: disabling a user ends access at once, and no administrator becomes another user."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ NOT_ENDED = '        _s.expires_at > bindparam("moment"),\n'
 def test_a_user_who_is_switched_off_is_out_at_once(service: Service) -> None:
     user = service.user()
     client = service.client(user).login()
-    works(lives(client), "an active user is in")
+    works(lives(client), "an active user has access")
     service.rows("UPDATE auth_user SET active = :off WHERE email = :email", off=False, email=user.email)
-    harm(lives(client), "a user whose account is off went on, since the session had not ended")
+    harm(lives(client), "a disabled user kept access through an open session")
     assert client.account().status == ENDED
 
 
@@ -66,7 +66,7 @@ def test_an_administrator_starts_a_reset_and_chooses_nothing(service: Service, m
     works(manager.show_user(user.id).ok, "the administrator sees the account")
     answer = manager.admin_reset(user.id, password=OTHER, again=OTHER)
     harm(stored(service, user.email) != before, "an administrator chose another user's password")
-    harm(lives(client), "a session outlived the reset that an administrator started")
+    harm(lives(client), "a session survived an administrator's password reset")
     assert answer.status == DONE["admin_reset"]
     token = token_for(service, user.email, "reset")
     assert token not in answer.text

@@ -1,4 +1,4 @@
-"""Proofs of jwt/api.py: what a page on another site can send without being asked first reaches no function.
+"""Proofs of jwt/api.py: a request that a browser sends cross-site without a preflight runs no view.
 
 A form, or a fetch without a preflight, sends one of three types, or none. The bodies are correct JSON in each attack.
 """
@@ -48,11 +48,11 @@ def sends_each_type_to_each_route(
     assert user is not None
     for route, client in zip(walked, walkers(service, user, requests=1 + len(types)), strict=False):
         with stubbed(service, route.endpoint) as ran:
-            works(client.send(route.method, route.path, json={}).status == 200, f"{route} takes JSON")
+            works(client.send(route.method, route.path, json={}).status == 200, f"{route} accepts JSON")
             ran.clear()
             for what, kind in types.items():
                 answer = client.send(route.method, route.path, body=b"{}", headers={"Content-Type": kind})
-                harm(ran, f"{route} ran for a body that was sent as {what}")
+                harm(ran, f"{route} ran for a body sent as {what}")
                 refused(answer, 415, ROW)
 
 

@@ -1,4 +1,4 @@
-"""Proofs of jwt/bearer.py: a token opens nothing by itself, and nothing at all outside its one header.
+"""Proofs of jwt/bearer.py: a token needs a live session row, and is read only from the Authorization header.
 
 Where a login has ended, or never was the user's, the tokens are unexpired and correctly signed: only the row refuses.
 """
@@ -51,7 +51,7 @@ class Logins:
         client = self.service.client(user)
         client.agent = agent
         client.login()
-        works(client.get("/probe").text == user.email, "a new login reaches the view")
+        works(client.get("/probe").text == user.email, "a token of a new login reaches the view")
         self.seen.clear()
         return client
 
@@ -99,14 +99,14 @@ def also_from(place: str) -> Edit:
 
 @protects(HEADER_ONLY, query=also_from('(request.args.get("access_token") or request.args.get("jwt"))'))
 def test_a_token_in_an_address_signs_nobody_in(service: Service) -> None:
-    """An address is kept in logs and histories, and sent on as Referer (RFC 6750, 5.3)."""
+    """URLs end up in logs, browser histories and Referer headers (RFC 6750, 5.3)."""
     seen = service.adds_route("/probe")
     client = service.client(service.user()).login()
-    works(client.get("/probe").status == 200, "by the header it reaches the view")
+    works(client.get("/probe").status == 200, "a token in the Authorization header reaches the view")
     seen.clear()
     for name in ("access_token", "jwt"):
         answer = service.client().get("/probe", query={name: str(client.token)})
-        harm(seen, f"the view ran for a token in the parameter {name}")
+        harm(seen, f"the view ran for a token in the query parameter {name}")
         refused(answer, 401, "deny-by-default")
 
 
@@ -123,7 +123,7 @@ def test_whatever_is_no_token_is_answered_in_one_way(service: Service) -> None:
     logins = Logins(service)
     client, stranger = logins.of(logins.user), service.client()
     known = told(stranger.get("/probe", headers={"Authorization": "Bearer no.known.token"}))
-    works(known[:2] == (401, 'Bearer error="invalid_token"'), "a client is told that its token is not valid")
+    works(known[:2] == (401, 'Bearer error="invalid_token"'), "a client with an invalid token gets error=invalid_token")
     header, payload, signature = str(client.token).split(".")
     odd = logins.key.token({**claims_of(client.token), "sub": "x"})
     deep, infinite = text(b"[" * 900), text(b'{"exp":1e999}')
@@ -139,7 +139,7 @@ def test_whatever_is_no_token_is_answered_in_one_way(service: Service) -> None:
     for token in (*tokens, f"{header}.{infinite}.{signature}"):
         answer = stranger.get("/probe", headers={"Authorization": f"Bearer {token}"})
         shown = f"{token[:60]!r} ({len(token)} characters)"
-        harm(logins.seen, f"the view ran for {shown}")
-        harm(answer.status >= 500, f"an error of ours for {shown}")
-        harm(told(answer) != known, f"another answer for {shown}")
+        harm(logins.seen, f"the view ran for the malformed token {shown}")
+        harm(answer.status >= 500, f"the service failed with a 5xx status for {shown}")
+        harm(told(answer) != known, f"{shown} got a different answer than other invalid tokens")
     logins.alive(client)

@@ -1,4 +1,4 @@
-"""Attacks by origins that look like one that may call: only the very same text is the same origin."""
+"""CORS: only an origin that exactly equals a listed one may call the service and read its answers."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def test_no_origin_but_a_listed_one_reads_an_answer(service: Service) -> None:
     seen = service.adds_route("/probe", methods=("GET", "POST"))
     client = service.client(service.user()).login()
     asked = asks(client, CLIENT)
-    works((asked.status, asked.body, opened(asked)) == (204, b"", PREFLIGHT), "a listed origin may ask")
+    works((asked.status, asked.body, opened(asked)) == (204, b"", PREFLIGHT), "a preflight of a listed origin passes")
     called = calls(client, "POST", CLIENT)
-    works((called.status, opened(called)) == (200, ANSWER), "and call")
+    works((called.status, opened(called)) == (200, ANSWER), "a script of a listed origin calls the view")
     seen.clear()
     for origin in ("https://evil.example", "null", f"{CLIENT}.evil.com", f"{CLIENT}:8443"):
         answers = [asks(client, origin), calls(client, "GET", origin), calls(client, "POST", origin)]
-        harm([found for one in answers if (found := opened(one))], f"the origin {origin!r} may read an answer")
+        harm([found for one in answers if (found := opened(one))], f"a script of origin {origin!r} may read an answer")
         harm(seen, f"the view ran for a script of {origin!r}")
         for one in answers:
             refused(one, 403, "csrf-cross-site-blocked")

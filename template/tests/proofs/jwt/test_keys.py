@@ -1,4 +1,4 @@
-"""Proofs of jwt/keys.py: no token brings its key, and what was verified once is no way round what can change.
+"""Proofs of jwt/keys.py: tokens are verified only with the service's keys, and a cached result never skips the session.
 
 Each forgery carries the live `sub` and `sid` of a real login, so that nothing but the check under attack can refuse it.
 """
@@ -94,10 +94,10 @@ def test_what_everybody_may_have_of_a_key_signs_nothing(service: Service) -> Non
     client = service.client(service.user()).login()
     answer = service.client().get(JWKS)
     listed = {jwk["kid"]: jwk for jwk in answer.json["keys"]}
-    works(listed.keys() == {key.kid for key in keys}, "each key is there for whoever verifies, the next one as well")
+    works(listed.keys() == {key.kid for key in keys}, "the JWKS lists every key, including the next one")
     verified = decode(client.token or "", PyJWK(listed[keys[1].kid]).key, ["EdDSA"], {"verify_aud": False})
-    works(verified["sub"] == str(client.user and client.user.id), "a token is verified by it")
-    harm([jwk for jwk in listed.values() if jwk.keys() & {"d", "p", "q", "k"}], "everybody signs tokens")
+    works(verified["sub"] == str(client.user and client.user.id), "a client verifies a token with a key of the JWKS")
+    harm([jwk for jwk in listed.values() if jwk.keys() & {"d", "p", "q", "k"}], "the JWKS publishes private keys")
     assert [jwk.keys() - {"y"} for jwk in listed.values()] == [PUBLIC] * 3
     assert {jwk["use"] for jwk in listed.values()} == {"sig"}
     assert (answer.header("Cache-Control"), answer.header("Content-Type")) == (

@@ -1,4 +1,4 @@
-"""Proofs of jwt/openapi.py: the map of the interface is for whom BASTION_OPENAPI names, and tells no more than it must.
+"""Proofs of jwt/openapi.py: the OpenAPI document is served as BASTION_OPENAPI says, and describes every answer.
 
 They stop a stranger from reading every address, field and permission of a service that he has no account for.
 """
@@ -34,18 +34,18 @@ ANSWER = '        return Response(answer.model_dump_json(), status, mimetype="ap
     closed=edit("jwt/openapi.py", '[] if access.public else [{"bearer": sorted(access.permissions)}]', "[]"),
 )
 def test_a_client_can_be_made_from_the_description_and_knows_where_it_needs_a_token(service: Service) -> None:
-    """Otherwise it does not send one, and its user is told to sign in again and again."""
+    """Otherwise a generated client sends no token, and its user is asked to sign in again and again."""
     service.adds_probe()
     state = service.module("state").state_of(service.app)
     client, stranger = service.client(service.user()).login(), service.client()
     document = client.get("/openapi.json").json
     operations = [*operations_of(document["paths"])]
-    works(len(operations) >= 40, "every operation is in it")
-    harm(not is_openapi(document), "the description is none of OpenAPI 3.1")
+    works(len(operations) >= 40, "the document lists the service's operations")
+    harm(not is_openapi(document), "the document is not valid OpenAPI 3.1")
     open_to_all = [(path, method) for path, method, one in operations if not one["security"]]
-    works(("/auth/login", "post") in open_to_all, "whoever is not signed in may sign in")
+    works(("/auth/login", "post") in open_to_all, "the document says that the login needs no token")
     shut = [one for one in operations if reached(service, stranger, one[1], one[0]).status == 401]
-    harm([f"{method} {path}" for path, method, one in shut if not one["security"]], "a token is needed unsaid")
+    harm([f"{method} {path}" for path, method, one in shut if not one["security"]], "a required token is undocumented")
     assert len(shut) + len(open_to_all) == len(operations)
     for path, method, one in operations:
         if one["security"]:
@@ -75,7 +75,7 @@ def test_a_client_can_be_made_from_the_description_and_knows_where_it_needs_a_to
     type=edit("jwt/api.py", ANSWER, ANSWER.replace("application/json", "text/plain")),
 )
 def test_no_input_gets_an_answer_that_the_description_does_not_know(service: Service) -> None:
-    """A client that was made from it would take what it does not know for success, or fail on it."""
+    """A generated client would take an undocumented answer for a success, or fail on it."""
     probe = service.adds_probe()
     roles: tuple[str, ...] = tuple(service.module("state").state_of(service.app).team.roles)
 
@@ -92,11 +92,11 @@ def test_no_input_gets_an_answer_that_the_description_does_not_know(service: Ser
     assert len(compared.operations) >= 12
     honest = {("GET", "/auth/me"), ("GET", "/auth/sessions"), ("GET", "/probe"), ("GET", "/probe/{item_id}")}
     answered = {(method, path) for method, path, status in compared.answered if status == 200}
-    works(honest <= answered, "what fits the description is answered")
+    works(honest <= answered, "documented GET requests are answered with 200")
     changing = {("POST", "/probe", 201), ("DELETE", "/probe/{item_id}", 204)}
-    works(changing <= compared.answered, "also what changes something")
-    works(("POST", "/auth/login", 401) in compared.answered, "and a wrong password is refused")
-    harm(compared.denied, f"the description denies an answer: {compared.denied[:3]}")
+    works(changing <= compared.answered, "documented POST and DELETE requests succeed")
+    works(("POST", "/auth/login", 401) in compared.answered, "a wrong password is refused with 401")
+    harm(compared.denied, f"the service gave an answer that the document does not describe: {compared.denied[:3]}")
     assert {status for _, _, status in compared.answered} >= {200, 201, 204, 400, 401, 404, 422}
 
 

@@ -1,4 +1,4 @@
-"""Nothing in this style redirects: no answer takes a client, or a token with it, to another address."""
+"""The jwt style never redirects: no answer sends a client, or its token, to another address."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def test_no_answer_of_any_route_leads_to_another_address(service: Service) -> No
     assert ("bastion.login", "POST") in {route.name for route in walked}
     user = service.user()
     signed_in = service.client(user).login(through_form=True)
-    works(signed_in.get("/deep/page").status == 200, "the client signs in and reads")
-    works(signed_in.get("/folder").status == 200, "an address without its slash answers by itself")
+    works(signed_in.get("/deep/page").status == 200, "a signed-in client reads a view")
+    works(signed_in.get("/folder").status == 200, "a URL without its trailing slash is answered without a redirect")
     credentials = {"identifier": user.email, "password": user.password}
     answers = {"the login": service.client().post("/auth/login", credentials)}
-    works(answers["the login"].status == 200, "the login answers with tokens")
+    works(answers["the login"].status == 200, "the login returns tokens")
     query = dict.fromkeys(NAMES, EVIL)
     reader = walkers(service, user, requests=1)
     for number, route in enumerate(walked):
@@ -58,4 +58,4 @@ def test_no_answer_of_any_route_leads_to_another_address(service: Service) -> No
     for path in ("//evil.example", "//evil.example/%2e%2e", "/deep//page", "//deep/page", "/folder?//evil.example"):
         answers[path] = signed_in.get(path, headers=HOSTILE)
     away = [what for what, answer in answers.items() if leads_away(answer)]
-    harm(away, f"answers lead to another address: {away}")
+    harm(away, f"answers redirect to another address: {away}")

@@ -1,4 +1,4 @@
-"""Proofs of jwt/refresh.py: a refresh token is good for one exchange, and a copy of it only ends its login.
+"""Proofs of jwt/refresh.py: refresh token rotation and reuse detection; a reused token revokes its login.
 
 What counts is seen in the database by a connection of the proofs' own, and by what the tokens still open.
 """
@@ -52,11 +52,11 @@ def test_a_refresh_token_gives_no_second_pair(service: Service) -> None:
     client = service.client(service.user()).login(through_form=True)
     assert client.user is not None
     answer = exchange(service, client.refresh_token)
-    works(answer.status == 200, "a refresh token gives a new pair")
+    works(answer.status == 200, "a client exchanges a refresh token for a new pair")
     client.token = answer.json["access_token"]
-    works(client.get("/auth/me").status == 200, "whose access token opens one's own account")
+    works(client.get("/auth/me").status == 200, "the new access token opens the user's own account")
     again = exchange(service, client.refresh_token)
-    harm(again.ok, "a used refresh token gave another pair")
+    harm(again.ok, "a used refresh token was exchanged for another pair")
     refused(again, 401, REUSE)
     assert tokens_of(service, client.user) == (2, 0)
 
@@ -77,15 +77,15 @@ class Theft:
         self.stolen = self.owner.refresh_token
         self.renew(self.owner)
         self.renew(self.second)
-        works(live_logins(service, self.user) == 2, "both logins live")
+        works(live_logins(service, self.user) == 2, "both logins of the owner are live")
         self.seen.clear()
 
     def renew(self, client: Client) -> None:
         """An honest exchange."""
         answer = exchange(self.service, client.refresh_token)
-        works(answer.status == 200, "the owner gets a new pair")
+        works(answer.status == 200, "the owner exchanges the refresh token for a new pair")
         client.token, client.refresh_token = answer.json["access_token"], answer.json["refresh_token"]
-        works(client.get("/probe").status == 200, "whose access token reaches the view")
+        works(client.get("/probe").status == 200, "the new access token reaches the view")
 
     def use(self) -> Response:
         """The thief comes second."""
@@ -94,10 +94,10 @@ class Theft:
     def ended(self, reason: str = REUSE) -> None:
         """Neither of the two can go on with this login."""
         newer = exchange(self.service, self.owner.refresh_token)
-        harm(newer.ok, "the newer refresh token of a copied one still gave a pair")
+        harm(newer.ok, "the newer refresh token still worked after the older one was reused")
         answer = self.owner.get("/probe")
-        harm(self.seen, "the access token of a login whose refresh token was copied still reached the view")
-        harm(live_logins(self.service, self.user) != 1, "the login of a copied refresh token lives on")
+        harm(self.seen, "the access token still reached the view after its refresh token was reused")
+        harm(live_logins(self.service, self.user) != 1, "the login was not revoked after its refresh token was reused")
         refused(newer, 401, reason)
         refused(answer, 401, "jwt-sid-checked")
 
@@ -110,7 +110,7 @@ class Theft:
 def test_a_copied_refresh_token_opens_nothing_for_long(service: Service) -> None:
     theft = Theft(service)
     thief = theft.use()
-    harm(thief.ok, "the thief got a pair")
+    harm(thief.ok, "the thief exchanged the copied refresh token for a pair")
     theft.ended()
     refused(thief, 401, REUSE)
     theft.renew(theft.second)  # the owner's other device goes on
@@ -131,9 +131,9 @@ def test_no_exchange_moves_the_end_of_the_login(service: Service) -> None:
         left -= (step := min(idle - 1, left))
         service.travel(minutes=step)
         answer = exchange(service, token)
-        works(answer.status == 200, "whoever comes back in time goes on")
+        works(answer.status == 200, "a client that refreshes before the idle limit continues")
         token = answer.json["refresh_token"]
     service.travel(minutes=2)
     answer = exchange(service, token)
-    harm(answer.ok, "a login that was renewed again and again outlived its day")
+    harm(answer.ok, "repeated refreshes extended a login beyond its absolute lifetime")
     refused(answer, 401, LIVES)

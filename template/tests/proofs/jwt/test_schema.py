@@ -1,4 +1,4 @@
-"""Attacks on the fields of operations: what is not declared, or does not fit exactly, must change nothing.
+"""Proofs of jwt/schema.py: a request with an undeclared field or an invalid value changes nothing.
 
 The fields are read from the service's own description, so that those which the team adds later are attacked as well.
 """
@@ -152,11 +152,11 @@ def test_no_field_of_any_operation_takes_what_it_does_not_declare(service: "Serv
     probe = service.adds_probe()
     roles: tuple[str, ...] = tuple(service.module("state").state_of(service.app).team.roles)
     honest = service.client(service.user(roles=roles)).login()
-    works(probe.create(honest, title="x" * 200, body="y" * 1000).status == 201, "the longest texts are taken")
-    works(probe.create(honest, title="Zoë", body="two\nlines\tand a tab").status == 201, "so are ordinary ones")
+    works(probe.create(honest, title="x" * 200, body="y" * 1000).status == 201, "the longest texts are accepted")
+    works(probe.create(honest, title="Zoë", body="two\nlines\tand a tab").status == 201, "ordinary texts are accepted")
     described = Described(service)
     found = {(method, path): operation for path, method, operation in described.operations()}
-    works({("POST", "/auth/login"), ("POST", "/probe")} <= found.keys(), "signing in and a feature are described")
+    works({("POST", "/auth/login"), ("POST", "/probe")} <= found.keys(), "the document describes login and a feature")
     users = [service.user(roles=roles) for _ in found]  # one has few sessions, and each has a ceiling
     clients = [service.client(user, f"192.0.2.{number % 200 + 20}").login() for number, user in enumerate(users)]
     before = everything(service)
@@ -181,7 +181,7 @@ def test_no_field_of_any_operation_takes_what_it_does_not_declare(service: "Serv
             answer = client.send(method, path, json={**described.example(body), "role": "admin"})
             taken += [f"{method} {path}: undeclared: {answer.status}" for _ in range(answer.status != 422)]
     kept = [table for table in changed(before, everything(service)) if table != "audit_event"]  # what was refused
-    harm(kept, "a value that no field declares was kept")
+    harm(kept, "the service stored an undeclared or invalid value")
     assert taken == []
     assert unbounded == []
     assert len([one for one in found.values() if described.body(one)]) >= 4

@@ -1,4 +1,4 @@
-"""Proofs of jwt/tokens.py: only a token that this service signed, in its own way and for now, names anybody.
+"""Proofs of jwt/tokens.py: only an unexpired token that this service signed for itself authenticates a user.
 
 Each forgery carries the live `sub` and `sid` of a real login, so that nothing but the check under attack can refuse it.
 """
@@ -105,7 +105,7 @@ def test_an_access_token_opens_nothing_after_ten_minutes(service: Service) -> No
     service.stop_time()
     issued = claims_of(target.owner.login(through_form=True).token)
     service.travel(seconds=service.limits.access_token_seconds - 2)
-    works(target.owner.get("/probe").status == 200, "it is good to its end")
+    works(target.owner.get("/probe").status == 200, "the token is valid until it expires")
     target.seen.clear()
     service.travel(seconds=33)  # two clocks may differ by half a minute
     target.attack("an end more than half a minute ago", str(target.owner.token), SHORT)
@@ -121,7 +121,7 @@ def test_an_access_token_opens_nothing_after_ten_minutes(service: Service) -> No
     aud=edit(FILE, 'False), "strict_aud": True}', 'False), "strict_aud": True, "verify_aud": False}'),
 )
 def test_a_token_of_another_issuer_or_for_another_service_opens_nothing(service: Service) -> None:
-    """Signed by the right key: another service that shares it must not sign in here for anybody."""
+    """The signing key is right: a token of another service that shares the key must not be accepted here."""
     target = Target(service, three_keys(service))
     target.honest()
     for name in ("iss", "aud"):
@@ -168,11 +168,11 @@ def test_a_claim_that_nobody_asked_for_gives_no_right(service: Service, monkeypa
     secret = service.adds_route("/secret", mark=(PERMISSION,))
     target = Target(service, three_keys(service))
     admin = administrator(service, monkeypatch).login()
-    works(admin.get("/secret").status == 200, "whoever has the role in the database may")
+    works(admin.get("/secret").status == 200, "a user with the role in the database is allowed")
     target.honest()
     secret.clear()
     thief = target.owner.copy()
     thief.token = target.keys[1].token({**target.claims, "roles": [ROLE], "scope": PERMISSION})
     answer = thief.get("/secret")
-    harm(secret, "a claim gave a permission")
+    harm(secret, "a claim of the token granted a permission")
     refused(answer, 403, "role-required")

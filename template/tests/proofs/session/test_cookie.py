@@ -1,4 +1,4 @@
-"""The session cookie names a row and nothing else: what is copied, planted, guessed or left alone opens nothing.
+"""The session cookie only names a row: a guessed, planted, idle, expired or signed-out session opens nothing.
 
 Flask-Login is a surface here: the door that it leaves open by default, the remember cookie, is shut.
 """
@@ -54,7 +54,7 @@ def test_a_copy_of_the_database_signs_no_thief_in(service: Service) -> None:
     # The thief knows the database and, to be generous, the key: what could stand in the cookie's place of the token?
     for guess in (stored.decode("latin-1"), stored.hex(), str(user.id), str(row.id), user.email):
         answer = service.client(user).forge(token=guess).get("/probe")
-        harm(seen, "a cookie without the token opened a protected page")
+        harm(seen, "a cookie made from stored values opened a protected page")
         assert answer.status == 303
 
 
@@ -83,9 +83,9 @@ def test_a_session_that_was_planted_in_a_browser_is_not_its_users_after_the_logi
     browser = service.client(user)
     browser.cookie = thief.cookie  # planted
     browser.login(through_form=True)
-    works(user.email in browser.get("/account").text, "the victim has signed in")
+    works(user.email in browser.get("/account").text, "the victim signs in")
     answer = thief.get("/account")
-    harm(user.email in answer.text, "the planted session is now the victim's")
+    harm(user.email in answer.text, "the planted cookie opened the victim's account (session fixation)")
     assert answer.status == 303
 
 
@@ -104,7 +104,7 @@ def test_a_cookie_that_was_not_used_for_the_idle_time_opens_nothing(service: Ser
     seen.clear()
     service.travel(minutes=1, seconds=1)
     answer = browser.get("/probe")
-    harm(seen, "the page opened for a session that was idle for too long")
+    harm(seen, "the view ran for a session past its idle timeout")
     assert answer.location == "/login?next=/probe"
 
 
@@ -120,11 +120,11 @@ def test_a_session_in_use_ends_at_its_absolute_end(service: Service) -> None:
     browser = service.client(service.user()).login()
     step = min(20, service.limits.session_idle_minutes - 1)
     for _ in range(0, service.limits.session_absolute_hours * 60, step):
-        works(browser.get("/probe").status == 200, "a session in use is open")
+        works(browser.get("/probe").status == 200, "a session in use stays open until its absolute end")
         service.travel(minutes=step)
     seen.clear()
     answer = browser.get("/probe")
-    harm(seen, "a session was longer than it may be, because it was in use")
+    harm(seen, "a session in use outlived its absolute lifetime")
     assert answer.location == "/login?next=/probe"
 
 
@@ -144,7 +144,7 @@ def test_a_copy_of_the_cookie_is_worth_nothing_after_the_logout(service: Service
     out = browser.post("/logout")
     works(out.location == "/login", "the user signs out")
     answer = thief.get("/probe")
-    harm(seen, "a copy of the cookie still opens the page after the logout")
+    harm(seen, "a copy of the cookie still opened the page after the logout")
     assert answer.status == 303
     assert [(line.name, line.deletes) for line in out.set_cookies] == [(COOKIE, True)]
 
@@ -158,13 +158,13 @@ def test_a_user_can_sign_out_on_every_page(service: Service) -> None:
     browser = service.client(service.user()).login()
     answers = pages(browser, "/", "/account", "/probe")
     shown = {path: Page(one.text) for path, one in answers.items() if one.ok and one.mimetype == "text/html"}
-    works(len(shown) >= 3, "pages are shown")
-    works("/account" in shown, "one's account among them")
+    works(len(shown) >= 3, "the service shows its pages")
+    works("/account" in shown, "the service shows the account page")
 
     def leaves(page: Page) -> bool:
         return [form.method for form in page.forms if form.action == "/logout" and FIELD in form.controls] == ["POST"]
 
-    harm([path for path, page in shown.items() if not leaves(page)], "a user who is signed in here can't sign out")
+    harm([path for path, page in shown.items() if not leaves(page)], "a page offers a signed-in user no sign-out")
     assert len(shown) < 100
 
 
@@ -193,10 +193,10 @@ def test_a_hand_made_remember_token_is_no_user(service: Service) -> None:
     service.adds_route("/who", mark="public", view=lambda: str(current_user.id if current_user else None))
     user, thief = service.user(), service.client()
     browser = service.client(user).login()
-    works(browser.get("/account").status == 200, "the session's cookie opens the account")
+    works(browser.get("/account").status == 200, "the session cookie opens the account page")
     for content in (str(user.id), user.email, browser.content()["token"]):
         with service.app.app_context():  # signed with the service's own key, as Flask-Login does it
             thief.cookies = {"remember_token": encode_cookie(content)}
         answer = thief.get("/who")
-        harm(answer.text == content, "Flask-Login takes a remember cookie for a user")
+        harm(answer.text == content, "Flask-Login accepted a forged remember cookie as a user")
         assert answer.text == "None"

@@ -1,4 +1,4 @@
-"""Attacks on the policy of pages: markup that an attacker smuggled in must be able to do nothing at all.
+"""Content Security Policy: markup that an attacker injects into a page runs nothing and loads nothing.
 
 The policy is taken apart and compared whole, and each page is parsed for what the policy would block.
 """
@@ -67,10 +67,10 @@ def test_no_page_has_a_policy_that_lets_in_more_than_its_own_files(service: Serv
     answers["/missing"] = client.get("/missing")
     answers["bad host"] = client.get("/account", headers={"Host": "evil.example"})
     shown = {name: answer for name, answer in answers.items() if answer.mimetype == "text/html"}
-    works(shown["/account"].status == 200, "a page is shown")
+    works(shown["/account"].status == 200, "the account page is shown")
     expected = header_table.page_policy(service)
     other = [name for name, answer in shown.items() if policies_of(answer) != [expected]]
-    harm(other, "a page left with another policy")
+    harm(other, "a page was sent with a different policy")
     assert {name: shown[name].status for name in ("/missing", "bad host")} == {"/missing": 404, "bad host": 400}
 
 
@@ -89,7 +89,7 @@ def test_no_page_holds_what_its_policy_blocks(service: Service) -> None:
     shown = {name: answer for name, answer in answers.items() if answer.mimetype == "text/html"}
     images = tuple(service.module("state").state_of(service.app).image_origins)
     blocked = {name: found for name, one in shown.items() if (found := Page(one.text).blocked(nonce_of(one), images))}
-    harm(blocked, "a page needs what the policy forbids, so one of both has to give way")
+    harm(blocked, "a page contains something that its policy blocks")
     assert {"login", f"/probe/{item}", "wrong input"} <= shown.keys()
 
 
@@ -113,8 +113,8 @@ def test_a_nonce_that_was_seen_lets_no_other_script_run(service: Service) -> Non
     adds_answers(service)
     answers = [service.client().get("/probe/script") for _ in range(2)]
     nonces = [nonce_of(answer) for answer in answers]
-    works([Page(answer.text).nonces() for answer in answers] == [[nonce] for nonce in nonces], "the own script runs")
-    harm(nonces[0] == nonces[1], "a page has the nonce of an earlier one")
+    works([Page(answer.text).nonces() for answer in answers] == [[nonce] for nonce in nonces], "the page's script runs")
+    harm(nonces[0] == nonces[1], "two pages were sent with the same nonce")
 
 
 # --- reports ---------------------------------------------------------------------------------------------------
@@ -151,8 +151,8 @@ def logged(answer: Response) -> list[dict[str, Any]]:
 def test_no_report_writes_to_the_terminal_of_a_reader_of_the_log(service: Service) -> None:
     client = service.client()
     passed = sends(client, OLDER, "application/csp-report")
-    works([event["blocked"] for event in logged(passed)] == ["https://evil.example/tracker.js"], "one is kept as it is")
+    works([event["blocked"] for event in logged(passed)] == ["https://evil.example/tracker.js"], "a report is logged")
     body = {"documentURL": "\r\n\x1b[2Jwiped \u202elive", "effectiveDirective": "x", "blockedURL": "x"}
     [event] = logged(sends(client, [{"type": "csp-violation", "body": body}]))
-    harm(not event["page"].isprintable(), "a stranger writes to the terminal of a reader of the log")
+    harm(not event["page"].isprintable(), "a client wrote control characters into the log")
     assert event["page"] == r"\r\n\x1b[2Jwiped \u202elive"

@@ -1,4 +1,4 @@
-"""A request that changes something without a token of this session runs no view, wherever it comes from.
+"""CSRF protection: an unsafe request without a token of its own session runs no view.
 
 Everything else in it is right: the cookie, the Origin, Sec-Fetch-Site, the Referer. A view that is walked over is
 replaced by one that only records.
@@ -47,7 +47,7 @@ def by_header(client: Client, route: Route, token: str | None) -> Response:
 
 @protects(ROW, layer=LAYER)
 def test_no_unsafe_route_runs_without_a_token_of_its_session(service: Service) -> None:
-    """Each route is asked without a token and with the attacker's own, as a header and as a field."""
+    """Send each route no token, then the attacker's own token, as a header and as a form field."""
     service.adds_route("/bare", methods=UNSAFE)
     walked = [route for route in routes(service) if route.method in UNSAFE and route.endpoint != EXEMPT]
     assert ("bastion.logout", "POST") in {route.name for route in walked}
@@ -58,8 +58,8 @@ def test_no_unsafe_route_runs_without_a_token_of_its_session(service: Service) -
     for route, browser in zip(walked, walkers(service, user, requests=6), strict=False):
         good = browser.csrf_token()
         with stubbed(service, route.endpoint) as ran:
-            works(by_header(browser, route, good).status == 200, f"{route} takes the token in the header")
-            works(ran == [route.method], f"{route} runs")
+            works(by_header(browser, route, good).status == 200, f"{route} accepts the token in the header")
+            works(ran == [route.method], f"{route} ran for a valid token")
             ran.clear()
             answers = [by_header(browser, route, None), by_header(browser, route, theirs)]
             if route.method == "POST":
@@ -89,11 +89,11 @@ def test_a_token_of_another_session_is_refused(service: Service) -> None:
     seen = service.adds_route("/bare", methods=("POST",))
     user = service.user()
     victim, second = service.client(user).login(), service.client(user).login()
-    works(victim.post("/bare", {FIELD: victim.csrf_token()}).status == 200, "a token of this session is taken")
-    works(seen == ["POST"], "the view ran")
+    works(victim.post("/bare", {FIELD: victim.csrf_token()}).status == 200, "a token of this session is accepted")
+    works(seen == ["POST"], "the view ran for the valid token")
     seen.clear()
     answers = [victim.post("/bare", {FIELD: other.csrf_token()}) for other in (service.client(), second)]
-    harm(seen, "a token of another session was taken: the attacker has one of his own")
+    harm(seen, "a token of another session was accepted, such as the attacker's own")
     for answer in answers:
         refused(answer, 400, ROW)
 
@@ -111,13 +111,13 @@ def test_only_the_view_for_reports_runs_without_a_token(service: Service) -> Non
     service.adds_route("/bare", methods=UNSAFE, mark="public")
     user = service.user(roles=tuple(service.module("state").state_of(service.app).team.roles))
     walked = [route for route in routes(service) if route.method in UNSAFE]
-    works(walked, "there are routes")
+    works(walked, "the service has unsafe routes")
     opened = set()
     for route, browser in zip(walked, walkers(service, user, requests=2), strict=False):
         with stubbed(service, route.endpoint) as ran:
             by_header(browser, route, None)
         opened |= {route.endpoint} if ran else set()
-    harm(opened - {EXEMPT}, "a view runs without a token that is not on the list")
+    harm(opened - {EXEMPT}, "a view that is not on the exemption list ran without a token")
     assert opened == {EXEMPT}
 
 
@@ -131,10 +131,10 @@ def test_only_the_view_for_reports_runs_without_a_token(service: Service) -> Non
 )
 def test_no_form_switches_its_token_off(service: Service) -> None:
     found = every_form(service)
-    works(len(found) >= 2, "there are forms")
-    works("LoginForm" in found, "that of signing in is one of them")
+    works(len(found) >= 2, "the service has forms")
+    works("LoginForm" in found, "the login form is one of them")
     with service.app.test_request_context("/", base_url=ORIGIN):
-        harm([name for name, form in found.items() if not form().meta.csrf], "a form asks for no token")
+        harm([name for name, form in found.items() if not form().meta.csrf], "a form does not require a CSRF token")
         assert [name for name, form in found.items() if FIELD not in form()._fields] == []
 
 
@@ -150,13 +150,13 @@ def test_an_open_form_and_a_login_survive_two_rotations(service: Service) -> Non
     service.restart(SECRET_KEY=first)
     browser = service.client(service.user()).login()
     token, cookie = browser.csrf_token(), browser.cookie
-    works(browser.post("/bare", {FIELD: token}).status == 200, "the form is taken")
+    works(browser.post("/bare", {FIELD: token}).status == 200, "the form with its token is accepted")
     for keys in ((second, first), (third, second, first)):
         service.restart(SECRET_KEY=ring_of(service, *keys))
         seen.clear()
-        works(browser.get("/bare").status == 200, "the login goes on")
+        works(browser.get("/bare").status == 200, "the session survives the key rotation")
         browser.post("/bare", {FIELD: token})
-        harm("POST" not in seen, "each form that was open during a rotation is an error")
+        harm("POST" not in seen, "a form that was opened before the rotation was refused")
     service.restart(SECRET_KEY=third)
     browser.cookie = cookie
     assert browser.get("/bare").status == 303

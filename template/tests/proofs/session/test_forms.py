@@ -1,4 +1,4 @@
-"""Attacks through forms: what is not declared changes nothing, a password stays hidden, a login leads nowhere else.
+"""Forms: undeclared or invalid input changes nothing, passwords stay hidden, and a login redirects only to this origin.
 
 The forms are found on the pages themselves, so that those which the team adds later are attacked as well.
 """
@@ -85,12 +85,12 @@ def test_no_field_of_any_form_takes_what_it_does_not_declare(service: Service) -
     user = service.user(roles=roles)
     item = probe.add(user, "a title", "a text")
     honest = service.client(user).login()
-    works(probe.change(honest, item, title="x" * 200, body="y" * 1000).status == 303, "the longest texts are taken")
-    works(probe.row(item) == ("x" * 200, "y" * 1000), "and kept")
-    works(probe.change(honest, item, title="Zoë", body="two\nlines\tand a tab").status == 303, "so are ordinary ones")
+    works(probe.change(honest, item, title="x" * 200, body="y" * 1000).status == 303, "the longest texts are accepted")
+    works(probe.row(item) == ("x" * 200, "y" * 1000), "the longest texts are stored")
+    works(probe.change(honest, item, title="Zoë", body="two\nlines\tand a tab").status == 303, "ordinary texts pass")
     found = forms(service, user, "/", "/login", "/account", "/probe", f"/probe/{item}")
     actions = {form.action for form, _path, _signed_in in found.values()}
-    works({"/login", "/register", f"/probe/{item}"} <= actions, "the forms of visitors and of a feature are found")
+    works({"/login", "/register", f"/probe/{item}"} <= actions, "the public forms and the forms of a feature are found")
     addresses = [f"192.0.2.{number % 200 + 20}" for number in range(len(found))]
     networks = (f"198.18.{number // 250}.{number % 250}" for number in itertools.count(1))
     taken: list[str] = []
@@ -110,7 +110,7 @@ def test_no_field_of_any_form_takes_what_it_does_not_declare(service: Service) -
                     taken.append(f"{path}: {control.name} {case}: {answer.status}")
                 assert "<script>" not in answer.text
         kept = {*changed(before, everything(service))} - COUNTED
-        harm(kept, f"a value that no field of {path} declares was kept")
+        harm(kept, f"the service stored an invalid value from a form of {path}")
     assert taken == []
     assert unbounded == []  # each text declares its maximum
 
@@ -142,9 +142,9 @@ def test_the_field_for_a_password_is_filled_by_a_manager_and_hides_what_is_typed
     for answer in (page, wrong):
         [form] = [form for form in Page(answer.text).forms if form.action == "/login"]
         [field] = [control for control in form.fields() if control.name == "password"]
-        harm(field.kind != "password", "what is typed can be read on the screen")
-        harm(field.attributes.get("autocomplete") != "current-password", "a manager does not fill it")
-        harm(TYPED in answer.text, "what was typed comes back")
+        harm(field.kind != "password", "the password can be read on the screen while it is typed")
+        harm(field.attributes.get("autocomplete") != "current-password", "a password manager does not fill the field")
+        harm(TYPED in answer.text, "the answer contains the password that the user typed")
     assert wrong.status == 401
 
 
@@ -166,13 +166,11 @@ NEXT = "next-same-origin-only"
 def test_no_link_to_the_login_page_leads_to_another_origin(service: Service) -> None:
     visitor = service.client()
     visitor.get("/login", query={"next": "/account#sessions"})
-    works(
-        visitor.content().get("next") == "/account#sessions", "an address of this service is kept for after the login"
-    )
+    works(visitor.content().get("next") == "/account#sessions", "the login keeps a target on this service")
     for target in ("//evil.example", "///evil.example", "https://evil.example"):
         visitor = service.client()
         visitor.get("/login", query={"next": target})
         kept = visitor.content().get("next", "/account")
         leads = urlsplit(urljoin(f"{ORIGIN}/login", kept))
-        harm(leads.netloc != HOST, f"a link to /login?next={target!r} leads to {kept!r} after the login")
+        harm(leads.netloc != HOST, f"after the login, /login?next={target!r} leads to {kept!r}")
         assert kept == "/account"

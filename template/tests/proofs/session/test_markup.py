@@ -1,4 +1,4 @@
-"""What pages, scripts and styles must not hold, where they may load from, and that what was typed is shown as text.
+"""Markup: templates and scripts escape user input, hold no unsafe construct and load only from this origin.
 
 The scanner is shown a sample of each construct before it reads the service, so that an empty finding means something.
 """
@@ -65,14 +65,14 @@ MAIN = '<main id="main" tabindex="-1">\n'
 def test_no_template_or_script_runs_or_loads_what_it_must_not(service: Service) -> None:
     from ..markup_scan import Template, check
 
-    works(Template(HARMLESS).faults == [], "the scanner passes harmless markup")
+    works(Template(HARMLESS).faults == [], "the scanner accepts harmless markup")
     for kind, samples in SAMPLES.items():
         missed = [one for one in samples if kind not in {found for found, _ in Template(one).faults}]
-        harm(missed, f"the scanner does not see {missed}")
+        harm(missed, f"the scanner missed unsafe markup: {missed}")
     read, faults = check(place.source(), tuple(service.module("state").state_of(service.app).image_origins))
     assert {"bastion/session/templates/bastion/base.html", "app.py"} <= {*read}  # ours, and the team's
-    harm(faults["markup"], f"what a user typed could run: {faults['markup']}")
-    harm(faults["script"], f"a script is put together from text: {faults['script']}")
+    harm(faults["markup"], f"unescaped user input could run: {faults['markup']}")
+    harm(faults["script"], f"a template builds a script from text: {faults['script']}")
     harm(faults["assets"], f"a page loads from another origin: {faults['assets']}")
 
 
@@ -110,10 +110,10 @@ def test_no_view_puts_a_page_together_from_text() -> None:
     tree = ast.parse(TEXTS)
     seen = {one.line for one in found(tree, known([tree])) if one.kind == "html"}
     bad = {number for number, line in enumerate(TEXTS.splitlines(), 1) if line.endswith("# bad")}
-    works(seen == bad, "the checker sees what is bad, and nothing that is escaped or holds no markup")
+    works(seen == bad, "the checker reports unsafe pages, and accepts escaped text and text without markup")
     looked_at, faults = check(place.source())
     assert looked_at >= 400
-    harm(faults["html"], f"what a user typed could run: {faults['html']}")
+    harm(faults["html"], f"unescaped user input could run: {faults['html']}")
 
 
 # --- autoescape-all-templates -----------------------------------------------------------------------------------------
@@ -140,9 +140,9 @@ def test_a_template_of_any_suffix_shows_what_was_typed_as_text(service: Service,
     for name in ("a.html", "a.html.j2", "a.txt", "a"):
         (tmp_path / name).write_text('<p title="{{ text }}">{{ text }}</p>')
         page = visitor.get(f"/shown/{name}", query={"text": "plain words"}).text
-        works(page == '<p title="plain words">plain words</p>', f"{name} shows what was typed")
+        works(page == '<p title="plain words">plain words</p>', f"{name} shows the text that the user typed")
         page = visitor.get(f"/shown/{name}", query={"text": hostile}).text
-        harm("<img" in page, f"{name} made an element of what was typed")
+        harm("<img" in page, f"{name} rendered user input as an HTML element")
         assert page == f'<p title="{escape(hostile)}">{escape(hostile)}</p>'
 
 
@@ -184,8 +184,8 @@ def test_every_attribute_that_a_template_fills_stands_in_quotes(service: Service
     loader = environment.loader
     assert loader is not None
     names = [name for name in environment.list_templates() if not name.endswith(".txt")]
-    works(len(names) >= 5, "there are templates")
-    works("bastion/_form.html" in names, "the forms' macros are among them")
+    works(len(names) >= 5, "the service has templates")
+    works("bastion/_form.html" in names, "the form macros are among the templates")
     for name in names:
         source, _, _ = loader.get_source(environment, name)
-        harm(unquoted(source), f"{name} has an attribute in which a space makes another attribute")
+        harm(unquoted(source), f"{name} has an unquoted attribute, in which a space injects another attribute")
