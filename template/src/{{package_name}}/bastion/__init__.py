@@ -1,9 +1,9 @@
 # Owned by the template (flask-bastion): `copier update` replaces this folder. Extend it from outside: register,
 # subclass, override a page of the same name, declare a limit in ../exceptions.toml.
-"""The protections of this service, put on in one place and in one order, and sealed.
+"""App factory: apply every protection in one place and in a fixed order, then seal the routes.
 
-A protection that a team puts on by hand is missing from the service that was started in a hurry. Here the team's
-function runs between the layers and the seal, so there is no last line to forget.
+A protection that each team adds by hand is missing from the service that was started in a hurry. Here the team's
+function runs between the layers and the seal, so there is no last call to forget.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ STATIC_SECONDS: Final = 3600  # how long a browser may keep a file of the static
 
 
 class Factory:
-    """What `@service(Settings)` makes of the team's function: called without arguments it returns the finished app."""
+    """The app factory that `@service(Settings)` returns; called without arguments, it returns the finished app."""
 
     __wrapped__: Extend
 
@@ -63,9 +63,9 @@ class Factory:
         self.settings_class: Final = settings_class
 
     def __call__(self, *, migrates: bool = False) -> Flask:
-        """The app with every layer on. Raises ConfigError with all reasons when the start would be unsafe.
+        """Build the app with every layer. Raise ConfigError with all reasons if the start would be unsafe.
 
-        `migrates`, of the commands `db ...` alone, reaches the database as the role that owns the tables.
+        `migrates` (only for the commands `db ...`) connects to the database as the role that owns the tables.
         """
         return _build(self.__wrapped__, self.settings_class, migrates=migrates)
 
@@ -80,17 +80,17 @@ class _App(Flask):
     default_config = ImmutableDict({**Flask.default_config, "PROVIDE_AUTOMATIC_OPTIONS": False})
 
     def handle_user_exception(self, e: Exception) -> HTTPException | ResponseReturnValue:
-        """Before anybody sees the error, as an extension that collects them does: see log.forget_locals."""
+        """Clear the stack's local variables before an error collector sees the error: see log.forget_locals."""
         log.forget_locals(e)
         return super().handle_user_exception(e)
 
     def handle_exception(self, e: Exception) -> Response:
-        """The same for what fails outside of views, as a cookie that can't be read."""
+        """Do the same for errors outside of views, such as an unreadable cookie."""
         log.forget_locals(e)
         return super().handle_exception(e)
 
     def send_static_file(self, filename: str) -> Response:
-        """A file of the team's static folder, which is everybody's; other files are nobody's to keep by default."""
+        """Serve a file of the team's static folder with a cache lifetime; other files get none by default."""
         return send_from_directory(str(self.static_folder), filename, max_age=STATIC_SECONDS)
 
 
@@ -101,12 +101,12 @@ def _build(extend: Extend, settings_class: type[TeamSettings], *, migrates: bool
         static_folder="static" if chosen.style.PAGE_POLICY else None,
         instance_path=str(Path.cwd() / "instance"),
     )
-    # Flask looks for coroutines at each call of each hook; a function does not change, so once is enough.
+    # Flask checks at each call of a hook whether it is a coroutine; a function does not change, so cache the result.
     app.ensure_sync = functools.lru_cache(512)(app.ensure_sync)  # type: ignore[method-assign]
     state, target = _decide(app, settings_class, migrates=migrates)
     style, settings = chosen.style, state.settings
 
-    # First: from here on nothing reaches the log unfiltered.
+    # First: from here on every log line is filtered.
     log.configure(settings.log_level, readable=not settings.production)
     audit.install(app)  # before the database: what it writes at a request's end comes after the roll-back
     engine = database.install(app, target, state.secrets)
@@ -117,10 +117,10 @@ def _build(extend: Extend, settings_class: type[TeamSettings], *, migrates: bool
     authentication.install(app, style.authenticate)  # who it is, before anything is decided by it
     throttle.install(app)
     authentication.count(app)  # for each session, before any work for it
-    # Where it began, before its token is looked at; clients that are no browsers don't say.
+    # The request's origin, before its token is read; clients that are not browsers send none.
     cross_site.install(app, accept_without_origin=not style.PAGE_POLICY)
     style.install(app)  # CSRF, and the routes of signing in
-    # Last before the view: may this user do this?
+    # Last before the view: check the route's access rule.
     access.install(app, style.unauthenticated, style.factor_missing, style.not_fresh)
     security_txt.install(app)
     letters.install(app)  # the texts of mails, the team's over ours
@@ -130,7 +130,7 @@ def _build(extend: Extend, settings_class: type[TeamSettings], *, migrates: bool
     changed = guards.check_app(app, before, production=settings.production, pages=style.PAGE_POLICY)
     if changed := [*changed, *state.passwords.weaknesses()]:
         raise ConfigError(changed)
-    # Outside Flask and outside what the team wrapped around it: hosts, ceilings, sizes, headers on every answer.
+    # Outside Flask and outside any wrapper of the team: hosts, ceilings, sizes, headers on every answer.
     edge.install(
         app,
         ready=database.readiness(engine),

@@ -1,6 +1,6 @@
-"""Every time in this service is read here, as aware UTC, so that a proof can travel in time.
+"""Single time source: all code reads the time here, as aware UTC, so that a proof can travel in time.
 
-Without one source a proof of an expiry needs a switch in the code, and what has a switch can be switched off.
+Without one source a proof of an expiry needs a switch in the code, and an attacker or a mistake can flip a switch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _source: Callable[[], datetime] = _system
 
 
 def now() -> datetime:
-    """The present moment, aware, in UTC."""
+    """Return the current time, aware, in UTC."""
     return _source()
 
 

@@ -1,6 +1,6 @@
-"""What one app has decided at its start; read by every layer, changed by none.
+"""Per-app state: the decisions of one start, read by every layer and changed by none.
 
-It lives in `app.extensions["bastion"]`, so that two apps in one process (a service and its proofs) never share a limit.
+It lives in `app.extensions["bastion"]`, so that two apps in one process (a service and its proofs) share no limit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ErrorBody = Callable[..., tuple[str, bytes]]
 
 @dataclass(slots=True)
 class State:
-    """One start's decisions: settings, limits with the team's exceptions, secrets, and the rule of each route."""
+    """The decisions of one start: settings, limits with the team's exceptions, secrets, and the rule of each route."""
 
     settings: BastionSettings
     style: BaseSettings
@@ -50,16 +50,16 @@ class State:
     before_deletion: list[BeforeDeletion] = field(default_factory=list)
 
     def permissions(self, roles: frozenset[str]) -> frozenset[str]:
-        """What these roles may do, by the sets in the team's settings; an unknown role may do nothing."""
+        """Return the permissions of these roles from the team's settings; an unknown role has none."""
         known = self.team.roles
         return frozenset().union(*(known[role] for role in roles if role in known))
 
 
 def state_of(app: Flask) -> State:
-    """The state of `app`; raises KeyError when the app was not made by `service`."""
+    """Return the state of `app`; raise KeyError if `service` did not make the app."""
     return cast("State", app.extensions[EXTENSION])
 
 
 def state() -> State:
-    """The state of the current app."""
+    """Return the state of the current app."""
     return cast("State", current_app.extensions[EXTENSION])

@@ -1,7 +1,7 @@
-"""Nothing reaches the app that the edge refuses, and nothing leaves without its headers: the way of a request in order.
+"""Edge layer: checks on every request before the app sees it, and security headers on every answer.
 
-It is plain WSGI around the app, so that what the app never sees can't run a hook, load a session or write a row, and an
-answer that the app failed to make still leaves as a fixed 500 with every header.
+It is plain WSGI around the app. A refused request therefore runs no hook, loads no session and writes no row. If the
+app fails to make an answer, a fixed 500 with every header leaves.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["SHAREABLE", "Edge", "EdgeSettings", "csp_nonce", "install", "no_refe
 
 @dataclass(frozen=True, slots=True)
 class EdgeSettings:
-    """What the edge needs to know; plain values, so that it can be read, run and proven without Flask."""
+    """The edge's settings as plain values, so that it can be read, run and proven without Flask."""
 
     trusted_hosts: frozenset[str]
     public_origin: str
@@ -60,7 +60,7 @@ class EdgeSettings:
 
 
 class _Start:
-    """What the inside wants to answer; sent once the first piece exists, so that a late failure is a clean 500."""
+    """The app's status and headers; sent once the first piece exists, so a late failure is a clean 500."""
 
     __slots__ = ("headers", "status", "written")
 
@@ -78,7 +78,7 @@ class _Start:
 
 
 class Edge:
-    """The WSGI app around the app. `__call__` is the outermost layer, `_inside` the way in, `_outside` the way out."""
+    """The outermost WSGI layer around the app: `_inside` checks the request, `_outside` finishes the headers."""
 
     def __init__(self, wsgi_app: WSGIApplication, *, settings: EdgeSettings) -> None:
         self._app = wsgi_app
@@ -100,7 +100,7 @@ class Edge:
         self._refused: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request, whatever happens inside (PEP 3333)."""
+        """Answer one request, whatever fails inside (PEP 3333)."""
         environ[ID_KEY] = request_id = str(uuid4())
         log.REQUEST_ID.set(request_id)
         start = _Start()
@@ -117,7 +117,7 @@ class Edge:
         return answer
 
     def unreadable(self, status: int) -> tuple[str, list[tuple[str, str]], bytes]:
-        """Status line, headers and body for what the server itself could not read or send; no request is looked at."""
+        """Return status line, headers and body for a request or answer that the server could not read or send."""
         environ: WSGIEnvironment = {ID_KEY: str(uuid4()), "REQUEST_METHOD": "GET", "wsgi.url_scheme": "https"}
         log.REQUEST_ID.set(environ[ID_KEY])
         start = _Start()
@@ -125,7 +125,7 @@ class Edge:
         return start.status, self._outside(environ, start), b"".join(answer)
 
     def _inside(self, environ: WSGIEnvironment, start: _Start) -> Iterable[bytes]:
-        """The way in. Each layer has its reason to stand where it does."""
+        """Check the request in this order, then call the app; the comments give each position's reason."""
         if environ["PATH_INFO"] in health.PATHS:  # a probe has no host of ours, no https and no allowance
             return self._send(environ, health.answer(environ, self._settings.ready), start)
         self._proxies.settle(environ)  # who asks, over which scheme: before anything looks at either
@@ -143,16 +143,16 @@ class Edge:
         return self._app(environ, start)
 
     def _outside(self, environ: WSGIEnvironment, start: _Start) -> list[tuple[str, str]]:
-        """The way out, for every answer: its cookies first, since the table depends on what is left."""
-        # Development over http on this machine is the one place where a cookie may lack Secure.
+        """Finish the headers of every answer: cookies first, since the header table depends on those that remain."""
+        # A cookie may lack Secure only in development over http on this machine.
         secure = self._production or environ["wsgi.url_scheme"] == "https"
         headers = guard_cookies(start.headers, secure=secure, allowed=self._pages)
         return self._table.finish(environ, start.status, headers)
 
     def _first_piece(self, environ: WSGIEnvironment, start: _Start, pieces: Iterable[bytes]) -> Iterable[bytes]:
-        """The answer's body with its first piece made, so that what fails up to there is still a clean 500."""
+        """Return the body with its first piece made, so that a failure up to there is still a clean 500."""
         answer = pieces
-        # A server sends its own file wrapper by sendfile; reading from it here would end that.
+        # A server sends its own file wrapper by sendfile; reading from it here would prevent that.
         if type(pieces) is not list and type(pieces) is not environ.get("wsgi.file_wrapper"):
             rest = iter(pieces)
             answer = Body(pieces, next(rest, b""), rest)
@@ -202,11 +202,11 @@ def install(
     page_policy: bool,
     session_of: Callable[[Flask, dict[str, Any]], str | None],
 ) -> None:
-    """Put the edge around the app, as the outermost layer; nothing may wrap `app.wsgi_app` afterwards.
+    """Put the edge around the app as the outermost layer; nothing may wrap `app.wsgi_app` afterwards.
 
-    `ready` says whether the service can work (it may raise). `texts` are title and sentence of each status.
-    `page_policy`: answers are pages, which have a Content-Security-Policy. `session_of` names the session that a
-    request's cookie or token is signed for, without the database.
+    `ready` returns whether the service can work (it may raise). `texts` holds title and sentence of each status.
+    `page_policy`: answers are pages, with a Content-Security-Policy. `session_of` returns the session that a request's
+    cookie or token is signed for, without the database.
     """
     state = state_of(app)
     settings = state.settings
@@ -231,7 +231,7 @@ def install(
     )
     media_types.install()
     app.wsgi_app = Edge(app.wsgi_app, settings=edge)  # type: ignore[method-assign]
-    # Flask's own, as a second layer. One byte more, since Werkzeug refuses a body that ends exactly at its limit.
+    # Flask's own limits, as a second layer. One byte more: Werkzeug refuses a body that ends exactly at its limit.
     app.config["MAX_CONTENT_LENGTH"] = edge.max_body_bytes + 1
     if settings.production:
         app.config["TRUSTED_HOSTS"] = [host.lower() for host in settings.trusted_hosts]

@@ -1,7 +1,7 @@
-"""The client's address is what the trusted proxy saw, in one spelling; no header that a client can write changes it.
+"""Client address: only trusted proxies may set it, in one canonical spelling; no client header changes it.
 
-A forged X-Forwarded-For gives every guess a new throttle counter and puts somebody else's address into the audit trail;
-a forged X-Forwarded-Proto makes a clear-text request look like https.
+A forged X-Forwarded-For gives every guess a new throttle counter and a false address in the audit trail. A forged
+X-Forwarded-Proto makes a clear-text request look like https.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CLIENT: Final = "bastion.client"  # environ key of the `Client`
 LONGEST_ADDRESS: Final = 60  # characters; the longest real one is an IPv6 address with zone, brackets and port
 CACHED: Final = 4096  # parsed texts kept; each is at most LONGEST_ADDRESS long, so the cache stays below 2 MiB
 LOG_EVERY: Final = 60.0  # seconds between two lines about unreadable addresses, so that junk can't fill the log
-# Read above where they count, and gone afterwards: code inside can't trust what isn't there.
+# settle() reads two of these from a trusted proxy, then removes all: code inside can't trust a missing header.
 FORGEABLE: Final = (
     "HTTP_X_FORWARDED_FOR",
     "HTTP_X_FORWARDED_PROTO",
@@ -38,7 +38,7 @@ FORGEABLE: Final = (
 
 
 class Client(NamedTuple):
-    """Who asks: the canonical address, the network that is counted, and for IPv6 the wider one that is counted too."""
+    """The client: canonical address, its network (which is counted), and for IPv6 also the counted /48 around it."""
 
     address: str
     network: str
@@ -74,20 +74,20 @@ def _parse(text: str) -> Client | None:
 
 
 def parse(text: str) -> Client | None:
-    """The client that an address text names, or None if it names none.
+    """Return the client that an address text names, or None if it names none.
 
-    Port, brackets, zone and the mapped form `::ffff:a.b.c.d` are taken off, so that no spelling is a second client.
-    Source: RFC 4291, 2.5.5.2; RFC 6177 (size of a site); ASVS 2.4.1.
+    Port, brackets, zone and the mapped form `::ffff:a.b.c.d` are removed, so that no spelling counts as a second
+    client. Source: RFC 4291, 2.5.5.2; RFC 6177 (size of a site); ASVS 2.4.1.
     """
     return _parse(text) if len(text) <= LONGEST_ADDRESS else None
 
 
 class ProxyRule:
-    """Settles who asks and over which scheme, from the TCP peer and, if that is a trusted proxy, from what it added.
+    """Determines client and scheme from the TCP peer and, if that is a trusted proxy, from the headers it added.
 
-    `hops` counts the proxies in front (0 to 3); entry number `hops` from the right is the one that the outermost of
-    them wrote. `networks` are the proxies' own; `unix_socket` says that the peer on a unix socket is one of them.
-    Source: RFC 7239, 8.1; ASVS 4.1.3.
+    `hops` counts the proxies in front (0 to 3). The outermost of them wrote entry number `hops` from the right.
+    `networks` are the proxies' own; `unix_socket` trusts the peer on a unix socket as one of them. Source: RFC 7239,
+    8.1; ASVS 4.1.3.
     """
 
     def __init__(self, hops: int, networks: Sequence[IPv4Network | IPv6Network], *, unix_socket: bool = False) -> None:
@@ -98,11 +98,11 @@ class ProxyRule:
         self._next_line = 0.0
 
     def peer_is_trusted(self, peer: Client) -> bool:
-        """Whether this TCP peer may say who the client is."""
+        """Return whether this TCP peer may set the client's address."""
         return self._known(peer.address)
 
     def settle(self, environ: WSGIEnvironment) -> None:
-        """Put the `Client` and its canonical REMOTE_ADDR into the environ, set the scheme, remove forgeable headers."""
+        """Set the `Client`, canonical REMOTE_ADDR and scheme in the environ, and remove forgeable headers."""
         client = parse(environ.get("REMOTE_ADDR", "")) or LOCAL
         if self._hops and self.peer_is_trusted(client):
             client = self._client_behind(client, environ.get("HTTP_X_FORWARDED_FOR"))

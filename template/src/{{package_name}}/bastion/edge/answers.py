@@ -1,6 +1,6 @@
-"""What the edge itself answers is a fixed text: a refusal tells the client its status and nothing else.
+"""Fixed refusal texts: the client receives the status and nothing else.
 
-The reason, which would tell an attacker how close the attempt came, goes to the log alone.
+The reason goes only to the log, because it would show an attacker how close the attempt came.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ STATUS_LINES: Final = {status.value: f"{status.value} {status.phrase}" for statu
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A request that goes no further; `reason` (an id of the catalogue) and `facts` are for the log alone."""
+    """A refused request; `reason` (an id of the catalogue) and `facts` go only to the log."""
 
     status: int
     reason: str
@@ -26,7 +26,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete answer of the edge's own."""
+    """A complete answer that the edge makes itself."""
 
     status: int
     content_type: str

@@ -1,7 +1,7 @@
-"""One network can ask at most so often a minute, whatever it asks for, so that no neighbour takes the whole service.
+"""Request ceiling per network and minute, on every path, so that one neighbour can't exhaust the service.
 
-Each request costs a thread, and a script that fetches missing pages never meets a limit that hangs on routes. Signed-in
-sessions of a network that asks too often are counted instead of it, so that no flooder shuts out the neighbours.
+Each request costs a thread, and a script that fetches missing pages never meets a limit that hangs on routes. Above the
+ceiling, requests of signed-in sessions are counted per session, so that a flooder can't shut out users of its network.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ KEYS: Final = 10_000  # counters kept, about 4 MiB; with few, a botnet would pus
 
 
 class Ceiling:
-    """Counts per key (a network, a session) and minute, in this process; it protects resources, never an account.
+    """Counts requests per key (a network, a session) and minute, in this process; protects resources, not accounts.
 
     A window begins with a key's first request and ends a minute later, so at most twice the number passes within any
-    minute. When `keys` counters exist, the one used longest ago goes, never all: an attacker who fills the table frees
-    nobody that keeps asking. Source: ASVS 2.4.1, 15.2.2.
+    minute. When `keys` counters exist, the least recently used one goes, never all: filling the table resets no key
+    that keeps asking. Source: ASVS 2.4.1, 15.2.2.
     """
 
     def __init__(self, per_minute: int, keys: int = KEYS) -> None:
@@ -44,14 +44,14 @@ class Ceiling:
         return len(self._windows)
 
     def hit(self, key: str) -> int | None:
-        """Count one request; None when it may go on, else the whole seconds until the key's window ends."""
+        """Count one request; return None if it may pass, else the whole seconds until the key's window ends."""
         return self._count(key, self._most)
 
     def _count(self, key: str, most: int) -> int | None:
         now = clock.seconds()
         with self._lock:
             window = self._windows.get(key)
-            # The second comparison ends a window that a clock set back would otherwise keep shut for as long.
+            # The second comparison ends a window that a clock, once set back, would keep shut for as long.
             if window is None or not now < window[0] <= now + WINDOW:
                 window = self._windows[key] = [now + WINDOW, 0, 0]
                 if len(self._windows) > self._keys:
@@ -63,10 +63,10 @@ class Ceiling:
 
 
 class NetworkCeiling(Ceiling):
-    """The ceiling of each network, in the edge; above it, that of each session that the network's requests belong to.
+    """Counts each network in the edge; above its ceiling, counts each session of the network's requests.
 
-    `session_of` verifies the signature of a request's cookie or token and names its session, without the database: what
-    no key has signed costs no more than that. Whether the session lives is looked at behind, by throttle/__init__.py.
+    `session_of` verifies the signature of a request's cookie or token and returns its session, without the database. An
+    unsigned request costs no more than that. throttle/__init__.py checks later that the session is still active.
     """
 
     def __init__(self, per_minute: int, per_session: int, session_of: Callable[[WSGIEnvironment], str | None]) -> None:

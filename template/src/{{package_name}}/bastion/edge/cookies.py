@@ -1,6 +1,6 @@
-"""No cookie leaves that a script, another site, a subdomain or a clear-text request could read or replace.
+"""Cookie flags: drop each cookie that scripts, other sites, subdomains or clear-text requests could read or replace.
 
-One extension that sets a plain cookie is enough for a subdomain to plant a session, so all flags are checked here.
+One extension that sets a plain cookie lets a subdomain plant a session, so all flags are checked here.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _SAME_SITE: Final = frozenset({"lax", "strict"})
 
 
 def guard_cookies(headers: list[tuple[str, str]], *, secure: bool, allowed: bool = True) -> list[tuple[str, str]]:
-    """The headers without each Set-Cookie that breaks a rule; what is dropped is logged by name, never by value.
+    """Return the headers without each Set-Cookie that breaks a rule; log a dropped cookie's name, never its value.
 
     `secure=False` is for development over http on this machine: some browsers drop `Secure` cookies there, so that flag
-    and the prefix may be missing. `allowed=False` (a service that sets no cookie at all) drops every one.
-    Source: RFC 6265bis, 4.1.3.2; ASVS 3.3.1 to 3.3.5.
+    and the prefix may be missing. `allowed=False` (a service that sets no cookie at all) drops every one. Source: RFC
+    6265bis, 4.1.3.2; ASVS 3.3.1 to 3.3.5.
     """
     for name, _ in headers:
         if name.lower() == "set-cookie":

@@ -1,6 +1,6 @@
-"""Scripts of another origin read an answer only if the operator named that origin, letter for letter; by default none.
+"""CORS: only scripts of origins that the operator listed exactly may read an answer; the default list is empty.
 
-An Origin that is echoed, or compared by its beginning, opens the service to every page that can take such a name.
+An Origin that is echoed, or compared by prefix, opens the service to every page that can take such a name.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Cors:
         self._origins = frozenset(origins)
 
     def refuse(self, environ: WSGIEnvironment) -> Refusal | None:
-        """End a listed origin's preflight (the question that a browser asks before such a call) with 204."""
+        """Answer a listed origin's preflight request with 204."""
         return _ANSWERED if self._allowed(environ) and _asks(environ) else None
 
     def headers(self, environ: WSGIEnvironment) -> Headers:
-        """What an answer to a listed origin says; nothing for anybody else."""
+        """Return the CORS headers for a listed origin, and none for another."""
         if not self._allowed(environ):
             return ()
         allowed = ("Access-Control-Allow-Origin", environ["HTTP_ORIGIN"])

@@ -1,7 +1,7 @@
-"""Every answer carries the whole table of security headers, each once, whoever made the answer.
+"""Security headers: every answer carries the whole table, each header once, whichever code made the answer.
 
-A page without them can be framed, sniffed as another type or made to run a stranger's script; an error page most of
-all, because a hook that runs after the view doesn't run there.
+Without them a page can be framed, sniffed as another type or made to run injected script. Error pages need them most,
+because hooks that run after the view do not run there.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _NONCE: Final = "bastion.csp_nonce"
 _SHAREABLE: Final = "bastion.shareable"
 _NO_REFERRER: Final = "bastion.no_referrer"
 SHAREABLE: Final = frozenset({"bastion.jwks", "bastion.security_txt"})
-"""Endpoints whose answers are meant for everybody, other origins included; their views call `shareable`."""
+"""Endpoints whose answers are public, also to other origins; their views call `shareable`."""
 
-# What a page may ask of the browser: nothing. Passkeys are the service's own pages' alone.
+# Browser features for pages: all off, except that the service's own pages may use passkeys.
 PERMISSIONS: Final = (
     "accelerometer=()",
     "browsing-topics=()",
@@ -49,7 +49,7 @@ HSTS: Final = "max-age=63072000; includeSubDomains"
 PRELOAD: Final = "; preload"  # asks browsers to know it before the first visit; hard to take back, so only when wanted
 REFERRER: Final = "same-origin"  # the address of a page may name what is private; other origins learn nothing of it
 NO_REFERRER: Final = "no-referrer"
-# For everything that is not a page: should a browser show it as a document, that document can do nothing.
+# For every answer that is not a page: a browser that shows it as a document can run and load nothing.
 DATA_POLICY: Final = "; ".join(
     (
         "default-src 'none'",
@@ -59,7 +59,7 @@ DATA_POLICY: Final = "; ".join(
     )
 )
 DOWNLOAD_POLICY: Final = f"{DATA_POLICY}; sandbox"
-# Dropped from what the app says, beside the names of the table: they tell versions, or are made here.
+# Dropped from the app's answer, beside the names of the table: they reveal versions, or are set here.
 _REMOVED: Final = frozenset(
     {
         "content-security-policy",
@@ -76,7 +76,7 @@ _UNSENDABLE: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]")  # RFC 9110, 5.5; a 
 
 
 def page_policy(nonce: str, image_origins: Iterable[str] = ()) -> str:
-    """The Content-Security-Policy of a page: its own files, scripts by nonce alone. Source: CSP Level 3; ASVS 3.4.3."""
+    """Return a page's Content-Security-Policy: own files, scripts only by nonce. Source: CSP Level 3; ASVS 3.4.3."""
     directives = (
         "default-src 'none'",
         f"script-src 'nonce-{nonce}'",
@@ -98,7 +98,7 @@ def page_policy(nonce: str, image_origins: Iterable[str] = ()) -> str:
 
 
 def csp_nonce(environ: WSGIEnvironment) -> str:
-    """This answer's nonce (128 random bits), made when it is first asked for. Source: CSP Level 3, 7.1."""
+    """Return this answer's nonce (128 random bits), made at the first call. Source: CSP Level 3, 7.1."""
     nonce: str | None = environ.get(_NONCE)
     if nonce is None:
         nonce = environ[_NONCE] = secrets.token_hex(16)
@@ -106,12 +106,12 @@ def csp_nonce(environ: WSGIEnvironment) -> str:
 
 
 def shareable(environ: WSGIEnvironment) -> None:
-    """Let other origins load this answer (a public key set, say): its Cross-Origin-Resource-Policy is cross-origin."""
+    """Let other origins load this answer (such as a public key set): Cross-Origin-Resource-Policy: cross-origin."""
     environ[_SHAREABLE] = True
 
 
 def no_referrer(environ: WSGIEnvironment) -> None:
-    """Let this answer's address go nowhere (a one-time link's, say): its Referrer-Policy is no-referrer.
+    """Keep this answer's address (such as a one-time link's) out of Referer: set Referrer-Policy to no-referrer.
 
     A form on such a page is posted with `Origin: null` and no Referer: only browsers with Fetch Metadata can use it.
     """
@@ -119,11 +119,11 @@ def no_referrer(environ: WSGIEnvironment) -> None:
 
 
 class HeaderTable:
-    """Puts the table on an answer. What the app set under one of its names is overwritten, whatever it was.
+    """Adds the header table to an answer and overwrites each value that the app set under one of its names.
 
-    `pages` says whether text/html is a page with a policy of its own; without it every answer is data. `image_origins`
-    are further sources of images, and switch off Cross-Origin-Embedder-Policy, which would keep those images out.
-    Source: OWASP Secure Headers Project; ASVS 3.4.
+    `pages`: text/html is a page with its own policy; without it every answer is data. `image_origins` are further
+    sources of images; they switch off Cross-Origin-Embedder-Policy, which would block those images. Source: OWASP
+    Secure Headers Project; ASVS 3.4.
     """
 
     def __init__(
@@ -135,11 +135,11 @@ class HeaderTable:
         self._own = tuple(_table("same-origin", pages, hsts, embed=bool(self._images)))
         self._shared = tuple(_table("cross-origin", pages, hsts, embed=bool(self._images)))
         self._ours = _REMOVED | {name.lower() for name, _ in self._own}
-        # An answer that differs by whose it is says so, for the caches that look at nothing else (RFC 9110, 12.5.5).
+        # An answer that depends on the user says so in Vary, for caches that check nothing else (RFC 9110, 12.5.5).
         self._vary = ("Cookie" if pages else "Authorization", *(("Origin",) if cors else ()))
 
     def finish(self, environ: WSGIEnvironment, status: str, headers: list[Pair]) -> list[Pair]:
-        """The headers to send. Raises ValueError for a value that no server can send."""
+        """Return the headers to send. Raise ValueError for a value that no server can send."""
         out: list[Pair] = []
         kind = disposition = cache = vary = ""
         for header in headers:
@@ -195,14 +195,14 @@ class HeaderTable:
 
 
 def _kept(cache: str, status: str, page: bool) -> str:
-    """The view's Cache-Control if it may stand, else nothing: it must name its audience, and suit the answer."""
+    """Return the view's Cache-Control if it names its audience and suits the answer, else an empty text."""
     cache = cache.lower()
     directives = {directive.partition("=")[0].strip() for directive in cache.split(",")}
     if "no-store" in directives or status[:3] not in ("200", "304"):
         return ""  # an error, a redirect or a part that a cache keeps is a way to poison it
     if "private" in directives:
         return cache.replace("public", "private")
-    # A page's nonce is for one answer, so no cache may give the page to a second person.
+    # A page's nonce is for one answer, so no cache may give the page to a second client.
     return cache if "public" in directives and not page else ""
 
 

@@ -1,6 +1,6 @@
-"""A probe learns whether the service lives and is ready, in one or two words, and nobody learns anything else here.
+"""Health probes: answer live and ready in one or two words, and reveal nothing else.
 
-Reasons, versions and host names in a health answer are a free map of the inside for whoever asks from outside.
+Reasons, versions and host names in a health answer would show an attacker outside how the service is built.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _log = log.get_logger("bastion.health")
 
 
 def answer(environ: WSGIEnvironment, ready: Callable[[], bool]) -> Reply:
-    """The answer to a request for one of `PATHS`; an exception in `ready` means not ready. Source: ASVS 13.4.5."""
+    """Answer a request for one of `PATHS`; an exception in `ready` means not ready. Source: ASVS 13.4.5."""
     if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
         return _NOT_ALLOWED
     if environ["PATH_INFO"] == LIVE:

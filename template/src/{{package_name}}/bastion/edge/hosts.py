@@ -1,4 +1,4 @@
-"""A request whose Host is not one of this service's names is refused before any other code has seen it.
+"""Host header allow-list: refuse a request for another host before any other code sees it.
 
 A forged Host ends up in links, redirects and caches, and a framework that checks it at routing has run hooks by then.
 """
@@ -19,15 +19,15 @@ REFUSAL: Final = Refusal(400, "host-header-trusted")
 
 
 class Hosts:
-    """The names that may stand in the Host header, with the port of the public origin, exactly, in any case of letters.
+    """The allowed Host values: exact names with the port of the public origin, compared case-insensitively.
 
-    An entry that begins with a dot allows the names below it. Outside production only this machine's own names are
-    allowed, with any port. Source: RFC 9110, 7.2; RFC 9112, 3.2; ASVS 4.1.3.
+    An entry that begins with a dot allows its subdomains. Outside production only this machine's own names are allowed,
+    with any port. Source: RFC 9110, 7.2; RFC 9112, 3.2; ASVS 4.1.3.
     """
 
     def __init__(self, trusted: Iterable[str], public_origin: str, *, production: bool) -> None:
         port = re.search(r":[0-9]+\Z", public_origin)
-        # https on its own port is written without it; some clients name it nevertheless.
+        # https URLs omit port 443; some clients send it nevertheless.
         self._ports = (port[0],) if port and port[0] != _HTTPS else ("", _HTTPS)
         names = [name.lower() for name in trusted]
         self._exact = frozenset(name + port for name in names if not name.startswith(".") for port in self._ports)
@@ -35,7 +35,7 @@ class Hosts:
         self._production = production
 
     def refuse(self, environ: WSGIEnvironment) -> Refusal | None:
-        """Refuse with 400 a Host that is missing, doubled, odd, foreign or contradicted by an absolute-form target."""
+        """Refuse with 400 a Host that is missing, doubled, malformed, foreign or unlike the absolute-form target's."""
         host = environ.get("HTTP_HOST", "").lower()
         if not self.trusts(host):
             return REFUSAL
@@ -46,7 +46,7 @@ class Hosts:
         return None
 
     def trusts(self, host: str) -> bool:
-        """Whether this Host (lower case, perhaps with a port) names the service."""
+        """Return whether this Host (lower case, perhaps with a port) names the service."""
         if not self._production:
             return LOCAL.match(host) is not None
         return host in self._exact or (bool(self._parents) and self._is_below(host))
@@ -59,7 +59,7 @@ class Hosts:
 
 
 def _names_host(target: str, host: str) -> bool:
-    # RFC 9112, 3.2.2: the authority of an absolute target outranks Host, so a second name must not hide there.
+    # RFC 9112, 3.2.2: the authority of an absolute target outranks Host, so it must not name another host.
     scheme, separator, rest = target.partition("://")
     if not separator or scheme.lower() not in ("http", "https"):
         return False

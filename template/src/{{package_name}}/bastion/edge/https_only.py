@@ -1,6 +1,6 @@
-"""In production nothing is served in clear text: a page is moved to https, everything else is refused unread.
+"""HTTPS only: in production redirect pages to https and refuse every other clear-text request unread.
 
-Whoever sits on the line reads the password of a login over http, even if the answer is a redirect to https.
+An attacker on the network path reads a login's password over http, even if the answer is a redirect to https.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _QUERY: Final = "!$%&'()*+,-./:;=?@_~"  # of RFC 3986 a query's own characters; 
 
 
 class HttpsOnly:
-    """Source: RFC 6797, 7.2; RFC 9110, 15.4.9; ASVS 4.1.2 (redirect pages alone), 12.2.1."""
+    """Redirects or refuses clear text. RFC 6797, 7.2; RFC 9110, 15.4.9; ASVS 4.1.2 (redirect only pages), 12.2.1."""
 
     def __init__(self, public_origin: str, *, pages: bool, production: bool) -> None:
         self._origin = public_origin
@@ -26,7 +26,7 @@ class HttpsOnly:
         self._production = production
 
     def refuse(self, environ: WSGIEnvironment) -> Refusal | None:
-        """Pass https; answer 308 to the public origin for a page that is read, and 403 for everything else."""
+        """Pass https; answer 308 to the public origin for GET and HEAD of a page, and 403 for every other request."""
         if environ["wsgi.url_scheme"] == "https" or not self._production:
             return None
         in_clear = "HTTP_AUTHORIZATION" in environ
@@ -39,7 +39,7 @@ class HttpsOnly:
         return str(environ["PATH_INFO"]).startswith(API)
 
     def _address(self, environ: WSGIEnvironment) -> str:
-        # From the setting, never from the Host header; the slash between keeps the path out of the name.
+        # From the setting, never from the Host header; the slash between keeps the path out of the host name.
         path = quote(environ["PATH_INFO"].encode("latin-1"), safe="/:@!$&'()*+,;=~-._")
         query = quote(environ.get("QUERY_STRING", "").encode("latin-1"), safe=_QUERY)
         return f"{self._origin}/{path.lstrip('/')}" + (f"?{query}" if query else "")

@@ -1,6 +1,6 @@
-"""An exception ends one answer, never the worker, and never tells the client more than that something went wrong.
+"""Last-resort error handling: an exception ends one answer, never the worker, and the client gets a fixed text.
 
-A stack in an answer, or in a server's own error page, shows paths, statements and values; a dead worker serves nobody.
+A stack trace in an answer, or in a server's own error page, shows paths, statements and values.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ FALLBACK: Final = ("text/plain; charset=utf-8", b"Something went wrong.")  # whe
 
 
 class AnswerCut(RuntimeError):
-    """An answer broke off after its first piece was sent. It says nothing more: a server logs it without our filter."""
+    """Raised when an answer breaks off after its first piece; no details, as the server's log has no filter."""
 
 
 def report(error: Exception) -> None:
-    """Log an exception with its stack, once; the log stamps the request id and takes secrets out."""
+    """Log an exception once, with its stack trace; the log adds the request id and removes secrets."""
     log.forget_locals(error)
     _log.error("unhandled_exception", error=type(error).__name__, exc_info=error)
 
 
 class Body:
-    """The rest of an answer whose first piece is known: passed on piece by piece, as the app makes it."""
+    """The body of an answer whose first piece is already made: passes on piece by piece, as the app makes it."""
 
     __slots__ = ("_first", "_pieces", "_rest")
 
@@ -44,12 +44,12 @@ class Body:
             raise AnswerCut from None
 
     def close(self) -> None:
-        """Let the app clean up; the answer is out, so a failure here is logged and ends."""
+        """Let the app clean up; the answer is sent, so an error here is only logged."""
         close_quietly(self._pieces)
 
 
 def close_quietly(pieces: Iterable[bytes] | None) -> None:
-    """Call the body's `close()` if it has one (PEP 3333); an exception in it is logged."""
+    """Call the body's `close()` if it has one (PEP 3333); log an exception in it."""
     close = getattr(pieces, "close", None)
     if close is None:
         return

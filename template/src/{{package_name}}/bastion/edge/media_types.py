@@ -1,6 +1,6 @@
-"""Every answer says what it is, and in which charset; what is of an unknown kind is saved, never shown.
+"""Content types: every answer names its type and charset; an unknown type is downloaded, never displayed.
 
-A browser that has to guess takes a text for a page and runs what somebody wrote into it.
+A browser that has to guess (MIME sniffing) takes text for a page and runs script that an attacker wrote into it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 UNKNOWN: Final = "application/octet-stream"
 _CHARSET: Final = "; charset=utf-8"
-# Of files. The table of the machine differs between systems, and a browser runs no script that is called a text.
+# Types by file suffix. Systems' own tables differ, and a browser runs no script that is sent as text/plain.
 SUFFIXES: Final[Mapping[str, str]] = MappingProxyType(
     {
         ".avif": "image/avif",
@@ -31,7 +31,7 @@ SUFFIXES: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def said(content_type: str, *, pages: bool) -> str:
-    """The Content-Type to send: a text with its charset, and in a service without pages no HTML, whoever made it.
+    """Return the Content-Type to send: text with its charset, and no HTML in a service without pages.
 
     Source: ASVS 4.1.1, 3.2.1; MIME Sniffing Standard, 7.
     """
@@ -45,6 +45,6 @@ def said(content_type: str, *, pages: bool) -> str:
 
 
 def install() -> None:
-    """Let files be served as what they are on every machine."""
+    """Register the types of `SUFFIXES`, so that files have the same type on every machine."""
     for suffix, kind in SUFFIXES.items():
         mimetypes.add_type(kind, suffix)

@@ -1,8 +1,8 @@
-"""A request does what its method says, and its path means one thing to every server that reads it.
+"""Request line: refuse unknown methods, method overrides and paths that two servers could read differently.
 
-TRACE echoes a cookie to a script that may not read it; a POST that a header turns into DELETE passes checks of methods.
-`/account%2Fx.css` is a stylesheet to a cache in front, which keeps it for everybody, and the account page to the server
-that decodes it first; a backslash is a slash to some proxies.
+TRACE echoes a cookie to a script that may not read it. A POST that a header turns into DELETE passes method checks.
+`/account%2Fx.css` is a stylesheet to a shared cache in front, and the account page to a server that decodes it first.
+Some proxies read a backslash as a slash.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _AMBIGUOUS: Final = Refusal(400, "no-store-by-default")
 
 
 def refuse_method(environ: WSGIEnvironment) -> Refusal | None:
-    """Refuse with 405 a method outside `METHODS`, with 400 a header that names another one. Source: ASVS 4.1.4."""
+    """Refuse with 405 a method outside `METHODS`, with 400 a method-override header. Source: ASVS 4.1.4."""
     if environ["REQUEST_METHOD"] not in METHODS:
         return _UNKNOWN
     return _RENAMED if any(name in environ for name in RENAMING) else None
 
 
 def refuse_target(environ: WSGIEnvironment) -> Refusal | None:
-    """Refuse with 400 an encoded slash and a backslash, and a server that doesn't tell the path as it was sent.
+    """Refuse with 400 an encoded slash, a backslash, and a server that does not pass on the raw path (RAW_URI).
 
     WSGI's own PATH_INFO is decoded already. Source: RFC 3986, 2.2 and 6.2.2; ASVS 14.2.5.
     """

@@ -1,8 +1,8 @@
-"""A request's body is as long as it declares, and at most as long as the limit; it is read whole before the app runs.
+"""Body size limit: refuse a body that is too long or shorter than declared; read it whole before the app runs.
 
-A client that sends without end, or announces little and sends much, would fill memory or disk with one connection; and
-a body that was cut on its way would be taken for a whole one that says less. The server has gathered a body, or given
-it a thread, before it comes here: nobody waits longer because it is read at once.
+A client that sends without end would fill memory or disk with one connection. A body that was cut on its way would be
+taken for a complete one. The server has gathered the body, or given it a thread, before this layer: reading it at once
+delays no other request.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ MALFORMED: Final = Refusal(400, ROW)
 
 
 class BodyLimit:
-    """`most` bytes for every path: each of a worker's threads holds one body.
+    """Limits the body to `most` bytes on every path: each of a worker's threads holds one body.
 
-    Werkzeug's own limit is for what a view reads through its request alone.
-    Source: ASVS 5.2.1, 15.2.2; RFC 9110, 8.6 and 15.5.14.
+    Werkzeug's own limit applies only to reads through the request object. Source: ASVS 5.2.1, 15.2.2; RFC 9110, 8.6 and
+    15.5.14.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
 
     def refuse(self, environ: WSGIEnvironment) -> Refusal | None:
-        """Refuse by the declared length before a byte is read; then read, and refuse what is longer, cut or broken."""
+        """Refuse by the declared length before reading; then read, and refuse a body too long, cut or broken."""
         declared = environ.get("CONTENT_LENGTH")
         length = 0  # of what has no length, from a server that doesn't mark the end: the next request would follow
         if declared:

@@ -1,10 +1,10 @@
-"""Guessing is slowed down per account, in the database, before anything is computed.
+"""Login throttling per account: a lockout in the database, counted before the password is checked.
 
-A counter that is looked at after the hash, or kept per process or per address, is passed by guessing in parallel, from
-many addresses, or at many processes. The attempt is booked before the password is checked, so that a crash or a race
-frees none; a right one gives its booking back.
+A counter that is read after the hash, or kept per process or address, fails against parallel or distributed guessing.
+The attempt is booked before the password is checked, so that a crash or a race frees none; a success returns its
+booking.
 
-A counter's name is an HMAC under a key derived from SECRET_KEY, so after a rotation of that all is counted anew.
+A counter's name is an HMAC under a key derived from SECRET_KEY, so a rotation of that key resets all counters.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from ..state import state, state_of
 LONGEST_WAIT: Final = timedelta(hours=24)
 FORGET: Final = timedelta(hours=24)  # without failures for this long, the wait begins at its shortest again
 KEPT: Final = timedelta(hours=48)  # after its end; twice FORGET, so that no counter that still means something goes
-# Anybody makes a counter by typing an address. Of more failures, or uses, than so many those go that end first: whoever
-# has to wait goes on waiting through a flood of names.
+# Any client makes a counter by typing an address. Above this number of failures, or uses, those that end first are
+# deleted: a flood of names does not shorten a running lockout.
 MOST: Final = 200_000
 EVERY: Final = 1_000  # writes of one process, after which it purges
 OFTEN: Final = 5  # failures in a row after which a success is worth a mail
@@ -49,7 +49,7 @@ TRIES: Final = 5  # of the compare-and-set, before the request is asked to come 
 
 
 class ThrottleCounter(Base):
-    """Failures under one key; the key is an HMAC, so that no address is in here."""
+    """Failed attempts under one key; the key is an HMAC, so that the table holds no address."""
 
     __tablename__ = "throttle_counter"
     __table_args__ = {"info": OWNER}  # noqa: RUF012
@@ -63,7 +63,7 @@ class ThrottleCounter(Base):
 
 
 class ThrottleUse(Base):
-    """When something was done under one key (registrations of a network, mails to a recipient); an HMAC as well."""
+    """Times of uses under one key (registrations of a network, mails to a recipient); the key is an HMAC as well."""
 
     __tablename__ = "throttle_use"
     __table_args__ = {"info": OWNER}  # noqa: RUF012
@@ -79,14 +79,14 @@ _COUNTER: Final = select(_c.failures, _c.rounds, _c.window_at, _c.blocked_until,
     _c.key == bindparam("name")
 )
 NOTHING: Final = {"failures": 0, "rounds": 0, "blocked_until": None}
-"""What a counter holds that is not there."""
+"""The values of a counter that does not exist."""
 _t = ThrottleUse.__table__.c
 _USES: Final = select(_t.uses, _t.version).where(_t.key == bindparam("name"))
 
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """One booked attempt: the counter, the version that this booking gave it, and what stood there before."""
+    """One booked attempt: the counter, the version that this booking gave it, and the values before it."""
 
     name: bytes
     version: int
@@ -95,7 +95,7 @@ class Booking:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """At most `count` uses in any stretch of time of this length."""
+    """At most `count` uses within any period of this length."""
 
     count: int
     per: timedelta
@@ -103,10 +103,10 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """One counted use: the subject's name, and when it was; for a network also that of the wider one around it.
+    """One counted use: the subject's key and the time; for a network also the use of the wider one around it.
 
-    `number`: so many uses of the longest stretch of time there are with it; for a network a WIDE-th of those of the
-    wider one, if that is more.
+    `number`: uses in the longest of the allowances' periods, this one included. For a network it is a WIDE-th of the
+    wider network's uses, if that is more.
     """
 
     name: bytes
@@ -124,9 +124,9 @@ def spend(kind: str, subject: str, reason: str, *allowances: Allowance) -> Spent
 
 
 def spend_for_network(kind: str, reason: str, *allowances: Allowance) -> Spent:
-    """As `spend`, for the network that this request comes from: an IPv4 address, an IPv6 /64.
+    """Count a use like `spend`, for this request's network: an IPv4 address, an IPv6 /64.
 
-    The /48 around that may take WIDE times as much in all: a hoster gives 65,536 /64 to anybody who asks.
+    The /48 around that may take WIDE times as much in all: a hosting provider gives a customer 65,536 /64.
     """
     client: Client = request.environ[CLIENT]
     spent = spend(kind, client.network, reason, *allowances)
@@ -140,9 +140,9 @@ def spend_for_network(kind: str, reason: str, *allowances: Allowance) -> Spent:
 
 
 def take(kind: str, subject: str, *allowances: Allowance) -> tuple[Spent | None, float]:
-    """Count one use if all allowances have room, otherwise none: then the seconds until there is.
+    """Count one use if all allowances have room, otherwise none and return the seconds until they have.
 
-    By compare and set, so that of two that race for the last use one alone gets it.
+    A compare-and-set: if two requests race for the last use, only one gets it.
     """
     longest = max(allowance.per for allowance in allowances)
     for _ in range(TRIES):
@@ -151,7 +151,7 @@ def take(kind: str, subject: str, *allowances: Allowance) -> tuple[Spent | None,
         name = _name(kind, subject)
         row = _read(_USES, name)
         since = at - longest.total_seconds()
-        # A use of a process whose clock is ahead counts as one of now, and is not forgotten.
+        # A use from a process whose clock is ahead counts as one of now, and is kept.
         uses = [min(use, at) for use in (row.uses if row is not None else ()) if use > since]
         if wait := max(_wait(uses, at, allowance) for allowance in allowances):
             return None, wait
@@ -166,7 +166,7 @@ def _wait(uses: list[float], at: float, allowance: Allowance) -> float:
 
 
 def refund(spent: Spent) -> None:
-    """The use was right, or not made after all: it does not count."""
+    """Remove a counted use: it succeeded, or was not made after all."""
     if spent.wide is not None:
         refund(spent.wide)
     for _ in range(TRIES):
@@ -174,21 +174,21 @@ def refund(spent: Spent) -> None:
         if row is None or not row.uses:
             return
         uses = [*row.uses]
-        # A process whose clock is behind may have counted it as one of its own now, in `take`.
+        # `take` may have moved it to now, in a process whose clock is behind.
         uses.remove(spent.at if spent.at in uses else max(uses))
         if _write(ThrottleUse, spent.name, row, {"uses": uses}):
             return
 
 
 def _name(kind: str, subject: str) -> bytes:
-    """What the subject's counter is called: nobody who reads the database learns an address from it."""
+    """Return the counter's key for this subject: a reader of the database learns no address from it."""
     key = derived(state().rings.get("SECRET_KEY").keys[0].text.encode(), b"bastion throttle")
     what = f"{kind}:{subject}".encode("utf-8", "surrogatepass")
     return hmac.new(key, what, hashlib.sha256).digest()
 
 
 def book(kind: str, subject: str, reason: str) -> Booking:
-    """Count one attempt before it is made; refuse with 429 while the subject has to wait."""
+    """Count one attempt before it is made; refuse with 429 while the subject is locked out."""
     for _ in range(TRIES):
         moment = now()
         name = _name(kind, subject)
@@ -201,7 +201,7 @@ def book(kind: str, subject: str, reason: str) -> Booking:
 
 
 def held(kind: str, subject: str) -> Mapping[str, Any]:
-    """What is counted against the subject at this moment, as Booking.before has it."""
+    """Return the subject's counter at this moment, as in Booking.before."""
     return _held(_read(_COUNTER, _name(kind, subject)), now())
 
 
@@ -210,10 +210,10 @@ def _held(row: Any, moment: datetime) -> Mapping[str, Any]:
 
 
 def failed_often(counted: Mapping[str, Any], since: datetime | None) -> bool:
-    """Whether so many attempts failed in a row within a day that a success is suspicious, and one of them `since` then.
+    """Return whether enough attempts failed in a row within a day, one of them after `since`, to report a success.
 
-    A success takes nothing off the counter (it would give strangers new guesses): without `since`, each one for a day
-    would be told of.
+    A success does not reset the counter (that would give an attacker new guesses). Without `since`, each success of a
+    day would be reported.
     """
     if not counted["rounds"] and counted["failures"] < OFTEN:
         return False
@@ -229,7 +229,7 @@ def _read(wanted: Select[Any], name: bytes) -> Any:
 def _write(
     model: type[ThrottleCounter | ThrottleUse], name: bytes, row: Any, values: Mapping[str, object]
 ) -> int | None:
-    """Compare and set: the version that the row has then, or None when somebody else was counted since it was read."""
+    """Compare-and-set: return the row's new version, or None if another process changed the row after the read."""
     if not next(current_app.extensions[EXTENSION]) % EVERY:
         with suppress(SQLAlchemyError):  # the write itself says whether the store is there
             purge()
@@ -245,7 +245,7 @@ def _write(
 
 
 def _counted(row: Any, moment: datetime) -> dict[str, Any]:
-    """The counter after one more attempt. The last of a window blocks, each window for twice as long."""
+    """Return the counter after one more attempt. The last of a window locks out, each round twice as long."""
     limits = state().limits
     window = timedelta(minutes=limits.login_wait_minutes)
     failures, rounds = 1, 0
@@ -254,7 +254,7 @@ def _counted(row: Any, moment: datetime) -> dict[str, Any]:
         rounds = 0 if moment - last > FORGET else row.rounds
         if row.blocked_until is None and moment - row.window_at <= window:
             failures = row.failures + 1
-    # Each failure begins the window anew: one that only ran off could be straddled, for almost twice as many guesses.
+    # Each failure restarts the window: guesses around the end of a fixed one would be almost twice as many.
     counted = {"failures": failures, "rounds": rounds, "window_at": moment, "blocked_until": None}
     if failures < limits.login_failures:
         return counted
@@ -263,15 +263,15 @@ def _counted(row: Any, moment: datetime) -> dict[str, Any]:
 
 
 def forget(kind: str, subject: str) -> None:
-    """Nothing is held against the subject any more: it proved who it is by something that no guess is about."""
+    """Reset the subject's counter after proof of identity by means that can't be guessed."""
     with transaction() as connection:
         connection.execute(delete(ThrottleCounter).where(_c.key == _name(kind, subject)))
 
 
 def give_back(booking: Booking) -> None:
-    """The attempt was right, or not made after all (no slot was free): all is as if it had never been booked.
+    """Undo the booking: the attempt succeeded, or was not made after all (no slot was free).
 
-    If others were counted since, theirs stay, and the wait goes that began with one attempt too many.
+    If later attempts were counted, those stay; only a lockout that this attempt may have started ends.
     """
     counter = update(ThrottleCounter).where(_c.key == booking.name).values(version=_c.version + 1)
     undone = counter.where(_c.version == booking.version).values(**booking.before)
@@ -286,7 +286,7 @@ def give_back(booking: Booking) -> None:
 
 
 def purge() -> int:
-    """Delete the counters that are over for two days, and above MOST those that end first; how many there were."""
+    """Delete counters 48 h after their end, and above MOST those that end first; return how many."""
     over = now() - KEPT
     waits: ColumnElement[datetime] = func.coalesce(_c.blocked_until, _c.window_at)
     with transaction() as connection:
@@ -298,7 +298,7 @@ def purge() -> int:
 
 
 def install(app: Flask) -> None:
-    """Make the counters that this process keeps."""
+    """Create the counters of this process."""
     app.extensions[EXTENSION] = count(1)
     app.extensions[SESSIONS] = Ceiling(state_of(app).limits.requests_per_minute_and_session)
     app.extensions[LINKS] = Ceiling(CHOICES)
@@ -306,7 +306,7 @@ def install(app: Flask) -> None:
 
 
 def count_session(session_id: UUID) -> None:
-    """Count one request of this session; refuse one too many in its minute with 429."""
+    """Count one request of this session; refuse with 429 above the limit per minute."""
     ceiling: Ceiling = current_app.extensions[SESSIONS]
     wait = ceiling.hit(session_id.hex)
     if wait is not None:
@@ -314,12 +314,12 @@ def count_session(session_id: UUID) -> None:
 
 
 def count_passkey(user_id: UUID) -> None:
-    """Count one use of a passkey of this account; refuse one too many in its minute with 429."""
+    """Count one use of a passkey of this account; refuse with 429 above the limit per minute."""
     _count(PASSKEYS, user_id, "default-throttle")
 
 
 def count_link(link_id: UUID) -> None:
-    """Count one password that is chosen by this mailed link; refuse one too many in its minute with 429."""
+    """Count one password chosen through this mailed link; refuse with 429 above the limit per minute."""
     _count(LINKS, link_id, "reset-throttle")
 
 
