@@ -1,8 +1,9 @@
-"""What happened to accounts and sessions, and what was refused, is kept for a year, also when a request is rolled back.
+"""Audit log: keep security events of accounts and sessions, and refusals, for a year, even after a roll-back.
 
-An attack that ends in an error page must leave its trace all the same, and none may fill the disk for ever: what
-somebody can cause in masses is one row a minute, with how often it happened. Each kind of event is a row of kinds.csv,
-and listed in docs/bastion/audit.md; that nobody changes a row unseen is the matter of audit/chain.py.
+An attack that ends in an error page must leave its trace, and no client may fill the disk. Events that a client can
+cause in masses take one row a minute, with a count. Each kind of event is a row of kinds.csv, and listed in
+docs/bastion/audit.md; audit/chain.py makes tampering detectable.
+
 Source: ASVS 16.2.1, 16.3.
 """
 
@@ -36,13 +37,13 @@ SUCCESS, FAILURE = "success", "failure"
 with Path(__file__).with_name("kinds.csv").open(newline="", encoding="utf-8") as _file:
     _KINDS: Final = [*csv.DictReader(_file)]
 FAILURES: Final = frozenset(one["kind"] for one in _KINDS if one["outcome"] == "failure")
-"""Kinds of events in which somebody did not get what he tried; what is not in here succeeded."""
+"""Kinds of events of failed attempts; all other kinds are successes."""
 COUNTED: Final = frozenset(one["kind"] for one in _KINDS if one["counted"])
 """Kinds that one client can cause in masses: one row for each minute and source, with a count."""
 BY_OTHERS: Final = frozenset(one["kind"] for one in _KINDS if one["by"])
-"""Kinds that an administrator caused; from where is no concern of the account's owner."""
+"""Kinds that an administrator caused; their origin is hidden from the account's owner."""
 SHOWN: Final[Mapping[str, str]] = {one["kind"]: one["seen"] for one in _KINDS if one["seen"]}
-"""Kinds that an account's owner sees in the list of its events, with what he reads."""
+"""Kinds that an account's owner sees in their list of events, with the text shown."""
 REFUSALS: Final[Mapping[tuple[int, str], str]] = {
     (400, "csrf-token-required"): "csrf.refused",
     (403, "csrf-cross-site-blocked"): "cross_site.refused",
@@ -50,9 +51,9 @@ REFUSALS: Final[Mapping[tuple[int, str], str]] = {
     (403, "deny-by-default"): "access.denied",
     (404, "ownership-404"): "access.not_owned",
 }
-"""Status and reason of a refusal to the kind of its event."""
-# These say that a token is not good; not that it is over, which happens to every client all the time, nor that it was
-# used before, which has an event of its own.
+"""Maps status and reason of a refusal to its kind of event."""
+# These report an invalid token. Not an expired one, which every client has all the time, nor a reused one, which has an
+# event of its own.
 TOKENS: Final = ("jwt-", "refresh-")
 ORDINARY: Final = frozenset(("jwt-access-10-min", "refresh-lifetimes", "refresh-reuse-revokes-family"))
 _a = AuditEvent.__table__.c
@@ -82,15 +83,14 @@ def record(
 ) -> None:
     """Write one audit row and log line. `kind` is a dotted name such as `login.failure`; details hold no secret.
 
-    `user_id` is whom it concerns. Who did it is whoever is signed in; without one, whom it concerns if it succeeded.
-    `session_id` is the login to which it happened; unless one is named, that of whoever did it.
-    `outcome` is SUCCESS or FAILURE; a kind of FAILURES needs to say nothing.
+    `user_id` is the affected user. The actor is the signed-in user; without one, the affected user if it succeeded.
+    `session_id` is the affected login; by default the actor's. `outcome` is SUCCESS or FAILURE; the default depends on
+    whether the kind is in FAILURES.
 
     With `connection` the row is part of that transaction: no change without its row, no row without its change.
-    Otherwise it is committed at once, in a transaction of its own, unless `db.session` has written something that is
-    not committed yet: then it is part of that work, and comes and goes with it. (It would wait for that work's lock, on
-    SQLite until the request is answered with 503.) That something failed is written when the request has ended and its
-    work is rolled back, so nothing takes it back.
+    Otherwise it is committed at once, in a transaction of its own. If `db.session` has uncommitted writes, the row
+    joins them instead: it would wait for their lock, on SQLite until the request is answered with 503. A failure is
+    written after the request's end and roll-back, so no roll-back removes it.
     """
     row = _row(kind, user_id, session_id, details, outcome)
     _log.info(kind, user_id=str(user_id) if user_id else None, ip=row["address"], **details)
@@ -103,12 +103,12 @@ def record(
 
 
 def refused(status: int, reason: str, about: Mapping[str, object]) -> None:
-    """Note a refusal, for those that are security events. The log has its line; `about` goes to both."""
+    """Record a refusal if it is a security event. The log has its line; `about` goes to both."""
     kind = _kind_of(status, reason)
     if kind is None or not has_request_context():
         return
     rule, who = request.url_rule, g.get("principal")
-    # Ids of the address alone: a text in it may be a token.
+    # Only ids of the address: a text in it may be a token.
     ids = {name: str(value) for name, value in (request.view_args or {}).items() if isinstance(value, (UUID, int))}
     details = {**ids, "reason": reason, "method": request.method, "route": rule.rule if rule else None, **about}
     signed_in = who is not None and who.is_authenticated
@@ -116,7 +116,7 @@ def refused(status: int, reason: str, about: Mapping[str, object]) -> None:
 
 
 def backend_unavailable(name: str, fault: str) -> None:
-    """Record that the secrets backend does not answer for this name. A failure to record it is logged."""
+    """Record that the secrets backend does not answer for this name; log a failure to record it."""
     try:
         record("secret.backend_unavailable", name=name, fault=fault)
     except (SQLAlchemyError, SecretUnavailable) as error:  # to sign a row takes a secret as well
@@ -166,10 +166,10 @@ def _row(
 
 
 def _bucket(row: Mapping[str, Any]) -> bytes | None:
-    """What this event is counted under; None for one that stands alone.
+    """Return the key that this event is counted under; None for an event with a row of its own.
 
-    Whoever is signed in is counted by himself and route, everybody else by network: an IPv4 address, an IPv6 /48, since
-    a hoster gives 65,536 /64 to anybody who asks. A login that fails counts if no account is concerned, or his own.
+    A signed-in user's events are counted by user and route, all others by network: an IPv4 address, an IPv6 /48, since
+    a hosting provider gives a customer 65,536 /64. A login failure counts without an account, or for the user's own.
     """
     signed_in = row["session_id"] is not None
     nobodys = row["outcome"] == FAILURE and row["user_id"] is None
@@ -183,15 +183,15 @@ def _bucket(row: Mapping[str, Any]) -> bytes | None:
 
 
 def _later(row: Mapping[str, Any]) -> None:
-    """Commit the row when the request has ended: whoever refuses may hold a lock that it would wait for."""
+    """Queue the row until the request has ended: the refused request may hold a lock that it would wait for."""
     g.setdefault("bastion_audit", []).append(row)
 
 
 def _keep(row: Mapping[str, Any]) -> None:
-    """Commit the row, or count it in the one of this minute.
+    """Commit the row, or count it in this minute's row.
 
-    A failure takes the same two statements if it is counted and if it stands alone, as one for an account does: the
-    time that an answer takes must not tell whether there is the account.
+    Timing equalisation: a failure takes the same two statements, counted or not. Otherwise the answer's time would
+    reveal whether the account exists (account enumeration).
     """
     if row["bucket"] is None and row["outcome"] == SUCCESS:
         with transaction() as connection:
@@ -210,7 +210,7 @@ def _keep(row: Mapping[str, Any]) -> None:
 
 
 def _unfinished_work() -> Connection | None:
-    """The connection of the request's session while it holds writes that are not committed."""
+    """Return the connection of the request's session while it holds uncommitted writes, else None."""
     session = db.session
     if not session.in_transaction() or not session.is_active:
         return None
@@ -219,13 +219,13 @@ def _unfinished_work() -> Connection | None:
 
 
 def as_json(row: Mapping[Any, Any]) -> str:
-    """A stored event as one line of JSON, in ASCII: nothing in it moves the cursor of a terminal."""
+    """Return a stored event as one line of ASCII JSON: no character in it controls a terminal."""
     fields = {name: value.hex() if isinstance(value, bytes) else value for name, value in row.items()}
     return json.dumps(fields, default=str)
 
 
 def as_line(row: Mapping[Any, Any]) -> str:
-    """A stored event as a person reads it, in ASCII as well: no text in it passes for another field."""
+    """Return a stored event as a readable line, in ASCII as well: no text in it can imitate another field."""
     who = {"user": row["user_id"], "actor": row["actor_id"], "ip": row["address"] or None}
     details = {f"details.{name}" if name in who else name: value for name, value in row["details"].items()}
     times = f" x{row['times']}" if row["times"] > 1 else ""
@@ -235,21 +235,21 @@ def as_line(row: Mapping[Any, Any]) -> str:
 
 
 def _plain(value: object) -> str:
-    """A word as it is; any other text, and what is none, as JSON."""
+    """Return a plain word unchanged, and any other text or value as JSON."""
     text = json.dumps(value, default=str, separators=(",", ":"))
     word = text[1:-1]
     return word if text[0] == '"' and not {*' "='} & {*word} else text
 
 
 def purge() -> int:
-    """Delete the events older than a year; how many there were. Raises chain.Broken if one was changed."""
+    """Delete the events older than a year; return their number. Raise chain.Broken if one was changed."""
     return chain.drop_before(now() - KEPT)
 
 
 def install(app: Flask) -> None:
-    """Write at a request's end what failed in it. Put it on before the database, so that it runs after the roll-back.
+    """Write queued events at a request's end. Install it before the database, so that it runs after the roll-back.
 
-    A store that is away makes no other answer of a refusal: the log has its line.
+    An unreachable database does not change a refusal's answer: the log has its line.
     """
 
     @app.teardown_appcontext

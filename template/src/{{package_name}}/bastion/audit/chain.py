@@ -1,19 +1,19 @@
-"""No event of the audit is changed, taken out, added or moved in the database without `audit verify` naming it.
+"""Audit hash chain: `audit verify` detects each event that was changed, removed, added or moved in the database.
 
-Whoever gets at the database would take his traces out of it, or lay somebody else's. Each row is written with an HMAC
-over its content. Within ten seconds or so it gets the next number, and an HMAC over that, the one before and the
-content; the head of this chain is signed as well, and logged. Requests write without waiting for each other: whoever
-finds new rows (a worker, a command) numbers them, and a compare-and-set on the head lets one at a time do it.
+An attacker with access to the database would remove their traces, or plant false ones. Each row is written with an HMAC
+over its content. Within about ten seconds it gets the next number, and an HMAC over that, the previous one and the
+content. The head of this chain is signed as well, and logged. Requests write without waiting for each other: any worker
+or command numbers new rows, one at a time by a compare-and-set on the head.
 
-The key is derived from DATA_KEY (HKDF, RFC 5869): the same processes have both, so a secret of its own would be one
-more to lose and protect nothing more. A former DATA_KEY verifies for as long as it is in the ring; it has to stay there
-for a year, since what was sealed under a key that is gone counts as changed.
+The key is derived from DATA_KEY (HKDF, RFC 5869). The same processes have both, so a separate secret would be one more
+to lose and protect no more. A former DATA_KEY verifies while it is in the ring. It has to stay there for a year, since
+a row sealed under a missing key counts as changed.
 
-What is too old to keep is verified before it goes: nobody has his traces removed by making them older. What this does
-not stop: whoever has the key, or a former one while it is in the ring, can write another chain. A row that is deleted
-before it has its number leaves its line in the log and nothing here, and until then a count can be changed. A database
-that is put back as a whole to what it was earlier, or to the empty one of its beginning, is in order: give `audit
-verify --head` a head that was logged since, and it is not.
+Rows that are too old to keep are verified before they go: an attacker can't purge traces by back-dating them. Limits:
+an attacker with the key, or a former one in the ring, can write another chain. A row that is deleted before it has its
+number leaves only its log line, and until then a count can be changed. A database restored as a whole to an earlier
+state, or to its empty beginning, verifies: `audit verify --head` with a later logged head detects that.
+
 Source: ASVS 16.4.2, 11.4.3; RFC 2104; Schneier, Kelsey: Secure Audit Logs (1999).
 """
 
@@ -40,7 +40,7 @@ from .tables import AuditEvent, AuditHead
 SIGNED: Final = (
     *("id", "at", "kind", "outcome", "user_id", "actor_id", "session_id", "address", "request_id", "details"),
 )
-"""The columns that never change after a row was written; how often it was counted is final with its number."""
+"""The columns that never change after a row was written; its count (`times`) is final once it has a number."""
 ROW, NUMBERED, HEAD = b"row", b"numbered", b"head"  # what an HMAC is over: none can stand for another
 KEY_BYTES: Final = 4  # in front of each HMAC, the beginning of the SHA-256 of its key
 BATCH: Final = 200  # rows that are sealed in one transaction, for which writers of SQLite wait some 20 ms
@@ -52,23 +52,23 @@ _ONE: Final = _h.id == 1
 _HEAD: Final = select(AuditHead.__table__).where(_ONE)
 _SEALED: Final = update(AuditEvent).where(_a.id == bindparam("row")).values(bucket=None)
 START: Final = {"id": 1, "number": 0, "mac": b"", "anchor_number": 0, "anchor_mac": b"", "seal": b"", "version": 0}
-"""The head before anything was sealed; the migration has put it there."""
+"""The head before any row was sealed; the migration inserts it."""
 _log: Final = log.get_logger("bastion.audit")
 
 
 class Ring:
-    """The keys of one piece of work: the active one signs, and all of them verify."""
+    """The keys for one operation: the active one signs, and all of them verify."""
 
     def __init__(self) -> None:
         self._keys = _by_name(state().rings.get(encryption.SECRET).texts())
 
     def sign(self, what: bytes, *parts: object) -> bytes:
-        """The name of the present key, and an HMAC under it."""
+        """Return the active key's id, and an HMAC under that key."""
         name, key = next(iter(self._keys.items()))
         return name + _hmac(key, what, parts)
 
     def fault(self, mac: bytes | None, what: bytes, *parts: object) -> str | None:
-        """None when this is the HMAC of these parts under one of the keys; otherwise what is wrong, as a predicate."""
+        """Return None if this is the HMAC of these parts under one of the keys; otherwise the fault, as a predicate."""
         key = self._key((mac or b"")[:KEY_BYTES])
         if mac and key is None:
             return "is under a key that is not here (a former DATA_KEY? put it back into the ring), or was changed"
@@ -77,7 +77,7 @@ class Ring:
         return None
 
     def _key(self, name: bytes) -> bytes | None:
-        """The key of this name; another process may have sealed under one that the backend has only now."""
+        """Return the key of this id, or None; refresh the secret if another process sealed under a newer key."""
         if name and name not in self._keys:
             self._keys |= state().rings.tried(encryption.SECRET, lambda texts: _with(name, texts)) or {}
         return self._keys.get(name)
@@ -99,12 +99,12 @@ def _hmac(key: bytes, what: bytes, parts: tuple[object, ...]) -> bytes:
 
 
 def _content(row: Mapping[Any, Any]) -> str:
-    """The same text for what is written and for what is read back, whichever database stood between."""
+    """Return the row's content as text, equal before the write and after the read on every database."""
     return json.dumps({name: row[name] for name in SIGNED}, sort_keys=True, default=str)
 
 
 def signature(row: Mapping[Any, Any]) -> bytes:
-    """What a new row carries until it has its number: without it, anybody could have put it there."""
+    """Return a new row's HMAC, valid until it has its number: without it a row counts as foreign."""
     return Ring().sign(ROW, _content(row))
 
 
@@ -112,7 +112,7 @@ def signature(row: Mapping[Any, Any]) -> bytes:
 
 
 def seal() -> int:
-    """Give a number to every row that is final, and say how many got one. Safe to run in many places at once."""
+    """Give a number to every final row, and return how many got one. Safe to run in many places at once."""
     total = strange = 0
     while True:
         sealed, refused = _seal_batch(strange)
@@ -122,7 +122,7 @@ def seal() -> int:
 
 
 def _seal_batch(strange_before: int) -> tuple[int, int]:
-    """How many rows got a number, and how many nobody has signed: those stay in front of all that wait."""
+    """Seal one batch; return how many rows got a number, and how many have no valid HMAC and stay in front."""
     ring, final = Ring(), _final()
     with connect() as connection:
         head = _head(connection)
@@ -157,7 +157,7 @@ def _seal_batch(strange_before: int) -> tuple[int, int]:
 
 
 def _final() -> tuple[ColumnElement[bool], ...]:
-    """Rows without a number that nobody changes any more: those that count, once their minute is over."""
+    """Return the condition for final rows without a number: counted rows are final once their minute is over."""
     minute = now().replace(second=0, microsecond=0)
     return _a.number.is_(None), _a.bucket.is_(None) | (_a.at < minute)
 
@@ -167,7 +167,7 @@ def _head(connection: Connection) -> Any | None:
 
 
 def _take(connection: Connection, head: Any) -> bool:
-    """Whether it is this transaction that goes on from the head as it was read."""
+    """Claim the head by compare-and-set; True if this transaction won."""
     mine = update(AuditHead).where(_ONE, _h.version == head.version).values(version=head.version + 1)
     return connection.execute(mine).rowcount == 1
 
@@ -186,14 +186,14 @@ def _fault_of_head(ring: Ring, head: Any) -> str | None:
 
 
 class Broken(Exception):
-    """The chain is not as it was written, so nothing is taken away from it; the text names the row."""
+    """The chain does not verify, so nothing is deleted from it; the text names the row."""
 
 
 def drop_before(moment: datetime) -> int:
-    """Delete the beginning of the chain as far as it is older than this, and keep what the rest hangs on.
+    """Delete the beginning of the chain up to this time, and keep the anchor of the rest.
 
-    All that goes is verified first, and that what stays hangs on it: whoever could make a row older, or take one out
-    in front of the new beginning, would have his traces removed in good order. Raises Broken, and then nothing is gone.
+    First verify all rows to delete and the first row that stays. Otherwise an attacker could have traces purged by
+    back-dating a row, or by removing one in front of the new beginning. Raise Broken, and then nothing is deleted.
     """
     seal()
     ring = Ring()
@@ -222,7 +222,7 @@ def drop_before(moment: datetime) -> int:
 
 
 def _oldest(connection: Connection, ring: Ring, head: Any, moment: datetime) -> tuple[int, bytes, str | None]:
-    """The last row that is older than this, with its HMAC; and what is wrong up to it and with the one behind it."""
+    """Return the last row older than this, its HMAC, and the first fault up to the row after it."""
     if fault := _fault_of_beginning(connection, ring, head):
         return 0, b"", fault
     kept = connection.scalar(select(func.min(_a.number)).where(_a.at >= moment))
@@ -236,7 +236,7 @@ def _oldest(connection: Connection, ring: Ring, head: Any, moment: datetime) -> 
 
 
 def restart() -> str:
-    """Begin a new chain over all rows as they are now, for whoever has looked into what is wrong; the former head."""
+    """Start a new chain over all rows as they are, after an operator looked into a fault; return the former head."""
     with transaction() as connection:
         former = _head(connection)
         connection.execute(delete(AuditHead).where(_ONE))
@@ -257,7 +257,7 @@ def restart() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a verification found: the first fault, or None; how many rows have a number, how many wait; the head."""
+    """The result of a verification: the first fault or None, the number of sealed and of waiting rows, the head."""
 
     fault: str | None
     sealed: int
@@ -284,7 +284,7 @@ def verify(known: str | None = None) -> Verdict:
 
 
 def _faults(connection: Connection, ring: Ring, head: Any, known: str | None) -> Iterator[str]:
-    """What is wrong, the first row first."""
+    """Yield the faults, the first row first."""
     if fault := _fault_of_beginning(connection, ring, head):
         yield fault
     fault, mac = _fault_between(connection, ring, head.anchor_number, head.anchor_mac, head.number)
@@ -295,7 +295,7 @@ def _faults(connection: Connection, ring: Ring, head: Any, known: str | None) ->
 
 
 def _fault_of_beginning(connection: Connection, ring: Ring, head: Any) -> str | None:
-    """What is wrong with the head, or in front of the first row that it names."""
+    """Return a fault of the head, or in front of the first row that it names."""
     if head is None:
         return NO_HEAD
     if fault := _fault_of_head(ring, head):
@@ -306,7 +306,7 @@ def _fault_of_beginning(connection: Connection, ring: Ring, head: Any) -> str | 
 
 
 def _fault_between(connection: Connection, ring: Ring, number: int, mac: bytes, end: int) -> tuple[str | None, bytes]:
-    """What is wrong first with the rows that follow this one, up to `end`; and the HMAC of the last in order."""
+    """Return the first fault of the rows after this one, up to `end`, and the HMAC of the last correct row."""
     for first in range(number + 1, end + 1, PAGE):
         last = min(first + PAGE - 1, end)
         page = select(AuditEvent.__table__).where(_a.number.between(first, last)).order_by(_a.number)
@@ -324,14 +324,14 @@ def _fault_between(connection: Connection, ring: Ring, number: int, mac: bytes, 
 
 
 def _fault_of_end(head: Any, mac: bytes) -> str | None:
-    """What is wrong when the last row has this HMAC."""
+    """Return the fault if the head does not name this HMAC as the last row's."""
     return (
         None if hmac.compare_digest(mac or b"", head.mac) else f"row {head.number} is not the one that the head names"
     )
 
 
 def _faults_behind(connection: Connection, ring: Ring) -> Iterator[str]:
-    """What is wrong with rows behind the head, sealed meanwhile or not yet."""
+    """Yield faults of rows after the head, which were sealed since or not yet."""
     newest = _head(connection)
     end = newest.number if newest is not None else 0
     for new in connection.execute(select(_a.id, _a.number).where(_a.number > end).order_by(_a.number).limit(1)):
@@ -343,7 +343,7 @@ def _faults_behind(connection: Connection, ring: Ring) -> Iterator[str]:
 
 
 def _fault_of_known(connection: Connection, head: Any, known: str | None) -> Iterator[str]:
-    """What is wrong when this head was logged once."""
+    """Yield the fault if the chain does not contain this logged head."""
     if known is None:
         return
     number, _, text = known.partition(":")

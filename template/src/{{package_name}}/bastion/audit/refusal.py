@@ -1,6 +1,6 @@
-"""A protection that refuses a request says so in the log and the audit, and the client gets the fixed answer.
+"""Refusals: a protection logs its reason, and audits security events; the client gets only the fixed answer.
 
-A reason in an answer tells an attacker which of several guesses came near.
+A reason in an answer would show an attacker which of several guesses came close.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from . import refused
 
 
 class Refused(HTTPException):
-    """A protection said no: status, headers and errors leave; its id in the catalogue is in the log alone."""
+    """Ends a refused request: status, headers and errors leave; its id in the catalogue is only in the log."""
 
     def __init__(self, status: int, *, headers: Iterable[tuple[str, str]], errors: list[dict[str, str]] | None) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ def refuse(
 ) -> NoReturn:
     """Log the refusal under the protection's id and end the request with `status`; `retry_after` is in seconds.
 
-    `about` says what was refused, in the log and in the audit; it holds no secret and nothing that was typed.
+    `about` describes the refused object, in the log and in the audit; it holds no secret and no typed text.
     """
     log.refused(reason, status=status, **about)
     refused(status, reason, about)

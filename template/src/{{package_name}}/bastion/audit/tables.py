@@ -1,4 +1,4 @@
-"""The tables of the audit: its events, and the end of their chain."""
+"""The tables of the audit: its events, and the head of their chain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..database import HASH, MAC, OWNER, Base
 
 
 class AuditEvent(Base):
-    """What happened to accounts and sessions, and what was refused."""
+    """A security event of an account or session, or a refusal."""
 
     __tablename__ = "audit_event"
     __table_args__ = {"info": OWNER}  # noqa: RUF012
@@ -36,7 +36,7 @@ class AuditEvent(Base):
 
 
 class AuditHead(Base):
-    """The one row that says where the chain of the audit's rows ends, and behind which row of former ones it begins."""
+    """The one row with the chain's end (number, HMAC), and the anchor row before its beginning."""
 
     __tablename__ = "audit_head"
     __table_args__ = {"info": OWNER}  # noqa: RUF012

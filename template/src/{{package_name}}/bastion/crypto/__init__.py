@@ -1,1 +1,1 @@
-"""Keys, and what is signed or encrypted with them."""
+"""Keys, and the values that are signed or encrypted with them."""

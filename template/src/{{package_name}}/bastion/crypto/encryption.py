@@ -1,12 +1,12 @@
-"""What has to be readable again is encrypted in the database, and can be read in its own row and column alone.
+"""Column encryption: AES-256-GCM for values that must be readable again, bound to their row and column.
 
-Whoever reads a backup would have the seed of every authenticator app; whoever can write rows would copy his own seed
-into another account. AES-256-GCM with a random nonce of 96 bits for each write, which is safe for 2^32 writes under one
-key (NIST SP 800-38D, 8.3): make a new key long before. Source: ASVS 11.2.2, 11.3.1 to 11.3.4.
+A reader of a backup would have the seed of every authenticator app; an attacker who can write rows would copy their own
+seed into another account. Each write takes a random nonce of 96 bits, which is safe for 2^32 writes under one key (NIST
+SP 800-38D, 8.3): rotate the key long before. Source: ASVS 11.2.2, 11.3.1 to 11.3.4.
 
-A new key comes by `keys rotate data` (crypto/ring.py); `keys reencrypt` then puts under it what is under former ones.
-After that nothing in here needs them but backups (audit/chain.py does, for a year). An old value that is put back into
-its own row is not noticed.
+`keys rotate data` makes a new key (crypto/ring.py); `keys reencrypt` then re-encrypts values of former keys. After that
+only backups need the former keys (and audit/chain.py, for a year). The restoration of an old value to its own row is
+not detected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .ring import bytes_of
 
 SECRET: Final = "DATA_KEY"  # noqa: S105  (a name, no value)
 ENCRYPTED: Final = {"encrypted": True}
-"""Marks a column that holds what `encrypt` gives: mapped_column(LargeBinary, info=ENCRYPTED). `renew` finds it so."""
+"""Marks an encrypted column, mapped_column(LargeBinary, info=ENCRYPTED), so that `renew` finds it."""
 VERSION: Final = b"\x01"  # of the layout: version, key id, nonce, text with its tag
 HEADER_BYTES: Final = 5  # the version, and the first four of the SHA-256 of the key
 NONCE_BYTES: Final = 12
@@ -36,26 +36,26 @@ BATCH: Final = 100  # rows that are read at a time
 
 
 class DecryptError(Exception):
-    """The stored value can't be read here. Why is not told: changed, cut, moved, of an unknown key or layout."""
+    """A stored value can't be decrypted. The reason stays hidden: changed, cut, moved, of an unknown key or layout."""
 
     def __init__(self) -> None:
         super().__init__("a stored value can't be decrypted")
 
 
 def place_of(table: str, column: str, row_id: object) -> str:
-    """Where a value lies, for `encrypt` and `decrypt`: it can be read there alone."""
+    """Return a value's place for `encrypt` and `decrypt`, which binds the value to it."""
     return f"{table}|{column}|{row_id}"
 
 
 def encrypt(plain: bytes, place: str) -> bytes:
-    """The bytes to store at this place (see `place_of`), different at each call."""
+    """Return the bytes to store at this place (see `place_of`), different at each call."""
     header, key = next(iter(_by_header(state().rings.get(SECRET).texts()).items()))
     nonce = secrets.token_bytes(NONCE_BYTES)
     return header + nonce + AESGCM(key).encrypt(nonce, plain, header + place.encode())
 
 
 def decrypt(stored: bytes, place: str) -> bytes:
-    """What was encrypted for this place, under any key of the ring. Raises DecryptError."""
+    """Decrypt a value of this place, under any key of the ring. Raise DecryptError."""
     plain = state().rings.tried(SECRET, lambda texts: _decrypted(stored, place, _by_header(texts)))
     if plain is None:
         raise DecryptError
@@ -74,12 +74,12 @@ def _decrypted(stored: bytes, place: str, keys: Mapping[bytes, bytes]) -> bytes 
 
 
 def header_of(key: bytes) -> bytes:
-    """What stands in front of each value under this key: the layout, and a name that says nothing about the key."""
+    """Return the header of values under this key: the layout, and an id that reveals nothing about the key."""
     return VERSION + hashlib.sha256(key).digest()[: HEADER_BYTES - 1]
 
 
 def _by_header(texts: Iterable[str]) -> dict[bytes, bytes]:
-    """The keys by their headers: the active one first, which alone encrypts."""
+    """Return the keys by their headers, the active one (which encrypts) first."""
     return {header_of(key): key for key in map(bytes_of, texts)}
 
 
@@ -88,7 +88,7 @@ def _by_header(texts: Iterable[str]) -> dict[bytes, bytes]:
 
 @dataclass(slots=True)
 class Renewal:
-    """What one run did: values encrypted anew, those that somebody wrote meanwhile, and where no key reads one."""
+    """The result of one run: values re-encrypted, values changed during it, and places that no key reads."""
 
     renewed: int = 0
     missed: int = 0
@@ -96,13 +96,13 @@ class Renewal:
 
 
 def columns() -> Iterator[Column[Any]]:
-    """Every encrypted column, the team's too."""
+    """Yield every encrypted column, the team's too."""
     for table in Base.metadata.sorted_tables:
         yield from (column for column in table.columns if column.info.get("encrypted"))
 
 
 def is_used(text: str) -> bool:
-    """Whether anything in the database is under this key."""
+    """Return whether any value in the database is encrypted under this key."""
     first = header_of(bytes_of(text))
     behind = (int.from_bytes(first) + 1).to_bytes(HEADER_BYTES)
     with connect() as connection:
@@ -113,10 +113,10 @@ def is_used(text: str) -> bool:
 
 
 def renew() -> Renewal:
-    """Encrypt under the active key what is under another one, each value in a transaction of its own.
+    """Re-encrypt values of former keys under the active one, each in a transaction of its own.
 
-    A value is exchanged only if it is still the one that was read, so nothing that is written meanwhile is lost; after
-    an interruption a further run goes on with the rest.
+    Each value is replaced by compare-and-set, so no concurrent write is lost; after an interruption a further run
+    continues with the rest.
     """
     done = Renewal()
     for column in columns():

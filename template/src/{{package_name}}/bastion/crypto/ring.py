@@ -1,14 +1,14 @@
-"""What several processes sign with is a ring: each of them knows the next key before the first one signs with it.
+"""Key rotation: a key ring publishes the next key to all processes before the first one signs with it.
 
-Processes read a changed secret at different moments. Where the new key is used at once, what the first of them signs is
-refused by the others for some minutes: people are signed out.
-A key that stays good after it was replaced is worth stealing for as long.
+Processes read a changed secret at different moments. If the first used the new key at once, the others would refuse its
+signatures for some minutes: users would be signed out. A key that stays valid after its replacement is worth stealing
+for as long.
 
-A ring is one secret, so it changes as a whole: a JWK Set (RFC 7517, 5) of symmetric keys (RFC 7518, 6.4), each with a
-`status` and, in seconds, `since` when it has it. `k` is used as the text that it is; a plain key is a ring of one.
+A ring is one secret, so it changes as a whole. It is a JWK Set (RFC 7517, 5) of symmetric keys (RFC 7518, 6.4), each
+with a `status` and its start in seconds, `since`. `k` is used as text; a plain key is a ring of one.
     {"keys": [{"kty": "oct", "k": "(43 characters)", "status": "active", "since": 1767225600}]}
-`next` is accepted and not used, `active` is used, `retired` is accepted until what was made with it has ended; what is
-not in the ring is refused at once. Source: ASVS 11.2.2, 13.3.4; NIST SP 800-57 Part 1 Rev. 5, 5.3 and 8.
+`next` is accepted and not used, `active` is used, `retired` is accepted until values made with it have ended; a key
+outside the ring is refused at once. Source: ASVS 11.2.2, 13.3.4; NIST SP 800-57 Part 1 Rev. 5, 5.3 and 8.
 """
 
 from __future__ import annotations
@@ -48,28 +48,28 @@ _log: Final = log.get_logger("bastion.secrets")
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What the keys of one ring are for, as far as it decides how long they are needed."""
+    """The use of a ring's keys, as far as it decides how long they are needed."""
 
     command: str
     """The name in `keys new NAME` and `keys rotate NAME`."""
     life: float
-    """Seconds after its retirement that something may still need a key."""
+    """Seconds after a key's retirement during which some value may still need it."""
     ends: bool = True
-    """Whether it is refused after that; otherwise it goes by a command alone, which looks whether it is in use."""
+    """Whether a key is refused after that; otherwise only a command removes it, after a check that nothing uses it."""
     exact: bool = False
-    """It has to be a key of AES-256: 32 bytes, neither more nor less."""
+    """Whether a key must be an AES-256 key: exactly 32 bytes."""
 
 
 PURPOSES: Final[Mapping[str, Purpose]] = {
     # No session, form, link or challenge lives longer than a day.
     "SECRET_KEY": Purpose("session", DAY + SPREAD),
-    # Audit events are kept for a year; what is encrypted is kept for as long as it is needed.
+    # Audit events are kept for a year; encrypted values for as long as they are needed.
     "DATA_KEY": Purpose("data", 366 * DAY, ends=False, exact=True),
 }
 
 
 class InvalidRing(ValueError):
-    """The secret is no ring. `faults` has each fault as whose it is and the end of a sentence, without any value."""
+    """The secret is not a valid ring. `faults` holds (key's name, end of a sentence) pairs without any value."""
 
     def __init__(self, *faults: tuple[str, str]) -> None:
         self.faults = faults
@@ -77,7 +77,7 @@ class InvalidRing(ValueError):
 
 
 class TooEarly(Exception):
-    """The next key was published a moment ago. `wait`: seconds until every process knows it."""
+    """The next key was published too recently. `wait`: seconds until every process knows it."""
 
     def __init__(self, wait: int) -> None:
         super().__init__(f"wait {wait} s")
@@ -86,13 +86,13 @@ class TooEarly(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of a ring; `name` is how it is called in an error."""
+    """One key of a ring; `name` is its name in errors."""
 
     name: str
     text: str = field(repr=False)
     status: str
     since: int = 0
-    """Seconds since the epoch when it got its status; 0: unknown, of a plain key."""
+    """Seconds since the epoch when its status began; 0: unknown, for a plain key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +103,22 @@ class Ring:
     keys: tuple[Key, ...] = field(repr=False)
 
     def texts(self) -> tuple[str, ...]:
-        """The keys that count now, in their order: the first is used, all are accepted."""
+        """Return the keys that are valid now, in their order: the first is used, all are accepted."""
         counts_since = seconds() - (self.purpose.life if self.purpose.ends else math.inf)
         return tuple(key.text for key in self.keys if key.status != "retired" or key.since > counts_since)
 
     def overdue(self) -> list[Key]:
-        """Retired keys that nothing may need any more."""
+        """Return the retired keys whose time is over."""
         moment, life = seconds(), self.purpose.life
         return [key for key in self.keys if key.status == "retired" and moment >= key.since + life]
 
     def spreads_for(self) -> int:
-        """Seconds until every process uses the active key."""
+        """Return the seconds until every process uses the active key."""
         return max(0, math.ceil(self.keys[0].since + SPREAD - seconds()))
 
 
 def parse(name: str, text: str) -> Ring:
-    """The ring that a secret's text describes. Raises InvalidRing with every fault."""
+    """Parse a secret's text into a ring. Raise InvalidRing with every fault."""
     purpose = PURPOSES[name]
     keys = _listed(name, text) if text.lstrip().startswith("{") else [Key(name, text, "active")]
     if faults := [(key.name, fault) for place, key in enumerate(keys) for fault in _faults(key, keys[:place], purpose)]:
@@ -173,13 +173,13 @@ def _faults(key: Key, before: Sequence[Key], purpose: Purpose) -> Iterator[str]:
 
 
 def bytes_of(text: str) -> bytes:
-    """The 32 bytes of an exact key."""
+    """Return the 32 bytes of an exact key."""
     text = text.strip()
     return bytes.fromhex(text) if len(text) == 64 else urlsafe_b64decode(f"{text[:43]}=")
 
 
 def derived(key: bytes, purpose: bytes) -> bytes:
-    """A key of its own for one purpose (RFC 5869): neither tells anything about the other."""
+    """Derive a separate key for one purpose (HKDF, RFC 5869): neither key reveals anything about the other."""
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(key)
 
 
@@ -187,14 +187,14 @@ def derived(key: bytes, purpose: bytes) -> bytes:
 
 
 class Rings:
-    """The rings of one service, as its secrets are at the moment; a text that is no ring leaves the ring as it was."""
+    """The rings of one service, following its secrets; an invalid new text leaves the ring unchanged."""
 
     def __init__(self, read: Secrets) -> None:
         self._secrets = read
         self._parsed: dict[str, tuple[str, Ring]] = {}
 
     def get(self, name: str) -> Ring:
-        """The ring of this secret. Raises SecretMissing and SecretUnavailable, and InvalidRing if there was none."""
+        """Return this secret's ring. Raise SecretMissing, SecretUnavailable, or InvalidRing if none was valid yet."""
         text, known = self._secrets.get(name).reveal(), self._parsed.get(name)
         if known is None or text != known[0]:  # texts of our own: nobody can measure it
             known = self._parsed[name] = (text, self._changed(name, text, known))
@@ -210,10 +210,10 @@ class Rings:
             return known[1]
 
     def tried(self, name: str, attempt: Callable[[tuple[str, ...]], T | None]) -> T | None:
-        """What `attempt` makes of the keys that count; when that is nothing, of those that the backend has by now.
+        """Return `attempt` of the valid keys; if that is None, refresh the secret and try its newer keys.
 
-        Another process may have read the secret earlier, and have used what is not known here. At most one question in
-        ten seconds: anybody can send what no key has signed.
+        Another process may have read the secret earlier and used a key unknown here. At most one refresh in ten
+        seconds: any client can send a value that no key has signed.
         """
         ring = self.get(name)
         found = attempt(ring.texts())
@@ -228,19 +228,19 @@ class Rings:
 
 
 def new_key() -> str:
-    """256 random bits."""
+    """Return 256 random bits as text."""
     return secrets.token_urlsafe(32)
 
 
 class Turned(NamedTuple):
-    """A ring one step on: the secret's new text, and whether a key is published or activated in it."""
+    """A rotated ring: the secret's new text, and whether a key was published or activated in it."""
 
     text: str
     step: str
 
 
 def rotated(name: str, found: Found) -> Turned:
-    """The ring of this secret one step on. Raises TooEarly and InvalidRing."""
+    """Rotate this secret's ring by one step. Raise TooEarly and InvalidRing."""
     ring, stored_at = parse(name, found.value.reveal()), found.changed_at
     unknown = int(stored_at or seconds())
     listed = [{"kty": "oct", "k": key.text, "status": key.status, "since": key.since or unknown} for key in ring.keys]
@@ -254,10 +254,10 @@ def turned(
     life: float,
     stored_at: float | None,
 ) -> Turned:
-    """A ring one step on: what is no longer needed goes, and a next key is added or becomes active.
+    """Rotate a ring by one step: drop expired retired keys, then publish a next key or activate it.
 
-    `wait`: seconds from its publication, or from `stored_at`, until a next key is known everywhere; before that it
-    raises TooEarly. `life`: seconds that a retired key is needed. Both kinds of rings are turned by it (jwt/keys.py).
+    `wait`: seconds from its publication, or from `stored_at`, until every process knows a next key; before that
+    TooEarly is raised. `life`: seconds that a retired key is needed. Both kinds of rings use this (jwt/keys.py).
     """
     moment = int(seconds())
     keys = [dict(jwk) for jwk in listed if jwk["status"] != "retired" or moment < jwk["since"] + life]

@@ -1,11 +1,11 @@
-"""What this service gives out and takes back unchanged is signed: for one purpose, for a time, with keys that rotate.
+"""Signed values: cookies and links are signed (HMAC-SHA-256) for one purpose and a time, with rotating keys.
 
-A value that is signed for one purpose and accepted for another is a master key; so is one that never ends. Source:
+A value that is signed for one purpose and accepted for another opens everything; so does one that never ends. Source:
 ASVS 11.4.1 (SHA-256), 11.2.2 (rotation).
 
-A signature that was verified is not verified again, and nothing but the very same text profits from that. A memory that
-is keyed by less than the whole text, or that skips the end, the key or the session's row, is a way round them all. So
-only what the signature vouches for is remembered; what can change is looked at on every request.
+Verified signatures are cached, keyed by the SHA-256 of the exact signed text. A cache that is keyed by less than the
+whole text, or that skips expiry, key or session row, would bypass those checks. So only the signed content is cached;
+every request checks the rest.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ C = TypeVar("C")
 
 
 def sign(purpose: str, value: str) -> str:
-    """The value with its time and signature, as text for a cookie or an address. Everybody can read it."""
+    """Sign the value with its time, as text for a cookie or an address. Any holder can read it."""
     stamped = _signer(purpose, state().rings.get(SECRET).texts()).sign(value.encode())
     return stamped.decode()
 
 
 def unsign(purpose: str, text: str, max_age: timedelta) -> str | None:
-    """The value, if this service signed it for this purpose not longer ago than `max_age`; otherwise None."""
+    """Return the value if this service signed it for this purpose within `max_age`; otherwise None."""
     if len(text) > LONGEST:
         return None
     found = state().rings.tried(SECRET, lambda keys: _unsigned(purpose, text, keys))
@@ -53,22 +53,22 @@ def _unsigned(purpose: str, text: str, keys: tuple[str, ...]) -> tuple[str, date
 
 
 class _Signer(TimestampSigner):
-    """Reads the time where everything here does."""
+    """Takes the time from clock.py, like all code here."""
 
     def get_timestamp(self) -> int:
         return int(now().timestamp())
 
 
 def _signer(purpose: str, keys: tuple[str, ...]) -> TimestampSigner:
-    # The first of the ring's keys signs, and the others verify; itsdangerous signs with the last of a list.
+    # The ring's first key signs, and the others verify; itsdangerous signs with the last of a list.
     return _Signer(keys[::-1], salt=SALT + purpose, key_derivation="hmac", digest_method=hashlib.sha256)
 
 
 class Verified(Generic[C]):
-    """What signed texts say whose signature was right, by SHA-256 of the whole text; the oldest goes when it is full.
+    """Cache of the contents of verified texts, keyed by SHA-256 of the whole text; when full, the oldest entry goes.
 
-    It belongs to the keys that verified, and goes with them. It is never written out. What is
-    remembered must be immutable or copied by the caller, so that one request can't change what the next one sees.
+    It belongs to the keys that verified, and ends with them. It is never written out. Contents must be immutable or
+    copied by the caller, so that no request can change the content that the next one reads.
     """
 
     def __init__(self, most: int = MOST) -> None:
@@ -80,11 +80,11 @@ class Verified(Generic[C]):
         return len(self._found)
 
     def get(self, text: str) -> C | None:
-        """What this text says, if exactly these characters were verified before."""
+        """Return the content of exactly this text if it was verified before."""
         return self._found.get(_digest(text))
 
     def remember(self, text: str, content: C) -> None:
-        """Keep what a text says that passed every check; nothing that failed may come here."""
+        """Cache the content of a text that passed every check; a text that failed one must never come here."""
         with self._lock:
             if len(self._found) >= self._most:
                 del self._found[next(iter(self._found))]

@@ -1,7 +1,7 @@
-"""Each log entry is one line of JSON on standard output, and no secret is in it, at any level.
+"""Log redaction: each entry is one line of JSON on standard output without secrets, at any level.
 
-A log is read by more people than the database: a password, token or key that reaches it is stolen without an attack.
-The filter looks at field names, positional arguments, exception texts and stacks, and in any text at patterns and at
+More people read a log than the database: a password, token or key that reaches it is stolen without an attack. The
+filter checks field names, positional arguments, exception texts and stacks. In any text it replaces known patterns and
 the secrets that this service has read.
 """
 
@@ -37,8 +37,8 @@ _SENSITIVE: Final = frozenset(  # words of a field's name, in the singular
 )
 _HARMLESS: Final = frozenset({"status_code", "key_id"})
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Za-z][a-z]*")  # SECRET_KEY, secretKey and X-Secret-Key alike
-# Each looks at a run of characters once, however often its beginning occurs in it: `eyJ` alone is looked for at the
-# start of a run and found anywhere in it, or a text of nothing else would take the square of its length.
+# Each pattern reads a run of characters once: `eyJ` is matched only from the start of a run, and found anywhere in it.
+# Otherwise a text that repeats it would take quadratic time.
 _PATTERNS: Final = (
     re.compile(r"-----BEGIN [A-Z ]{1,40}-----.*?(-----END [A-Z ]{1,40}-----|\Z)", re.DOTALL),  # PEM
     re.compile(r"(?<![\w-])(?=(?:[\w-]*?[-_])?eyJ[\w-]{5})[\w-]++\.[\w-]+(\.[\w-]*){1,3}"),  # JWT and JWE
@@ -62,7 +62,7 @@ def _is_sensitive(name: str) -> bool:
 
 
 def hide(secret: str) -> None:
-    """From here on no entry holds this text: a partner's key has no pattern, and stands in an error as it was sent."""
+    """Replace this text in all later entries: a partner's key has no pattern, and errors quote it as it was sent."""
     global _hidden
     if len(secret) >= SHORTEST_HIDDEN and secret not in _hidden:
         _hidden = (secret, *_hidden)[:MOST_HIDDEN]
@@ -77,7 +77,7 @@ def _without_patterns(text: str) -> str:
 
 
 def redact(value: object) -> object:
-    """The value without secrets: sensitive fields and known patterns replaced, long texts cut, containers walked."""
+    """Return the value without secrets: replace sensitive fields and patterns, cut long texts, walk containers."""
     if isinstance(value, str):
         text = _without_patterns(value[:LONGEST_READ])
         if len(value) > LONGEST_READ:
@@ -119,7 +119,7 @@ def _stamp(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mu
 
 
 def _signed_in() -> Any | None:
-    """Who caused what is logged now, if he is signed in."""
+    """Return the principal of this request if it is signed in, else None."""
     who = g.get("principal") if has_request_context() else None
     return who if who is not None and who.is_authenticated else None
 
@@ -130,7 +130,7 @@ def _moment() -> str:
 
 
 class RedactArguments(logging.Filter):
-    """Cleans `%s` arguments before they are formatted into a text in which no field name is left to look at."""
+    """Cleans `%s` arguments before formatting: the formatted text has no field names left to check."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.__dict__.pop("message", None)  # formatted by a handler that stands before this one
@@ -143,7 +143,7 @@ class RedactArguments(logging.Filter):
 
 
 def formatter(*, readable: bool = False) -> logging.Formatter:
-    """Makes one line of JSON of a record, whoever logged it; `readable`: for a person's terminal, in development."""
+    """Make the formatter for JSON lines, for records of any logger; `readable`: for a terminal, in development."""
     render = (
         structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty()) if readable else structlog.processors.JSONRenderer()
     )
@@ -165,10 +165,10 @@ def formatter(*, readable: bool = False) -> logging.Formatter:
 
 
 class Flood(logging.Filter):
-    """Lets so many entries of a kind through in a minute, and says after it how many were left out.
+    """Limits entries of each kind per minute, and logs after it how many were dropped.
 
-    To be refused costs a stranger nothing; a line for each time would fill the disk, and hide the one that matters.
-    What signed-in users cause is bounded by their own ceiling, and always written.
+    Refused requests cost a client nothing; a line for each would fill the disk and hide the important ones. Entries
+    that signed-in users cause are bounded by the session ceiling, and always written.
     """
 
     def __init__(self) -> None:
@@ -196,24 +196,24 @@ class Flood(logging.Filter):
 
 
 def _kind_of(record: logging.LogRecord) -> str:
-    """What is counted together: an event and its reason; of a foreign library, what one line of it logs."""
+    """Return the rate-limit key: event name and reason, or logger:line for third-party libraries."""
     if isinstance(record.msg, Mapping):
         return f"{record.name} {record.msg.get('event')} {record.msg.get('reason', '')}".rstrip()
     return f"{record.name} {record.module}:{record.lineno}"
 
 
 class _Handler(logging.StreamHandler[Any]):
-    """Ours, so that a second start in one process replaces it instead of logging twice."""
+    """This service's handler type: a second start in one process replaces it instead of logging twice."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Say that an entry could not be written, and nothing of it: logging itself would print it as it is."""
+        """Log that an entry was lost, and nothing of it: logging's own handler would print it unfiltered."""
         lost = {"event": "log_entry_lost", "logger": record.name, "level": "error", "ts": _moment()}
         with suppress(OSError, ValueError):  # the stream is closed: nobody listens any more
             self.stream.write(f"{json.dumps(lost)}\n")
 
 
 def handler(*, readable: bool = False) -> logging.Handler:
-    """Writes entries of any logger to standard output, cleaned and formatted."""
+    """Make a handler that writes entries of any logger to standard output, cleaned and formatted."""
     made = _Handler(sys.stdout)
     made.setFormatter(formatter(readable=readable))
     made.addFilter(Flood())
@@ -222,14 +222,14 @@ def handler(*, readable: bool = False) -> logging.Handler:
 
 
 def to_standard_error() -> None:
-    """From here on: for a command whose standard output is another program's input."""
+    """Send later entries to standard error: for a command whose standard output is another program's input."""
     for one in logging.root.handlers:
         if isinstance(one, _Handler):
             one.setStream(sys.stderr)
 
 
 def outlets() -> frozenset[tuple[str, object]]:
-    """Where entries go beside our handler: the logger's name, and what somebody has put on it."""
+    """Return the handlers beside ours, each with its logger's name."""
     loggers = [one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
     return frozenset(
         (logger.name, one)
@@ -240,7 +240,7 @@ def outlets() -> frozenset[tuple[str, object]]:
 
 
 def configured() -> bool:
-    """Whether what the layers log still reaches our handler."""
+    """Return whether the layers' entries still reach our handler."""
     ours = [one for name, one in logging.root.manager.loggerDict.items() if name.startswith("bastion")]
     silent = [one for one in ours if isinstance(one, logging.Logger) and (one.disabled or not one.propagate)]
     return not silent and any(isinstance(one, _Handler) for one in logging.root.handlers)
@@ -270,7 +270,7 @@ def configure(level: str, *, readable: bool = False) -> None:
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger of this name; log an event's name and fields, never a formatted sentence with values in it."""
+    """Return a logger of this name; log an event's name and fields, never a formatted sentence with values in it."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
 
@@ -279,9 +279,9 @@ _log = get_logger("bastion")
 
 
 def forget_locals(error: BaseException | None) -> None:
-    """Clear the local variables of all that has ended with this error and those behind it; the stack itself stays.
+    """Clear the local variables of all finished frames of this error and of its causes; the stack itself stays.
 
-    Libraries hold keys and passwords in theirs, and whoever collects errors takes them along.
+    Libraries hold keys and passwords in local variables, and error collectors would record them.
     """
     seen: set[int] = set()
     waiting = [error]
@@ -295,5 +295,5 @@ def forget_locals(error: BaseException | None) -> None:
 
 
 def refused(reason: str, **fields: object) -> None:
-    """Log that a protection refused a request; `reason` is the protection's id in the catalogue, told to no client."""
+    """Log that a protection refused a request; `reason` is its id in the catalogue, which no client receives."""
     _log.warning("refused", reason=reason, **fields)

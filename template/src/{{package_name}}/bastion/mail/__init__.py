@@ -1,8 +1,8 @@
-"""A request only notes that a mail is due; what is sent, to whom, and with which link is decided when it is sent.
+"""Mail outbox: a request only queues a mail; content, recipient and link are decided when it is sent.
 
-So a request for an unknown address does the same work as one for a known, no slow mail server holds a request up, and
-no table ever holds a token. Whatever a thief of a session or a password could do to an account is told to its owner,
-with the time and the address that it came from. Source: ASVS 6.3.5, 6.3.7, 6.3.8, 11.5.1.
+So requests for unknown and known addresses do the same work (no account enumeration). A slow mail server delays no
+request, and no table holds a token. The owner gets a mail about each change that a thief of a session or password could
+make, with its time and client address. Source: ASVS 6.3.5, 6.3.7, 6.3.8, 11.5.1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ..clock import now
 from ..database import OWNER, Base
 
-# Beside the purposes of links (identity/links.py): notices, which no stranger can cause.
+# Notices, beside the purposes of links (identity/links.py); no unauthenticated client can cause one.
 PASSWORD_CHANGED: Final = "password-changed"  # noqa: S105  (a purpose)
 EMAIL_ASKED: Final = "email-asked"
 EMAIL_CHANGED: Final = "email-changed"
@@ -52,11 +52,11 @@ NOTICES: Final = frozenset(
     }
 )
 BY_OTHERS: Final = frozenset({FACTORS_RESET})
-"""Notices of what an administrator did; from where is no concern of the account's owner."""
+"""Notices of an administrator's action; its origin is hidden from the account's owner."""
 
 
 class OutgoingMail(Base):
-    """A mail that is due. It holds no token: that is made when the mail is sent, and then this row goes."""
+    """A queued mail. It holds no token: the sender makes that, and then deletes this row."""
 
     __tablename__ = "mail_outbox"
     __table_args__ = {"info": OWNER}  # noqa: RUF012
@@ -86,10 +86,10 @@ def enqueue(
     roles: str = "",
     trusted: bool = False,
 ) -> None:
-    """Note a mail to one normalised address, in the transaction of what causes it; delivery/outbox.py sends it.
+    """Queue a mail to one normalised address, in the transaction of its cause; delivery/outbox.py sends it.
 
-    `trusted`: no stranger asked for it, so it is not counted with what strangers may ask for. A notice keeps the
-    address of the client whose request it is about.
+    `trusted`: an administrator or a device of the account asked for it, so it does not count against the limit of
+    unauthenticated requests. A notice keeps the address of its client.
     """
     moment = now()
     connection.execute(

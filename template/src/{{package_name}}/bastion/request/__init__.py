@@ -1,1 +1,1 @@
-"""What each request passes on its way to the view."""
+"""The checks that each request passes on its way to the view."""

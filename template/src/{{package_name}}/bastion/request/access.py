@@ -1,7 +1,7 @@
-"""No rule, no entrance: every route carries exactly one of @public, @login_required, @requires, or the start stops.
+"""Deny by default: each route has exactly one of @public, @login_required, @requires, or the start fails.
 
-Access that is granted by what somebody remembered to decorate is open wherever it was forgotten. Here the forgotten
-route stops the start with its name, file and line, and one that is added after the start answers 403 to everybody.
+A route whose decorator was forgotten would otherwise be open. Here such a route stops the start with its name, file and
+line; one that is added after the start answers 403 to every client.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ AUTOMATIC: Final = frozenset({"HEAD", "OPTIONS"})
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a caller needs: nothing (public), a session, permissions; `fresh`: proved a short while ago who he is.
+    """A route's requirements: none (public), a session, permissions; `fresh`: a recent (re-)authentication.
 
-    `without_factor`: he may still lack the second factor that he must have, because here he sets it up.
+    `without_factor`: the user may still lack the required second factor, because this route sets it up.
     """
 
     public: bool = False
@@ -68,13 +68,13 @@ def _function_of(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _own_marks(of: object) -> tuple[Rule, ...]:
-    """The marks on this very function or class: those of a base class are the base's."""
+    """Return the marks of this function or class itself; marks of a base class are not inherited."""
     marks: tuple[Rule, ...] = getattr(of, "__dict__", {}).get(MARK, ())
     return marks
 
 
 public: Final = _mark(Rule(public=True))
-"""Anybody may call this view."""
+"""Any client may call this view."""
 
 
 @overload
@@ -82,28 +82,28 @@ def login_required(view: V) -> V: ...
 @overload
 def login_required(*, fresh: bool = False, without_factor: bool = False) -> Callable[[V], V]: ...
 def login_required(view: V | None = None, *, fresh: bool = False, without_factor: bool = False) -> V | Callable[[V], V]:
-    """Whoever is signed in may call this view; with `fresh=True` only a short while after proving who he is.
+    """Let any signed-in user call this view; with `fresh=True` only shortly after (re-)authentication.
 
-    With `without_factor=True` also somebody who has yet to set up the second factor that he must have.
+    With `without_factor=True` also a user who has yet to set up a required second factor.
     """
     mark = _mark(Rule(fresh=fresh, without_factor=without_factor))
     return mark if view is None else mark(view)
 
 
 def requires(*permissions: str, fresh: bool = False) -> Callable[[V], V]:
-    """Only a signed-in user who holds all these permissions, through his roles, may call this view."""
+    """Let only signed-in users who hold all these permissions, through their roles, call this view."""
     if not permissions or not all(isinstance(p, str) and p for p in permissions):
         raise TypeError('requires() takes the names of permissions, as in @requires("reports.read")')
     return _mark(Rule(permissions=frozenset(permissions), fresh=fresh))
 
 
 def marks_of(view: object) -> tuple[Rule, ...]:
-    """The rules that a view function and the class behind it carry, both together; a base class gives none."""
+    """Return the rules of a view function and of the class behind it; a base class gives none."""
     return (*_own_marks(view), *_own_marks(getattr(view, "view_class", None)))
 
 
 def _marked_methods(view: object) -> list[str]:
-    """Functions of a class of views that carry a mark: Flask calls them without asking for it."""
+    """Return the methods of a view class that carry a mark, which has no effect: Flask calls them without a check."""
     cls = getattr(view, "view_class", None)
     if cls is None:
         return []
@@ -129,7 +129,7 @@ _PARAMETER: Final = re.compile(r"<(?:(?:default|string):|([^<>]*:))?[^<>:]*>")
 
 
 def _doubled(app: Flask) -> Iterator[str]:
-    """Views that another one hides: of two for one address and method one never runs, and its rule is nobody's."""
+    """Report views hidden by another one at the same address and method: one never runs, and its rule never applies."""
     first: dict[tuple[str, str, str], str] = {}
     for rule in app.url_map.iter_rules():
         place = f"{rule.host or rule.subdomain or ''}", _PARAMETER.sub(r"<\1>", rule.rule)
@@ -164,7 +164,7 @@ def _faults(app: Flask, endpoints: Iterable[str]) -> Iterator[str]:
 
 
 def seal(app: Flask) -> None:
-    """Fix the rule of each route; raises ConfigError that names every route without exactly one, or hidden."""
+    """Fix the rule of each route; raise ConfigError naming every route without exactly one, and hidden routes."""
     endpoints = {rule.endpoint for rule in app.url_map.iter_rules()}
     if faults := [*_faults(app, endpoints)]:
         raise ConfigError(faults)
@@ -175,7 +175,7 @@ Answer = Callable[[], ResponseReturnValue]
 
 
 def require_access(unauthenticated: Answer, factor_missing: Answer, not_fresh: Answer) -> ResponseReturnValue | None:
-    """Let the view run only for whom its rule names; HEAD and OPTIONS follow the route's rule."""
+    """Let the view run only for users whom its rule allows; HEAD and OPTIONS follow the route's rule."""
     if request.endpoint is None:  # 404 or 405: no view will run
         return None
     rule = state().rules.get(request.endpoint)
@@ -189,14 +189,14 @@ def require_access(unauthenticated: Answer, factor_missing: Answer, not_fresh: A
         return factor_missing()
     if rule.permissions - current_user.permissions:
         refuse(403, "role-required", about={"permission": " ".join(sorted(rule.permissions))})
-    # One that lies ahead is as old: the clock was put back, and the session would be fresh for as long again.
+    # A future time counts as old: after the clock was put back, the session would stay fresh for as long again.
     if rule.fresh and abs(now() - current_user.verified_at) > timedelta(seconds=state().limits.fresh_login_seconds):
         return not_fresh()
     return None
 
 
 def install(app: Flask, unauthenticated: Answer, factor_missing: Answer, not_fresh: Answer) -> None:
-    """Ask for the route's rule before every view."""
+    """Check the route's rule before every view."""
 
     @app.before_request
     def check_access() -> ResponseReturnValue | None:
@@ -207,7 +207,7 @@ def install(app: Flask, unauthenticated: Answer, factor_missing: Answer, not_fre
 
 
 def table(app: Flask) -> str:
-    """Every route with its methods and rule, as a Markdown table."""
+    """Return every route with its methods and rule, as a Markdown table."""
     lines = ["| path | methods | who |", "|---|---|---|"]
     for rule in sorted(app.url_map.iter_rules(), key=lambda r: (r.rule, r.endpoint)):
         methods = ", ".join(sorted((rule.methods or set()) - AUTOMATIC))
@@ -217,7 +217,7 @@ def table(app: Flask) -> str:
 
 
 def document(app: Flask) -> str:
-    """The whole of docs/access.md. A test holds the file equal to it, so that opening a route is a reviewed change."""
+    """Return docs/access.md. A test compares it with the file, so that opening a route is a reviewed change."""
     return f"# Who may call which route\n\nWritten by `uv run {state_of(app).service_name} dev access`.\n\n{table(app)}"
 
 

@@ -1,7 +1,7 @@
-"""Who sends this request: the session row says, once a request, and `current_user` tells everybody else.
+"""Authentication: the session row decides, once a request, who sends it; other code reads `current_user`.
 
-A second way to find out who somebody is (a cookie of an extension, a header, a claim) is a second way in. Each session
-has a ceiling, so that a stolen one can't empty the service in a minute.
+A second source of identity (a cookie of an extension, a header, a claim) is a second way in. Each session has a request
+ceiling, so that a stolen one can't exhaust the service in a minute.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..identity.principal import ANONYMOUS, Anonymous, Principal
 from ..throttle import count_session
 
 PASSIVE: Final = frozenset({"static", "bastion.static", "bastion.csp_report", "bastion.security_txt"})
-"""Endpoints that are no activity of a person: they neither ask who it is nor keep a session alive."""
+"""Endpoints that are no user activity: they neither authenticate the client nor keep a session alive."""
 
 
 def _principal() -> Principal | Anonymous:
@@ -30,7 +30,7 @@ current_user: Principal = LocalProxy(_principal)  # type: ignore[assignment]
 
 
 def install(app: Flask, authenticate: Callable[[], Principal | None]) -> None:
-    """Ask the chosen style who sends the request, before anything decides by it."""
+    """Authenticate each request in the chosen style before any decision depends on the user."""
 
     @app.before_request
     def load_principal() -> None:
@@ -43,7 +43,7 @@ def install(app: Flask, authenticate: Callable[[], Principal | None]) -> None:
 def count(app: Flask) -> None:
     """Count each request for its session before any work is done for it.
 
-    Where the edge has let a request pass the ceiling of its network for its session, it is refused if that has ended.
+    The edge passes a request above its network's ceiling if it names a session; refuse it here if that has ended.
     """
 
     @app.before_request

@@ -1,7 +1,7 @@
-"""No other site acts for a signed-in user, or reads through his browser: the browser itself says where a request began.
+"""Cross-site request blocking (Fetch Metadata): refuse requests that another site started in a user's browser.
 
-It stands beside the CSRF token, not on it: a stolen or leaked token does not help from another site, and a page there
-can embed nothing of this service. Fetch Metadata (Sec-Fetch-*) is looked at first, then Origin.
+It works independently of the CSRF token: a stolen or leaked token does not help from another site, and a page there can
+embed nothing of this service. Sec-Fetch-* headers are checked first, then Origin.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REPORTS: Final = "bastion.csp_report"  # browsers send policy reports without cr
 
 
 def refuse_cross_site(*, accept_without_origin: bool) -> None:
-    """403 for a request that another site began. `accept_without_origin`: clients other than browsers send none."""
+    """Refuse a request that another site started with 403. `accept_without_origin`: non-browsers send none."""
     if _is_listed_script():
         return
     site = request.headers.get("Sec-Fetch-Site")
@@ -48,19 +48,19 @@ def refuse_cross_site(*, accept_without_origin: bool) -> None:
 
 
 def _is_listed_script() -> bool:
-    # A script of an origin in BASTION_CORS_ORIGINS: it carries a token of its own, and nothing that a browser adds.
+    # A script of an origin in BASTION_CORS_ORIGINS: it sends its own token, and no credential that a browser adds.
     origins = state().settings.cors_origins
     return request.headers.get("Origin") in origins and request.headers.get("Sec-Fetch-Mode", "cors") == "cors"
 
 
 def expected_origin() -> str:
-    """The one origin that pages of this service have; in development the address that the browser used."""
+    """Return the one origin of this service's pages; in development the address that the browser used."""
     settings = state().settings
     return settings.public_origin if settings.production else request.host_url.rstrip("/")
 
 
 def install(app: Flask, *, accept_without_origin: bool) -> None:
-    """Look at where each request began before any view."""
+    """Check before any view which site started the request."""
 
     @app.before_request
     def check_site() -> None:

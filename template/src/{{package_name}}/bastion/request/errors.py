@@ -1,7 +1,7 @@
-"""An error tells the client a fixed text and a request id; everything else goes to the log.
+"""Error answers: the client gets a fixed text and a request id; every detail goes only to the log.
 
-A message, path, statement or stack in an answer shows an attacker how the service is built and whether his guess came
-near.
+A message, path, statement or stack trace in an answer shows an attacker how the service is built and how close a guess
+came.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..crypto import encryption
 from ..secrets import SecretUnavailable
 from ..state import state
 
-# One title and one sentence a status: what the person can do, nothing about how the service found out.
+# One title and one sentence a status: it says how the user can continue, and nothing about the cause.
 TEXTS: Final[Mapping[int, tuple[str, str]]] = {
     400: ("Bad request", "The request could not be understood. Go back, reload the page and try again."),
     401: ("Not signed in", "Sign in and try again."),
@@ -47,7 +47,7 @@ _log = log.get_logger("bastion.errors")
 def response(
     status: int, headers: Iterable[tuple[str, str]] = (), errors: list[dict[str, str]] | None = None
 ) -> Response:
-    """The fixed answer for a status, in the style's format (page or RFC 9457 problem)."""
+    """Return the fixed answer for a status, in the style's format (page or RFC 9457 problem)."""
     title, text = TEXTS.get(status, TEXTS[500 if status >= 500 else 400])
     content_type, body = state().error_body(status, title, text, log.REQUEST_ID.get(), errors)
     answer = Response(body, status, content_type=content_type)
@@ -70,13 +70,13 @@ def _come_back() -> Response:
 
 
 def _on_database(error: Exception) -> Response:
-    # The store is away: say so and ask to come back. Nobody is treated as signed in, or as allowed, meanwhile.
+    # The database is away: answer 503 with Retry-After. No client counts as signed in or allowed in that time.
     _log.error("database_unavailable", error=type(error).__name__, exc_info=error)
     return _come_back()
 
 
 def _on_statement(error: DBAPIError) -> Response:
-    # Its connection is lost, whatever the driver calls that; anything else is a fault of ours.
+    # A lost connection, under any error class of the driver; every other statement error is a bug of ours.
     return _on_database(error) if error.connection_invalidated else _on_exception(error)
 
 
@@ -92,13 +92,13 @@ def _on_constraint(error: IntegrityError) -> Response:
 
 
 def _on_secret(error: Exception) -> Response:
-    # Its backend is away for longer than the last value counts. Nothing steps in for it.
+    # The backend is unreachable for longer than its last value counts. There is no fallback.
     _log.error("secret_unavailable", error=str(error))
     return _come_back()  # nobody goes on without it
 
 
 def _on_unreadable(_error: Exception) -> Response:
-    # Somebody wrote into the database, or a key is not there any more. Nobody goes on without the value.
+    # A stored value was changed, or its key is gone. The request ends without the value.
     status = 500
     log.refused("data-encryption-authenticated", status=status)
     return response(status)

@@ -1,8 +1,8 @@
-"""A request says one thing: its parts are bounded, decoded once as UTF-8, and none of them is there twice.
+"""Input validation: each part of a request is bounded, decoded once as UTF-8, and never sent twice.
 
-Two readers that understand one request differently let it pass the check as one thing and arrive as another: of two
-equal names one takes the first and one the last; of `%252e` one sees a dot and one does not; a hundred thousand names
-cost more to take apart than to send. Source: ASVS 1.1.1, 1.5.3, 2.2.1, 15.3.7; CWE-235, CWE-174.
+Two parsers that read one request differently let a value pass the check and arrive as another. Of two equal names one
+parser takes the first and one the last. One sees a dot in `%252e`, the other does not. A hundred thousand names cost
+more to parse than to send. Source: ASVS 1.1.1, 1.5.3, 2.2.1, 15.3.7; CWE-235, CWE-174.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 def takes_lists(*names: str) -> Callable[[V], V]:
-    """Let these names of a query or form stand there several times: `@takes_lists("tag")` on the view."""
+    """Allow these names of a query or form to occur several times: `@takes_lists("tag")` on the view."""
 
     def mark(view: V) -> V:
         setattr(view, LISTS, frozenset(names))
@@ -40,21 +40,21 @@ def takes_lists(*names: str) -> Callable[[V], V]:
 
 
 def lists() -> frozenset[str]:
-    """The names that the view of this request takes several times."""
+    """Return the names that this request's view accepts several times."""
     view = current_app.view_functions.get(request.endpoint or "")
     found: frozenset[str] = getattr(view, LISTS, frozenset())
     return found
 
 
 def refuse_path() -> None:
-    """400 for a path that is no UTF-8 or holds a control character; edge/request_line.py has refused a hidden slash."""
+    """Refuse a path that is not UTF-8 or has a control character with 400; encoded slashes: edge/request_line.py."""
     sent: str = request.environ.get("RAW_URI", "").partition("?")[0]
     if _CONTROL.search(text_of(sent.encode("latin-1", "replace"))):
         refuse(400, CHARACTERS)
 
 
 def refuse_query() -> None:
-    """413 for a long query or one of many parts, 400 for one that is no plain text."""
+    """Refuse a long query or one of many parts with 413, one with control characters or bad UTF-8 with 400."""
     query = request.query_string
     if not query:
         return
@@ -67,7 +67,7 @@ def refuse_query() -> None:
 
 
 def text_of(sent: bytes) -> str:
-    """What was sent with percent signs, decoded once; 400 when it is not UTF-8 or holds NUL."""
+    """Decode percent-encoded bytes once; refuse bytes that are not UTF-8, and NUL, with 400."""
     try:
         text = unquote_to_bytes(sent).decode("utf-8", errors="strict")
     except UnicodeDecodeError:
@@ -78,7 +78,7 @@ def text_of(sent: bytes) -> str:
 
 
 def refuse_duplicates(names: Iterable[str]) -> None:
-    """400 for a name that is there twice and that the view does not take as a list."""
+    """Refuse with 400 a repeated name that the view does not take as a list."""
     seen: set[str] = set()
     for name in names:
         if name in seen and name not in lists():
@@ -87,7 +87,7 @@ def refuse_duplicates(names: Iterable[str]) -> None:
 
 
 def refuse_body() -> None:
-    """415 for a body that is compressed, 400 for one where no method expects it."""
+    """Refuse a compressed body with 415, and a body where the method expects none with 400."""
     if not has_body():
         return
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
@@ -97,17 +97,17 @@ def refuse_body() -> None:
 
 
 def has_body() -> bool:
-    """Whether something comes after the headers, announced or in chunks."""
+    """Return whether the request has a body, by length or chunked."""
     return bool(request.content_length) or "Transfer-Encoding" in request.headers
 
 
 def names_of(values: MultiDict[str, Any]) -> list[str]:
-    """Each name of a query or form, as often as it is there."""
+    """Return each name of a query or form, as often as it occurs."""
     return [name for name, several in values.lists() for _ in several]
 
 
 def install(app: Flask) -> None:
-    """Look at each request before anything reads it."""
+    """Check each request before any other code reads it."""
 
     @app.before_request
     def check_input() -> None:

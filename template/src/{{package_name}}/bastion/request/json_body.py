@@ -1,6 +1,6 @@
-"""Every view reads JSON in the one strict way: what can't be read is refused before the view sees it.
+"""Strict JSON: every view reads JSON with one strict parser, which refuses bad input before the view sees it.
 
-A view that parses a body by itself accepts what the others refuse (text/strict_json.py).
+A view with its own parser accepts input that the others refuse (text/strict_json.py).
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ class _Reader:
 
 
 class StrictRequest(Request):
-    """`request.get_json()` in a view reads as strictly; what it can't read is 400, another content type 415."""
+    """Makes `request.get_json()` strict; unreadable JSON is refused with 400, another content type with 415."""
 
     @property
     def json_module(self) -> Any:
-        """What `get_json` parses with."""
+        """Return the parser of `get_json`."""
         return _Reader
 
     @json_module.setter
     def json_module(self, _given: Any) -> None:
-        """Flask gives each request the app's own reader, which is made for the service's own data."""
+        """Ignore Flask's assignment of the app's own reader, which is made for the service's own data."""
 
     def on_json_loading_failed(self, e: ValueError | None) -> Any:
-        """400, logged under this protection's id; 415 for another content type (`e` is None)."""
+        """Refuse with 400, logged under this protection's id; with 415 for another content type (`e` is None)."""
         if e is None:
             refuse(415, inputs.TYPE)
         refuse(400, "json-strict")

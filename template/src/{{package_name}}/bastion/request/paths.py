@@ -1,7 +1,7 @@
-"""A part of an address that reaches a view is short, printable and in range; anything else is not found.
+"""Path parameters: a value that is too long, unprintable or out of range is answered with 404.
 
-Flask's `<int:number>` takes any number of digits and `<name>` any character: what no database can hold ends as an
-error 500, and a text that is displayed in another order than it is stored as a lie. Source: ASVS 1.4.2, 2.2.1.
+Flask's `<int:number>` takes any number of digits and `<name>` any character. A number that no database can hold ends as
+an error 500. Text displayed in another order than stored (bidi controls) deceives readers. Source: ASVS 1.4.2, 2.2.1.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class WholeNumber(IntegerConverter):
         super().__init__(url_map, fixed_digits, min, max, signed)
 
     def to_python(self, value: str) -> Any:
-        """The number; another number, or another spelling of one, is not found."""
+        """Return the number; a number out of range, or in another spelling, is not found."""
         if not value.isascii():
             raise ValidationError
         return super().to_python(value)
@@ -42,7 +42,7 @@ class PlainPart(UnicodeConverter):
     """`<name>`: at most 255 characters that can be shown safely."""
 
     def to_python(self, value: str) -> str:
-        """The text, if it may reach a view."""
+        """Return the text if it may reach a view."""
         return _plain(value, LONGEST)
 
 
@@ -50,7 +50,7 @@ class PlainPath(PathConverter):
     """`<path:name>`: at most 1024 characters that can be shown safely, slashes included."""
 
     def to_python(self, value: str) -> str:
-        """The text, if it may reach a view."""
+        """Return the text if it may reach a view."""
         return _plain(value, LONGEST_PATH)
 
 

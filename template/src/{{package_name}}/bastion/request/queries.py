@@ -1,7 +1,7 @@
-"""Reading what belongs to the signed-in user, in pages, sorted and searched, with bound parameters alone.
+"""Ownership queries: read, page, sort and search the signed-in user's rows, only with bound parameters.
 
-An object that is found by its id alone is everybody's object; a sort order taken from the address is SQL from a
-stranger. A feature of the team uses these helpers and needs no security code of its own.
+An object that is found only by its id can be read by every user (IDOR); a sort order from the address can inject SQL. A
+feature of the team uses these helpers and needs no security code of its own.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ class Page(Generic[T]):
 
     @property
     def has_previous(self) -> bool:
-        """Whether there is a page before this one."""
+        """Return whether there is a page before this one."""
         return self.page > 1
 
     @property
     def has_next(self) -> bool:
-        """Whether there is a page after this one."""
+        """Return whether there is a page after this one."""
         return self.page < self.pages
 
 
 def owned(model: type[M]) -> Select[M]:
-    """The rows of `model` that belong to the signed-in user. Lists, counts and searches start from it."""
+    """Select the rows of `model` that belong to the signed-in user, as the start of lists, counts and searches."""
     if not current_user.is_authenticated:  # nobody's id is None, and rows that have lost their owner are not nobody's
         return select(model).where(false())
     return select(model).where(model.user_id == current_user.id)
 
 
 def owned_or_404(model: type[M], ident: UUID) -> M:
-    """The row of this id if it is the signed-in user's; otherwise 404, whether it exists or not."""
+    """Return the row of this id if the signed-in user owns it; otherwise 404, whether it exists or not."""
     row = db.session.scalars(owned(model).where(model.id == ident)).first()
     if row is None:
         refuse(404, "ownership-404", about={"object": model.__name__, "id": str(ident)})
@@ -63,9 +63,9 @@ def owned_or_404(model: type[M], ident: UUID) -> M:
 
 
 def page_of(rows: Select[T], number: int, *, size: int = PAGE_SIZE) -> Page[T]:
-    """The page `number` (1 to 2**31-1) of `rows`, `size` items each (1 to 100). Raises ValueError beyond these.
+    """Return page `number` (1 to 2**31-1) of `rows`, `size` items each (1 to 100); raise ValueError beyond these.
 
-    A page beyond MOST_LISTED items is empty: what lies there is found by searching or by another order.
+    A page beyond MOST_LISTED items is empty: users find later items by searching or by another order.
     """
     if not 1 <= number <= LARGEST_NUMBER or not 1 <= size <= LARGEST_PAGE_SIZE:
         raise ValueError("page or size out of range")
@@ -77,12 +77,12 @@ def page_of(rows: Select[T], number: int, *, size: int = PAGE_SIZE) -> Page[T]:
 
 
 def contains(column: InstrumentedAttribute[str], wanted: str) -> ColumnElement[bool]:
-    """Rows whose text has `wanted` in it, in any case of letters; % and _ are letters like any other."""
+    """Match rows whose text contains `wanted`, case-insensitively; % and _ are ordinary characters."""
     return column.icontains(wanted, autoescape=True)
 
 
 def sort_by(allowed: Mapping[str, Any], wanted: str) -> Any:
-    """The order that the public name `wanted` stands for; 422 for a name that `allowed` does not have."""
+    """Return the order for the public name `wanted`; refuse with 422 a name that `allowed` does not have."""
     order = allowed.get(wanted)
     if order is None:
         refuse(422, "sql-parameterised")

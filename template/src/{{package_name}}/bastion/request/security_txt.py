@@ -1,4 +1,4 @@
-"""Whoever finds a hole learns where to tell it: /.well-known/security.txt (RFC 9116)."""
+"""Security contact: /.well-known/security.txt shows finders of a vulnerability where to report it (RFC 9116)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ENDPOINT: Final = "bastion.security_txt"
 
 
 def install(app: Flask) -> None:
-    """Answer under the one well-known path, if the service was given a contact."""
+    """Add the route of the well-known path, if the service was given a contact."""
     if state_of(app).security_contact:
         app.add_url_rule("/.well-known/security.txt", ENDPOINT, security_txt)
 
 
 @public
 def security_txt() -> Response:
-    """Contact, expiry and address of this file; the contact is the answer that the service was rendered with."""
+    """Return contact, expiry and address of this file; the contact was an answer when the service was rendered."""
     contact = state().security_contact
     address = contact if "://" in contact else f"mailto:{contact}"
-    # The same all day long, since shared caches may keep it.
+    # Constant for a whole day, since shared caches may store it.
     expires = (now() + timedelta(days=VALID_DAYS)).strftime("%Y-%m-%dT00:00:00Z")
     lines = [
         f"Contact: {address}",

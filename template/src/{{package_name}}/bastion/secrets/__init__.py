@@ -1,7 +1,7 @@
-"""`secrets.get("DATABASE_PASSWORD")`: one way to every secret, from the one backend that this service chose.
+"""Secrets: `secrets.get("DATABASE_PASSWORD")` is the one way to every secret, from the one chosen backend.
 
-A secret that is read in many ways is logged in one of them, and a default that steps in for a missing one is public.
-Nothing falls back: neither to a built-in value, nor from one backend to another. How long one is kept is in kept.py.
+A secret that is read in many ways is logged in one of them, and a default for a missing one is public. There is no
+fallback, neither to a built-in value nor to another backend. For the cache see kept.py.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OF_EVERY_SERVICE: Final[Mapping[str, str]] = {
     "SECRET_KEY": "signs cookies, form tokens and challenges, and hides whose attempts are counted",
     "DATA_KEY": "encrypts in the database what has to be readable again, and seals the audit",
 }
-"""Required whatever was chosen, each with what it does; the chosen database and style name theirs in SECRETS."""
+"""Required in every service, each with its use; the chosen database and style list theirs in SECRETS."""
 OPTIONAL: Final[Mapping[str, str]] = {
     "SMTP_PASSWORD": "opens the mail server for BASTION_SMTP_URL's user",
 }
@@ -40,5 +40,5 @@ OPTIONAL: Final[Mapping[str, str]] = {
 
 
 def get(name: str) -> Secret:
-    """The secret of this name of the current app's service. Raises SecretMissing and SecretUnavailable."""
+    """Return this secret of the current app's service. Raise SecretMissing and SecretUnavailable."""
     return state().secrets.get(name)

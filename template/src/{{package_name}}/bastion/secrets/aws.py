@@ -1,7 +1,7 @@
-"""Secrets from AWS Secrets Manager, one a name, asked for with the role that the platform gives to this service.
+"""Secrets from AWS Secrets Manager, one entry a name, read with the role that the platform gives to this service.
 
-A key of AWS in a variable or a file is one more secret to steal, and opens all the others. A file that AWS's tools read
-can lead them to another endpoint, or run a program; so this client reads neither, and only the variables named here.
+An AWS key in a variable or a file is one more secret to steal, and opens all the others. A file of AWS's tools can
+redirect them to another endpoint, or run a program. So this client reads only the variables named here.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ PREFIX: Final = re.compile(r"\A[A-Za-z0-9_+=.@-]{1,99}(/[A-Za-z0-9_+=.@-]{1,99})
 REGION: Final = re.compile(r"\A[a-z]{2,9}(-[a-z]{1,9}){1,3}-[0-9]{1,2}\Z")
 DOMAINS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws")
 ROLES: Final = ("assume-role-with-web-identity", "container-role", "iam-role")
-"""Where credentials come from: IRSA, ECS or EKS Pod Identity, an instance's role; each lasts for hours at most."""
+"""Sources of credentials: IRSA, ECS or EKS Pod Identity, an instance's role; each lasts for hours at most."""
 READ: Final = frozenset(
     (
         *("ec2_metadata_service_endpoint", "ec2_metadata_service_endpoint_mode", "imds_use_ipv6"),
         *("use_fips_endpoint", "use_dualstack_endpoint"),
     )
 )
-"""The variables of AWS's tools that count here, as botocore calls them, beside those of the three roles."""
+"""The variables of AWS's tools that this client reads, by botocore's names, beside those of the three roles."""
 METADATA: Final = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 ADDRESS: Final = "http://169.254.169.254"  # of an instance's own metadata; AWS gives it no TLS
 METADATA_HOSTS: Final = ("169.254.169.254", "fd00:ec2::254", "169.254.170.2", "169.254.170.23", "fd00:ec2::23")
@@ -61,7 +61,7 @@ FAULTS: Final[Mapping[type[Exception], str]] = {  # the first that fits
     errors.ConnectionError: "does not answer",
     errors.HTTPClientError: "does not answer",
 }
-# What botocore knows of the API, from its own folder alone: read once, as each reading takes a tenth of a second.
+# Botocore's API data, only from its own folder: loaded once, as each load takes a tenth of a second.
 _DATA: Final = Loader([Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
 _ASKING: Final = Config(
     connect_timeout=remote.CONNECT_SECONDS,
@@ -72,24 +72,24 @@ _ASKING: Final = Config(
 
 
 class Settings(EnvironmentSettings):
-    """Which secrets are this service's, and where they are asked for."""
+    """The prefix of this service's secrets, and the region and endpoint."""
 
     prefix: str = Field(remote.SERVICE, validation_alias=variable("BASTION_AWS_PREFIX"))
-    """What stands before each name: SECRET_KEY is the secret `<prefix>/SECRET_KEY`."""
+    """Prefix of each name: SECRET_KEY is the secret `<prefix>/SECRET_KEY`."""
     region: str = Field("", validation_alias=AliasChoices("BASTION_AWS_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"))
     """`eu-central-1`; ECS and EKS set AWS_REGION themselves."""
     endpoint: str = Field("", validation_alias=variable("BASTION_AWS_ENDPOINT"))
     """Another https address: a VPC endpoint without private DNS; empty: AWS's own in the region."""
     ca: str = Field("", validation_alias=variable("BASTION_AWS_CA"))
-    """File of the authorities (PEM) that vouch for AWS's endpoints; empty: the public ones."""
+    """File of certificate authorities (PEM) to verify AWS's endpoints by; empty: the public ones."""
 
 
 HERE: Final = False
-"""Whether the secrets are on this machine: a process reads there what is for another one."""
+"""Whether the secrets are on this machine, where a process could read secrets of another one."""
 
 
 def check(settings: Settings, *, production: bool, database_users: bool) -> Iterator[str]:  # noqa: ARG001
-    """Reasons against a start before anything is asked."""
+    """Return reasons against a start before any request."""
     if not production and remote.kept_here(settings.endpoint):
         return
     if not PREFIX.match(settings.prefix):
@@ -110,7 +110,7 @@ def _is_of_aws(endpoint: str) -> bool:
 
 
 def _not_used() -> Iterator[str]:
-    """What somebody has set for AWS's tools, and would wrongly believe in here."""
+    """Report variables for AWS's tools, which an operator would wrongly expect to work here."""
     cure = "this service signs in with the role that the platform gives it (deploy/base/secrets/aws). Remove it"
     for name in KEYS:
         if name in os.environ:
@@ -141,7 +141,7 @@ def _host(address: str) -> str:
 
 
 def open_secrets(settings: Settings) -> Secrets:
-    """The manager as the one backend; a process, and each try after a failure, signs in by itself."""
+    """Open the manager as the one backend; each process, and each attempt after a failure, signs in by itself."""
     at = f", at {settings.endpoint}" if settings.endpoint else ""
     where = f"AWS Secrets Manager (aws:{settings.region}:{settings.prefix}/{at})"
     return remote.kept_here(settings.endpoint) or Secrets(lambda: _connect(settings), where)
@@ -174,14 +174,14 @@ def _connect(settings: Settings) -> Fetch:
 
 
 def _of_a_container() -> Any:
-    """Asks for the role's credentials once, for 2 s: botocore does so three times, and holds a reader for 9 s."""
+    """Request the role's credentials once, for 2 s: botocore tries three times, which would block a reader for 9 s."""
     fetcher = ContainerMetadataFetcher()
     fetcher.RETRY_ATTEMPTS, fetcher.SLEEP_TIME = 1, 0  # kept.py asks again
     return ContainerProvider(fetcher=fetcher)
 
 
 def _variables(settings: Settings) -> dict[str, tuple[None, object, object, object]]:
-    """Each setting of botocore: not from a file, from no variable but those of READ, else this value or its default."""
+    """Return botocore's settings: from no file, only from variables in READ, else these values or the defaults."""
     fixed = {
         "region": settings.region,
         "ca_bundle": settings.ca or True,
@@ -197,7 +197,7 @@ def _variables(settings: Settings) -> dict[str, tuple[None, object, object, obje
 
 
 def _found(place: str, answer: Mapping[str, Any]) -> Found:
-    """The current version, if it is that of this place, and a text; one newline at its end is a file's."""
+    """Return the current version if it is a text and belongs to this place, without a newline at its end."""
     if answer.get("Name") != place:
         raise BackendFault("answered about another secret")
     text, created = answer.get("SecretString"), answer.get("CreatedDate")
@@ -213,7 +213,7 @@ def _found(place: str, answer: Mapping[str, Any]) -> Found:
 
 
 def _login(text: str) -> tuple[str, str | None]:
-    """Password and user, if they are kept as the manager's own rotation keeps them (JSON); else it is the password."""
+    """Split JSON of the manager's own rotation into password and user; any other text is the password."""
     try:
         kept = json.loads(text)
     except ValueError:
@@ -226,7 +226,7 @@ def _login(text: str) -> tuple[str, str | None]:
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """Whatever the client raises becomes a BackendFault without its text, which may hold the value or the role."""
+    """Turn each exception of the client into a BackendFault without its text, which may hold the value or the role."""
     try:
         yield
     except BackendFault:
@@ -246,11 +246,11 @@ def _code(error: Any) -> str:
 
 
 def misplaced(names: Iterable[str]) -> Iterator[str]:
-    """Reasons against secrets that somebody gave in a way that is not read here."""
+    """Report secrets that were given in a way that this backend does not read."""
     return remote.misplaced(names, "AWS Secrets Manager")
 
 
 def use_folder(folder: Path) -> None:
-    """For development: the files of the folder, unless the environment names a place."""
+    """For development: use the files of the folder, unless the environment names a region."""
     if "BASTION_AWS_REGION" not in os.environ:
         os.environ.setdefault("BASTION_AWS_ENDPOINT", folder.as_uri())

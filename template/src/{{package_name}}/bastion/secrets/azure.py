@@ -1,8 +1,8 @@
-"""Secrets from Azure Key Vault, each a secret of its own, asked for as the workload that Azure says this is.
+"""Secrets from Azure Key Vault, one entry a secret, read with the workload identity of the platform.
 
-A client secret that opens the vault is one more secret to keep, and copies of it work anywhere. A vault that asks for a
-token of another service could use it there in this one's name. Sources: the REST reference of Key Vault (get secret);
-Microsoft's packages sign in, since each platform of Azure does that in another way.
+A client secret that opens the vault is one more secret to keep, and copies of it work anywhere. A false vault that asks
+for a token of another service could use that token there. Sources: Key Vault's REST reference (get secret); Microsoft's
+packages sign in, since each platform of Azure does that in another way.
 """
 
 from __future__ import annotations
@@ -45,24 +45,24 @@ ONCE: Final[Mapping[str, Any]] = {
 
 
 class Settings(EnvironmentSettings):
-    """Which vault holds this service's secrets, and as whom it signs in there."""
+    """The vault of this service's secrets, and the identity that signs in there."""
 
     vault_url: str = Field("", validation_alias=variable("BASTION_AZURE_VAULT_URL"))
     """`https://<name>.vault.azure.net`; required."""
     prefix: str = Field(OURS, validation_alias=variable("BASTION_AZURE_PREFIX"))
-    """What stands before each name: SECRET_KEY is the secret `<prefix>SECRET-KEY`, since a name there has no `_`."""
+    """Prefix of each name: SECRET_KEY is the secret `<prefix>SECRET-KEY`, since a name there has no `_`."""
     client_id: str = Field("", validation_alias=variable("BASTION_AZURE_CLIENT_ID"))
-    """Client id of a user-assigned identity; empty: the one that the platform has for this workload."""
+    """Client id of a user-assigned identity; empty: the platform's own for this workload."""
     ca: str = Field("", validation_alias=variable("BASTION_AZURE_CA"))
-    """File of the authorities (PEM) that vouch for the vault; empty: those of certifi."""
+    """File of certificate authorities (PEM) to verify the vault by; empty: those of certifi."""
 
 
 HERE: Final = False
-"""Whether the secrets are on this machine: a process reads there what is for another one."""
+"""Whether the secrets are on this machine, where a process could read secrets of another one."""
 
 
 def check(settings: Settings, *, production: bool, database_users: bool) -> Iterator[str]:  # noqa: ARG001
-    """Reasons against a start before anything is asked: vault and platform are who they should be."""
+    """Return reasons against a start before any request: false addresses of vault or platform, stored credentials."""
     if not production and remote.kept_here(settings.vault_url):
         return
     vault = remote.origin(settings.vault_url)
@@ -95,7 +95,7 @@ def _check_platform() -> Iterator[str]:
 
 
 def _is_this_machines(url: str) -> bool:
-    """Whether it does not leave this machine, or is the link-local address at which platforms answer a workload."""
+    """Return whether this address is a loopback or link-local one, where platforms answer a workload."""
     try:
         host = urlsplit(url).hostname or ""
         return remote.is_loopback(host) or ip_address(host).is_link_local
@@ -104,7 +104,7 @@ def _is_this_machines(url: str) -> bool:
 
 
 def open_secrets(settings: Settings) -> Secrets:
-    """The vault as the one backend; a process, and each try after a failure, signs in by itself."""
+    """Open the vault as the one backend; each process, and each attempt after a failure, signs in by itself."""
     for name in ("azure", "msal"):  # they log what an endpoint says that they don't understand: it may be a token
         logging.getLogger(name).setLevel(logging.CRITICAL)
     where = f"Azure Key Vault (azure:{settings.vault_url}/{settings.prefix})"
@@ -112,7 +112,7 @@ def open_secrets(settings: Settings) -> Secrets:
 
 
 def named(prefix: str, name: str) -> str:
-    """How Key Vault calls a secret. No two names become one: none of the service's has a hyphen or a small letter."""
+    """Return Key Vault's name of a secret. Unique: no name of the service has a hyphen or a small letter."""
     return f"{prefix}{name.replace('_', '-')}"
 
 
@@ -134,7 +134,7 @@ def _connect(settings: Settings) -> Fetch:
 
 
 def _workload(settings: Settings, options: Mapping[str, Any]) -> TokenCredential:
-    """Signs in by what the platform gives: a projected token (Kubernetes), otherwise a managed identity."""
+    """Sign in with a projected token (Kubernetes) if there is one, otherwise with a managed identity."""
     client = settings.client_id or os.environ.get("AZURE_CLIENT_ID") or None
     if TOKEN_FILE in os.environ:
         return WorkloadIdentityCredential(client_id=client, **options)
@@ -142,7 +142,7 @@ def _workload(settings: Settings, options: Mapping[str, Any]) -> TokenCredential
 
 
 def _asked(client: SecretClient, wanted: str) -> KeyVaultSecret | None:
-    """The newest version, or None when there is none or it is disabled. Raises BackendFault, which tells no value."""
+    """Return the newest version, or None if absent or disabled. Raise BackendFault without any value."""
     try:
         return client.get_secret(wanted)
     except CredentialUnavailableError:
@@ -166,7 +166,7 @@ def _asked(client: SecretClient, wanted: str) -> KeyVaultSecret | None:
 
 
 def _is_absent(error: HttpResponseError) -> bool:
-    """Whether the vault says that there is no such secret, or that its newest version is disabled."""
+    """Return whether the vault reports that the secret is absent, or its newest version disabled."""
     about = error.error
     inner = about.innererror if about is not None else None
     kinds = (about.code if about is not None else None, inner.get("code") if isinstance(inner, Mapping) else None)
@@ -174,7 +174,7 @@ def _is_absent(error: HttpResponseError) -> bool:
 
 
 def _found(secret: KeyVaultSecret, wanted: str) -> Found | None:
-    """The value, if it is that of this secret and may be used now: Key Vault itself gives what has ended as well."""
+    """Return the value if it belongs to this secret and is valid now: Key Vault returns expired ones as well."""
     about = secret.properties
     if (secret.name or "").casefold() != wanted.casefold():
         raise BackendFault("answered about another secret")
@@ -191,10 +191,10 @@ def _moment(at: datetime | None) -> float | None:
 
 
 def misplaced(names: Iterable[str]) -> Iterator[str]:
-    """Reasons against secrets that somebody gave in a way that is not read here."""
+    """Report secrets that were given in a way that this backend does not read."""
     return remote.misplaced(names, "Azure Key Vault")
 
 
 def use_folder(folder: Path) -> None:
-    """For development: the files of the folder, unless the environment names a vault."""
+    """For development: use the files of the folder, unless the environment names a vault."""
     os.environ.setdefault("BASTION_AZURE_VAULT_URL", folder.as_uri())

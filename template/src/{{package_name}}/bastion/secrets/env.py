@@ -1,8 +1,8 @@
-"""Secrets from environment variables, each under its own name, taken out of the environment when they are read.
+"""Secrets from environment variables, each under its own name, removed from the environment when they are read.
 
-What stays there is inherited by every program that this process starts, and printed by every crash report. What sets
-them (systemd, a container platform, a vault's agent) is the place to protect: whoever can read `/proc/<pid>/environ` of
-this process can read them.
+Every program that this process starts inherits a variable, and every crash report prints it. Protect the source that
+sets them (systemd, a container platform, a vault's agent): a reader of this process's `/proc/<pid>/environ` can read
+them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Settings(EnvironmentSettings):
 
 
 def open_secrets(_settings: Settings) -> Secrets:
-    """The process's environment as the one backend; a secret that was read is kept here and is no longer there."""
+    """Open the process's environment as the one backend; reading a secret moves it into this process's memory."""
     taken: dict[str, Found] = {}
 
     def fetch(name: str) -> Found | None:
@@ -33,16 +33,16 @@ def open_secrets(_settings: Settings) -> Secrets:
 
 
 HERE: Final = True
-"""Whether the secrets are on this machine: a process reads there what is for another one."""
+"""Whether the secrets are on this machine, where a process could read secrets of another one."""
 
 
 def check(_settings: Settings, *, production: bool, database_users: bool) -> Iterator[str]:  # noqa: ARG001
-    """Nothing speaks against this backend before it is asked."""
+    """Return no reason: no start is refused before this backend is read."""
     return iter(())
 
 
 def misplaced(names: Iterable[str]) -> Iterator[str]:
-    """Reasons against secrets that somebody gave in a way that is not read here."""
+    """Report secrets that were given in a way that this backend does not read."""
     for name in names:
         if f"{name}_FILE" in os.environ:
             yield f"{name}_FILE is not read: the secrets of this service are environment variables. Set {name} itself."

@@ -1,7 +1,7 @@
 """Secrets from files, one a secret, in the folder that BASTION_SECRETS_DIR names (Docker, Kubernetes, systemd).
 
-A name that could leave the folder, a link that does, or a file without an end would let whoever writes a name or a
-file make this service read something else; a file that others may write is a key that others choose.
+A name or link that leaves the folder (path traversal) would make this service read another file. An endless file would
+exhaust its memory. A file that other users may write lets them choose the key.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 
 
 class Settings(EnvironmentSettings):
-    """Where the files lie."""
+    """The folder of the files."""
 
     folder: str = Field("/run/secrets", validation_alias=variable("BASTION_SECRETS_DIR"))
     """Absolute path of the folder; only the service's user needs to read it."""
 
 
 def open_secrets(settings: Settings) -> Secrets:
-    """The folder as the one backend; Kubernetes' links within it are followed, links out of it are not."""
+    """Open the folder as the one backend; follow Kubernetes' links within it, and none out of it."""
     folder = Path(settings.folder)
 
     def fetch(name: str) -> Found | None:
@@ -56,7 +56,7 @@ def open_secrets(settings: Settings) -> Secrets:
 
 
 def _file(folder: Path, name: str) -> Path | None:
-    """The plain file of this name whose real place is in the folder."""
+    """Return the regular file of this name whose resolved path is in the folder, or None."""
     if not NAME.match(name):
         return None
     try:
@@ -67,7 +67,7 @@ def _file(folder: Path, name: str) -> Path | None:
 
 
 def _fault(folder: Path, file: Path) -> str | None:
-    """Why this file is not read, as the end of a sentence about it."""
+    """Return why this file is not read, as the end of a sentence about it, or None."""
     try:
         if file.stat().st_size > LARGEST:
             return f"is larger than {LARGEST // 1024} KiB"
@@ -87,7 +87,7 @@ def _fault(folder: Path, file: Path) -> str | None:
 
 
 def _in_memory(file: Path) -> bool:
-    """Whether it lies in a mount that is this container's own, as Docker and systemd make it for secrets."""
+    """Return whether the file lies in an in-memory mount of this container, as Docker and systemd make for secrets."""
     device = file.stat().st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
     try:
@@ -99,16 +99,16 @@ def _in_memory(file: Path) -> bool:
 
 
 HERE: Final = True
-"""Whether the secrets are on this machine: a process reads there what is for another one."""
+"""Whether the secrets are on this machine, where a process could read secrets of another one."""
 
 
 def check(_settings: Settings, *, production: bool, database_users: bool) -> Iterator[str]:  # noqa: ARG001
-    """Nothing speaks against this backend before it is asked."""
+    """Return no reason: no start is refused before this backend is read."""
     return iter(())
 
 
 def misplaced(names: Iterable[str]) -> Iterator[str]:
-    """Reasons against secrets that somebody gave in a way that is not read here."""
+    """Report secrets that were given in a way that this backend does not read."""
     for name in names:
         if name in os.environ:
             yield (

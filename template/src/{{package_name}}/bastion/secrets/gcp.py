@@ -1,9 +1,9 @@
-"""Secrets from Google Secret Manager, each a secret of its own, asked for as the workload that Google says this is.
+"""Secrets from Google Secret Manager, one entry a secret, read with the workload identity of the platform.
 
-A key file that opens the manager is one more secret to keep, and copies of it work anywhere. An answer over a
-connection that nobody verified, or about another secret, is a key that others choose. It takes two documented requests
-(Secret Manager v1, versions.access, and the token of the metadata service) and no library, which would ask again for
-longer than a start may wait.
+A key file that opens the manager is one more secret to keep, and copies of it work anywhere. An answer over an
+unverified connection, or about another secret, lets an attacker choose the key. It takes two documented requests
+(Secret Manager v1, versions.access, and the metadata service's token) and no library: a library's retries would exceed
+a start's time limit.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ EARLY: Final = 60.0  # seconds before its end that a token is not used any more
 
 
 class Settings(EnvironmentSettings):
-    """Which secrets are this service's, and where they are asked for."""
+    """The project and prefix of this service's secrets, and the addresses of the API."""
 
     project: str = Field("", validation_alias=variable("BASTION_GCP_PROJECT"))
     """Id or number of the project whose Secret Manager holds them; required."""
     prefix: str = Field(OURS, validation_alias=variable("BASTION_GCP_PREFIX"))
-    """What stands before each name: SECRET_KEY is the secret `<prefix>SECRET_KEY`."""
+    """Prefix of each name: SECRET_KEY is the secret `<prefix>SECRET_KEY`."""
     endpoint: str = Field(API, validation_alias=variable("BASTION_GCP_ENDPOINT"))
     """Another address of the API: a private endpoint (Private Service Connect), below googleapis.com."""
     ca: str = Field("", validation_alias=variable("BASTION_GCP_CA"))
-    """File of the authorities (PEM) that vouch for it; empty: the system's."""
+    """File of certificate authorities (PEM) to verify the API by; empty: the system's."""
     metadata: str = Field(METADATA, validation_alias=variable("BASTION_GCP_METADATA"))
     """The metadata service that signs this workload in; another one only on a loopback address."""
 
 
 HERE: Final = False
-"""Whether the secrets are on this machine: a process reads there what is for another one."""
+"""Whether the secrets are on this machine, where a process could read secrets of another one."""
 
 
 def check(settings: Settings, *, production: bool, database_users: bool) -> Iterator[str]:  # noqa: ARG001
-    """Reasons against a start before anything is asked: the token opens whatever the workload may use."""
+    """Return reasons against a start before any request: the token opens everything that the workload may use."""
     if not production and remote.kept_here(settings.endpoint):
         return
     if not PROJECT.match(settings.project):
@@ -78,7 +78,7 @@ def check(settings: Settings, *, production: bool, database_users: bool) -> Iter
 
 
 def open_secrets(settings: Settings) -> Secrets:
-    """The manager as the one backend; a process, and each try after a failure, signs in by itself."""
+    """Open the manager as the one backend; each process, and each attempt after a failure, signs in by itself."""
     where = f"Google Secret Manager (gcp:{settings.project}/{settings.prefix})"
     return remote.kept_here(settings.endpoint) or Secrets(lambda: _connect(settings), where)
 
@@ -106,7 +106,7 @@ def _connect(settings: Settings) -> Fetch:
 
 
 def _signed_in(metadata: SplitResult) -> Callable[[], str]:
-    """Gives the token of the workload, asked for anew a minute before it ends: then a question takes twice as long."""
+    """Return a function for the workload's token; it renews 60 s before the end, when a read takes twice as long."""
     held, from_, until = "", 0.0, 0.0
 
     def token() -> str:
@@ -127,7 +127,7 @@ def _signed_in(metadata: SplitResult) -> Callable[[], str]:
 
 
 def _found(secret: str, answer: Mapping[str, Any]) -> Found:
-    """The value, if it is that of this secret and came unchanged (CRC-32C, as the API documents it)."""
+    """Return the value if it belongs to this secret and arrived unchanged (CRC-32C, as the API documents it)."""
     version = re.fullmatch(rf"projects/[^/]+/secrets/{re.escape(secret)}/versions/([0-9]+)", _text(answer, "name"))
     if version is None:
         raise BackendFault("answered about another secret")
@@ -143,7 +143,7 @@ def _found(secret: str, answer: Mapping[str, Any]) -> Found:
 
 
 def _expect_success(status: int) -> None:
-    """Raises BackendFault for every status but 200; a redirect is not followed."""
+    """Raise BackendFault for every status but 200; redirects are not followed."""
     if status in (401, 403):
         raise BackendFault("refuses this service (forbidden)")
     if status == 429:
@@ -155,7 +155,7 @@ def _expect_success(status: int) -> None:
 def _get(
     where: SplitResult, path: str, headers: Mapping[str, str], context: ssl.SSLContext | None
 ) -> tuple[int, Mapping[str, Any]]:
-    """Ask once, without a proxy, retry or redirect: status and JSON. Raises BackendFault, which tells no value."""
+    """Send one GET without proxy, retry or redirect; return status and JSON. Raise BackendFault without any value."""
     host, port = where.hostname or "", where.port
     if where.scheme == "https":
         connection: HTTPConnection = HTTPSConnection(host, port, timeout=remote.CONNECT_SECONDS, context=context)
@@ -183,7 +183,7 @@ def _get(
 
 
 def _text(values: object, name: str) -> str:
-    """The text of this name in a JSON object; empty when there is none."""
+    """Return the text of this name in a JSON object, or an empty one."""
     text = values.get(name) if isinstance(values, dict) else None
     return text if isinstance(text, str) else ""
 
@@ -199,7 +199,7 @@ _TABLE: Final = tuple(_table())
 
 
 def crc32c(data: bytes) -> int:
-    """The checksum of Castagnoli (RFC 3720, appendix B.4), which the standard library lacks."""
+    """Return the CRC-32C checksum (Castagnoli; RFC 3720, appendix B.4), which the standard library lacks."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = _TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
@@ -207,11 +207,11 @@ def crc32c(data: bytes) -> int:
 
 
 def misplaced(names: Iterable[str]) -> Iterator[str]:
-    """Reasons against secrets that somebody gave in a way that is not read here."""
+    """Report secrets that were given in a way that this backend does not read."""
     return remote.misplaced(names, "Google Secret Manager")
 
 
 def use_folder(folder: Path) -> None:
-    """For development: the files of the folder, unless the environment names a project."""
+    """For development: use the files of the folder, unless the environment names a project."""
     if "BASTION_GCP_PROJECT" not in os.environ:
         os.environ.setdefault("BASTION_GCP_ENDPOINT", folder.as_uri())

@@ -1,7 +1,7 @@
-"""No key is used that somebody could guess: what a person typed, or what is too short to be random.
+"""Weak key rejection: refuse keys that an attacker could guess, such as typed words or short values.
 
-A signature under such a key is anybody's: he tries words and patterns at home until one of them verifies a cookie of
-his own, and then signs another one.
+With a guessable key an attacker forges cookies: they try words and patterns offline until one verifies a cookie of
+their own, and then sign another one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DISTINCT: Final = 10  # different characters; 64 random hex digits have fewer in
 
 
 def weakness(value: str) -> str | None:
-    """What weakens a key, as a sentence's end, or None: placeholder, repetition, sequence, variety, length, spaces."""
+    """Return a key's weakness or None: placeholder, repetition, sequence, variety, length, spaces (phrase)."""
     plain = value.strip().casefold()
     if plain in PLACEHOLDERS or any(plain.startswith(word) and len(word) > 7 for word in PLACEHOLDERS):
         return "is a placeholder"

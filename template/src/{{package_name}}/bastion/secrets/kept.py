@@ -1,7 +1,7 @@
-"""What the backend said is kept for a while, then asked again: a rotation needs no restart, an outage makes no panic.
+"""Stale-while-error cache of secrets: refresh every five minutes, serve stale for an hour in an outage.
 
-A service that asks at each request falls with its backend; one that asks once never learns that a key was stolen and
-replaced; one that goes on with an empty value signs with it.
+A service that asks at each request fails with its backend. One that asks only once misses the rotation of a stolen key.
+One that continues with an empty value signs with it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ SLOW: Final = 1.0  # seconds; a question that failed after so long would have fa
 PAUSES: Final = (0.2, 0.8)  # seconds before the second and the third attempt of the first question
 
 Fetch = Callable[[str], Found | None]
-"""Asks for one name: None when there is no such secret. Raises BackendFault. At most 5 s: it sets the time limits."""
+"""Reads one name, within 5 s: None when there is no such secret. Raises BackendFault. It sets the time limits."""
 Why = Callable[[str], str | None]
 _log: Final = log.get_logger("bastion.secrets")
 
 
 @dataclass(slots=True)
 class _Kept:
-    """What is known about one name. A question that fails changes `fault` alone: the last answer stays."""
+    """The cache entry of one name. A failed read changes only `fault`: the last answer stays."""
 
     answer: Found | None = None
     answered_at: float = float("-inf")
@@ -50,26 +50,25 @@ class _Kept:
     warned_at: float = float("-inf")
 
     def is_due(self) -> bool:
-        """Whether it is time to ask."""
+        """Return whether it is time to ask the backend."""
         return not _within(seconds() - self.asked_at, self.pause)
 
     def counts(self) -> bool:
-        """Whether the last answer may still be used."""
+        """Return whether the last answer may still be used."""
         return abs(seconds() - self.answered_at) < STALE
 
     def is_waited_for(self) -> bool:
-        """Whether readers wait for the one who asks: they have nothing to go on with, or, unless the backend is known
-        to fail, something old, since nobody has asked for long."""
+        """Return whether readers wait for a read in progress: no usable answer, or a long overdue one and no fault."""
         old = not _within(seconds() - self.asked_at, self.pause + AGAIN)
         return not self.counts() or (old and self.fault is None)
 
 
 class Secrets:
-    """The secrets of one service, by name; `where` is how the place of the chosen backend is called in an error.
+    """The secrets of one service, by name; `where` names the chosen backend's place in errors.
 
-    `connect` opens a client and gives what asks it; it is called anew in each process, and after a failure. `unusable`
-    says, as the end of a sentence, why a secret that is there is not read. `fresh` is in seconds. `on_outage` is called
-    with a name and what is wrong, at most once a minute, in the context of an app.
+    `connect` opens a client and returns its fetch function, anew in each process and after a failure. `unusable`
+    returns, as the end of a sentence, why an existing secret is not read. `fresh` is in seconds. `on_outage` receives a
+    name and the fault, at most once a minute, in the context of an app.
     """
 
     def __init__(
@@ -92,11 +91,11 @@ class Secrets:
         self._silent_at = float("-inf")
 
     def get(self, name: str) -> Secret:
-        """The secret of this name. Raises SecretMissing when there is none, SecretUnavailable when nobody can tell."""
+        """Return this secret. Raise SecretMissing if there is none, SecretUnavailable if the backend can't say."""
         return self.found(name).value
 
     def found(self, name: str) -> Found:
-        """The same with what the backend knows of it. What was there and is gone still counts for an hour."""
+        """Return the secret with the backend's metadata. A secret that was deleted still counts for an hour."""
         kept = self._known(name)
         if (answer := kept.answer) is None and _within(seconds() - kept.last_at, STALE):
             answer = kept.last
@@ -110,16 +109,16 @@ class Secrets:
         return answer
 
     def find(self, name: str) -> Secret | None:
-        """The secret of this name, or None when it is absent or has ended: for the few that are optional."""
+        """Return this secret, or None when it is absent or has ended: for the few that are optional."""
         answer = self._known(name).answer
         return answer.value if answer is not None and not _has_ended(answer) else None
 
     def refresh(self, name: str, used: Secret | None = None) -> bool:
-        """Ask again out of turn, at most once in ten seconds; whether there is another value now than before.
+        """Ask again early, at most once in ten seconds; return whether the value differs from the one before.
 
-        For whoever meets what only a newer value can explain: a key that is not known, a password that is refused.
-        He waits, and nobody else does. With `used` what is there then is compared with that. A question in its turn
-        does not count: the exchange may have come right after it.
+        For a caller that meets an unknown key or a refused password, which only a newer value can explain. Only that
+        caller waits. With `used`, compare with that value instead. Scheduled reads do not count for the ten seconds:
+        the rotation may have come right after one.
         """
         before = self._kept.get(name)
         if before is None or before.fault is not None:  # then it is asked every ten seconds anyway
@@ -132,7 +131,7 @@ class Secrets:
         return kept.answer is not None and (known is None or not same(kept.answer.value.reveal(), known.reveal()))
 
     def renew(self) -> None:
-        """Ask about every name that is due, so that as a rule no request has to, and an outage meets recent answers."""
+        """Refresh every name that is due, so that requests rarely have to, and an outage meets recent answers."""
         for name in [*self._kept]:
             with suppress(SecretUnavailable):
                 self._known(name)
@@ -140,7 +139,7 @@ class Secrets:
     # --- asking ---------------------------------------------------------------------------------------------
 
     def _known(self, name: str) -> _Kept:
-        """What is known about a name, asked for if it is time. Raises SecretUnavailable when it counts no more."""
+        """Return the entry of a name, refreshed if due. Raise SecretUnavailable when it is too old to count."""
         if self._pid != os.getpid():  # a client's connection belongs to the process that opened it, and so does a lock
             self._pid, self._fetch, self._lock = os.getpid(), None, Lock()
         kept = self._kept.setdefault(name, _Kept())
@@ -159,11 +158,11 @@ class Secrets:
         return kept
 
     def _is_silent(self) -> bool:
-        """Whether a question about some name was answered by nothing but time, a moment ago: nobody asks then."""
+        """True for 10 s after a read of any name timed out; no read is made in that time."""
         return _within(seconds() - self._silent_at, AGAIN)
 
     def _ask(self, name: str, kept: _Kept) -> _Kept:
-        """What is known after a question to the backend."""
+        """Read the name from the backend and return the new entry."""
         began = time.monotonic()
         try:
             answer = self._attempt(name, first=kept.fault is None and kept.answered_at == float("-inf"))
@@ -181,7 +180,7 @@ class Secrets:
         return replace(kept, last=answer, last_at=moment, warned_at=float("-inf"))
 
     def _attempt(self, name: str, *, first: bool) -> Found | None:
-        """Three attempts at the first question, so that a start survives a moment's outage; one at each later one."""
+        """Make three attempts at the first read, so that a start survives a short outage; one at each later read."""
         for pause in (*(PAUSES if first else ()), None):
             try:
                 if self._fetch is None:
@@ -211,5 +210,5 @@ def _has_ended(answer: Found) -> bool:
 
 
 def _within(passed: float, limit: float) -> bool:
-    """Whether less than `limit` seconds have passed; a clock that was set back counts as the end."""
+    """Return whether less than `limit` seconds have passed; a clock that was set back counts as the end."""
     return 0 <= passed < limit

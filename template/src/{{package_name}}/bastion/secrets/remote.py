@@ -1,7 +1,7 @@
-"""What backends behind a network share: how a secret may be called, where a question may go, and what is not read.
+"""Network backends: shared rules for secret names, for allowed addresses, and for variables that are not read.
 
-Whoever can put a slash into a name reads another team's secret; a question that goes over http, or to another host,
-hands what this service signs in with to whoever listens there.
+A slash in a name would let an attacker read another team's secret. A request over http, or to another host, would hand
+this service's credentials to an eavesdropper or to that host.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from . import Found, Secret, Secrets
 
 NAME: Final = re.compile(r"\A[A-Z][A-Z0-9_]{0,63}\Z")
 SERVICE: Final = __name__.partition(".bastion.")[0].replace("_", "-")
-"""How this service is called, for names and roles that are its own."""
+"""This service's name, for names and roles that are its own."""
 CONNECT_SECONDS: Final = 2.0
 READ_SECONDS: Final = 3.0
 
 
 def origin(url: str) -> SplitResult | None:
-    """The parts of an address that is an origin alone, with https, or with http on this machine; None for another."""
+    """Return the parts of a URL that is only an origin, https or http on this machine; None for another."""
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
@@ -37,7 +37,7 @@ def origin(url: str) -> SplitResult | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nothing that is sent there leaves this machine."""
+    """Return whether this is a loopback host: data sent there stays on this machine."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -45,7 +45,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_ca(variable: str, file: str) -> Iterator[str]:
-    """A reason against a file of authorities (PEM) that holds none; an empty name means the usual ones."""
+    """Report a CA file (PEM) that holds no certificate; an empty name means the usual authorities."""
     try:
         if file and not ssl.create_default_context(cafile=file).get_ca_certs():
             raise ssl.SSLError
@@ -54,7 +54,7 @@ def check_ca(variable: str, file: str) -> Iterator[str]:
 
 
 def misplaced(names: Iterable[str], place: str) -> Iterator[str]:
-    """Reasons against secrets that somebody gave in a way that is not read, where they belong to `place`."""
+    """Report secrets that were given as environment variables, while they belong in `place`."""
     for name in names:
         for given in (name, f"{name}_FILE"):
             if given in os.environ:
@@ -65,7 +65,7 @@ def misplaced(names: Iterable[str], place: str) -> Iterator[str]:
 
 
 def kept_here(address: str) -> Secrets | None:
-    """For development: the files of the folder that a `file:` address names, one a secret; None for another address."""
+    """For development: read the folder that a `file:` address names, one file a secret; None for another address."""
     if not address.startswith("file:"):
         return None
     folder = Path(unquote(urlsplit(address).path))

@@ -1,6 +1,6 @@
-"""One secret, which shows itself only when it is asked to, and what may be said when there is none.
+"""Secret values: a wrapper that masks its value, and errors that name a secret without showing it.
 
-A value that stands in a plain string is printed by the first debugger, crash report or `repr` that meets it.
+A value in a plain string is printed by the first debugger, crash report or `repr` that meets it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ MASK: Final = "**********"
 
 
 class SecretMissing(LookupError):
-    """A required secret is absent or blank. The text names it and where it was looked up, and holds no value."""
+    """A required secret is absent or blank. The text names it and its place, and holds no value."""
 
     def __init__(self, name: str, where: str) -> None:
         super().__init__(f"SECRET {name!r} not found in {where}")
 
 
 class SecretUnavailable(RuntimeError):
-    """The backend gave no answer, and what it said before does not count any more. Errors.py answers it with 503."""
+    """The backend does not answer, and its last value is too old to count. request/errors.py answers it with 503."""
 
     def __init__(self, name: str, where: str, fault: str) -> None:
         super().__init__(f"SECRET {name!r} can't be read: {where} {fault}")
@@ -28,7 +28,7 @@ class SecretUnavailable(RuntimeError):
 
 
 class BackendFault(Exception):
-    """One question to a backend failed. `fault` says how, as the end of a sentence about it, without any value."""
+    """One read from a backend failed. `fault` is the end of a sentence about it, without any value."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(fault)
@@ -36,7 +36,7 @@ class BackendFault(Exception):
 
 
 class Secret:
-    """A value that shows itself only when asked by `reveal()`; text, repr, format and pickle show a mask or fail."""
+    """A value that only `reveal()` shows; text, repr and format show a mask, and pickle fails."""
 
     __slots__ = ("__value",)
 
@@ -44,7 +44,7 @@ class Secret:
         self.__value = value
 
     def reveal(self) -> str:
-        """The plain value: call it where it is used, and keep no copy."""
+        """Return the plain value: call it at the point of use, and keep no copy."""
         return self.__value
 
     def __repr__(self) -> str:
@@ -62,19 +62,19 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a backend says about one name: the value, and what it knows of it."""
+    """A backend's answer about one name: the value and its metadata."""
 
     value: Secret
     version: str = ""
-    """The backend's name for this state of it; empty where it has none."""
+    """The backend's name for this version; empty where it has none."""
     changed_at: float | None = None
-    """Seconds since the epoch; None where the backend does not tell."""
+    """Seconds since the epoch; None where the backend does not report it."""
     user: str | None = None
-    """Whose password it is, where the backend makes the user as well (Vault's dynamic credentials)."""
+    """The password's user, where the backend manages the user as well (such as Vault's dynamic credentials)."""
     ends_at: float | None = None
-    """Seconds since the epoch after which the value opens nothing any more (the end of a lease)."""
+    """Seconds since the epoch after which the value is no longer valid (the end of a lease)."""
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two secret texts are equal; the time that it takes does not tell where they differ."""
+    """Compare two secret texts in constant time."""
     return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))

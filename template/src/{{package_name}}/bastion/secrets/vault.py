@@ -1,7 +1,7 @@
-"""Secrets from HashiCorp Vault or OpenBao (KV version 2), each on a path of its own; how it is asked: vault_client.py.
+"""Secrets from HashiCorp Vault or OpenBao (KV version 2), each on its own path; for the client see vault_client.py.
 
-A token that somebody stored opens everything for whoever finds it, and whoever answers in Vault's place gives out keys
-that he knows.
+A stored token opens everything for an attacker who finds it. An attacker who answers in Vault's place chooses the keys
+and so knows them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .vault_client import Vault
 
 SERVICE_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 PATH: Final = re.compile(r"\A[A-Za-z0-9_-][A-Za-z0-9._-]*+(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*+)*+\Z")
-# Those of Vault's own programs: a stored token, another server, one that is not verified.
+# Variables of Vault's own programs: a stored token, another server, or no verification.
 VARIABLES: Final = tuple(
     f"{prefix}_{name}"
     for prefix in ("BAO", "VAULT")
@@ -30,17 +30,17 @@ VARIABLES: Final = tuple(
 
 
 class Settings(EnvironmentSettings):
-    """Where Vault is, which secrets are this service's, and as whom it signs in."""
+    """Vault's address, the paths of this service's secrets, and the role that signs in."""
 
     address: str = Field("", validation_alias=variable("BASTION_VAULT_ADDR"))
     """`https://vault.internal:8200`; http only on a loopback address, where an agent of Vault's may listen."""
     ca: str = Field("", validation_alias=variable("BASTION_VAULT_CA"))
-    """File of the authorities (PEM) that vouch for it; empty: the system's."""
+    """File of certificate authorities (PEM) to verify Vault by; empty: the system's."""
     namespace: str = Field("", validation_alias=variable("BASTION_VAULT_NAMESPACE"))
     mount: str = Field("secret", validation_alias=variable("BASTION_VAULT_MOUNT"))
     """Where the secrets engine (KV version 2) is mounted."""
     path: str = Field(remote.SERVICE, validation_alias=variable("BASTION_VAULT_PATH"))
-    """What stands before each name: SECRET_KEY is the field `value` of `<mount>/<path>/SECRET_KEY`."""
+    """Prefix of each name: SECRET_KEY is the field `value` of `<mount>/<path>/SECRET_KEY`."""
     auth: Literal["kubernetes", "approle"] = Field("kubernetes", validation_alias=variable("BASTION_VAULT_AUTH"))
     auth_mount: str = Field("", validation_alias=variable("BASTION_VAULT_AUTH_MOUNT"))
     """Where that method is mounted; empty: under its own name."""
@@ -49,23 +49,23 @@ class Settings(EnvironmentSettings):
     service_account: str = Field(SERVICE_ACCOUNT, validation_alias=variable("BASTION_VAULT_SERVICE_ACCOUNT_FILE"))
     """For kubernetes: the token that Kubernetes projects into the container and replaces by itself."""
     secret_id: str = Field("", validation_alias=variable("BASTION_VAULT_SECRET_ID_FILE"))
-    """For approle: a file with the secret_id, which others can't read."""
+    """For approle: a file with the secret_id, which other users can't read."""
     database_role: str = Field("", validation_alias=variable("BASTION_VAULT_DATABASE_ROLE"))
     """Role of the database secrets engine that makes this service's database users; empty: the password is a secret."""
     database_mount: str = Field("database", validation_alias=variable("BASTION_VAULT_DATABASE_MOUNT"))
 
     @property
     def signs_in_with(self) -> str:
-        """The file whose content the chosen method shows to Vault."""
+        """Return the file whose content the chosen method sends to Vault."""
         return self.secret_id if self.auth == "approle" else self.service_account
 
 
 HERE: Final = False
-"""Whether the secrets are on this machine: a process reads there what is for another one."""
+"""Whether the secrets are on this machine, where a process could read secrets of another one."""
 
 
 def check(settings: Settings, *, production: bool, database_users: bool) -> Iterator[str]:
-    """Reasons against a start before anything is asked: whoever answers is given what opens the real one."""
+    """Return reasons against a start before any request: a false server would get this service's credentials."""
     if not production and remote.kept_here(settings.address):
         return
     if remote.origin(settings.address) is None:
@@ -91,12 +91,12 @@ def check(settings: Settings, *, production: bool, database_users: bool) -> Iter
 
 
 def _unusable(settings: Settings) -> str | None:
-    """Why this service can't sign in with its file, as the end of a sentence about it."""
+    """Return why this service can't sign in with its file, as the end of a sentence about it."""
     file = Path(settings.signs_in_with)
     try:
         if not file.is_absolute() or not file.is_file() or not os.access(file, os.R_OK):
             return "is not there, can't be read, or is not named by an absolute path"
-        # Kubernetes' own token is everybody's in its container; a secret_id may lie on a machine with other users.
+        # Every process of a container can read Kubernetes' own token; a secret_id's machine may have other users.
         if settings.auth == "approle" and file.stat().st_mode & stat.S_IRWXO:
             return "is open to everybody on this machine; take that right away (chmod o-rwx)"
     except OSError:
@@ -105,16 +105,16 @@ def _unusable(settings: Settings) -> str | None:
 
 
 def open_secrets(settings: Settings) -> Secrets:
-    """Vault as the one backend. A token or a database user outlives a connection, and a fork uses both."""
+    """Open Vault as the one backend. A token or a database user outlives a connection, and a fork uses both."""
     where = f"Vault (vault:{settings.address}/{settings.mount}/{settings.path})"
     return remote.kept_here(settings.address) or Secrets(Vault(settings).connect, where)
 
 
 def misplaced(names: Iterable[str]) -> Iterator[str]:
-    """Reasons against secrets that somebody gave in a way that is not read here."""
+    """Report secrets that were given in a way that this backend does not read."""
     return remote.misplaced(names, "Vault")
 
 
 def use_folder(folder: Path) -> None:
-    """For development: the files of the folder, unless the environment names another Vault."""
+    """For development: use the files of the folder, unless the environment names another Vault."""
     os.environ.setdefault("BASTION_VAULT_ADDR", folder.as_uri())

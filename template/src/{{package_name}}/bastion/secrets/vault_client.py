@@ -1,7 +1,7 @@
-"""One client of Vault, its token in memory alone, and one database user; each has a successor before it ends.
+"""Vault client: a token only in memory, and one dynamic database user, each replaced before it ends.
 
-A database password that never ends is stolen once and used for years, and a token in a file is everybody's who reads
-it. Whoever stands on the way, a proxy or a redirect would be handed both.
+A database password that never ends is stolen once and used for years, and any reader of a token's file can use it. An
+attacker on the network path, a proxy or a redirect would receive both.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LEASE_IS_GONE: Final = 400  # while 403 says that this service may not prolong i
 
 
 class _Refused(BackendFault):
-    """Vault does not let this service do that: its token may have ended, or its role may lack the right."""
+    """Vault refuses the request: the token may have ended, or the role may lack the right."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"refuses this service ({'status 400' if status == 400 else 'forbidden'})")
@@ -40,7 +40,7 @@ class _Refused(BackendFault):
 
 
 class _Transport(JSONAdapter):
-    """Hvac's own, in which an answer is a JSON object or a fault; what a fault tells holds nothing that was sent."""
+    """Hvac's adapter, with a JSON object or a fault as the result; a fault's text holds no data that was sent."""
 
     def request(self, *args: Any, **options: Any) -> dict[Any, Any]:
         try:
@@ -63,7 +63,7 @@ class _Transport(JSONAdapter):
 
 @dataclass(frozen=True, slots=True)
 class _Grant:
-    """What Vault gave for a while: a token, or a database user and its password."""
+    """A lease of Vault's: a token, or a database user and its password."""
 
     value: Secret
     user: str = ""
@@ -73,9 +73,9 @@ class _Grant:
     ends_at: float = 0.0
 
     def until(self, asked_at: float, answer: Mapping[str, Any]) -> _Grant:
-        """The same with the end that Vault says; 0 is none. A second answer leaves the length as the first one said.
+        """Return the lease with the end that Vault reports (0: none); a renewal keeps the first answer's length.
 
-        Near the longest time that it may last, Vault prolongs it by less than a third, and it is late at once.
+        Near its maximum lifetime Vault prolongs it by less than a third, and it is late at once.
         """
         duration = answer.get("lease_duration")
         if not isinstance(duration, int):
@@ -83,12 +83,12 @@ class _Grant:
         return replace(self, lasts=self.lasts or duration or NO_END, ends_at=asked_at + (duration or NO_END))
 
     def is_late(self) -> bool:
-        """Whether two thirds of its time are over; or the clock was set back, when nobody can tell."""
+        """Return whether two thirds of its time are over, or the clock was set back."""
         return not self.ends_at - self.lasts <= seconds() < self.ends_at - self.lasts / 3
 
 
 class Vault:
-    """What this service holds of Vault's: a client, its token in memory alone, and one database user."""
+    """This service's state in Vault: a client, its token (only in memory), and one database user."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -96,7 +96,7 @@ class Vault:
         self._user: _Grant | None = None
 
     def connect(self) -> Fetch:
-        """Open a client for this process, and give what asks it."""
+        """Open a client for this process, and return its fetch function."""
         session = Session()
         session.trust_env = False  # no proxy, .netrc or other authorities: the settings say where, and who
         usual = ssl.get_default_verify_paths()
@@ -142,7 +142,7 @@ class Vault:
         return Found(Secret(value), version=str(told.get("version", "")), changed_at=_moment(told.get("created_time")))
 
     def _sign_in(self) -> None:
-        """Have a token with a third of its time left: the same one for longer where Vault allows it."""
+        """Ensure a token with a third of its time left: renew it, where Vault allows that, else log in again."""
         token = self._token
         self._client.token = token.value.reveal() if token is not None else ""
         if token is not None and token.is_late():
@@ -153,7 +153,7 @@ class Vault:
             self._log_in()
 
     def _log_in(self) -> None:
-        """Get another token. The former one is left to its end, and with it the database user that it made."""
+        """Get another token. The former one runs to its end, and with it the database user that it made."""
         settings, asked_at = self._settings, seconds()
         try:
             shown = Path(settings.signs_in_with).read_text(encoding="utf-8").strip()
@@ -170,7 +170,7 @@ class Vault:
         self._client.token = self._token.value.reveal()
 
     def _find_user(self) -> Found:
-        """The database user of this service: the same for as long as it may last, never another for each question."""
+        """Return this service's database user: the same while its lease can last, not a new one for each read."""
         user, asked_at = self._user, seconds()
         if user is not None and user.renewable:
             try:
@@ -196,7 +196,7 @@ class Vault:
 
 
 def _part(answer: Any, name: str) -> Mapping[str, Any]:
-    """The object of this name in an answer. Raises BackendFault when there is none."""
+    """Return the object of this name in an answer. Raise BackendFault if there is none."""
     part = answer.get(name)
     if not isinstance(part, dict):
         raise BackendFault(NO_ANSWER)
@@ -204,7 +204,7 @@ def _part(answer: Any, name: str) -> Mapping[str, Any]:
 
 
 def _text(answer: Mapping[str, Any], name: str) -> str:
-    """The text of this name in an answer. Raises BackendFault when there is none."""
+    """Return the text of this name in an answer. Raise BackendFault if there is none."""
     text = answer.get(name)
     if not isinstance(text, str) or not text:
         raise BackendFault(NO_ANSWER)
@@ -212,7 +212,7 @@ def _text(answer: Mapping[str, Any], name: str) -> str:
 
 
 def _moment(text: object) -> float | None:
-    """Seconds since the epoch of a time as Vault writes it."""
+    """Return the seconds since the epoch of a time in Vault's format."""
     try:
         return datetime.fromisoformat(str(text)).timestamp()
     except ValueError:
