@@ -1,7 +1,6 @@
-"""One database for everything that must survive a restart, reached with bound parameters and bounded waiting.
+"""Database access: bound parameters and time limits for all state that must survive a restart.
 
-A connection without a time limit turns one slow query into a service that stands still; a statement that is put
-together from text is a statement that an attacker writes.
+Without a time limit one slow query can block the service; a statement that is built from text allows SQL injection.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ from ..settings import BastionSettings
 from ..state import state
 
 OWNER: Final = {"owner": "bastion"}
-"""Marks a table as the template's: the team's migrations leave it alone."""
+"""Marks a table as the template's: the team's migrations do not touch it."""
 OWNERS_PASSWORD: Final = "MIGRATION_PASSWORD"  # noqa: S105  (a name, no value)
 SIGNED_IN_AS: Final = "bastion.user"
 HASH: Final = LargeBinary().with_variant(VARBINARY(32), "mysql", "mariadb")  # SHA-256, comparable and indexable
@@ -81,7 +80,7 @@ class Base(DeclarativeBase):
 
 
 class Owned:
-    """Mixed into a model whose rows belong to one user each: a random id, and the user, with whom the rows go."""
+    """Mixin for rows that belong to one user each: a random id, and the user; deleted with the user."""
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("auth_user.id", ondelete="CASCADE"), index=True)
@@ -92,9 +91,9 @@ db = SQLAlchemy()
 
 @contextmanager
 def transaction() -> Iterator[Connection]:
-    """A short transaction of our own, apart from the request's: what it wrote survives the request's roll-back.
+    """Open a short transaction of its own: a request's roll-back does not undo its writes.
 
-    What it reads, it may decide on: see `begin` of the dialects.
+    Reads in it are safe to decide on: see `begin` of the dialects.
     """
     with db.engine.begin() as connection:
         state().dialect.begin(connection)
@@ -102,12 +101,12 @@ def transaction() -> Iterator[Connection]:
 
 
 def connect() -> Connection:
-    """A connection for reading, apart from the request's session; use it in a `with` statement."""
+    """Open a connection for reading, apart from the request's session; use it in a `with` statement."""
     return db.engine.connect()
 
 
 class ChosenDialect(Protocol):
-    """What a module of this package says about one kind of database."""
+    """The interface of a database module of this package."""
 
     SECRETS: Mapping[str, str]
 
@@ -123,7 +122,7 @@ class ChosenDialect(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """How this process reaches the database: the address, the engine's options, and the name of the secret for it."""
+    """The database connection of this process: address, engine options, and the name of the password's secret."""
 
     url: URL
     options: Mapping[str, Any]
@@ -131,7 +130,7 @@ class Target:
 
 
 def target_of(settings: BastionSettings, dialect: ChosenDialect, *, migrates: bool) -> Target:
-    """As whom and where; call it after the dialect's check()."""
+    """Return the role and URL to connect with. Call after dialect.check()."""
     return Target(
         dialect.address(settings, migrates=migrates),
         dialect.options(settings, migrates=migrates),
@@ -140,16 +139,16 @@ def target_of(settings: BastionSettings, dialect: ChosenDialect, *, migrates: bo
 
 
 def secrets_of(settings: BastionSettings, dialect: ChosenDialect, *, migrates: bool) -> Mapping[str, str]:
-    """The secret that this process signs in with, if any, and what it does: who migrates needs the owner's alone."""
+    """Return the secret that this process signs in with, if any, and its use; migrations need only the owner's."""
     if migrates and settings.migration_user and dialect.SECRETS:
         return {OWNERS_PASSWORD: "opens the database for BASTION_MIGRATION_USER"}
     return dialect.SECRETS
 
 
 def check_owner(secrets: Secrets, dialect: ChosenDialect, *, migrates: bool, here: bool) -> Iterator[str]:
-    """A reason against a process that does not migrate and has the owner's password: whoever gets in has it, too.
+    """Report an owner's password in reach of a process that does not migrate: an attacker in it could use it, too.
 
-    `here`: the secrets are variables or files of this machine. Of another backend nobody asks for what is not his.
+    `here`: the secrets are variables or files of this machine. Other backends are not asked for a foreign secret.
     """
     if migrates or not dialect.SECRETS:
         return
@@ -161,7 +160,7 @@ def check_owner(secrets: Secrets, dialect: ChosenDialect, *, migrates: bool, her
 
 
 def _fault(engine: Engine) -> str | None:
-    """The kind of error when the database is not ready. Its message may hold the address and the user."""
+    """Return the error's type if the database is not ready, else None. Its message may hold address and user."""
     try:
         with engine.connect() as connection:
             connection.execute(_TABLES)
@@ -173,7 +172,7 @@ def _fault(engine: Engine) -> str | None:
 def unreachable(
     settings: BastionSettings, dialect: ChosenDialect, secrets: Secrets, *, migrates: bool
 ) -> Iterator[str]:
-    """A reason against the start when the database does not answer, or to an administrator; without the address."""
+    """Report a database that does not answer, or where the role is an administrator; without the address."""
     target = target_of(settings, dialect, migrates=migrates)
     engine = create_engine(target.url, **target.options)
     _prepare(engine, dialect, target, secrets)
@@ -196,7 +195,7 @@ def unreachable(
 
 
 def readiness(engine: Engine) -> Callable[[], bool]:
-    """A probe that says whether the database answers; remembers the answer for a second."""
+    """Return a readiness probe of the database, which caches its answer for a second."""
     last = float("-inf"), False
 
     def ready() -> bool:
@@ -219,7 +218,7 @@ def _prepare(engine: Engine, dialect: ChosenDialect, target: Target, secrets: Se
 
 
 def _follow_rotation(engine: Engine, password: str, secrets: Secrets) -> None:
-    """Each new connection signs in with the password that counts now, and none outlives the user that it came by."""
+    """Sign in each new connection with the current password, and drop connections of a replaced database user."""
 
     @event.listens_for(engine, "do_connect")
     def sign_in(driver: Dialect, record: ConnectionPoolEntry, args: list[Any], options: dict[str, Any]) -> Any:
@@ -231,7 +230,7 @@ def _follow_rotation(engine: Engine, password: str, secrets: Secrets) -> None:
             try:
                 return driver.connect(*args, **options)
             except driver.loaded_dbapi.Error:
-                # Drivers don't say why in a way that could be relied on; a password that is refused is one reason.
+                # Drivers report no reliable reason; a refused password is one of several.
                 if refreshed or not secrets.refresh(password, found.value):
                     raise
                 refreshed = True
@@ -240,7 +239,7 @@ def _follow_rotation(engine: Engine, password: str, secrets: Secrets) -> None:
 
     @event.listens_for(engine, "checkout")
     def end_in_time(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
-        # A user that ends has a successor long before; while there is none, for an outage, the old one is used on.
+        # A database user has a successor long before its end; without one, in an outage, the old one is kept.
         user = record.info.get(SIGNED_IN_AS)
         if user is not None and user != secrets.found(password).user:
             raise DisconnectionError("its user was replaced")  # the pool opens another one
@@ -251,8 +250,8 @@ def install(app: Flask, target: Target, secrets: Secrets) -> Engine:
     app.config["SQLALCHEMY_ENGINES"] = {"default": {"url": target.url, "hide_parameters": True, **target.options}}
     db.init_app(app)
     del app.config["SQLALCHEMY_ENGINES"]  # it names the database, which whatever prints its configuration would show
-    # It closes sessions for asyncio too, which costs a thread and an event loop a request, three times the rest of it.
-    # This service has none: its views are not coroutines.
+    # Flask-SQLAlchemy-Lite also closes asyncio sessions, with a thread and an event loop a request: three times the
+    # cost of the rest. This service has no such sessions: its views are not coroutines.
     app.teardown_appcontext_funcs[:] = [f for f in app.teardown_appcontext_funcs if not iscoroutinefunction(f)]
     with app.app_context():
         _prepare(db.engine, state().dialect, target, secrets)

@@ -1,7 +1,7 @@
 """MySQL 8 and MariaDB by PyMySQL: any number of processes and machines share accounts, sessions and counters.
 
-As they come, both cut what is too long, take `Ada` for `ada`, and go on after half of a transaction was rolled back:
-each of them lets somebody in who is somebody else. A password inside an address ends in process lists and logs.
+By default both truncate long values, compare case-insensitively, and continue after a partial roll-back: each can let
+an attacker into another account. A password inside an address ends in process lists and logs.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ CONNECT_SECONDS: Final = 5  # a database that is away is answered with 503, not 
 POOL_SECONDS: Final = 5.0  # for one that is free, of as many as there are threads and half again
 STATEMENT_SECONDS: Final = 5
 LOCK_SECONDS: Final = 5
-# For a server that says nothing any more. Longer than a statement may take, so that as a rule it is the server that
-# ends it: one that only the client has given up goes on there.
+# Against a silent server. Longer than the limit of a statement, so that usually the server ends it: a statement that
+# only the client gave up continues there.
 SILENCE_SECONDS: Final = 10
-# After the `?` of the address. The driver knows others there: files of passwords, another user, SQL to begin with.
+# Allowed after the `?` of the address. The driver accepts others: password files, another user, initial SQL.
 QUERY: Final = ("ssl_ca", "unix_socket")
-# TRADITIONAL is STRICT_ALL_TABLES and all its kind: what does not fit is an error, and is neither cut nor turned into
-# something else. The second wait is for tables that a migration has locked, of which MySQL's own limit is a year.
+# TRADITIONAL includes STRICT_ALL_TABLES: a value that does not fit is an error, and is neither truncated nor converted.
+# The second wait is for tables that a migration has locked; MySQL's default limit is a year.
 SESSION: Final = (
     "SET SESSION sql_mode = 'TRADITIONAL', time_zone = '+00:00', "
     f"innodb_lock_wait_timeout = {LOCK_SECONDS}, lock_wait_timeout = {LOCK_SECONDS}"
 )
-# Each server reads one of these comments. MySQL's limit is in milliseconds and for SELECT alone.
+# Each server reads one of these comments. MySQL's limit is in milliseconds and only for SELECT.
 LIMIT: Final = (
     f" /*!80000 , max_execution_time = {STATEMENT_SECONDS * 1000} */"
     f" /*M!100100 , max_statement_time = {STATEMENT_SECONDS} */"
 )
-# Byte by byte, trailing blanks too. No collation of this kind is in both.
+# Byte by byte, trailing blanks too. No collation of this kind exists in both.
 EXACT: Final = {"mysql": "utf8mb4_0900_bin", "mariadb": "utf8mb4_nopad_bin"}
 QUERY_TIMEOUT: Final = 3024  # of MySQL
 STATEMENT_TIMEOUT: Final = 1969  # of MariaDB
-# After a dead lock the server has rolled back all of the transaction, after the others the last statement alone.
+# After a deadlock the server has rolled back the whole transaction, after the others only the last statement.
 GIVEN_UP: Final = frozenset(
     (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, ER.QUERY_INTERRUPTED, QUERY_TIMEOUT, STATEMENT_TIMEOUT)
 )
@@ -56,7 +56,7 @@ READS: Final = frozenset(
 COMMENTS: Final = {"/*": "*/", "#": "\n", "--": "\n"}
 EXECUTED: Final = ("/*!", "/*M!")  # comments that are none to this server
 _WROTE: Final = "bastion.wrote"
-# Whoever may do nothing outside of a database has this one privilege on the server. In `mysql` are the accounts.
+# A role without rights outside of databases has only USAGE on the server. The accounts are in `mysql`.
 _ADMINISTRATES: Final = re.compile(r"GRANT (?!USAGE ON ).* ON (?:\*|`mysql`|`%`)\.")
 _ROLES: Final = text(  # of MariaDB: those of the user's own, each of which brings along what it is a member of
     "SELECT role_name FROM information_schema.applicable_roles WHERE is_default IS NOT NULL"
@@ -71,7 +71,7 @@ _OWNS: Final = text(  # the name of a database in a grant is a pattern
 
 
 def check(settings: BastionSettings) -> Iterator[str]:
-    """Reasons against this database address, without showing it."""
+    """Return reasons against this database address, without showing it."""
     url = parsed(settings)
     if url is None or url.get_backend_name() not in ("mysql", "mariadb"):
         yield "DATABASE_URL must name a MySQL or MariaDB database, as in mysql://my_service@db.internal:3306/my_service."
@@ -85,7 +85,7 @@ def check(settings: BastionSettings) -> Iterator[str]:
 
 
 def _check_transport(url: URL) -> Iterator[str]:
-    """Whoever answers from another machine must show a certificate of its name, from an authority that is named."""
+    """Require another machine's server to show a certificate of its name, from a CA that the address names."""
     socket, authority = url.query.get("unix_socket"), url.query.get("ssl_ca")
     if socket is not None:
         if not isinstance(socket, str) or not socket.startswith("/"):
@@ -103,27 +103,27 @@ def _check_transport(url: URL) -> Iterator[str]:
 
 
 def address(settings: BastionSettings, *, migrates: bool = False) -> URL:
-    """The address to connect to, without the password, which each connection asks for; call it after check().
+    """Return the address to connect to, without the password, which each connection adds; call it after check().
 
-    Who migrates signs in as the role that owns the tables, where there is one. The name of the driver is one for both
-    servers: it finds out which it is when it connects.
+    Migrations sign in as the role that owns the tables, where there is one. One driver name serves both servers: it
+    detects the server when it connects.
     """
     url = make_url(settings.database_url).set(drivername="mysql+pymysql").difference_update_query(["ssl_ca"])
     return url.set(username=settings.migration_user) if migrates and settings.migration_user else url
 
 
 def options(settings: BastionSettings, *, migrates: bool = False) -> dict[str, Any]:
-    """Options of the engine: a connection for each thread and one to spare, and an end to every wait.
+    """Return the engine's options: a connection for each thread, spare ones, and a limit on every wait.
 
-    A migration may take its time with a large table, once it has the lock.
+    A migration has no statement limit, only one on the wait for locks.
     """
     return {
         "pool_size": settings.threads + 2,
         "max_overflow": settings.threads,
         "pool_timeout": POOL_SECONDS,
         "pool_pre_ping": True,
-        # PostgreSQL's default, and what the statements are written for: each sees what was committed before it. From
-        # the snapshot of REPEATABLE READ, whoever has waited for a lock would decide on what was true before.
+        # PostgreSQL's default, for which the statements are written: each sees all earlier commits. From the snapshot
+        # of REPEATABLE READ, a transaction that waited for a lock would decide on old data.
         "isolation_level": "READ COMMITTED",
         "connect_args": {
             "charset": "utf8mb4",
@@ -138,14 +138,14 @@ def options(settings: BastionSettings, *, migrates: bool = False) -> dict[str, A
 
 
 def _transport(url: URL) -> dict[str, Any]:
-    """Verified, or none on this machine: encryption without a look at the certificate would be for show."""
+    """Return verified TLS, or none on this machine: encryption without verification stops no active attacker."""
     if "ssl_ca" not in url.query:
         return {"ssl_disabled": True}
     return {"ssl_ca": url.query["ssl_ca"], "ssl_verify_cert": True, "ssl_verify_identity": True}
 
 
 def prepare(engine: Engine) -> None:
-    """Notes which transactions have written, and ends those of which the server has given up a part."""
+    """Record which transactions have written, and end those that the server has partly rolled back."""
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
@@ -158,15 +158,15 @@ def prepare(engine: Engine) -> None:
 
     @event.listens_for(engine, "handle_error")
     def _on_error(context: ExceptionContext) -> None:
-        # The next statement would go on as if nothing had happened, and the commit would keep half of the work. Without
-        # its connection a transaction can only be rolled back, as on PostgreSQL.
+        # The next statement would continue, and the commit would keep half of the work. Without its connection a
+        # transaction can only be rolled back, as on PostgreSQL.
         error = context.original_exception
         if error.args and error.args[0] in GIVEN_UP:
             context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
 
 
 def _only_reads(statement: str) -> bool:
-    """Whether the first word of a statement says so, behind comments and opening brackets."""
+    """Return whether a statement only reads, by its first word after comments and opening brackets."""
     rest = statement.lstrip(" \t\r\n(")
     while (begin := next((one for one in COMMENTS if rest.startswith(one)), "")) and not rest.startswith(EXECUTED):
         rest = rest.partition(COMMENTS[begin])[2].lstrip(" \t\r\n(")
@@ -176,16 +176,16 @@ def _only_reads(statement: str) -> bool:
 
 @event.listens_for(Table, "before_create")
 def _compare_exactly(table: Table, connection: Connection, **_more: object) -> None:
-    """Every table that a migration makes, the team's too, compares text as the other databases do: exactly."""
+    """Make every table of a migration, the team's too, compare text exactly, as the other databases do."""
     server = "mariadb" if getattr(connection.dialect, "is_mariadb", False) else "mysql"
     for option, value in (("engine", "InnoDB"), ("charset", "utf8mb4"), ("collate", EXACT[server])):
         table.kwargs.setdefault(f"mysql_{option}", value)
 
 
 def is_administrator(connection: Connection) -> bool:
-    """Whether the role may do more on the server than work with one database, by itself or by a role it can take.
+    """Return whether the role may administer the server, by itself or by a role that it can take.
 
-    What a role brings is in no table that its members may read: this takes each, and leaves the connection for good.
+    No table that its members may read shows a role's rights: this takes each role, and drops the connection.
     """
     grants = list(connection.scalars(_GRANTS))
     if getattr(connection.dialect, "is_mariadb", False):
@@ -200,16 +200,16 @@ def is_administrator(connection: Connection) -> bool:
 
 
 def owns_tables(connection: Connection) -> bool:
-    """Whether the role can alter and drop what it works with."""
+    """Return whether the role can alter and drop the tables of its database."""
     return bool(connection.scalar(_OWNS))
 
 
 def begin(connection: Connection) -> None:
-    """Nothing: rows are locked where they are read to decide (`sessions.hold`, `users.changing`)."""
+    """Do nothing: rows are locked where they are read to decide (`sessions.hold`, `users.changing`)."""
 
 
 def has_written(connection: Connection) -> bool:
-    """Whether the open transaction has written and can still be committed."""
+    """Return whether the open transaction has written and can still be committed."""
     return not connection.invalidated and bool(connection.info.get(_WROTE))
 
 
@@ -219,9 +219,9 @@ def is_conflict(error: BaseException | None) -> bool:
 
 
 COMMANDS: Final[tuple[Command, ...]] = ()
-"""Of `db`: none. The server's own programs make a backup, see docs/bastion/database.md."""
+"""Commands of `db`: none here. The server's own programs make a backup, see docs/bastion/database.md."""
 
 
 def development_url(folder: Path, package: str, password: Path) -> str:
-    """For development: a MariaDB of this machine's own, started if need be."""
+    """For development: return the URL of a MariaDB on this machine, started if need be."""
     return f"mysql://{package}@127.0.0.1:{start_here('local_mysql.py', folder, package, password)}/{package}"

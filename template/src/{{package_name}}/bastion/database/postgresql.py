@@ -1,7 +1,7 @@
 """PostgreSQL by psycopg 3: any number of processes and machines share accounts, sessions and counters.
 
-A password inside an address ends in process lists, logs and error texts: it is a secret of its own. libpq encrypts only
-if the server likes to, and asks nobody who that is; it waits for a server that is gone for two hours.
+A password inside an address ends in process lists, logs and error texts: it is a secret of its own. By default libpq
+encrypts only if the server offers it, verifies no certificate, and waits two hours for a lost server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ POOL_SECONDS: Final = 5.0  # for one that is free, of as many as there are threa
 STATEMENT_MILLISECONDS: Final = 5_000
 IDLE_IN_TRANSACTION_MILLISECONDS: Final = 10_000
 LOCK_MILLISECONDS: Final = 5_000  # of a migration: whoever comes behind it in the queue waits as long
-# A server that is gone without a word is missed after ten seconds, whether it owes an acknowledgement or an answer.
+# A lost server is detected after ten seconds, whether an acknowledgement or an answer is missing.
 NETWORK: Final = {
     "keepalives_idle": 4,
     "keepalives_interval": 2,
@@ -34,14 +34,14 @@ NETWORK: Final = {
     "tcp_user_timeout": 10_000,
     "gssencmode": "disable",  # where it succeeds there is no TLS, and nobody looks at a certificate
 }
-# libpq's own variables: each is a default for what the address does not say, such as the real address of `localhost`.
+# libpq's own variables: defaults for parts that the address omits, such as the real address of `localhost`.
 VARIABLES: Final = (
     *(option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar),
     *("PGDATESTYLE", "PGGEQO", "PGSYSCONFDIR", "PGTZ"),
 )
-# After the `?` of the address. libpq knows others there: a password, a file of passwords, another user.
+# Allowed after the `?` of the address. libpq accepts others: a password, a file of passwords, another user.
 QUERY: Final = ("application_name", "host", "port", "sslcert", "sslkey", "sslmode", "sslrootcert")
-# COPY by one of the first three runs a program or replaces files of the server's; the others see every table.
+# With one of the first three, COPY runs programs or reads or writes server files; the others reach every table.
 _ADMINISTRATOR: Final = text(
     "SELECT bool_or(rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls OR rolname IN"
     " ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files',"
@@ -52,7 +52,7 @@ _WROTE: Final = text("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")
 
 
 def check(settings: BastionSettings) -> Iterator[str]:
-    """Reasons against this database address, without showing it."""
+    """Return reasons against this database address, without showing it."""
     url = parsed(settings)
     if url is None or url.get_backend_name() not in ("postgresql", "postgres"):
         yield "DATABASE_URL must name a PostgreSQL database, as in postgresql://my_service@db.internal:5432/my_service."
@@ -68,7 +68,7 @@ def check(settings: BastionSettings) -> Iterator[str]:
 
 
 def _check_transport(url: URL) -> Iterator[str]:
-    """Whoever answers from another machine must show a certificate of its name, from an authority that is named."""
+    """Require another machine's server to show a certificate of its name, from a CA that the address names."""
     if all(map(on_this_machine, _hosts(url))):
         return
     if url.query.get("sslmode") != "verify-full":
@@ -84,25 +84,25 @@ def _check_transport(url: URL) -> Iterator[str]:
 
 
 def _hosts(url: URL) -> Iterator[str]:
-    """Every host that the driver may try: that of the address, and those after its `?`, which replace it."""
+    """Yield every host that the driver may try: the address's, and those after its `?`, which replace it."""
     others = url.query.get("host", ())
     for listed in (url.host or "", *((others,) if isinstance(others, str) else others)):
         yield from filter(None, listed.split(","))
 
 
 def address(settings: BastionSettings, *, migrates: bool = False) -> URL:
-    """The address to connect to, without the password, which each connection asks for; call it after check().
+    """Return the address to connect to, without the password, which each connection adds; call it after check().
 
-    Who migrates signs in as the role that owns the tables, where there is one.
+    Migrations sign in as the role that owns the tables, where there is one.
     """
     url = make_url(settings.database_url).set(drivername="postgresql+psycopg")
     return url.set(username=settings.migration_user) if migrates and settings.migration_user else url
 
 
 def options(settings: BastionSettings, *, migrates: bool = False) -> dict[str, Any]:
-    """Options of the engine: a connection for each thread and one to spare, and an end to every wait.
+    """Return the engine's options: a connection for each thread, spare ones, and a limit on every wait.
 
-    A migration may take its time with a large table, once it has the lock.
+    A migration has no statement limit, only one on the wait for locks.
     """
     parameters = {
         "statement_timeout": 0 if migrates else STATEMENT_MILLISECONDS,
@@ -124,31 +124,31 @@ def options(settings: BastionSettings, *, migrates: bool = False) -> dict[str, A
 
 
 def prepare(engine: Engine) -> None:
-    """The limits travel with the connection request. Who has kept a transaction waiting learns that it is lost."""
+    """Treat a connection as lost if the server ended it for an idle transaction; limits are in the options."""
 
     @event.listens_for(engine, "handle_error")
     def _on_error(context: ExceptionContext) -> None:
-        # The driver takes it for a mistake of the statement that came too late, and the connection for a good one.
+        # The driver reports this as a late error of the statement, and the connection as usable.
         if isinstance(context.original_exception, IdleInTransactionSessionTimeout):
             context.is_disconnect = True
 
 
 def is_administrator(connection: Connection) -> bool:
-    """Whether the role reaches past its own database, by itself or as a role that it is a member of."""
+    """Return whether the role has rights beyond its own database, by itself or through a role membership."""
     return bool(connection.scalar(_ADMINISTRATOR))
 
 
 def owns_tables(connection: Connection) -> bool:
-    """Whether the role can alter and drop what it works with."""
+    """Return whether the role can alter and drop tables, as an owner or a member of their owner."""
     return bool(connection.scalar(_OWNS))
 
 
 def begin(connection: Connection) -> None:
-    """Nothing: rows are locked where they are read to decide (`sessions.hold`, `users.changing`)."""
+    """Do nothing: rows are locked where they are read to decide (`sessions.hold`, `users.changing`)."""
 
 
 def has_written(connection: Connection) -> bool:
-    """Whether the open transaction has written and can still be committed."""
+    """Return whether the open transaction has written and can still be committed."""
     driver: Any = connection.connection.driver_connection
     if driver.info.transaction_status != TransactionStatus.INTRANS:
         return False
@@ -161,9 +161,9 @@ def is_conflict(error: BaseException | None) -> bool:
 
 
 COMMANDS: Final[tuple[Command, ...]] = ()
-"""Of `db`: none. The server's own programs make a backup, see docs/bastion/database.md."""
+"""Commands of `db`: none here. The server's own programs make a backup, see docs/bastion/database.md."""
 
 
 def development_url(folder: Path, package: str, password: Path) -> str:
-    """For development: a PostgreSQL of this machine's own, started if need be."""
+    """For development: return the URL of a PostgreSQL on this machine, started if need be."""
     return f"postgresql://{package}@127.0.0.1:{start_here('local_postgresql.py', folder, package, password)}/{package}"

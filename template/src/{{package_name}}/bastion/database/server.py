@@ -1,7 +1,7 @@
-"""Of a database behind a network, whichever it is: who is at its other end, and as whom the service signs in there.
+"""Network databases: verify the server's certificate, and connect with a role of few rights.
 
-Whoever stands on the way reads and answers a connection that nobody verifies. A statement that an attacker gets past
-this service has its role's rights: one that owns the tables drops them, one of an administrator reads the machine.
+An attacker on the network path reads and forges an unverified connection. SQL injection runs with the role's rights: a
+role that owns the tables drops them, an administrator's role reads the machine's files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SYSTEM: Final = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def parsed(settings: BastionSettings) -> URL | None:
-    """The address as SQLAlchemy reads it; None when it is none."""
+    """Return the address as SQLAlchemy parses it; None if it is invalid."""
     try:
         return make_url(settings.database_url)
     except (ArgumentError, ValueError):
@@ -35,7 +35,7 @@ def parsed(settings: BastionSettings) -> URL | None:
 
 
 def check_query(url: URL, known: Sequence[str]) -> Iterator[str]:
-    """Reasons against a password in the address, or else against names after its `?` that are not `known`."""
+    """Report a password in the address, or else names after its `?` that are not `known`."""
     if url.password is not None:
         yield "DATABASE_URL holds a password. Take it out, and set it as the secret DATABASE_PASSWORD."
     elif others := sorted({*url.query} - {*known}):
@@ -46,7 +46,7 @@ def check_query(url: URL, known: Sequence[str]) -> Iterator[str]:
 
 
 def check_roles(settings: BastionSettings, user: str) -> Iterator[str]:
-    """Reasons against the names of the two roles; whether one is an administrator is asked of the server, too."""
+    """Report bad names of the two roles; the server is also asked whether the role is an administrator."""
     if not settings.production:
         return
     makes_them = "deploy/base/database makes one for this service alone"
@@ -59,7 +59,7 @@ def check_roles(settings: BastionSettings, user: str) -> Iterator[str]:
 
 
 def on_this_machine(host: str) -> bool:
-    """Whether nobody is on the way there: a folder of unix sockets, or a loopback address."""
+    """Return whether traffic stays on this machine: a folder of unix sockets, or a loopback address."""
     if host == "localhost" or host.startswith(("/", "@")):
         return True
     try:
@@ -69,7 +69,7 @@ def on_this_machine(host: str) -> bool:
 
 
 def is_authority(path: object) -> bool:
-    """Whether this is the absolute path of a file with certificates (PEM) to verify a server by."""
+    """Return whether this is the absolute path of a file with certificates (PEM) to verify a server by."""
     if not isinstance(path, str) or not Path(path).is_absolute():
         return False
     try:
@@ -79,9 +79,9 @@ def is_authority(path: object) -> bool:
 
 
 def start_here(program: str, folder: Path, name: str, password: Path) -> int:
-    """For development: the port of a server that ends with this process, or of one that a command before it started.
+    """For development: start a server that ends with this process, or find a running one; return its port.
 
-    What starts it is no part of the service: it lies in a checkout of it, beside the proofs.
+    The program that starts it is not part of the service: it lies in a checkout of it, beside the proofs.
     """
     file = PROJECT / "tests" / "proofs" / program
     if not file.is_file():

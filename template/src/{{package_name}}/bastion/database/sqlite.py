@@ -1,7 +1,7 @@
 """SQLite: a file beside the service, no server. One machine, one worker process.
 
-Two processes that write one file wait for each other, and what counts attempts must be counted once. Whoever can read
-the file has every account: it is its owner's alone. A query that never ends holds a thread, and a writer all others.
+Two processes would wait for each other's writes, and in-process counters must be counted once. A reader of the file has
+every account, so only its owner may read it. An endless query would block a thread, an endless writer all others.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ENDS_AT: Final = "bastion.statement_ends_at"
 
 
 def check(settings: BastionSettings) -> Iterator[str]:
-    """Reasons against this database address, without showing it."""
+    """Return reasons against this database address, without showing it."""
     url = _parsed(settings)
     if url is None or url.get_backend_name() != "sqlite":
         yield "DATABASE_URL must name a SQLite file, as in sqlite:////var/lib/my-service/data.sqlite."
@@ -61,7 +61,7 @@ def _parsed(settings: BastionSettings) -> URL | None:
 
 
 def address(settings: BastionSettings, *, migrates: bool = False) -> URL:  # noqa: ARG001
-    """The address to connect to, of a file that is made here, for its owner alone; call it after check()."""
+    """Return the address of the file, created readable only for its owner; call it after check()."""
     url = make_url(settings.database_url)
     with suppress(OSError):  # a folder that can't be written: connecting says so
         Path(str(url.database)).touch(mode=0o600)  # SQLite gives its journals the mode of the file
@@ -69,7 +69,7 @@ def address(settings: BastionSettings, *, migrates: bool = False) -> URL:  # noq
 
 
 def options(settings: BastionSettings, *, migrates: bool = False) -> dict[str, Any]:  # noqa: ARG001
-    """Options of the engine: a connection for each thread and one to spare."""
+    """Return the engine's options: a connection for each thread and spare ones."""
     return {
         "pool_size": settings.threads + 2,
         "max_overflow": settings.threads,
@@ -79,7 +79,7 @@ def options(settings: BastionSettings, *, migrates: bool = False) -> dict[str, A
 
 
 def prepare(engine: Engine) -> None:
-    """Foreign keys are enforced, readers don't wait for the writer (WAL), and a request's statements have an end."""
+    """Enforce foreign keys, let readers run beside the writer (WAL), and limit a request's statements to 5 s."""
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, record: ConnectionPoolEntry) -> None:
@@ -93,17 +93,17 @@ def prepare(engine: Engine) -> None:
 
 
 def is_administrator(_connection: Connection) -> bool:
-    """A file has no roles: whoever may write it is its owner, which `check` looks at."""
+    """Return False: a file has no roles. A user who may write it is its owner, which `check` verifies."""
     return False
 
 
 def owns_tables(_connection: Connection) -> bool:
-    """As above: nothing that could be taken away."""
+    """Return False as well: there is no right that could be revoked."""
     return False
 
 
 def begin(connection: Connection) -> None:
-    """Take the lock for writing at once: no row can be locked here, and what is read must still be true at the write.
+    """Take the write lock at once: SQLite has no row locks, and data read must still be true at the write.
 
     The driver would begin with the first write, and read before that outside of any transaction.
     """
@@ -111,7 +111,7 @@ def begin(connection: Connection) -> None:
 
 
 def has_written(connection: Connection) -> bool:
-    """Whether the open transaction has written: only then does the driver begin one, and hold the lock."""
+    """Return whether the open transaction has written: only then does the driver begin one, and hold the lock."""
     return bool(getattr(connection.connection.driver_connection, "in_transaction", False))
 
 
@@ -124,7 +124,7 @@ def is_conflict(error: BaseException | None) -> bool:
 @click.argument("file", type=click.Path(path_type=Path))
 @with_appcontext
 def backup(file: Path) -> None:
-    """Write the database as it is now to a new FILE that its owner alone can read; the service may go on meanwhile."""
+    """Write a copy of the running database to a new FILE that only its owner can read; the service may run."""
     try:
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
@@ -135,11 +135,11 @@ def backup(file: Path) -> None:
 
 
 COMMANDS: Final[tuple[click.Command, ...]] = (backup,)
-"""Of `db`, beside those of every service."""
+"""Commands of `db`, beside those of every service."""
 
 
 def development_url(folder: Path, _package: str, _password: Path) -> str:
-    """For development: a file in `folder`, readable by this user alone."""
+    """For development: return the URL of a file in `folder` that only this user can read."""
     file = folder / "data.sqlite"
     file.touch(mode=0o600)
     return f"sqlite:///{file}"

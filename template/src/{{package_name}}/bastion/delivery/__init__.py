@@ -1,1 +1,1 @@
-"""Writing and sending the mails that wait in the outbox."""
+"""Composing and sending the mails that wait in the outbox."""

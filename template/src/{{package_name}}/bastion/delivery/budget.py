@@ -1,10 +1,9 @@
-"""Nobody's mailbox can be filled through this service, and no stranger can use up what its owner needs.
+"""Mail rate limits per recipient and service: no client can flood a mailbox or exhaust the owner's mails.
 
-What anybody can cause: one mail of a kind in ten minutes and ten a day to one recipient, whoever asks from wherever,
-and under however many names his mailbox takes them (`ada+1@`, `ada+2@`).
-What an administrator or a known device of the account asks for, and notices about the account, have budgets of their
-own: a stranger who asks all day keeps no owner out, and a thief's deed is announced though the owner just did the same.
-Source: ASVS 2.4.1, 6.3.1; CWE-799.
+Unauthenticated clients together can cause one mail of a kind in ten minutes and ten a day to one recipient. The limit
+includes sub-addresses of the mailbox (`ada+1@`, `ada+2@`). Mails that an administrator or a known device of the account
+requests, and notices, have budgets of their own. So an attacker's requests do not lock out the owner, and a notice of
+an attack goes out although the owner just caused one too. Source: ASVS 2.4.1, 6.3.1; CWE-799.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _log = log.get_logger("bastion.mail")
 
 
 def allows(purpose: str, email: str, *, trusted: bool = False) -> bool:
-    """Whether a mail may go out now; if so it is counted."""
+    """Return whether a mail may go out now; if so, count it."""
     if purpose in NOTICES:
         return _take("mail-notice", f"{purpose}:{email}", *NOTICE) is not None
     if trusted:
@@ -36,8 +35,8 @@ def allows(purpose: str, email: str, *, trusted: bool = False) -> bool:
     counted = _take("mail", f"{purpose}:{_mailbox(email)}", *STRANGERS)
     if counted is None:
         return False
-    # Of each kind apart: registrations would otherwise use up the mails of those who forgot their passwords, and the
-    # last one, if it is missing, would tell which address has an account.
+    # One budget for each kind: registrations would otherwise use up password resets. A missing last mail of a shared
+    # budget would also reveal which address has an account.
     kind = EVERYBODY.get(purpose, purpose)
     if _take("mail", f"everybody:{kind}", Allowance(state().settings.mails_per_hour, HOUR)):
         return True
@@ -47,7 +46,7 @@ def allows(purpose: str, email: str, *, trusted: bool = False) -> bool:
 
 
 def _mailbox(email: str) -> str:
-    """Where mails to this address probably lie (RFC 5233). For the budget alone: accounts are never joined by it."""
+    """Return the mailbox behind an address (RFC 5233); only for the budget, since it never joins accounts."""
     local, _, domain = email.rpartition("@")
     return f"{local.partition('+')[0]}@{domain}"
 

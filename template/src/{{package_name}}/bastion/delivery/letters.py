@@ -1,8 +1,8 @@
-"""A mail is a fixed text with a fixed subject and one link of this service: nothing that anybody typed is in it.
+"""Mail content: a fixed text and subject with one link of this service, and nothing that a client typed.
 
-A name or title in a mail is an advertisement that strangers send under this service's name, and a line break in a
-subject is a header of theirs. A notice names the time and the client's address, as the server saw them, and its link
-leads to where a new password is asked for: it opens nothing. Source: ASVS 1.3.11, 6.3.5, 6.3.7; CWE-93.
+A name or title in a mail lets attackers advertise under this service's name. A line break in a subject injects a
+header. A notice has the time and the client's address, as the server saw them; its link leads to the request for a new
+password and opens nothing. Source: ASVS 1.3.11, 6.3.5, 6.3.7; CWE-93.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from . import transport
 
 
 class MailedLink(Protocol):
-    """How the chosen style writes the address of a mailed link."""
+    """Builds the address of a mailed link, in the chosen style."""
 
     def address_of(self, purpose: str, token: str | None) -> str: ...
     def by_hand(self, purpose: str, token: str) -> str: ...
@@ -44,7 +44,7 @@ Texts = dict[str, dict[str, Any]]
 
 
 def install(app: Flask) -> None:
-    """Read the texts, the team's over ours, and the layout. Raises ConfigError for a text that nobody would send."""
+    """Load the texts, the team's over ours, and the layout. Raise ConfigError for a text that can't be sent."""
     texts: Texts = tomllib.loads(OURS.read_text(encoding="utf-8"))
     file = Path(app.root_path) / THEIRS
     if file.is_file():
@@ -74,7 +74,7 @@ def _override(texts: Texts, file: Path) -> None:
 
 
 def _fault(ours: object, theirs: object) -> str:
-    """What is wrong with a text in the place of ours, or nothing: better told at the start than found in no mail."""
+    """Return the fault of the team's text in place of ours, or an empty text; checked at the start, not per mail."""
     if ours is None:
         return "is no text of the service"
     if isinstance(ours, list) != isinstance(theirs, list):
@@ -92,9 +92,9 @@ def _fault(ours: object, theirs: object) -> str:
 def write(
     purpose: str, email: str, token: str | None, *, happened_at: datetime | None = None, origin: str = ""
 ) -> EmailMessage:
-    """The mail of this purpose to one address, as text and HTML; `token` is the link's.
+    """Build the mail of this purpose to one address, as text and HTML; `token` is the link's.
 
-    A notice says when it happened (`happened_at`) and which address it came from, if `origin` is known.
+    A notice has the time of its event (`happened_at`) and the client's address, if `origin` is known.
     """
     texts, layout = current_app.extensions[EXTENSION]
     values = {"service": state().service_name, "time": "", "contact": state().security_contact, "origin": origin}
@@ -129,7 +129,7 @@ def write(
 
 
 def show(purpose: str, token: str) -> None:
-    """Print how to go on from a mail that was just sent: in development, where there is no mailbox to look into."""
+    """Print the link of a mail that was just sent: only in development, where there is no mailbox."""
     print(state().mailed_link.by_hand(purpose, token), flush=True)
 
 

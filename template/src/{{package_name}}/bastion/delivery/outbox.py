@@ -1,8 +1,8 @@
-"""Mails that are due are sent once: whoever claims the row, by one conditional UPDATE, sends it and deletes the row.
+"""Mail delivery: each due mail is claimed by one conditional UPDATE, sent, and deleted from the outbox.
 
-A mail that was claimed and never finished (the process was killed, a worker stopped in the middle of it) is due again
-after a minute, so a crash loses none and costs at most one duplicate; nothing has to wait for the sender when a worker
-stops. The token is made here and only its hash is stored. Source: ASVS 6.3.8, 11.5.1.
+A claimed mail that was never finished (its process was killed) is due again after a minute. So a crash loses no mail
+and costs at most one duplicate, and a stopping worker need not wait for the sender. The token is made here and only its
+hash is stored. Source: ASVS 6.3.8, 11.5.1.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _log = log.get_logger("bastion.mail")
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A row of the outbox, or what is sent in its place."""
+    """A row of the outbox, or the mail that replaces it."""
 
     id: UUID
     purpose: str
@@ -57,12 +57,12 @@ _DUE: Final = select(*(_o[name] for name in Due.__slots__))
 
 
 def drain() -> int:
-    """Send until nothing is due, and say how many mails went out. Safe to run in many places at once."""
+    """Send until no mail is due, and return how many went out. Safe to run in many places at once."""
     return len(send_due())
 
 
 def send_due() -> list[str]:
-    """As `drain`, but says to whom they went."""
+    """Send like `drain`, and return the recipients."""
     sent: list[str] = []
     while due := _due():
         sent += [mail.email for mail in due if _claim(mail) and _send(mail)]
@@ -70,7 +70,7 @@ def send_due() -> list[str]:
 
 
 def waiting(email: str | None = None) -> int:
-    """How many mails are not sent yet, to this address or to all."""
+    """Return how many mails are not sent yet, to this address or to all."""
     of_whom = () if email is None else (_o.email == email,)
     with connect() as connection:
         return connection.execute(select(func.count()).select_from(OutgoingMail).where(*of_whom)).scalar_one()
@@ -83,7 +83,7 @@ def _due() -> list[Due]:
 
 
 def _claim(due: Due) -> bool:
-    """Whether it is this sender that got the row: its attempt is counted, so nobody else's condition holds any more."""
+    """Claim the row with a conditional UPDATE on its attempts; True if this sender won."""
     mine = (
         update(OutgoingMail)
         .where(_o.id == due.id, _o.attempts == due.attempts)
@@ -94,7 +94,7 @@ def _claim(due: Due) -> bool:
 
 
 def _send(claimed: Due) -> bool:
-    """Decide what this mail is, and send it; False when nothing goes out."""
+    """Decide which mail this is, and send it; return False if none goes out."""
     due = _decided(claimed)
     first = claimed.attempts == 0  # later attempts of a mail were allowed with it
     if due is None or (first and not budget.allows(due.purpose, due.email, trusted=due.trusted)):
@@ -119,7 +119,7 @@ def _send(claimed: Due) -> bool:
 
 
 def _decided(due: Due) -> Due | None:
-    """The mail that the recipient really gets, by what is known of his address now; None for no mail."""
+    """Return the mail for the recipient by their account's present state; None for no mail."""
     if due.purpose in NOTICES:
         return due
     with connect() as connection:
@@ -128,13 +128,13 @@ def _decided(due: Due) -> Due | None:
         return replace(due, user_id=account.id) if account is not None and account.active else None
     if account is None:
         return due
-    # Its owner learns that somebody typed his address; whoever typed it doesn't.
+    # The owner learns that their address was entered; the client that entered it does not.
     return replace(due, purpose=letters.EXISTS) if account.active else None
 
 
 def _mint(due: Due) -> str | None:
-    """The token for this mail; None when the flow was cancelled since it was claimed (identity/links.py, `cancel`)."""
-    # An update that changes nothing, and no look: nobody removes the row until the link is written.
+    """Return this mail's token; None if the flow was cancelled after the claim (identity/links.py, `cancel`)."""
+    # An update without a change locks the row, so that no `cancel` removes it until the link is written.
     still_there = update(OutgoingMail).where(_o.id == due.id).values(attempts=_o.attempts)
     with transaction() as connection:
         return links.mint(connection, due) if connection.execute(still_there).rowcount == 1 else None
@@ -148,9 +148,9 @@ def _remove(due: Due, token: str | None = None) -> None:
 
 
 def _failed(due: Due, error: Exception) -> None:
-    """The mail is tried again, less and less often. The link before it stays good until a newer one is known to be out.
+    """Retry the mail with increasing pauses, and give up after 24 h. Older links stay valid until a newer one is sent.
 
-    So does the new one: the mail may have arrived although its server said nothing, and otherwise nobody has it.
+    The new link stays valid as well: the mail may have arrived although its server did not confirm it.
     """
     over = now() - due.created_at > GIVES_UP
     pause = min(timedelta(minutes=2 ** min(due.attempts, 6)), LONGEST_PAUSE)
@@ -159,13 +159,13 @@ def _failed(due: Due, error: Exception) -> None:
             connection.execute(delete(OutgoingMail).where(_o.id == due.id))
         else:
             connection.execute(update(OutgoingMail).where(_o.id == due.id).values(due_at=now() + pause))
-    # Its text may quote the recipient, or the whole mail.
+    # The error's text may quote the recipient, or the whole mail.
     kind, code = type(error).__name__, getattr(error, "smtp_code", None)
     _log.error("mail_given_up" if over else "mail_failed", purpose=due.purpose, error=kind, status_code=code)
 
 
 def start(app: Flask) -> None:
-    """Renew secrets, drain the outbox and seal the audit of this app, in a thread of this process, while it lives."""
+    """Renew secrets, drain the outbox and seal the audit of this app, in a daemon thread of this process."""
     threading.Thread(target=_keep_draining, args=(app,), name="mail", daemon=True).start()
 
 

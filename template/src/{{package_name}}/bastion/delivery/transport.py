@@ -1,7 +1,7 @@
-"""Mails leave over TLS, to a server whose certificate was verified by name, or not at all.
+"""Mail transport over TLS: mails go only to a server whose certificate was verified by name.
 
-They carry the keys to accounts; a server that "offers no STARTTLS today" is what an attacker on the way looks like. In
-development they are files below instance/mail/. Source: ASVS 12.3.1, 12.3.2; RFC 8314.
+Mails carry links that open accounts; an attacker on the network path can suppress a server's STARTTLS offer
+(downgrade). In development mails are files below instance/mail/. Source: ASVS 12.3.1, 12.3.2; RFC 8314.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PORTS: Final = {"smtps": 465, "smtp": 587}
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where mails are handed over; `implicit_tls` from the first byte, otherwise STARTTLS is required."""
+    """The mail server; `implicit_tls` means TLS from the first byte, otherwise STARTTLS is required."""
 
     host: str
     port: int
@@ -43,7 +43,7 @@ class Server:
 
     @property
     def on_this_machine(self) -> bool:
-        """Whether nothing leaves the machine: a relay there may speak without TLS."""
+        """Return whether the server is on this machine: a relay there may speak without TLS."""
         try:
             return self.host == "localhost" or ip_address(self.host).is_loopback
         except ValueError:
@@ -51,7 +51,7 @@ class Server:
 
 
 def parse(url: str) -> Server:
-    """The server of BASTION_SMTP_URL. Raises ValueError, without the URL in it, for what is none."""
+    """Parse BASTION_SMTP_URL. Raise ValueError, without the URL in it, for an invalid one."""
     parts = urlsplit(url)
     if parts.scheme not in PORTS or not parts.hostname or parts.password is not None:
         raise ValueError
@@ -62,7 +62,7 @@ def parse(url: str) -> Server:
 
 
 def check(settings: BastionSettings, secrets: Secrets) -> Iterator[str]:
-    """Reasons against a start that could mail nobody, or in the clear."""
+    """Return reasons against a start that could send no mail, or could send it in clear text."""
     if not settings.production and not settings.smtp_url:
         return
     try:
@@ -84,12 +84,12 @@ def check(settings: BastionSettings, secrets: Secrets) -> Iterator[str]:
 
 
 def sender() -> str:
-    """The address that mails come from."""
+    """Return the address that mails come from."""
     return state().settings.mail_from or "accounts@localhost"  # in development alone
 
 
 def hand_over(message: EmailMessage) -> None:
-    """Give the mail to the server, or to a file in development. Raises OSError and smtplib.SMTPException."""
+    """Give the mail to the server, or to a file in development. Raise OSError and smtplib.SMTPException."""
     settings = state().settings
     if settings.smtp_url:
         _by_smtp(message, parse(settings.smtp_url), settings.smtp_ca)
@@ -119,7 +119,7 @@ def _deliver(message: EmailMessage, server: Server, certificates: str, password:
     else:
         connection = smtplib.SMTP(server.host, server.port, timeout=TIMEOUT)
     try:
-        # A relay on this machine may do without, as long as no password goes there in the clear.
+        # A relay on this machine needs no TLS, as long as no password goes there in clear text.
         if not server.implicit_tls and (server.user or not server.on_this_machine):
             connection.starttls(context=context)  # raises SMTPNotSupportedError when it is not offered
         if password is not None:
