@@ -1,4 +1,4 @@
-"""`audit ...`: what happened is read, and whether somebody changed what is written of it."""
+"""`audit ...`: show audit events, and detect tampering with them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def audit_group() -> None:
 
 
 def _id_of(who: str) -> UUID:
-    """The account of an address, or the id as it is: of a deleted account nothing else is left."""
+    """Return the account of an address, or the given id: a deleted account has only its id left."""
     with suppress(ValueError):
         return UUID(who)
     try:
@@ -57,7 +57,7 @@ def _head(_context: click.Context, _option: click.Parameter, head: str | None) -
 @click.option("--json", "as_json", is_flag=True, help="Every field, one line of JSON for each event.")
 @with_appcontext
 def show_audit(user: str | None, kind: str | None, since: datetime | None, last: int, as_json: bool) -> None:
-    """The newest audit events, the newest last."""
+    """Show the newest audit events, the newest last."""
     table = AuditEvent.__table__
     newest = select(table).order_by(table.c.at.desc(), table.c.number.desc()).limit(last)
     if user is not None:
@@ -77,7 +77,7 @@ def show_audit(user: str | None, kind: str | None, since: datetime | None, last:
 @click.option("--head", callback=_head, help="One that was logged: also say whether the chain still goes through it.")
 @with_appcontext
 def verify_audit(head: str | None) -> None:
-    """Say whether an event was changed, removed, added or moved since it was written, and which; exit 1 if so."""
+    """Check whether an event was changed, removed, added or moved, and name it; exit 1 if so."""
     found = chain.verify(head)
     if found.fault is not None:
         raise click.ClickException(f"{found.fault}.")
@@ -88,7 +88,7 @@ def verify_audit(head: str | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_appcontext
 def restart_audit(yes: bool) -> None:
-    """Seal all events anew as they are, after you have looked into what `audit verify` says. It can't be undone."""
+    """Seal all events anew as they are, after you have looked into the fault of `audit verify`. It can't be undone."""
     if not yes:
         click.confirm("What was changed can't be found afterwards. Go on?", abort=True)
     former = chain.restart()

@@ -1,4 +1,4 @@
-"""`<service> <noun> <verb>`: what an operator does, with the same guards as the service itself. Each noun is a module.
+"""`<service> <noun> <verb>`: the operator's commands, with the same guards as the service. Each noun is a module.
 
 No file switches the mode: a `.env` in some parent folder must not turn a production command into a development one.
 """
@@ -35,7 +35,7 @@ NAME: Final = PACKAGE.replace("_", "-")
 
 
 def _create(*, migrates: bool = False) -> Flask:
-    """The service; the environment stays as it was, since a command may start it again, or hand all to the server."""
+    """Create the app and keep the environment: a command may start it again, or pass all variables to the server."""
     kept = dict(os.environ)
     try:
         app: Flask = import_module(f"{PACKAGE}.app").create_app(migrates=migrates)
@@ -46,10 +46,10 @@ def _create(*, migrates: bool = False) -> Flask:
 
 
 class ServiceGroup(FlaskGroup):
-    """Flask's group of commands without its options, which would load a file or another app."""
+    """Flask's command group without its options, which would load a file or another app."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Ours, and the team's as soon as the service starts."""
+        """List our commands, and the team's if the service starts."""
         try:
             team = _create().cli.list_commands(ctx)
         except ConfigError:
@@ -58,7 +58,7 @@ class ServiceGroup(FlaskGroup):
 
 
 def main() -> None:
-    """Entry point of the service's command."""
+    """Run the service's command line."""
     os.environ["FLASK_SKIP_DOTENV"] = "1"
     if development.asked_for():
         development.prepare(PACKAGE)
@@ -99,8 +99,8 @@ def _run(arguments: list[str]) -> None:
 def dev(command: tuple[str, ...], port: int | None) -> None:
     """Serve on http://localhost for development, or run COMMAND there.
 
-    Makes what is missing below instance/: keys, database, tables. Everything else is as in production. `dev users
-    create ada@example.com` runs one command in the same environment.
+    Makes missing keys, database and tables below instance/. Everything else is as in production. `dev users create
+    ada@example.com` runs one command in the same environment.
     """
     os.environ["BASTION_ENV"] = "development"
     used = development.prepare(PACKAGE, port)
@@ -124,7 +124,7 @@ def dev(command: tuple[str, ...], port: int | None) -> None:
 
 @click.command()
 def serve() -> None:
-    """Serve with gunicorn, for production; BASTION_BIND says where."""
+    """Serve with gunicorn, for production, at the address in BASTION_BIND."""
     if development.asked_for():
         raise click.ClickException(f"In development `{NAME} dev` serves. Unset BASTION_ENV for production.")
     app = _create()  # refuse an unsafe start here, with its reasons, instead of in each worker
@@ -138,7 +138,7 @@ def serve() -> None:
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when docs/access.md is not up to date.")
 @with_appcontext
 def access_table(check: bool) -> None:
-    """Write docs/access.md: who may call which route."""
+    """Write docs/access.md: the access rule of each route."""
     text = access.document(current_app)
     if not check:
         access.TABLE_FILE.parent.mkdir(exist_ok=True)
@@ -150,7 +150,7 @@ def access_table(check: bool) -> None:
 @click.command("doctor")
 @with_appcontext
 def doctor() -> None:
-    """What works but should be looked at: pending migrations, ended exceptions, a missing security contact."""
+    """Report pending migrations, unwise settings, ended exceptions, a missing security contact."""
     found = [*development.findings(current_app)]
     for finding in found:
         click.echo(f"- {finding}")
@@ -159,7 +159,7 @@ def doctor() -> None:
 
 @click.command("run")
 def run() -> None:
-    """Refused: Flask's development server is for `dev`, and `serve` is for production."""
+    """Refuse: Flask's development server is for `dev`, and `serve` is for production."""
     raise click.ClickException(f"`{NAME} dev` serves for development, `{NAME} serve` (gunicorn) for production.")
 
 

@@ -1,8 +1,7 @@
-"""`<service> dev`: what is missing is made, and the service runs on this machine as it would in production.
+"""`<service> dev`: make missing keys and database, and run the service on this machine as in production.
 
-Only convenience differs: the keys are made and kept below instance/, mode 0600, the database too, and cookies work
-over http on a loopback address. No protection is off. No file can switch it on: it is asked for in the real
-environment alone.
+Only convenience differs: keys and database are made and kept below instance/, mode 0600, and cookies work over http on
+a loopback address. No protection is off. No file can switch it on: only the process's environment can.
 """
 
 from __future__ import annotations
@@ -37,15 +36,15 @@ PROJECT: Final = Path(__file__).resolve().parents[4]
 
 
 def asked_for() -> bool:
-    """Whether the environment of this process says development."""
+    """Return whether this process's environment selects development."""
     return os.environ.get("BASTION_ENV") == "development"
 
 
 def prepare(package: str, port: int | None = None) -> int:
-    """Make keys and database below instance/ where the environment names none; idempotent.
+    """Make keys and database below instance/ where the environment names none, and return the port; idempotent.
 
-    What is mailed leads to `port` of this machine, unless the environment names another origin; without one to that
-    which was named last. Gives the port. Raises RuntimeError in a folder below that of the service.
+    Mailed links point to `port` of this machine, unless the environment names another origin; without `port`, to the
+    last one given. Raise RuntimeError in a folder below that of the service.
     """
     if PROJECT in Path.cwd().parents and (PROJECT / "pyproject.toml").is_file():
         raise RuntimeError(f"Run this in the folder of the service, {PROJECT}: what it makes lies in {FOLDER}/ there.")
@@ -70,7 +69,7 @@ def prepare(package: str, port: int | None = None) -> int:
 
 
 def _remembered(file: Path, port: int | None) -> int:
-    """The port that is named now, for the commands of other terminals too; otherwise the one that was named last."""
+    """Return the given port and store it for commands in other terminals; without one, return the stored port."""
     if port is not None:
         file.write_text(str(port), encoding="utf-8")
         return port
@@ -79,7 +78,7 @@ def _remembered(file: Path, port: int | None) -> int:
 
 
 def new_key() -> str:
-    """256 random bits."""
+    """Return 256 random bits as text."""
     return secrets.token_urlsafe(32)
 
 
@@ -90,12 +89,12 @@ def _write(file: Path, text: str) -> None:
 
 
 def reloaded() -> bool:
-    """Whether this is the process that a reload replaces."""
+    """Return whether this is the process that a reload replaces."""
     return os.environ.get("WERKZEUG_RUN_MAIN") == "true"
 
 
 def serve(app: Flask, name: str, port: int) -> None:
-    """Serve with reload, on a loopback address alone."""
+    """Serve with reload, only on a loopback address."""
     if reloaded():
         outbox.start(app)  # not in the other process, which lives on when the code changes
     else:
@@ -106,7 +105,7 @@ def serve(app: Flask, name: str, port: int) -> None:
 
 
 def wait_for_an_edit(reasons: str, port: int) -> None:
-    """Say in the browser as well why the service does not start, until a file of it is changed."""
+    """Show in the browser as well why the service does not start, until one of its files changes."""
 
     @Request.application
     def told(_request: Request) -> Response:
@@ -116,7 +115,7 @@ def wait_for_an_edit(reasons: str, port: int) -> None:
 
 
 def findings(app: Flask) -> Iterator[str]:
-    """What `doctor` tells."""
+    """Yield the findings of `doctor`."""
     if migrations.pending(app):
         yield "The database has pending migrations: run `db upgrade`."
     service = state_of(app)

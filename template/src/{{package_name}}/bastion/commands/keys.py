@@ -1,8 +1,8 @@
-"""`keys new KIND` and `keys rotate KIND`: a command makes and exchanges a key, so nobody puts one together by hand.
+"""`keys new KIND` and `keys rotate KIND`: make and rotate keys by command, so that no operator edits one by hand.
 
-A key that is pasted together is a weak one, or one that half of the processes do not know yet. Both commands write a
-secret's text to standard output, and what to do with it beside that, and change nothing: where it is kept is the
-operator's to say. `add_rotation` and `new.add_command` take the kinds of keys of the chosen style.
+A hand-edited key is weak, or unknown to half of the processes. Both commands write a secret's text to standard output
+and instructions to standard error, and change no secret: the operator stores the text. `add_rotation` and
+`new.add_command` add the kinds of keys of the chosen style.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ def keys_group() -> None:
 
 @keys_group.group("new")
 def new() -> None:
-    """Write a new key for a secret; nothing is changed."""
+    """Write a new key for a secret; no secret is changed."""
 
 
 @keys_group.group("rotate")
 def rotate() -> None:
-    """Write a secret's keys one step on: first a next key is added, then it becomes active. Nobody is signed out.
+    """Rotate a secret's keys by one step: first a next key is added, then it becomes active. No user is signed out.
 
     Store the text as the secret, at once. Six minutes later (eleven for jwt) the other step is possible.
     """
 
 
 def write_rotated(name: str, turn: Callable[[], ring.Turned]) -> None:
-    """Write what `turn` makes of the ring, and to standard error what to do with it."""
+    """Write the rotated ring of `turn` to standard output, and instructions to standard error."""
     try:
         turned = turn()
     except ring.TooEarly as early:
@@ -65,7 +65,7 @@ def _add_commands(kind: str, name: str) -> None:
 
 
 def add_rotation(kind: str, name: str, turn: Callable[[], ring.Turned]) -> None:
-    """Add `keys rotate KIND` for the secret `name`; `turn` makes its next text."""
+    """Add `keys rotate KIND` for the secret `name`; `turn` returns its next text."""
 
     @rotate.command(kind, help=f"Write the ring of the secret {name} one step on.")
     @with_appcontext
@@ -80,10 +80,10 @@ for _name, _purpose in ring.PURPOSES.items():
 @keys_group.command("reencrypt")
 @with_appcontext
 def reencrypt() -> None:
-    """Encrypt under the active DATA_KEY what is in the database under others; safe to interrupt and to repeat.
+    """Re-encrypt stored values of former keys under the active DATA_KEY; safe to interrupt and to repeat.
 
-    Afterwards a retired key is needed for backups, and for a year to verify the audit; then `keys rotate data` takes
-    it out.
+    Afterwards a retired key is needed for backups, and for a year to verify the audit; then `keys rotate data` removes
+    it.
     """
     if wait := state().rings.get(encryption.SECRET).spreads_for():
         raise click.ClickException(f"Some process may still encrypt under the former key. Run this again in {wait} s.")

@@ -1,6 +1,6 @@
 """`<service> db ...`: the two branches of migrations, the template's and the team's.
 
-The commands alone import Alembic: a server that answers requests neither needs it nor waits for it.
+Only the commands import Alembic: a server that answers requests neither needs it nor waits for it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ alembic = Alembic(run_mkdir=False, command_name="", metadatas=Base.metadata)
 
 
 def _is_the_teams(item: Any, name: str | None, kind: str, _reflected: bool, _compared: Any) -> bool:
-    """Autogenerate looks at the team's tables alone; the template brings its own migrations."""
+    """Limit autogenerate to the team's tables; the template brings its own migrations."""
     if kind != "table":
         return True
     known = Base.metadata.tables.get(name or "")
@@ -29,7 +29,7 @@ def _is_the_teams(item: Any, name: str | None, kind: str, _reflected: bool, _com
 
 
 def _render_type(kind: str, item: Any, context: Any) -> str | Literal[False]:
-    """A migration must not import the service: our own type is written as what it is in the database."""
+    """Write our own column type as the database's: a migration must not import the service."""
     if kind == "type" and isinstance(item, UTCDateTime):
         if context.dialect.name in ("mysql", "mariadb"):
             context.imports.add("from sqlalchemy.dialects import mysql")
@@ -39,13 +39,13 @@ def _render_type(kind: str, item: Any, context: Any) -> str | Literal[False]:
 
 
 def _nothing_to_write(_context: Any, _revision: Any, directives: list[Any]) -> None:
-    """No migration without a change."""
+    """Write no migration without a change."""
     if directives and directives[0].upgrade_ops.is_empty():
         directives.clear()
 
 
 def install(app: Flask) -> Alembic:
-    """Make Alembic find the migrations of a service that has answered no request yet; its own ALEMBIC settings win."""
+    """Let Alembic find the migrations before any request; the service's own ALEMBIC settings win."""
     branches = {"script_location": "migrations", "version_locations": [(BRANCH, "bastion/database/migrations")]}
     app.config["ALEMBIC"] = branches | app.config.get("ALEMBIC", {})
     app.config["ALEMBIC_CONTEXT"] = {
@@ -59,7 +59,7 @@ def install(app: Flask) -> Alembic:
 
 
 def pending(app: Flask) -> bool:
-    """Whether the database lacks a migration that this code has."""
+    """Return whether the database lacks a migration that this code has."""
     with app.app_context():
         wanted = {script.revision for script in alembic.heads(resolve_dependencies=True)}
         return wanted != {script.revision for script in alembic.current()}
@@ -83,7 +83,7 @@ def upgrade() -> None:
 @click.option("--empty", is_flag=True, help="Do not compare models and tables.")
 @with_appcontext
 def revision(message: str, empty: bool) -> None:
-    """Write a migration for what the team's models have that the database has not."""
+    """Write a migration for the differences between the team's models and the database."""
     name = click.get_current_context().find_root().info_name
     head = alembic.script_directory.get_revision(f"{BRANCH}@head")
     written = alembic.revision(message, empty=empty, branch=TEAM_BRANCH, depend=head.revision)
@@ -99,7 +99,7 @@ def revision(message: str, empty: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_appcontext
 def downgrade(yes: bool) -> None:
-    """Take the team's newest migration back, with the data in what it made; the template's stay."""
+    """Revert the team's newest migration and drop the data in it; the template's stay."""
     applied = [script for script in alembic.current() if TEAM_BRANCH in script.branch_labels]
     if not applied:
         raise click.ClickException("No migration of the team's is applied.")

@@ -1,6 +1,6 @@
-"""`secrets list` shows of each secret whether it is there, how old it is and what is due, and never a value.
+"""`secrets list` shows each secret's presence, age and due rotation, and never a value.
 
-A key that nobody is told about is never exchanged; a list that shows the keys themselves is what a thief looks for.
+An operator who sees no due date never rotates a key; a list with the keys themselves would serve a thief.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..text import strict_json
 
 COLUMNS: Final = "{:<28}  {:<7}  {:<12}  {:<6}  {}"
 Spans = Mapping[str, tuple[float, float]]
-"""Secret that holds a ring to the seconds until a next key may become active, and those that a retired one counts."""
+"""Maps a secret with a ring to two spans in seconds: until a next key may become active, and a retired one counts."""
 OWN: Final[Spans] = {name: (WAIT, purpose.life) for name, purpose in PURPOSES.items()}
 
 
@@ -34,7 +34,7 @@ def secrets_group() -> None:
 @secrets_group.command("list")
 @with_appcontext
 def list_secrets() -> None:
-    """The secrets that this service reads: what each does, whether it is there, its age, what is due; never a value."""
+    """List the secrets that this service reads: use, presence, age and due rotation; never a value."""
     service = state()
     names = {**OF_EVERY_SERVICE, **chosen.dialect.SECRETS, **chosen.style.SECRETS, **service.team.secrets, **OPTIONAL}
     for line in lines(service.secrets, names, chosen.style.RINGS):
@@ -42,7 +42,7 @@ def list_secrets() -> None:
 
 
 def lines(opened: Secrets, names: Mapping[str, str], spans: Spans) -> Iterator[str]:
-    """A table of these secrets, each with what it does; `spans` are those of the chosen style's rings."""
+    """Yield a table of these secrets, each with its use; `spans` are those of the chosen style's rings."""
     spans = {**OWN, **spans}
     yield f"From {opened.where}"
     yield COLUMNS.format("SECRET", "", "VERSION", "AGE", "DUE")
@@ -76,7 +76,7 @@ def _present(name: str, does: str, found: Found, span: tuple[float, float] | Non
 
 
 def _keys(found: Found) -> list[dict[str, Any]]:
-    """State and time of each key, where the secret is a ring."""
+    """Return state and time of each key, if the secret is a ring."""
     try:
         listed = strict_json.loads(found.value.reveal().encode("utf-8", "surrogatepass")).get("keys")
     except strict_json.InvalidJSON:
@@ -96,7 +96,7 @@ def _state(status: str, age: float, span: tuple[float, float] | None) -> str:
 
 
 def _span(length: float) -> str:
-    """A length of time in its largest unit."""
+    """Return a length of time in its largest unit."""
     for unit, size in (("d", DAY), ("h", 3600), ("min", 60)):
         if length >= size:
             return f"{int(length // size)} {unit}"

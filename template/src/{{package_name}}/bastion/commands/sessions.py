@@ -1,4 +1,4 @@
-"""`sessions purge`: what is over is deleted, with the addresses and names in it."""
+"""`sessions purge`: delete expired rows, with the addresses and names in them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def sessions_group() -> None:
 @sessions_group.command("purge")
 @with_appcontext
 def purge_sessions() -> None:
-    """Delete what is over: sessions since 30 days, devices since 400, counters since 2, links and flows since 1, audit
-    events since a year.
+    """Delete rows past their retention: sessions 30 days, devices 400, counters 2, links and flows 1, audit 365.
 
-    Anybody can make the service write counters and events, so run it every day.
+    Counted from a row's end, or from an audit event's time. Any client can cause counters and events, so run this
+    every day.
     """
     ended = f"{sessions.purge()} sessions, {devices.purge()} devices, {throttle.purge()} counters"
     ended = f"{ended}, {links.purge()} links, {flows.purge()} flows"

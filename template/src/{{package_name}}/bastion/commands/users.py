@@ -1,6 +1,6 @@
-"""`users ...`: what an operator does to accounts, without ever holding a password of theirs.
+"""`users ...`: the operator's actions on accounts, without access to their passwords.
 
-A password in a command's arguments is in the shell's history and in every process list: it is asked for, hidden.
+A password in a command's arguments is in the shell's history and in every process list: a hidden prompt asks for it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _done(action: Callable[[], object], message: str) -> None:
 @click.option("--prompt", is_flag=True, help="Ask for the password here, hidden, instead of mailing a link.")
 @with_appcontext
 def create_user(email: str, roles: tuple[str, ...], prompt: bool) -> None:
-    """Mail somebody a link that makes an account: whoever reads the mail chooses the password."""
+    """Mail a link that makes an account: the reader of the mail chooses the password."""
     if not prompt:
         began = now()
         noted = f"Noted: a mail with a link, good for {state().limits.reset_minutes} minutes."
@@ -61,7 +61,7 @@ def create_user(email: str, roles: tuple[str, ...], prompt: bool) -> None:
 @click.argument("email")
 @with_appcontext
 def disable_user(email: str) -> None:
-    """Switch an account off and end its sessions; it is out with the next request."""
+    """Disable an account and end its sessions, from the next request on."""
     _done(lambda: users.set_active(users.find(email), False), "Disabled.")
 
 
@@ -69,7 +69,7 @@ def disable_user(email: str) -> None:
 @click.argument("email")
 @with_appcontext
 def enable_user(email: str) -> None:
-    """Switch an account on again."""
+    """Enable an account again."""
     _done(lambda: users.set_active(users.find(email), True), "Enabled.")
 
 
@@ -79,7 +79,7 @@ def enable_user(email: str) -> None:
 @click.option("--remove", is_flag=True, help="Take the role away.")
 @with_appcontext
 def permit_user(email: str, role: str, remove: bool) -> None:
-    """Give an account a role of settings.py, or take it away; it counts from the next request on."""
+    """Give an account a role of settings.py, or take it away; valid from the next request on."""
     _done(lambda: users.permit(users.find(email), role, remove=remove), "Done.")
 
 
@@ -87,5 +87,5 @@ def permit_user(email: str, role: str, remove: bool) -> None:
 @click.argument("email")
 @with_appcontext
 def reset_factors(email: str) -> None:
-    """Remove all second factors of somebody who lost them, and end his sessions. Make sure first that it is him."""
+    """Remove all second factors of a user who lost them, and end their sessions. Verify their identity first."""
     _done(lambda: factors.reset(users.find(email)), "Removed. At the next login a new one has to be set up.")

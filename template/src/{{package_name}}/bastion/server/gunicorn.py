@@ -1,12 +1,12 @@
-"""A client gets little time, few headers and short lines, and only the edge decides whose forwarding headers count.
+"""Server limits: time, header and line limits for clients; only the edge decides about forwarding headers.
 
-Slow or endless requests hold threads, and two readings of one ambiguous request let an attacker prepend to another's.
+Slow or endless requests would occupy threads. Request smuggling (two readings of one ambiguous request) lets an
+attacker prepend to another client's request.
 
-Settings of the server: `gunicorn -c python:<package>.bastion.server.gunicorn '<package>.app:create_app()'`. What
-differs between deployments are the environment variables below. Every tolerant option of gunicorn (permit_*,
-strip_header_spaces, casefold_http_method) is off by default and stays off. GUNICORN_CMD_ARGS would override all of
-this, so a service with it does not start; an option on the command line of gunicorn itself counts, too: use `serve`.
-Source: ASVS 4.2.1, 4.2.2, 13.2.6, 15.2.2; RFC 9112, 11.2.
+Settings: `gunicorn -c python:<package>.bastion.server.gunicorn '<package>.app:create_app()'`. Deployments differ in the
+environment variables below. Gunicorn's tolerant options (permit_*, strip_header_spaces, casefold_http_method) are off
+by default and stay off. GUNICORN_CMD_ARGS would override all this, so a service with it does not start. An option on
+gunicorn's own command line counts, too: use `serve`. Source: ASVS 4.2.1, 4.2.2, 13.2.6, 15.2.2; RFC 9112, 11.2.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ timeout = 30  # seconds until a worker that hangs is replaced; no limit on a cli
 graceful_timeout = 20  # seconds for running requests at a stop; below the 30 that Kubernetes gives
 keepalive = 5  # seconds an idle connection stays open
 sendfile = False  # the kernel would wait for a client for longer than server/worker.py lets it
-# A leak can't grow for ever. While a worker is replaced, 2.5 s, the others answer; the only one lives until a restart.
+# Limits memory leaks. A worker's replacement takes 2.5 s, and the others answer; a single worker runs until a restart.
 max_requests = 10_000 if workers > 1 else 0
 max_requests_jitter = 10_000  # seldom two at once
 
@@ -35,7 +35,7 @@ limit_request_field_size = 8190  # bytes
 
 # X_Forwarded_For and X-Forwarded-For are one name inside WSGI: the client's would replace the proxy's.
 header_map = "drop"
-# The scheme is read in the edge alone, which knows the proxies; gunicorn would believe every peer on this machine.
+# Only the edge reads the scheme, since it knows the proxies; gunicorn would trust every peer on this machine.
 secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
 forwarded_allow_ips = os.environ.get("BASTION_TRUSTED_PROXIES", "")
@@ -50,5 +50,5 @@ logger_class = f"{__package__}.worker.ServerLog"  # as JSON into the service's l
 
 
 def post_worker_init(worker: Any) -> None:
-    """Each worker sends mails. Not before: a thread that is started ahead of the fork does not exist behind it."""
+    """Start the mail thread in each worker. Not earlier: a thread started before the fork does not exist after it."""
     outbox.start(worker.wsgi)

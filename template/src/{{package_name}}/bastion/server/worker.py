@@ -1,9 +1,9 @@
-"""A client that is slow to send holds no thread while it does, and one that reads nothing none for long.
+"""Slow clients do not occupy worker threads for long, whether they send or receive slowly.
 
-Gunicorn's `timeout` watches over the worker, not over a client: as many half-sent requests as there are threads would
-stop the service for everybody (Slowloris), and so would as many answers that nobody reads. What the server itself says
-is like all the rest: its log is JSON without secrets, its refusals carry every header, and nothing tells what it is.
-Source: ASVS 13.4.6, 15.2.2, 16.2.4; CWE-400; RFC 9110, 15.5.9.
+Gunicorn's `timeout` limits the worker, not a client. As many half-sent requests as there are threads would stop the
+service (Slowloris), and so would as many unread answers. The server's own output follows the service's rules: JSON logs
+without secrets, refusals with every header, and no server name. Source: ASVS 13.4.6, 15.2.2, 16.2.4; CWE-400; RFC 9110,
+15.5.9.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ REFUSED: Final = {
     errors.InvalidResponseHeader: 500,
     errors.InvalidResponseHeaderName: 500,
 }
-"""What gunicorn can't read or send, by the status of its refusal. Whatever else is wrong with a request is 400."""
+"""Statuses for requests or answers that gunicorn can't read or send. Any other fault of a request is 400."""
 
 
 class _Socket(socket.socket):
-    """A client's connection, for which no thread waits without an end."""
+    """A client's connection with a time limit on every wait of a thread."""
 
     def __init__(self, fileno: int) -> None:
         """Take over an accepted connection."""
@@ -58,14 +58,14 @@ class _Socket(socket.socket):
         self.patience = ANSWER_SECONDS
 
     def setblocking(self, flag: bool, /) -> None:
-        """Wait for the client so long and no longer, where gunicorn would wait for ever."""
+        """Wait for the client at most ANSWER_SECONDS, where gunicorn would wait without limit."""
         self.settimeout(ANSWER_SECONDS if flag else 0.0)
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
-        """Send for as long as the client takes enough of it; otherwise that counts as if it had gone.
+        """Send while the client reads fast enough; otherwise treat it as disconnected.
 
-        The time-out of a socket is for all that is sent at once, so a long answer goes in pieces; and many short ones
-        have no more time than a long one of the same length.
+        A socket's time-out covers all data of one call, so a long answer goes in pieces. Many short ones have no more
+        time than a long one of the same length.
         """
         whole = memoryview(data)
         for start in range(0, len(whole), PIECE_BYTES):
@@ -80,27 +80,27 @@ class _Socket(socket.socket):
 
 
 class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
-    """Reads until the deadline; then the request ends, as if its client had gone, and so does the connection."""
+    """Reads until the deadline; then request and connection end as if the client had disconnected."""
 
-    # What has no value here is set by begin(), before anything is read.
+    # begin() sets the values without a default, before any read.
     deadline: float
     looked: int
-    """How far an empty line was looked for. In the main loop no byte is looked at again for each that follows: a few
-    clients that send one now and then behind a long head would keep everybody waiting."""
+    """Where the search for an empty line continues. The main loop must not scan all bytes again for each new one: a
+    few clients that add single bytes to a long head would delay all others."""
     body_at: int
-    """Where the body begins, once the head is there."""
+    """Where the body begins, once the head is complete."""
     next_chunk: int
-    """Where the next chunk begins, as far as it was looked at."""
+    """Where the next chunk begins, as far as chunks were parsed."""
     trailer_at: int
-    """Where the last chunk ends, once it is there."""
+    """Where the last chunk ends, once it has arrived."""
     length: int | None = None
-    """What the head says of the body; None: it comes in chunks."""
+    """The body's length from the head; None: it comes in chunks."""
     has_leave: bool
-    """Whether the client was told to send its body."""
+    """Whether the client got a 100 (Continue) for its body."""
     is_read = False
-    """Whether a thread reads a body that is still on its way."""
+    """Whether a thread reads a body that is still arriving."""
     is_cut = False
-    """Whether a read ended before the request did: what comes later may be the rest of its body."""
+    """Whether a read ended before the request did: later bytes may be the rest of its body."""
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         left, piece = self.deadline - monotonic(), b""
@@ -118,22 +118,22 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
         self.looked = self.body_at = self.next_chunk = self.trailer_at = 0
 
     def is_gathered(self, received: bytes) -> bool:
-        """Whether a thread would have something to do: the head, and a short body, are complete.
+        """Return whether a thread would have work: the head, and a short body, are complete.
 
-        This reads no request, gunicorn does: a wrong answer costs time and nothing else.
+        This does not parse the request, gunicorn does: a wrong result costs time and nothing else.
         """
         if not self._has_head(received):
             return False
         return len(received) >= GATHERED_BYTES or self.is_whole(received)
 
     def is_whole(self, received: bytes) -> bool:
-        """Whether nothing is missing of a request whose head is there."""
+        """Return whether a request with a complete head is complete."""
         if self.length is None:
             return self._has_all_chunks(received)
         return len(received) - self.body_at >= self.length
 
     def _has_head(self, received: bytes) -> bool:
-        """Whether the head is there; what it says of the body is read once."""
+        """Return whether the head is complete; parse its body length once."""
         if not self.body_at and (end := self._empty_line(received, 0)):
             self.body_at = self.next_chunk = end
             head = received[:end]
@@ -143,7 +143,7 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
         return bool(self.body_at)
 
     def _empty_line(self, received: bytes, start: int) -> int:
-        """Where the first empty line from `start` on ends; 0 if there is none yet."""
+        """Return where the first empty line from `start` on ends; 0 if there is none yet."""
         found = received.find(b"\r\n\r\n", max(start, self.looked - 3))
         if found < 0:
             self.looked = len(received)
@@ -151,7 +151,7 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
         return found + 4
 
     def _has_all_chunks(self, received: bytes) -> bool:
-        """Whether the last chunk is there, and what follows it; from where it was looked last: there may be many."""
+        """Return whether the last chunk and its trailer arrived; continue at the last position: there may be many."""
         end = len(received)
         while not self.trailer_at and self.next_chunk <= end and (size := _SIZE.match(received, self.next_chunk)):
             length = int(size[1], 16)
@@ -164,9 +164,9 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
         return len(line) > LONGEST_SIZE_LINE or b"\r\n" in line  # is refused
 
     def waits_for_leave(self, received: bytes) -> bool:
-        """Whether the client sends no body before it has read a 100 (RFC 9110, 10.1.1); True once a request.
+        """Return whether the client waits for a 100 before its body (RFC 9110, 10.1.1); True once a request.
 
-        Gunicorn says it as well, but in a thread, which would then wait for the body.
+        Gunicorn sends it as well, but in a thread, which would then wait for the body.
         """
         if self.has_leave or not self._has_head(received) or len(received) > self.body_at:
             return False
@@ -177,10 +177,10 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Gunicorn's threads, to which a request comes once it is there. The worker's main loop waits for all of them."""
+    """Gunicorn's threads, which get only gathered requests. The worker's main loop waits for all clients."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        """As gunicorn's, with a half of the threads for bodies that are still on their way."""
+        """Initialise like gunicorn, with half of the threads for bodies that are still arriving."""
         super().__init__(*args, **options)
         self.readers = max(1, self.cfg.threads // 2)
         self.unread: deque[TConn] = deque()
@@ -197,20 +197,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         conn.timeout = conn.parser.unreader.deadline
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
-        # Read at once: what was sent together with the request before is in no socket any more.
+        # Read at once: bytes sent together with the previous request are no longer in the socket.
         self.on_pending_socket_readable(conn, conn.sock)
 
     def make_room(self) -> None:
-        """Let go who waits for longest, an idle client first, while there are almost as many as a worker takes.
+        """Close the longest waiting client, an idle one first, when nine tenths of the connections are in use.
 
-        It takes no further one before it has room: a crowd that sends nothing would keep everybody out for ten seconds.
+        A full worker accepts no further one: clients that send nothing would block all others for ten seconds.
         """
         if self.nr_conns > self.worker_connections * 9 // 10:
             for longest in (*self.keepalived_conns, *self.pending_conns)[:1]:
                 longest.timeout = 0.0  # the main loop closes it in this round
 
     def on_pending_socket_readable(self, conn: TConn, client: Any) -> None:
-        """Take what has come, without waiting, and give the connection to a thread when that is a request."""
+        """Read the available bytes without waiting, and queue the connection for a thread once they are a request."""
         unreader = conn.parser.unreader
         received, gone = unreader.take_buffered(), False
         try:
@@ -238,8 +238,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._read_more()
 
     def _read_more(self) -> None:
-        """Let threads read long bodies, but never all of them: who announces much and sends it slowly, or not at all,
-        would have all threads wait for it. The others go on waiting, until murder_pending() closes them."""
+        """Let threads read long bodies, but only half of the threads: clients that announce long bodies and send slowly
+        would occupy all of them. Other connections wait until a slot is free or murder_pending() closes them."""
         while self.unread and self.readers:
             conn = self.unread.popleft()
             if conn in self.pending_conns:
@@ -249,13 +249,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 super().enqueue_req(conn)
 
     def murder_pending(self) -> None:
-        """Close whoever has waited for long enough, and keep nothing of what he sent."""
+        """Close connections past their deadline, and keep none of their bytes."""
         super().murder_pending()
         while self.unread and self.unread[0] not in self.pending_conns:
             self.unread.popleft()
 
     def finish_request(self, conn: TConn, fs: Any) -> None:
-        """A thread has answered."""
+        """Finish an answered request; if its thread read a body, free the slot for another one."""
         unreader = conn.parser.unreader
         if unreader.is_read:
             unreader.is_read = False
@@ -264,14 +264,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._read_more()
 
     def handle_quit(self, sig: int, frame: object) -> None:
-        """Stop at once. Gunicorn would take the pool's lock, and wait for ever if a request just got a thread."""
+        """Stop at once. Gunicorn would take the pool's lock, and deadlock if a request just got a thread."""
         super(ThreadWorker, self).handle_quit(sig, frame)
 
     def handle(self, conn: TConn) -> object:
-        """Answer one request in a thread, and say whether the connection is kept."""
+        """Answer one request in a thread, and return whether the connection is kept."""
         kept: object = super().handle(conn)
         if not kept:
-            # Gunicorn waits for the client to close in the main loop: one that never does would stop everybody.
+            # Gunicorn waits in the main loop for the client to close: a client that never closes would stop all others.
             close_graceful(conn.sock, timeout=LINGER_SECONDS)
             conn.close = _nothing_left
         return kept
@@ -279,16 +279,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
         """Keep the connection only after a whole body: a proxy sends another visitor's request on it.
 
-        Gunicorn reads what the view did not. A read that fails is not refused: the answer has been sent.
+        Gunicorn reads the rest that the view did not. A failed read is not refused: the answer has been sent.
         """
         with suppress(errors.ParseException):
             return super()._keepalive_after(conn, keepalive) and not conn.parser.unreader.is_cut
         return False
 
     def handle_error(self, _req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
-        """Refuse what could not be read as the edge refuses: gunicorn's page has no headers, and quotes the client.
+        """Refuse unreadable requests like the edge: gunicorn's page has no headers, and quotes the client.
 
-        The log names the kind of the fault alone; the line or the address that it was in may hold a credential.
+        The log has only the type of the fault; the line or address with the fault may hold a credential.
         """
         status = REFUSED.get(type(exc), 400) if isinstance(exc, errors.ParseException) else 500
         line, headers, body = self.wsgi.wsgi_app.unreadable(status)
@@ -302,18 +302,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
 
 def _nothing_left(graceful: bool = False) -> None:
-    """In place of the closing that was done."""
+    """Replace a close that is already done."""
 
 
 class _Response(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
-    """An answer that does not say what sent it: who looks for a server with a known hole need not come here."""
+    """A response without a Server header, so that scanners for a vulnerable version get no hint."""
 
     def should_close(self) -> bool:
-        """Announce the end of a connection whose request has no certain end."""
+        """Announce the close of a connection whose request has no certain end."""
         return bool(super().should_close() or self.req.unreader.is_cut or self.req.body.failed)
 
     def default_headers(self) -> list[str]:
-        """Gunicorn's, which it adds behind every layer of ours."""
+        """Return gunicorn's headers, which it adds after all our layers, without Server."""
         return [line for line in super().default_headers() if not line.startswith("Server:")]
 
 
@@ -324,6 +324,6 @@ class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
     """The server's own entries in the service's log."""
 
     def setup(self, cfg: Any) -> None:
-        """Gunicorn's set-up, with our handler in the place of its own."""
+        """Set up like gunicorn, with our handler in the place of its own."""
         super().setup(cfg)
         self.error_log.handlers[:] = [log.handler()]

@@ -1,8 +1,7 @@
-"""Every setting and every limit of the protections, typed, with its bounds and where the number comes from.
+"""Settings and limits: typed and bounded, each limit with its source, read only from the environment.
 
-A limit that stands in ten places is loosened in one of them by accident; a setting that no code reads is a protection
-that somebody believes in. Settings come from the process's real environment alone: no file is read, no mode is switched
-by one.
+A limit that is defined in ten places is loosened in one by accident. A setting that no code reads gives false
+confidence in a protection. No file is read, so no file can switch the mode.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ CommaList = Annotated[list[str], NoDecode]
 
 
 class ConfigError(RuntimeError):
-    """The start was refused. `reasons` has each of them; no value of a setting or secret is in any."""
+    """Raised for a refused start. `reasons` has every reason; none contains the value of a setting or secret."""
 
     def __init__(self, reasons: list[str]) -> None:
         self.reasons = reasons
@@ -28,7 +27,7 @@ class ConfigError(RuntimeError):
 
 
 class EnvironmentSettings(BaseSettings):
-    """Reads the environment alone; an error names the setting and never shows its value."""
+    """Reads only the environment; an error names the setting and never shows its value."""
 
     model_config = SettingsConfigDict(hide_input_in_errors=True, extra="ignore", frozen=True, case_sensitive=True)
 
@@ -50,33 +49,33 @@ def variable(name: str) -> Any:
 
 
 def comma_list(value: object) -> object:
-    """`a, b` from the environment as `["a", "b"]`; anything else is left to the field's type."""
+    """Return `a, b` from the environment as `["a", "b"]`, and another value unchanged for the field's type."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class BastionSettings(EnvironmentSettings):
-    """What an operator decides for one deployment. Each is an environment variable of the name in its alias."""
+    """The operator's settings of one deployment. Each is an environment variable of the name in its alias."""
 
     env: Literal["production", "development"] = Field("production", validation_alias=variable("BASTION_ENV"))
-    """Absent means production. Development is set by `<service> dev` for its own process."""
+    """Absent means production. Only `<service> dev` sets development, for its own process."""
     database_url: str = Field("", validation_alias=variable("DATABASE_URL"))
-    """`sqlite:////absolute/path.sqlite` or `postgresql://user@host:5432/name`; the password is a secret of its own."""
+    """`sqlite:////absolute/path.sqlite` or `postgresql://user@host:5432/name`; the password is a separate secret."""
     migration_user: str = Field("", validation_alias=variable("BASTION_MIGRATION_USER"))
-    """The role that owns the tables, of `db upgrade` alone; empty: that of DATABASE_URL owns them."""
+    """The role that owns the tables, only for `db` commands; empty: DATABASE_URL's role owns them."""
     trusted_hosts: CommaList = Field(default_factory=list, validation_alias=variable("BASTION_TRUSTED_HOSTS"))
     """Host names that may stand in the Host header; `.app.example` allows the names below app.example."""
     public_origin: str = Field("", validation_alias=variable("BASTION_PUBLIC_ORIGIN"))
-    """`https://app.example`: what people type. The only source of absolute addresses, and the issuer of tokens."""
+    """`https://app.example`: the users' address. The only source of absolute URLs, and the issuer of tokens."""
     cors_origins: CommaList = Field(default_factory=list, validation_alias=variable("BASTION_CORS_ORIGINS"))
-    """Token style: https origins whose scripts may call, `https://client.example`; empty: none."""
+    """Token style: https origins whose scripts may call, `https://client.example`; empty: no origin."""
     hsts_preload: bool = Field(False, validation_alias=variable("BASTION_HSTS_PRELOAD"))
-    """Ask browsers to know before the first visit that this domain and all below it are https alone."""
+    """Ask browsers to use only https for this domain and all below it, even before the first visit (preload)."""
     proxy_hops: int | None = Field(None, ge=0, le=3, validation_alias=variable("BASTION_PROXY_HOPS"))
     """How many trusted proxies stand in front; 0 means that clients connect to this process."""
     trusted_proxies: Annotated[list[IPv4Network | IPv6Network], NoDecode] = Field(
         default_factory=list, validation_alias=variable("BASTION_TRUSTED_PROXIES")
     )
-    """Networks (CIDR) that those proxies connect from; X-Forwarded-* from anybody else is removed."""
+    """Networks (CIDR) that those proxies connect from; X-Forwarded-* from other peers is removed."""
     bind: str = Field("127.0.0.1:8000", validation_alias=variable("BASTION_BIND"))
     """Where gunicorn listens: `address:port` or `unix:/path`."""
     workers: int = Field(1, ge=1, le=64, validation_alias=variable("WEB_CONCURRENCY"))
@@ -84,21 +83,21 @@ class BastionSettings(EnvironmentSettings):
     threads: int = Field(8, ge=2, le=64, validation_alias=variable("BASTION_THREADS"))
     """Threads in each worker process."""
     hash_concurrency: int = Field(1, ge=1, le=8, validation_alias=variable("BASTION_HASH_CONCURRENCY"))
-    """Password hashes computed at a time in each process; each takes 64 MiB and a core for a moment."""
+    """Password hashes computed at a time in each process; each takes 64 MiB and a core while it runs."""
     registration: Literal["open", "invitation", "closed"] = Field(
         "invitation", validation_alias=variable("BASTION_REGISTRATION")
     )
-    """Who may make an account: everybody, whom an administrator invites, or only `users create`."""
+    """Who may make an account: any visitor, invited people, or only `users create`."""
     require_mfa: Literal["off", "admins", "all"] = Field("admins", validation_alias=variable("BASTION_REQUIRE_MFA"))
-    """Who must have a second factor: nobody, whoever may see or manage other people's accounts, or everybody."""
+    """Who must have a second factor: no user, users who may see or manage other accounts, or every user."""
     smtp_url: str = Field("", validation_alias=variable("BASTION_SMTP_URL"))
     """`smtps://user@mail.example:465`, or `smtp://…:587` with STARTTLS; the password is the secret SMTP_PASSWORD."""
     smtp_ca: str = Field("", validation_alias=variable("BASTION_SMTP_CA"))
-    """A file with the certificates (PEM) to verify the mail server by; empty: those of the system."""
+    """A file of CA certificates (PEM) to verify the mail server by; empty: the system's."""
     mail_from: str = Field("", validation_alias=variable("BASTION_MAIL_FROM"))
     """The sender's address of every mail, `accounts@app.example`."""
     mails_per_hour: int = Field(300, ge=10, le=100_000, validation_alias=variable("BASTION_MAILS_PER_HOUR"))
-    """Mails that strangers can cause in the whole service; above it none is sent, and the log says so."""
+    """Mails of each kind per hour that unauthenticated clients can cause; above it they are dropped and logged."""
     log_level: Literal["DEBUG", "INFO", "WARNING"] = Field("INFO", validation_alias=variable("BASTION_LOG_LEVEL"))
 
     @field_validator("trusted_hosts", "trusted_proxies", "cors_origins", mode="before")
@@ -108,7 +107,7 @@ class BastionSettings(EnvironmentSettings):
 
     @property
     def production(self) -> bool:
-        """True unless this process was told otherwise."""
+        """Return True unless BASTION_ENV is development."""
         return self.env == "production"
 
 
@@ -118,8 +117,8 @@ class TeamSettings(EnvironmentSettings):
     model_config = SettingsConfigDict(env_prefix="APP_", case_sensitive=False)  # `page_size` is APP_PAGE_SIZE
 
     secrets: ClassVar[Mapping[str, str]] = {}
-    """Name of each secret that this service needs beside the template's to what it does, as the end of a sentence
-    about it: `{"PARTNER_API_KEY": "opens the API of our partner"}`. One that is missing stops the start."""
+    """Maps each further secret that this service needs to its use, as the end of a sentence about it:
+    `{"PARTNER_API_KEY": "opens the API of our partner"}`. A missing one stops the start."""
     roles: ClassVar[Mapping[str, frozenset[str]]] = {}
     """Role to permissions. A role that is granted to a user but is not named here permits nothing."""
     start_page: ClassVar[str] = ""
@@ -129,7 +128,7 @@ class TeamSettings(EnvironmentSettings):
 
 
 def variables(settings: type[BaseSettings]) -> frozenset[str]:
-    """The names of the environment variables that a settings class reads."""
+    """Return the names of the environment variables that a settings class reads."""
     prefix = settings.model_config.get("env_prefix", "")
     names: set[str] = set()
     for name, info in settings.model_fields.items():
@@ -139,15 +138,15 @@ def variables(settings: type[BaseSettings]) -> frozenset[str]:
 
 
 def limit(recommended: int, *, least: int, most: int, row: str, source: str) -> Any:
-    """One number that protects: its value, how far exceptions.toml may move it, its catalogue row and its source."""
+    """Declare one limit: its value, the bounds for exceptions.toml, its catalogue row and its source."""
     return field(default=recommended, metadata={"least": least, "most": most, "row": row, "source": source})
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Numbers that protect. The unit is in the name; exceptions.toml may declare another value within the bounds."""
+    """The protective limits. The unit is in the name; exceptions.toml may declare another value within the bounds."""
 
-    # Stealing a session pays only while it lives.
+    # A stolen session is useful only during its lifetime.
     session_idle_minutes: int = limit(
         30, least=5, most=60, row="session-idle-30-min", source="NIST SP 800-63B-4, 2.2.3; ASVS 7.3.1"
     )
@@ -156,18 +155,18 @@ class Limits:
     )
     sessions_per_account: int = limit(5, least=1, most=20, row="session-limit-5", source="ASVS 7.1.2")
     fresh_login_seconds: int = limit(300, least=60, most=900, row="fresh-login-5-min", source="ASVS 7.5.1")
-    # A mailed link is a key that lies in a mailbox: short, but not shorter than a slow mail.
+    # A mailed link is a key in a mailbox: short-lived, but not shorter than a slow mail.
     activation_hours: int = limit(
         24, least=1, most=48, row="activation-required-single-use", source="grey-listing delays a mail by hours"
     )
     reset_minutes: int = limit(10, least=5, most=60, row="reset-token-single-use", source="ASVS 6.6.2")
     invitation_days: int = limit(7, least=1, most=14, row="registration-mode-enforced", source="ASVS 6.4.1")
-    # Guessing: five tries tell nothing about a password of fifteen characters, and let a person mistype.
+    # Guessing: five attempts reveal nothing about a password of fifteen characters, and leave room for typing errors.
     login_failures: int = limit(
         5, least=3, most=10, row="login-throttle-account", source="OWASP Authentication Cheat Sheet; ASVS 6.3.1"
     )
     login_wait_minutes: int = limit(15, least=5, most=60, row="login-throttle-account", source="ASVS 6.3.1")
-    # One network tries many accounts: above what a crowded office mistypes, far below what guessing needs.
+    # Password spraying from one network: above the typing errors of a large office, far below a guesser's needs.
     login_failures_per_minute_and_network: int = limit(
         10, least=5, most=60, row="login-throttle-ip", source="ASVS 2.4.1, 6.3.1"
     )
@@ -182,7 +181,7 @@ class Limits:
     json_values_per_body: int = limit(2_000, least=100, most=20_000, row="json-strict", source="ASVS 15.2.2")
     requests_per_minute_and_address: int = limit(600, least=60, most=6_000, row="default-throttle", source="ASVS 2.4.1")
     requests_per_minute_and_session: int = limit(120, least=30, most=1_200, row="default-throttle", source="ASVS 2.4.1")
-    # Token style: what a thief gains is bounded by these three.
+    # Token style: these three limit the use of a stolen token.
     access_token_seconds: int = limit(
         600, least=60, most=900, row="jwt-access-10-min", source="RFC 9700, 2.2; ASVS 9.2.1"
     )

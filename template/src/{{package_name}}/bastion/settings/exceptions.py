@@ -1,6 +1,6 @@
-"""What a team may loosen stands in exceptions.toml with a reason, an owner and an end date, and nowhere else.
+"""Declared exceptions: a team may loosen a limit only in exceptions.toml, with reason, owner and end date.
 
-A limit that is loosened in code is forgotten there. One that is declared is shown in every report until it ends.
+A limit that is loosened in code is forgotten there. Each report shows a declared one until it ends.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ USES: Final = ("redirect", "file", "outbound", "owner")  # as request_scan.py of
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """One declared deviation: what, from which recommended value to which, why, who answers for it, until when."""
+    """One declared deviation: name, value, recommended value, reason, owner and end date."""
 
     name: str
     value: int | str
@@ -37,7 +37,7 @@ class Exemption:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What exceptions.toml says, or all reasons why it can't be followed."""
+    """The content of exceptions.toml, or all reasons why it can't be applied."""
 
     limits: Limits
     image_origins: tuple[str, ...]
@@ -46,9 +46,9 @@ class Declared:
 
 
 def ended(exemptions: Iterable[Exemption], today: date) -> Iterator[str]:
-    """What to do about each exception whose last day is before `today`, or so far ahead that it is none.
+    """Yield the remedy for each exception that ended before `today`, or ends more than a year after it.
 
-    It still counts, and is to be looked at.
+    Such an exception still applies until it is reviewed.
     """
     for one in exemptions:
         what = f"{one.name} ({one.value})" if isinstance(one.value, str) else one.name

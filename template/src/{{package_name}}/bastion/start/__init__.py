@@ -1,1 +1,1 @@
-"""What is checked before the service starts."""
+"""The checks before the service starts."""

@@ -1,4 +1,4 @@
-"""An unsafe start is refused, with all reasons at once; each names the setting and the cure, none shows a value.
+"""Start guards: refuse an unsafe start with all reasons; each names setting and remedy, and shows no value.
 
 A service that starts with a guessable key, an open host list or the debugger on looks like one that is protected.
 """
@@ -38,16 +38,16 @@ _HOST: Final = re.compile(r"\A\.?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What the guards look at."""
+    """The input of the guards."""
 
     settings: BastionSettings
     secrets: Secrets
     required: Mapping[str, str]
-    """Names of secrets, each with what it does."""
+    """Names of secrets, each with its use."""
 
 
 def check_secrets_present(start: Start) -> Iterator[str]:
-    """Every required secret is there, and none that is there is left unread."""
+    """Report each missing required secret, and each optional one that exists but can't be read."""
     for name, does in start.required.items():
         try:
             start.secrets.get(name)
@@ -60,7 +60,7 @@ def check_secrets_present(start: Start) -> Iterator[str]:
 
 
 def check_keys(start: Start) -> Iterator[str]:
-    """No key of a ring can be guessed, none is there twice, and each is for one purpose; former ones as well."""
+    """Report each key of a ring that can be guessed, occurs twice or serves two purposes; former keys as well."""
     others: list[ring.Key] = []
     for name, purpose in ring.PURPOSES.items():
         text = start.secrets.find(name) if name in start.required else None
@@ -80,7 +80,7 @@ def check_keys(start: Start) -> Iterator[str]:
 
 
 def _ids(keys: Iterable[ring.Key]) -> Iterator[str]:
-    """A stored value names its key by four bytes."""
+    """Report keys with equal ids: a stored value names its key by four bytes."""
     ids: dict[bytes, str] = {}
     for key in keys:
         header = encryption.header_of(ring.bytes_of(key.text))
@@ -96,7 +96,7 @@ def _cure(which: str) -> str:
 
 
 def check_passwords(start: Start) -> Iterator[str]:
-    """Where a password opens the database, at least it can't be guessed."""
+    """Report a database password that can be guessed."""
     for name in ("DATABASE_PASSWORD", "MIGRATION_PASSWORD"):
         if name not in start.required or start.secrets.find(name) is None:
             continue
@@ -107,7 +107,7 @@ def check_passwords(start: Start) -> Iterator[str]:
 
 
 def check_hosts(start: Start) -> Iterator[str]:
-    """Host names and the public origin are named, so that no header can choose where a link or a token leads."""
+    """Report missing or unsafe host names and public origin: no header may choose a link's or token's target."""
     settings = start.settings
     hosts = [host.lower() for host in settings.trusted_hosts]
     faults: list[str] = []
@@ -127,12 +127,12 @@ def check_hosts(start: Start) -> Iterator[str]:
     if not ORIGIN.match(settings.public_origin):
         yield "BASTION_PUBLIC_ORIGIN is no https origin. Write it as in https://app.example, without a path."
     elif not faults and not named.trusts(settings.public_origin.removeprefix("https://")):
-        # Compared only with a list that is itself valid, so that one fault gives one reason.
+        # Compared only with a valid list, so that one fault gives one reason.
         yield "BASTION_PUBLIC_ORIGIN: its host is not in BASTION_TRUSTED_HOSTS. Add it there."
 
 
 def check_cors(start: Start) -> Iterator[str]:
-    """Origins are written out: no wildcard, no pattern, and not `null`, which any sandboxed frame has."""
+    """Report origins that are not exact: wildcards, patterns, and `null`, which any sandboxed frame has."""
     for number, origin in enumerate(start.settings.cors_origins, 1):
         local = not start.settings.production and LOCAL.match(origin.removeprefix("http://"))
         if not (ORIGIN.match(origin) or local):
@@ -143,7 +143,7 @@ def check_cors(start: Start) -> Iterator[str]:
 
 
 def check_proxies(start: Start) -> Iterator[str]:
-    """Who may name the client's address is said, not guessed."""
+    """Report missing proxy settings, or too wide ones: they decide which peers may set the client's address."""
     settings = start.settings
     if settings.proxy_hops is None:
         yield "BASTION_PROXY_HOPS is not set. Count the proxies in front of this service (0 to 3)."
@@ -154,13 +154,13 @@ def check_proxies(start: Start) -> Iterator[str]:
 
 
 def check_debug(_start: Start) -> Iterator[str]:
-    """The debugger runs code for whoever reaches it."""
+    """Report Flask's debugger, which runs code for any client that reaches it."""
     if os.environ.get("FLASK_DEBUG", "").lower() not in ("", "0", "false", "no"):
         yield "FLASK_DEBUG is on. Unset it; for development run `dev`."
 
 
 def check_server(start: Start) -> Iterator[str]:
-    """The server's limits, and its one worker process with SQLite, are server/gunicorn.py's; TLS ends before it."""
+    """Report overridden limits of server/gunicorn.py, and a non-loopback address where no proxy ends TLS."""
     if os.environ.get("GUNICORN_CMD_ARGS"):
         yield "GUNICORN_CMD_ARGS overrides the server's limits. Unset it; the README names the settings of the server."
     if start.settings.proxy_hops == 0 and not _is_local(start.settings.bind):
@@ -171,7 +171,7 @@ def check_server(start: Start) -> Iterator[str]:
 
 
 def check_bind(start: Start) -> Iterator[str]:
-    """Development has no https and trusts this machine's names: nobody else may reach it."""
+    """Report a non-loopback address in development, which has no https: only this machine may reach it."""
     if not _is_local(start.settings.bind):
         yield "BASTION_BIND is not a loopback address, and BASTION_ENV is development. Unset one of them."
 
@@ -196,16 +196,16 @@ IN_PRODUCTION: Final[tuple[Callable[[Start], Iterator[str]], ...]] = (
 
 
 def reasons(start: Start) -> list[str]:
-    """Everything that speaks against this start."""
+    """Return every reason against this start."""
     guards = (*ALWAYS, *(IN_PRODUCTION if start.settings.production else (check_bind,)))
     return [reason for guard in guards for reason in guard(start)]
 
 
 def read(cls: type[S]) -> tuple[S | None, list[str]]:
-    """The settings of a class, and what is wrong with them: the variable and what it must be, never what it was.
+    """Read the settings of a class; return them with their faults (variable and requirement, never the value).
 
-    A wrong one has its default in what is returned, so that the other guards go on and name what else is wrong; None
-    when there is no default to go on with.
+    A wrong setting gets its default in the result, so that the other guards can report further faults. The result is
+    None when there is no default.
     """
     try:
         return cls(), []
@@ -236,7 +236,7 @@ def _name(field: str, info: FieldInfo) -> str:
 
 
 def unknown_variables(known: frozenset[str], environ: Mapping[str, str]) -> Iterator[str]:
-    """A typo in a BASTION_ name would silently leave the default in force."""
+    """Report unknown BASTION_ names: a typo would silently leave the default in force."""
     for name in sorted(environ):
         if name.startswith("BASTION_") and name not in known:
             near = get_close_matches(name, sorted(known), n=1)
@@ -245,7 +245,7 @@ def unknown_variables(known: frozenset[str], environ: Mapping[str, str]) -> Iter
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What the layers put on the app, as it stood before the team's function. It holds keys: never shown."""
+    """The state that the layers put on the app before the team's function. It holds keys: never show it."""
 
     config: Mapping[str, object] = field(repr=False)
     parts: Mapping[str, object] = field(repr=False)
@@ -254,7 +254,7 @@ class Installed:
 
 
 def installed(app: Flask, *, locked: Mapping[str, object], pages: bool) -> Installed:
-    """Note what stands now; `locked` is further configuration with its values, `pages`: there are templates."""
+    """Record the present state; `locked` is further configuration with its values, `pages`: there are templates."""
     config = {name: deepcopy(value) for name, value in app.config.items() if name.startswith(PROTECTING)}
     hooks = tuple(app.before_request_funcs[None])
     return Installed({**config, **locked}, _parts(app, pages=pages), hooks, log.outlets())
@@ -273,7 +273,7 @@ def _parts(app: Flask, *, pages: bool) -> dict[str, object]:
 
 
 def check_app(app: Flask, before: Installed, *, production: bool, pages: bool) -> list[str]:
-    """After the team's function: nothing that carries a protection was changed, and no debugging aid is on."""
+    """Report changed parts of protections and debugging aids, after the team's function."""
     now = _parts(app, pages=pages)
     changed = [
         *(f"app.config[{name!r}]" for name, value in before.config.items() if app.config.get(name) != value),
@@ -303,5 +303,5 @@ def check_app(app: Flask, before: Installed, *, production: bool, pages: bool) -
 
 
 def known_variables(*classes: type[BaseSettings]) -> frozenset[str]:
-    """The BASTION_ variables that the given settings classes read."""
+    """Return the BASTION_ variables that the given settings classes read."""
     return frozenset().union(*(variables(cls) for cls in classes))

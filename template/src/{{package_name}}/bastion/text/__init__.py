@@ -1,8 +1,8 @@
-"""A text from outside is read in the order in which it is stored, and holds nothing that can't be seen.
+"""Plain text check: text from outside has no invisible characters and none that change the display order.
 
-Control characters break lines of logs and mails; marks that reverse the direction make a name read as another
-(Unicode TR36, 2.8; ASVS 1.3.3). The left-to-right and right-to-left marks, which Arabic and Hebrew need, reorder
-nothing beyond their own place and are allowed. Readers of text import nothing of this service.
+Control characters break lines of logs and mails; bidirectional controls make a name read as another (Unicode TR36, 2.8;
+ASVS 1.3.3). The left-to-right and right-to-left marks, which Arabic and Hebrew need, reorder only at their own place
+and are allowed. This package imports nothing of this service.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _UNSEEN: Final = ("Cc", "Cs", "Zl", "Zp")  # control, half a surrogate pair, lin
 
 
 def is_plain(text: str, *, lines: bool = False) -> bool:
-    """Whether the text can be shown safely; with `lines=True` line breaks and tabs may be in it."""
+    """Return whether the text can be shown safely; with `lines=True` it may have line breaks and tabs."""
     if text.isascii() and text.isprintable():
         return True
     allowed = LINES if lines else frozenset()

@@ -1,8 +1,8 @@
-"""JSON means one thing: no duplicate names, no NaN, no huge numbers, no deep nesting, UTF-8 only.
+"""Strict JSON: no duplicate names, no NaN, no huge numbers, no deep nesting, UTF-8 only.
 
-Two parsers that read one text differently let a request pass the check as a user and arrive as an administrator; a
-hundred thousand brackets end in a crash instead of an answer, and a hundred thousand values cost a schema that refuses
-each of them seconds of the processor.
+Two parsers that read one text differently let a request pass the check as a user and arrive as an administrator. A
+hundred thousand brackets would crash the parser. A hundred thousand values, each refused by a schema, would cost
+seconds of processor time.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any, Final, NoReturn
 
 DEEPEST: Final = 32  # levels
 MOST_VALUES: Final = 2_000  # of all objects and lists; a schema's refusal of each costs 12 µs of the processor
-# Beyond it a double, and so every JavaScript client, loses the last digits (RFC 8259, section 6).
+# Larger numbers lose digits in a double, and so in every JavaScript client (RFC 8259, section 6).
 LARGEST: Final = 2**53
-# A string without an end matches too, up to the end of the text: where it did not, each quote in it would be tried as a
-# beginning of its own, and a body of 1 MiB would take hours.
+# An unterminated string matches up to the end of the text. Otherwise each quote in it would be tried as a start, and a
+# body of 1 MiB would take hours.
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _LEVELS: Final = bytes.maketrans(b"{}", b"[]")
 _NO_LEVELS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
@@ -26,7 +26,7 @@ _UNFIT: Final = re.compile("[\x00\ud800-\udfff]")
 
 
 class InvalidJSON(ValueError):
-    """The text is not the JSON that this service reads; the message is fixed and holds nothing of the text."""
+    """The text is not acceptable JSON; the message is fixed and holds nothing of the text."""
 
 
 def loads(
@@ -36,9 +36,9 @@ def loads(
     most: int | None = None,
     most_values: int = MOST_VALUES,
 ) -> Any:
-    """Parse one document whose top level is `top`, a list of at most `most` items; raises InvalidJSON.
+    """Parse one document whose top level is `top`, a list of at most `most` items; raise InvalidJSON.
 
-    `most_values` are the values of all its objects and lists together.
+    `most_values` limits the values of all its objects and lists together.
     """
     _check_shape(data, most_values)
     try:
@@ -60,7 +60,7 @@ def loads(
 
 
 def _check_shape(data: bytes, most_values: int) -> None:
-    """Refuse what would exhaust the parser, which recurses as deep as the text goes, on a stack of unknown size."""
+    """Refuse depth and size that would exhaust the parser, which recurses on a stack of unknown size."""
     bare = _STRING.sub(b"", data)
     levels = bare.translate(_LEVELS, delete=_NO_LEVELS)
     if bare.count(b",") + len(levels) // 2 > 2 * most_values:  # an empty list is a value and no comma
@@ -72,7 +72,7 @@ def _check_shape(data: bytes, most_values: int) -> None:
 
 
 def _values(value: Any) -> Iterator[Any]:
-    """Each value of an object or list, and what is inside of it; no more is looked at than is asked for."""
+    """Yield each value of an object or list, and the values inside it, lazily."""
     if isinstance(value, dict):
         _check_text("".join(value))
     elif isinstance(value, str):
