@@ -108,7 +108,7 @@ def _build(extend: Extend, settings_class: type[TeamSettings], *, migrates: bool
 
     # First: from here on every log line is filtered.
     log.configure(settings.log_level, readable=not settings.production)
-    audit.install(app)  # before the database: what it writes at a request's end comes after the roll-back
+    audit.install(app)  # before the database: rows written at a request's end come after the roll-back
     engine = database.install(app, target, state.secrets)
     errors.install(app)  # before every layer, so that each may refuse
     json_body.install(app)  # one reader of JSON for every view
@@ -157,7 +157,7 @@ def _decide(app: Flask, settings_class: type[TeamSettings], *, migrates: bool) -
         reasons += faults
         if read is not None:
             found[cls] = read
-    unreadable = tuple(reason.partition(":")[0] for reason in reasons)  # each is told once, not by a guard again
+    unreadable = tuple(reason.partition(":")[0] for reason in reasons)  # reported once, not by a guard again
     reasons += guards.unknown_variables(guards.known_variables(*classes[:-1]), os.environ)
     declared = exceptions.read(Path(app.root_path) / exceptions.FILE)
     reasons += declared.reasons
@@ -170,7 +170,7 @@ def _decide(app: Flask, settings_class: type[TeamSettings], *, migrates: bool) -
     if faults := [
         *chosen.backend.check(backend, production=settings.production, database_users=bool(chosen.dialect.SECRETS))
     ]:
-        raise ConfigError(reasons + faults)  # nothing is asked of a backend that could be somebody else
+        raise ConfigError(reasons + faults)  # no request to a backend that could be forged
     opened = chosen.backend.open_secrets(backend)
     opened.on_outage = audit.backend_unavailable
     opens = database.secrets_of(settings, chosen.dialect, migrates=migrates)

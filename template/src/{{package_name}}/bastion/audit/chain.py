@@ -41,7 +41,7 @@ SIGNED: Final = (
     *("id", "at", "kind", "outcome", "user_id", "actor_id", "session_id", "address", "request_id", "details"),
 )
 """The columns that never change after a row was written; its count (`times`) is final once it has a number."""
-ROW, NUMBERED, HEAD = b"row", b"numbered", b"head"  # what an HMAC is over: none can stand for another
+ROW, NUMBERED, HEAD = b"row", b"numbered", b"head"  # domain separation: no HMAC is valid as another kind
 KEY_BYTES: Final = 4  # in front of each HMAC, the beginning of the SHA-256 of its key
 BATCH: Final = 200  # rows that are sealed in one transaction, for which writers of SQLite wait some 20 ms
 PAGE: Final = 1_000  # rows that are verified at a time
@@ -202,13 +202,13 @@ def drop_before(moment: datetime) -> int:
         last, mac, fault = _oldest(connection, ring, head, moment)
         after = _head(connection)
     if head is not None and after is not None and after.anchor_number != head.anchor_number:
-        return 0  # another purge was faster, and what it took is no fault
+        return 0  # another purge was faster: the rows that it deleted are no fault
     if head is None or fault is not None:
         _log.error("audit_not_purged", fault=fault)
         raise Broken(fault)
     if last <= head.anchor_number:
         return 0
-    for _ in range(TRIES):  # a worker that seals meanwhile moves the other end
+    for _ in range(TRIES):  # a worker that seals in between moves the other end
         with transaction() as connection:
             newest = _head(connection)
             if newest is None or newest.anchor_number != head.anchor_number:

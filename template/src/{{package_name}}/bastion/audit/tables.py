@@ -30,7 +30,7 @@ class AuditEvent(Base):
     request_id: Mapped[str] = mapped_column(String(36), default="")
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     times: Mapped[int] = mapped_column(default=1, server_default="1")  # how often in its minute, if it is counted
-    bucket: Mapped[bytes | None] = mapped_column(HASH, unique=True, index=True)  # what is counted in it, until sealed
+    bucket: Mapped[bytes | None] = mapped_column(HASH, unique=True, index=True)  # the counting key, until sealed
     number: Mapped[int | None] = mapped_column(BigInteger, unique=True, index=True)  # its place in the chain
     mac: Mapped[bytes | None] = mapped_column(MAC)
 

@@ -39,7 +39,7 @@ MOST: Final = 10  # keys of a ring
 WHOLE: Final = "the ring"
 DAY: Final = 86_400
 WAIT: Final = FRESH + 60  # seconds until every process knows a next key; clocks may differ by a minute
-SPREAD: Final = 2 * FRESH  # seconds from a command until every process has what it wrote: to store it, and to read it
+SPREAD: Final = 2 * FRESH  # seconds from a command until every process has its result: to store it, and to read it
 RECOMMENDED: Final = 365  # days until another key is due; NIST SP 800-57 Part 1 Rev. 5, 5.3.6 allows up to two years
 _EXACT: Final = re.compile(r"[0-9a-fA-F]{64}|[A-Za-z0-9_-]{43}=?")
 SINCE: Final = range(1, 10**10)  # a time in milliseconds would make a retired key good for ever
@@ -196,7 +196,7 @@ class Rings:
     def get(self, name: str) -> Ring:
         """Return this secret's ring. Raise SecretMissing, SecretUnavailable, or InvalidRing if none was valid yet."""
         text, known = self._secrets.get(name).reveal(), self._parsed.get(name)
-        if known is None or text != known[0]:  # texts of our own: nobody can measure it
+        if known is None or text != known[0]:  # texts of our own: no attacker can measure the time
             known = self._parsed[name] = (text, self._changed(name, text, known))
         return known[1]
 

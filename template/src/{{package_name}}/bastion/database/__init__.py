@@ -204,7 +204,7 @@ def readiness(engine: Engine) -> Callable[[], bool]:
         if not 0 <= moment - last[0] < _READY_SECONDS:
             kind = _fault(engine)
             if kind is not None:
-                _log.warning("not_ready", database=kind)  # the probe itself is told nothing
+                _log.warning("not_ready", database=kind)  # the probe's answer has no reason
             last = moment, kind is None
         return last[1]
 

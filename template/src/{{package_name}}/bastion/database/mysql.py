@@ -54,11 +54,11 @@ READS: Final = frozenset(
     ("SELECT", "WITH", "SHOW", "EXPLAIN", "DESCRIBE", "SET", "DO", "SAVEPOINT", "RELEASE", "ROLLBACK")
 )
 COMMENTS: Final = {"/*": "*/", "#": "\n", "--": "\n"}
-EXECUTED: Final = ("/*!", "/*M!")  # comments that are none to this server
+EXECUTED: Final = ("/*!", "/*M!")  # comments that this server executes
 _WROTE: Final = "bastion.wrote"
 # A role without rights outside of databases has only USAGE on the server. The accounts are in `mysql`.
 _ADMINISTRATES: Final = re.compile(r"GRANT (?!USAGE ON ).* ON (?:\*|`mysql`|`%`)\.")
-_ROLES: Final = text(  # of MariaDB: those of the user's own, each of which brings along what it is a member of
+_ROLES: Final = text(  # of MariaDB: the user's own roles, each with the roles that it is a member of
     "SELECT role_name FROM information_schema.applicable_roles WHERE is_default IS NOT NULL"
 )
 _GRANTS: Final = text("SHOW GRANTS")

@@ -25,14 +25,14 @@ CONNECT_SECONDS: Final = 5  # a database that is away is answered with 503, not 
 POOL_SECONDS: Final = 5.0  # for one that is free, of as many as there are threads and half again
 STATEMENT_MILLISECONDS: Final = 5_000
 IDLE_IN_TRANSACTION_MILLISECONDS: Final = 10_000
-LOCK_MILLISECONDS: Final = 5_000  # of a migration: whoever comes behind it in the queue waits as long
+LOCK_MILLISECONDS: Final = 5_000  # of a migration: the statements behind it in the queue wait as long
 # A lost server is detected after ten seconds, whether an acknowledgement or an answer is missing.
 NETWORK: Final = {
     "keepalives_idle": 4,
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
-    "gssencmode": "disable",  # where it succeeds there is no TLS, and nobody looks at a certificate
+    "gssencmode": "disable",  # where it succeeds there is no TLS, and so no verified certificate
 }
 # libpq's own variables: defaults for parts that the address omits, such as the real address of `localhost`.
 VARIABLES: Final = (

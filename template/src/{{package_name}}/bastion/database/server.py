@@ -106,5 +106,5 @@ def start_here(program: str, folder: Path, name: str, password: Path) -> int:
 def _end(started: subprocess.Popen[str]) -> None:
     if started.stdin is not None:
         started.stdin.close()
-    with suppress(KeyboardInterrupt):  # whoever presses twice need not wait for it
+    with suppress(KeyboardInterrupt):  # a second Ctrl-C need not wait for it
         started.wait()

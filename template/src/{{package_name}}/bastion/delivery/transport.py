@@ -85,7 +85,7 @@ def check(settings: BastionSettings, secrets: Secrets) -> Iterator[str]:
 
 def sender() -> str:
     """Return the address that mails come from."""
-    return state().settings.mail_from or "accounts@localhost"  # in development alone
+    return state().settings.mail_from or "accounts@localhost"  # only in development
 
 
 def hand_over(message: EmailMessage) -> None:

@@ -52,7 +52,7 @@ class EdgeSettings:
     trust_unix_socket: bool
     ceiling_per_minute: int
     ceiling_per_session: int
-    session_of: Callable[[WSGIEnvironment], str | None]  # by signature alone: what to count a signed-in session by
+    session_of: Callable[[WSGIEnvironment], str | None]  # only by signature: the key for counting a signed-in session
     max_body_bytes: int
     image_origins: tuple[str, ...]
     hsts: str  # empty: none

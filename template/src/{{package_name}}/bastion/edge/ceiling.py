@@ -22,7 +22,7 @@ WINDOW: Final = 60.0  # seconds
 # An IPv6 /48 may ask as much as five /64: a site with many subnets works, and a hoster's customer gains little.
 WIDE: Final = 5
 SIGNED_IN: Final = 10  # times as much may all sessions of a network ask together, or many ended ones would add up
-OVER: Final = "bastion.over_ceiling"  # environ key of what passed for its session alone: seconds to wait without one
+OVER: Final = "bastion.over_ceiling"  # environ key of requests that passed only for their session: seconds to wait
 KEYS: Final = 10_000  # counters kept, about 4 MiB; with few, a botnet would push its own full counters out
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from .. import log
 
 ROW: Final = "cookie-flags"
-LONGEST: Final = 4096  # bytes of name and value; browsers drop more (RFC 6265bis, 5.7) without telling anybody
+LONGEST: Final = 4096  # bytes of name and value; browsers silently drop longer ones (RFC 6265bis, 5.7)
 PREFIX: Final = "__Host-"
 _SAME_SITE: Final = frozenset({"lax", "strict"})
 

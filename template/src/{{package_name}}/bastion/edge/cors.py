@@ -12,7 +12,7 @@ from wsgiref.types import WSGIEnvironment
 from .answers import Headers, Refusal
 
 ROW: Final = "cors-exact-origin"
-PREFIX: Final = "access-control-"  # of the headers that are made here alone
+PREFIX: Final = "access-control-"  # of the headers that only this module sets
 _PREFLIGHT: Final[Headers] = (
     ("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
     ("Access-Control-Allow-Headers", "Authorization, Content-Type"),

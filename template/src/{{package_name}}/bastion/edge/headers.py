@@ -47,7 +47,7 @@ PERMISSIONS: Final = (
 # Two years, as browsers' preload lists ask; a shorter time lets one visit over a hostile line fall back to http.
 HSTS: Final = "max-age=63072000; includeSubDomains"
 PRELOAD: Final = "; preload"  # asks browsers to know it before the first visit; hard to take back, so only when wanted
-REFERRER: Final = "same-origin"  # the address of a page may name what is private; other origins learn nothing of it
+REFERRER: Final = "same-origin"  # a page's address may hold private data; other origins must not receive it
 NO_REFERRER: Final = "no-referrer"
 # For every answer that is not a page: a browser that shows it as a document can run and load nothing.
 DATA_POLICY: Final = "; ".join(

@@ -42,7 +42,7 @@ class BodyLimit:
             length = self._most + 1
         try:
             body = _read(environ["wsgi.input"], length)
-        except Exception:  # each server has its own for a lost client, and for chunks that are none
+        except Exception:  # each server has its own for a lost client, and for invalid chunks
             return MALFORMED
         environ["wsgi.input"] = io.BytesIO(body)
         if len(body) > self._most:

@@ -25,12 +25,12 @@ from flask import g, has_request_context, request
 from .. import clock
 
 REDACTED: Final = "[redacted]"
-LONGEST_READ: Final = 65_536  # characters that the patterns look at; whoever sends a text can't buy work with it
-LONGEST_SECRET: Final = 4096  # characters; so much of what is next to a cut is dropped
+LONGEST_READ: Final = 65_536  # characters that the patterns read; a long text must not cost more work
+LONGEST_SECRET: Final = 4096  # characters; so much beside a cut is dropped
 LONGEST_VALUE: Final = 2048  # characters; one entry can't fill a disk
 LONGEST_STACK: Final = 16_384  # characters; its end is kept, where the cause stands
-MOST_A_MINUTE: Final = 600  # entries of a kind that nobody who is signed in caused: ten a second
-MOST_KINDS: Final = 1_000  # that are counted apart; somebody's program may log a text that is new each time
+MOST_A_MINUTE: Final = 600  # entries of a kind that no signed-in user caused: ten a second
+MOST_KINDS: Final = 1_000  # counted apart; a program may log a text that is new each time
 _SENSITIVE: Final = frozenset(  # words of a field's name, in the singular
     """password passwd passphrase pwd secret credential token authorization cookie code otp key apikey dsn
     seed""".split()  # noqa: SIM905
@@ -50,7 +50,7 @@ _PATTERNS: Final = (
     re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])"),  # 256 bits in base64url: session and refresh tokens
 )
 
-SHORTEST_HIDDEN: Final = 12  # characters; a shorter secret may be a word, and to leave it out everywhere would tell it
+SHORTEST_HIDDEN: Final = 12  # characters; a shorter secret may be a word, and masking it everywhere would reveal it
 MOST_HIDDEN: Final = 100  # a backend that makes new passwords all the time fills no memory with them
 _hidden: tuple[str, ...] = ()
 
@@ -208,7 +208,7 @@ class _Handler(logging.StreamHandler[Any]):
     def handleError(self, record: logging.LogRecord) -> None:
         """Log that an entry was lost, and nothing of it: logging's own handler would print it unfiltered."""
         lost = {"event": "log_entry_lost", "logger": record.name, "level": "error", "ts": _moment()}
-        with suppress(OSError, ValueError):  # the stream is closed: nobody listens any more
+        with suppress(OSError, ValueError):  # the stream is closed: there is no reader any more
             self.stream.write(f"{json.dumps(lost)}\n")
 
 

@@ -40,7 +40,7 @@ TEXTS: Final[Mapping[int, tuple[str, str]]] = {
     501: ("Not supported", "What was sent is coded in a way that is not read here."),
     503: ("Not available", "The service is busy or not ready. Try again in a moment."),
 }
-RETRY_SECONDS: Final = 5  # told with a 503 when the database does not answer
+RETRY_SECONDS: Final = 5  # Retry-After of a 503 when the database does not answer
 _log = log.get_logger("bastion.errors")
 
 
@@ -94,7 +94,7 @@ def _on_constraint(error: IntegrityError) -> Response:
 def _on_secret(error: Exception) -> Response:
     # The backend is unreachable for longer than its last value counts. There is no fallback.
     _log.error("secret_unavailable", error=str(error))
-    return _come_back()  # nobody goes on without it
+    return _come_back()  # no fallback value
 
 
 def _on_unreadable(_error: Exception) -> Response:

@@ -49,7 +49,7 @@ class Page(Generic[T]):
 
 def owned(model: type[M]) -> Select[M]:
     """Select the rows of `model` that belong to the signed-in user, as the start of lists, counts and searches."""
-    if not current_user.is_authenticated:  # nobody's id is None, and rows that have lost their owner are not nobody's
+    if not current_user.is_authenticated:  # an anonymous user's id is None, like that of rows without an owner
         return select(model).where(false())
     return select(model).where(model.user_id == current_user.id)
 

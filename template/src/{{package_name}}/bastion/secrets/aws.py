@@ -148,7 +148,7 @@ def open_secrets(settings: Settings) -> Secrets:
 
 
 def _connect(settings: Settings) -> Fetch:
-    logging.getLogger("botocore").setLevel(logging.INFO)  # at DEBUG it prints each answer, and what it signs with
+    logging.getLogger("botocore").setLevel(logging.INFO)  # at DEBUG it logs each answer, and its signing data
     session = Session(session_vars=_variables(settings))
     session.register_component("data_loader", _DATA)
     session.set_default_client_config(_ASKING)
@@ -188,7 +188,7 @@ def _variables(settings: Settings) -> dict[str, tuple[None, object, object, obje
         "config_file": os.devnull,
         "credentials_file": os.devnull,
         "ignore_configured_endpoint_urls": True,
-        "ec2_metadata_v1_disabled": True,  # version 1 answers whoever can make this machine send a GET
+        "ec2_metadata_v1_disabled": True,  # version 1 answers any attacker who can make this machine send a GET (SSRF)
     }
     return {
         name: (None, given if name in READ else None, fixed.get(name, default), convert)

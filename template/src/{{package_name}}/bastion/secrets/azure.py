@@ -34,7 +34,7 @@ OURS: Final = f"{remote.SERVICE}--"  # no service's name has two hyphens: none b
 TOKEN_FILE: Final = "AZURE_FEDERATED_TOKEN_FILE"  # noqa: S105  (a name)
 STORED: Final = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_PASSWORD")
 SIGNS_IN: Final = ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "IDENTITY_ENDPOINT", "MSI_ENDPOINT")
-ABSENT: Final = ("SecretNotFound", "SecretDisabled")  # what the vault calls it
+ABSENT: Final = ("SecretNotFound", "SecretDisabled")  # the vault's error codes
 ONCE: Final[Mapping[str, Any]] = {
     "retry_total": 0,  # kept.py asks again
     "permit_redirects": False,
@@ -105,7 +105,7 @@ def _is_this_machines(url: str) -> bool:
 
 def open_secrets(settings: Settings) -> Secrets:
     """Open the vault as the one backend; each process, and each attempt after a failure, signs in by itself."""
-    for name in ("azure", "msal"):  # they log what an endpoint says that they don't understand: it may be a token
+    for name in ("azure", "msal"):  # they log unexpected answers of an endpoint, which may hold a token
         logging.getLogger(name).setLevel(logging.CRITICAL)
     where = f"Azure Key Vault (azure:{settings.vault_url}/{settings.prefix})"
     return remote.kept_here(settings.vault_url) or Secrets(lambda: _connect(settings), where)

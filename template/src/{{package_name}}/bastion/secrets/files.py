@@ -71,7 +71,7 @@ def _fault(folder: Path, file: Path) -> str | None:
     try:
         if file.stat().st_size > LARGEST:
             return f"is larger than {LARGEST // 1024} KiB"
-        if os.statvfs(file).f_flag & os.ST_RDONLY:  # Kubernetes' folder has mode 1777, and nobody can write there
+        if os.statvfs(file).f_flag & os.ST_RDONLY:  # Kubernetes' folder has mode 1777, and is mounted read-only
             return None
         for place in (folder, file.parent, file):
             found = place.stat()

@@ -22,7 +22,7 @@ from .secret import BackendFault, Found, Secret, SecretMissing, SecretUnavailabl
 
 FRESH: Final = 300.0  # seconds that a value is used before the backend is asked again; ASVS 13.3.4
 STALE: Final = 3600.0  # seconds since the backend's last answer that its value still counts; then nothing does
-AGAIN: Final = 10.0  # seconds between two questions when one failed, or between two that somebody asks out of turn
+AGAIN: Final = 10.0  # seconds between two reads after a failure, or between two refreshes out of turn
 WARN: Final = 60.0  # seconds between two warnings about one name
 LEAST: Final = 1.0  # seconds between two questions about what ends soon
 GONE: Final = "has it no more"
@@ -45,7 +45,7 @@ class _Kept:
     last_at: float = float("-inf")
     fault: str | None = None
     asked_at: float = float("-inf")
-    refreshed_at: float = float("-inf")  # when somebody asked out of turn
+    refreshed_at: float = float("-inf")  # the last refresh out of turn
     pause: float = 0.0
     warned_at: float = float("-inf")
 
@@ -175,7 +175,7 @@ class Secrets:
         if answer is None:
             return kept
         log.hide(answer.value.reveal().strip())
-        if answer.ends_at is not None:  # a third of what is left of a lease is enough to find another one
+        if answer.ends_at is not None:  # a third of a lease's remaining time is enough to get another one
             kept = replace(kept, pause=min(self._fresh, max((answer.ends_at - moment) / 3, LEAST)))
         return replace(kept, last=answer, last_at=moment, warned_at=float("-inf"))
 

@@ -110,7 +110,7 @@ class Vault:
             session=session,
             adapter=_Transport,
             namespace=self._settings.namespace or None,
-            ignore_exceptions=True,  # a status is looked at in _Transport, where hvac's error would hold the answer
+            ignore_exceptions=True,  # _Transport checks the status; hvac's error would hold the answer
         )
         return self._fetch
 

@@ -228,7 +228,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if not (gone or too_long or unreader.is_gathered(received)):
             return  # until murder_pending() closes it
         if gone or too_long:
-            unreader.deadline = 0.0  # no thread waits for the rest: gunicorn refuses what it has
+            unreader.deadline = 0.0  # no thread waits for the rest: gunicorn refuses the incomplete request
         self.poller.unregister(client)
         if gone or too_long or unreader.is_whole(received):
             self.pending_conns.remove(conn)

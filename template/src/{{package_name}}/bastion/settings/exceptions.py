@@ -18,9 +18,9 @@ from . import LIMIT_BOUNDS, ORIGIN, Limits
 FILE: Final = "exceptions.toml"
 _FIELDS: Final = ("reason", "owner", "until")
 _LONGEST: Final = 300  # characters of a reason or owner
-LONGEST: Final = timedelta(days=366)  # from today to the end: until then somebody has looked at it again
+LONGEST: Final = timedelta(days=366)  # from today to the end: until then its owner must review it
 _FUNCTION: Final = re.compile(r"\A[A-Za-z0-9_/]{1,200}\.py:[A-Za-z0-9_.]{1,100}\Z")
-USES: Final = ("redirect", "file", "outbound", "owner")  # as request_scan.py of the proofs tells them apart
+USES: Final = ("redirect", "file", "outbound", "owner")  # the kinds that request_scan.py of the proofs distinguishes
 
 
 @dataclass(frozen=True, slots=True)

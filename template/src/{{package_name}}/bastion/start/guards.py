@@ -29,7 +29,7 @@ from ..state import state_of
 S = TypeVar("S", bound=BaseSettings)
 WIDEST: Final = {4: 8, 6: 16}  # bits of a network of proxies: 10.0.0.0/8; the private ones of IPv6 may be wider
 DEBUG_FLAGS: Final = ("DEBUG", "TESTING", "PROPAGATE_EXCEPTIONS", "TEMPLATES_AUTO_RELOAD", "EXPLAIN_TEMPLATE_LOADING")
-# Of the configuration: what the layers read, or what they give to Flask and its extensions.
+# Configuration that the layers read, or set for Flask and its extensions.
 PROTECTING: Final = ("SECRET_KEY", "SESSION_", "WTF_CSRF_", "MAX_CONTENT_LENGTH", "TRUSTED_HOSTS")
 MAKE_KEY: Final = "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
 PUT_BACK: Final = "Remove it, or put back the key that was used."
@@ -264,7 +264,7 @@ def _parts(app: Flask, *, pages: bool) -> dict[str, object]:
     parts: dict[str, object] = {
         "request_class": app.request_class,
         "session_interface": app.session_interface,
-        "extensions['bastion'].limits": state_of(app).limits,  # exceptions.toml alone may loosen them
+        "extensions['bastion'].limits": state_of(app).limits,  # only exceptions.toml may loosen them
     }
     if pages:
         parts["jinja_env.autoescape"] = app.jinja_env.autoescape
