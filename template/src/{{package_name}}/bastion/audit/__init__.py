@@ -168,8 +168,8 @@ def _row(
 def _bucket(row: Mapping[str, Any]) -> bytes | None:
     """Return the key that this event is counted under; None for an event with a row of its own.
 
-    A signed-in user's events are counted by user and route, all others by network: an IPv4 address, an IPv6 /48, since
-    a hosting provider gives a customer 65,536 /64. A login failure counts without an account, or for the user's own.
+    A signed-in user's events are counted by user and route, all others by network (an IPv4 address, an IPv6 /48). A
+    customer of a hosting provider has 65,536 /64. A login failure counts without an account, or for the user's own.
     """
     signed_in = row["session_id"] is not None
     nobodys = row["outcome"] == FAILURE and row["user_id"] is None

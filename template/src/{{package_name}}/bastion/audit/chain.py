@@ -12,7 +12,7 @@ a row sealed under a missing key counts as changed.
 Rows that are too old to keep are verified before they go: an attacker can't purge traces by back-dating them. Limits:
 an attacker with the key, or a former one in the ring, can write another chain. A row that is deleted before it has its
 number leaves only its log line, and until then a count can be changed. A database restored as a whole to an earlier
-state, or to its empty beginning, verifies: `audit verify --head` with a later logged head detects that.
+state, or to its empty beginning, verifies. Only `audit verify --head` with a later logged head detects that.
 
 Source: ASVS 16.4.2, 11.4.3; RFC 2104; Schneier, Kelsey: Secure Audit Logs (1999).
 """

@@ -150,7 +150,7 @@ def access_table(check: bool) -> None:
 @click.command("doctor")
 @with_appcontext
 def doctor() -> None:
-    """Report pending migrations, unwise settings, ended exceptions, a missing security contact."""
+    """Report pending migrations, a role that owns tables, ended exceptions, unknown names, no security contact."""
     found = [*development.findings(current_app)]
     for finding in found:
         click.echo(f"- {finding}")

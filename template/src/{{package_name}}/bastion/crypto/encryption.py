@@ -1,8 +1,8 @@
 """Column encryption: AES-256-GCM for values that must be readable again, bound to their row and column.
 
-A reader of a backup would have the seed of every authenticator app; an attacker who can write rows would copy their own
+A reader of a backup would have the seed of every authenticator app. An attacker who can write rows would copy their own
 seed into another account. Each write takes a random nonce of 96 bits, which is safe for 2^32 writes under one key (NIST
-SP 800-38D, 8.3): rotate the key long before. Source: ASVS 11.2.2, 11.3.1 to 11.3.4.
+SP 800-38D, 8.3). Rotate the key long before. Source: ASVS 11.2.2, 11.3.1 to 11.3.4.
 
 `keys rotate data` makes a new key (crypto/ring.py); `keys reencrypt` then re-encrypts values of former keys. After that
 only backups need the former keys (and audit/chain.py, for a year). The restoration of an old value to its own row is

@@ -22,7 +22,7 @@ from .server import SYSTEM, check_query, check_roles, is_authority, on_this_mach
 
 SECRETS: Final[Mapping[str, str]] = {"DATABASE_PASSWORD": "opens the database for DATABASE_URL's user"}
 CONNECT_SECONDS: Final = 5  # a database that is away is answered with 503, not waited for
-POOL_SECONDS: Final = 5.0  # for one that is free, of as many as there are threads and half again
+POOL_SECONDS: Final = 5.0  # for a free connection, of at most twice the threads and two
 STATEMENT_MILLISECONDS: Final = 5_000
 IDLE_IN_TRANSACTION_MILLISECONDS: Final = 10_000
 LOCK_MILLISECONDS: Final = 5_000  # of a migration: the statements behind it in the queue wait as long

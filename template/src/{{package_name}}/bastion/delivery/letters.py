@@ -1,7 +1,7 @@
 """Mail content: a fixed text and subject with one link of this service, and nothing that a client typed.
 
 A name or title in a mail lets attackers advertise under this service's name. A line break in a subject injects a
-header. A notice has the time and the client's address, as the server saw them; its link leads to the request for a new
+header. A notice has the time and the client's address, as the server saw them. Its link leads to the request for a new
 password and opens nothing. Source: ASVS 1.3.11, 6.3.5, 6.3.7; CWE-93.
 """
 

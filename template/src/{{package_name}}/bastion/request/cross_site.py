@@ -1,6 +1,6 @@
 """Cross-site request blocking (Fetch Metadata): refuse requests that another site started in a user's browser.
 
-It works independently of the CSRF token: a stolen or leaked token does not help from another site, and a page there can
+It works independently of the CSRF token: a stolen or leaked token does not help from another site. A page there can
 embed nothing of this service. Sec-Fetch-* headers are checked first, then Origin.
 """
 

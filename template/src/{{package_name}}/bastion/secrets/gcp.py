@@ -2,7 +2,7 @@
 
 A key file that opens the manager is one more secret to keep, and copies of it work anywhere. An answer over an
 unverified connection, or about another secret, lets an attacker choose the key. It takes two documented requests
-(Secret Manager v1, versions.access, and the metadata service's token) and no library: a library's retries would exceed
+(Secret Manager v1, versions.access, and the metadata service's token) and no library. A library's retries would exceed
 a start's time limit.
 """
 

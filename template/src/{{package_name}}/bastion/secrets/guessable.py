@@ -1,6 +1,6 @@
 """Weak key rejection: refuse keys that an attacker could guess, such as typed words or short values.
 
-With a guessable key an attacker forges cookies: they try words and patterns offline until one verifies a cookie of
+With a guessable key an attacker forges cookies. They try words and patterns offline until one verifies a cookie of
 their own, and then sign another one.
 """
 
@@ -22,7 +22,7 @@ DISTINCT: Final = 10  # different characters; 64 random hex digits have fewer in
 
 
 def weakness(value: str) -> str | None:
-    """Return a key's weakness or None: placeholder, repetition, sequence, variety, length, spaces (phrase)."""
+    """Return a key's weakness as a predicate, or None: placeholder, repetition, sequence, variety, length, phrase."""
     plain = value.strip().casefold()
     if plain in PLACEHOLDERS or any(plain.startswith(word) and len(word) > 7 for word in PLACEHOLDERS):
         return "is a placeholder"

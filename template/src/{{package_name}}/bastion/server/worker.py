@@ -85,8 +85,8 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
     # begin() sets the values without a default, before any read.
     deadline: float
     looked: int
-    """Where the search for an empty line continues. The main loop must not scan all bytes again for each new one: a
-    few clients that add single bytes to a long head would delay all others."""
+    """Where the search for an empty line continues. The main loop must not scan all bytes again for each new one.
+    Otherwise a few clients that add single bytes to a long head would delay all others."""
     body_at: int
     """Where the body begins, once the head is complete."""
     next_chunk: int
