@@ -80,17 +80,17 @@ def test_a_route_that_is_added_after_the_start_runs_for_nobody(
     for visitor in (service.client(), service.client(user).login(), service.client(administrator).login()):
         for path in ("/late", "/late-but-public"):
             answer = visitor.get(path)
-            harm(late, f"{path} ran though it was added after the seal")
+            harm(late, f"the route {path}, added after the start, ran its view")
             refused(answer, 403, "deny-by-default")
 
 
 def bare() -> str:
-    """A view that somebody forgot to mark."""
+    """Return a fixed text; this view has no access rule."""
     return "open"
 
 
 @protects("deny-by-default", seal=SEAL)
-def test_a_view_without_exactly_one_rule_stops_the_start_by_name_file_and_line(service: Service) -> None:
+def test_route_without_exactly_one_rule_stops_the_start(service: Service) -> None:
     from flask import Blueprint
     from flask.views import MethodView
 
@@ -101,7 +101,7 @@ def test_a_view_without_exactly_one_rule_stops_the_start_by_name_file_and_line(s
             return "open"
 
     shop = Blueprint("shop", __name__, static_folder=".", static_url_path="/shop/static")
-    works(service.start().app, "a service starts whose every route has one rule")
+    works(service.start().app, "a service starts if every route has exactly one access rule")
     additions: dict[str, tuple[Any, str]] = {
         "bare": (lambda app: app.add_url_rule("/bare", "bare", bare), "has no access rule"),
         "class": (lambda app: app.add_url_rule("/class", "class", Bare.as_view("class")), "has no access rule"),
@@ -123,8 +123,8 @@ def test_a_view_without_exactly_one_rule_stops_the_start_by_name_file_and_line(s
 
 
 @protects("deny-by-default", doubled=edit("request/access.py", "    yield from _doubled(app)\n", ""))
-def test_no_view_is_hidden_by_another_one_for_the_same_address_and_method(service: Service) -> None:
-    """The one that runs may be the public one."""
+def test_two_views_for_one_path_and_method_stop_the_start(service: Service) -> None:
+    """Otherwise the public view may answer in place of the protected one."""
     bastion = service.module()
 
     def add(app: Flask, rules: tuple[tuple[str, str, str], ...]) -> None:
@@ -135,11 +135,11 @@ def test_no_view_is_hidden_by_another_one_for_the_same_address_and_method(servic
     apart = (("open", "GET", "/probe"), ("kept", "POST", "/probe"))
     numbers = (("open-number", "GET", "/probe/<uuid:a>"), ("kept-number", "GET", "/probe/<int:a>"))
     service._additions[:] = [functools.partial(add, rules=(*apart, *numbers))]
-    works(service.start().app, "a service starts that has one view for each address and method")
+    works(service.start().app, "a service starts if each path and method has one view")
     for one, other in (("/probe", "/probe"), ("/<a>/probe", "/<string:b>/probe"), ("/<int:a>", "/<int:b>")):
         service._additions[:] = [functools.partial(add, rules=(("open", "GET", one), ("kept", "GET", other)))]
         started = service.start()
-        harm(started.app is not None, f"of {one} and {other} one never runs, and nobody is told")
+        harm(started.app is not None, f"the service started with {one} and {other}, one of which never runs")
         [told] = started.reasons
         assert told.startswith("The routes 'open' (")
         assert f"both answer GET {other}, so one of them never runs" in told
@@ -149,7 +149,7 @@ def test_no_view_is_hidden_by_another_one_for_the_same_address_and_method(servic
     "deny-by-default",
     methods=edit("request/access.py", "if _own_marks(getattr(cls, name, None)))", "if cls is None)"),
 )
-def test_a_mark_on_a_method_of_a_class_is_not_silently_without_effect(service: Service) -> None:
+def test_access_rule_on_a_method_of_a_class_stops_the_start(service: Service) -> None:
     from flask.views import MethodView, View
 
     bastion = service.module()
@@ -164,9 +164,9 @@ def test_a_mark_on_a_method_of_a_class_is_not_silently_without_effect(service: S
     def route(view: Any, app: Flask) -> None:
         app.add_url_rule("/probe", view_func=view)
 
-    works(service.start().app, "a service starts whose every route has one rule")
+    works(service.start().app, "a service starts if every route has exactly one access rule")
     service._additions[:] = [lambda app: app.add_url_rule("/probe", view_func=bastion.public(Read).as_view("probe"))]
-    works(service.start().app, "a class with one rule starts")
+    works(service.start().app, "the service starts with a class that has one rule")
 
     @bastion.public
     class Post(MethodView):
@@ -199,7 +199,7 @@ def test_a_mark_on_a_method_of_a_class_is_not_silently_without_effect(service: S
     for cls, name in ((Post, "post"), (Inherited, "post"), (Dispatched, "dispatch_request"), (Odd, "purge")):
         service._additions[:] = [functools.partial(route, cls.as_view("probe"))]
         started = service.start()
-        harm(started.app is not None, f"it started with {cls.__name__}, whose rule on {name}() nothing asks for")
+        harm(started.app is not None, f"the service started with {cls.__name__}, whose rule on {name}() has no effect")
         assert len(started.reasons) == 1
         assert started.reasons[0].startswith("The route 'probe' (")
         assert f"has an access rule on {name}, where it has no effect. Put it on the class" in started.reasons[0]
@@ -229,10 +229,10 @@ def test_a_class_of_views_has_no_rule_of_its_base_class(service: Service) -> Non
             return "written"
 
     service._additions[:] = [lambda app: app.add_url_rule("/probe", view_func=Base.as_view("probe"))]
-    works(service.start().app, "the base class itself starts")
+    works(service.start().app, "the service starts with the base class itself")
     service._additions[:] = [lambda app: app.add_url_rule("/probe", view_func=Sub.as_view("probe"))]
     started = service.start()
-    harm(started.app is not None, "it started with a class that only its base class opened to the public")
+    harm(started.app is not None, "the service started with a class that inherits its rule from a base class")
     assert len(started.reasons) == 1
     assert "'probe'" in started.reasons[0]
     assert "has no access rule" in started.reasons[0]
@@ -250,7 +250,7 @@ def test_a_class_of_views_has_no_rule_of_its_base_class(service: Service) -> Non
         'return _own_marks(view) or _own_marks(getattr(view, "view_class", None))',
     ),
 )
-def test_a_rule_in_the_decorators_of_a_class_does_not_hide_the_one_on_it(service: Service) -> None:
+def test_class_with_two_access_rules_stops_the_start(service: Service) -> None:
     from flask.views import MethodView
 
     bastion = service.module()
@@ -262,11 +262,11 @@ def test_a_rule_in_the_decorators_of_a_class_does_not_hide_the_one_on_it(service
             return "read"
 
     service._additions[:] = [lambda app: app.add_url_rule("/probe", view_func=Opened.as_view("probe"))]
-    works(service.start().app, "a class with one rule, in its decorators, starts")
+    works(service.start().app, "the service starts with a class whose decorators hold its one rule")
     closed = bastion.login_required(Opened)
     service._additions[:] = [lambda app: app.add_url_rule("/probe", view_func=closed.as_view("probe"))]
     started = service.start()
-    harm(started.app is not None, "it started, open to the public, with a class that says login_required")
+    harm(started.app is not None, "the service started with a class marked login_required that was open to the public")
     assert len(started.reasons) == 1
     assert "has 2 access rules" in started.reasons[0]
 
@@ -285,8 +285,8 @@ def test_no_route_is_opened_without_a_line_in_the_reviewed_table(service: Servic
     service.adds_route("/opened", mark="public")
     service.adds_route("/closed", mark="login_required")
     table = access.document(service.app)
-    works("| `/closed` | GET | login |" in table, "a protected route is in the table")
-    harm("| `/opened` | GET | public |" not in table, "a route was opened and the table does not show it")
+    works("| `/closed` | GET | login |" in table, "the access table lists a protected route")
+    harm("| `/opened` | GET | public |" not in table, "a route was opened without a line in the access table")
 
 
 @protects(
@@ -301,12 +301,12 @@ def test_a_rule_that_names_no_permission_is_not_taken(service: Service) -> None:
     def view() -> str:
         return "ran"
 
-    works(is_a_rule(service, PERMISSION), "a permission is taken")
-    works(is_a_rule(service, PERMISSION, "proof.read"), "so are two")
+    works(is_a_rule(service, PERMISSION), "@requires accepts one permission")
+    works(is_a_rule(service, PERMISSION, "proof.read"), "@requires accepts two permissions")
     wrong = ((), ("",), (PERMISSION, ""), (view,), (PERMISSION, 1), (None,))  # view: @requires without parentheses
     harm(
         [given for given in wrong if is_a_rule(service, *given)],
-        "a rule was taken that everybody who is signed in fulfils",
+        "@requires accepted a rule with a missing or invalid permission",
     )
 
 
@@ -325,9 +325,9 @@ def test_nothing_in_a_request_gives_a_user_a_role(service: Service, monkeypatch:
     grant(service, monkeypatch, ADMINISTRATOR, {PERMISSION})
     administrator = service.client(service.user(roles=(ADMINISTRATOR,))).login()
     plain = service.client(service.user()).login()
-    works(administrator.get("/admin/probe").status == 200, "the administrator's page opens")
-    works(administrator.post("/admin/probe").status == 200, "the administrator's post is taken")
-    works(seen == ["GET", "POST"], "both ran")
+    works(administrator.get("/admin/probe").status == 200, "an administrator opens the protected page")
+    works(administrator.post("/admin/probe").status == 200, "an administrator posts to the protected page")
+    works(seen == ["GET", "POST"], "both requests of the administrator run the view")
     seen.clear()
     claims = {
         "X-User-Role": ADMINISTRATOR,
@@ -339,19 +339,19 @@ def test_nothing_in_a_request_gives_a_user_a_role(service: Service, monkeypatch:
     }
     for name, value in claims.items():
         answer = plain.get("/admin/probe", headers={name: value})
-        harm(seen, f"{name}: {value} opened the administrator's page")
+        harm(seen, f"the header {name}: {value} gave a user the administrator's permission")
         refused(answer, 403, "role-required")
     claimed = {"role": ADMINISTRATOR, "roles": ADMINISTRATOR, "is_admin": "1"}
     answer = plain.post("/admin/probe", claimed)
-    harm(seen, "a hidden field opened the administrator's view")
+    harm(seen, "a field of the body ran the administrator's view")
     refused(answer, 403, "role-required")
     answer = plain.get("/admin/probe", query=claimed)
-    harm(seen, "a query parameter opened the administrator's page")
+    harm(seen, "a query parameter ran the administrator's view")
     refused(answer, 403, "role-required")
     # A proxy's header names another address than the one that is asked for.
     for name in ("X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Prefix"):
         answer = plain.get("/harmless", headers={name: "/admin/probe"})
-        harm(seen, f"{name} led to the administrator's page")
+        harm(seen, f"the header {name} routed a request to the administrator's page")
         assert answer.status == 200
     assert len(harmless) == 3
 
@@ -388,12 +388,12 @@ def test_no_other_spelling_of_an_address_leaves_its_rule_behind(
     seen = service.adds_route("/admin/probe", mark=(PERMISSION,))
     grant(service, monkeypatch, ADMINISTRATOR, {PERMISSION})
     administrator = service.client(service.user(roles=(ADMINISTRATOR,))).login()
-    works(administrator.get("/%61dmin/probe").status == 200, "the administrator opens the page by another spelling")
-    works(seen == ["GET"], "it ran")
+    works(administrator.get("/%61dmin/probe").status == 200, "an administrator opens the page by an encoded path")
+    works(seen == ["GET"], "the view runs for the administrator")
     seen.clear()
     plain = service.client(service.user()).login()
     found: dict[str, Response] = {path: plain.get(path) for path in (*SPELLINGS, *SLASHES)}
-    harm(seen, "the administrator's page ran for a user without the permission")
+    harm(seen, "the view ran for a user without the permission")
     assert {path: answer.status for path, answer in found.items()} == {**SPELLINGS, **SLASHES}
 
 
@@ -422,10 +422,10 @@ def test_nobody_gives_himself_a_role(service: Service, monkeypatch: pytest.Monke
     client = service.client(user).login()
     method, path = {"session": ("POST", "/account/name"), "jwt": ("PATCH", "/auth/me")}[AUTH]
     client.send(method, path, {"display_name": "Alice"})
-    works(service.rows("SELECT display_name FROM auth_user") == [("Alice",)], "one's own name can be changed")
+    works(service.rows("SELECT display_name FROM auth_user") == [("Alice",)], "a user changes their own display name")
     answer = client.send(method, path, {"display_name": "Alice", "roles": ADMINISTRATOR})
     refusal = permits(client, user)
-    harm(roles_of(service, user), "a user gave himself a role")
+    harm(roles_of(service, user), "a user gave themselves a role")
     assert answer.status == {"session": 303, "jwt": 422}[AUTH]
     refused(refusal, 403, "role-required")
 
@@ -441,9 +441,9 @@ def test_a_request_that_is_refused_counts_for_its_session(service: Service) -> N
     thief, other = service.client(service.user()).login(), service.client(service.user()).login()
     most = service.limits.requests_per_minute_and_session
     answers = [thief.get("/closed") for _ in range(most)]
-    works(other.get("/open").status == 200, "another session goes on")
+    works(other.get("/open").status == 200, "another session is served")
     further = thief.get("/open")
-    harm(further.status == 200, "what was refused was counted for no session")
+    harm(further.status == 200, "refused requests did not count against the session's rate limit")
     refused(further, 429, "default-throttle")
     assert {answer.status for answer in answers} == {403}
 
@@ -462,9 +462,9 @@ def test_the_last_administrator_stays_one(service: Service, monkeypatch: pytest.
     service.user(roles=(ADMINISTRATOR,), active=False)  # who can't sign in manages nothing
     administrator = service.client(chief).login()
     permits(administrator, second, remove=True)
-    works(roles_of(service, second) == "", "one of two is no administrator any more")
+    works(roles_of(service, second) == "", "an administrator removes the role of another administrator")
     answer = permits(administrator, chief, remove=True)
-    harm(roles_of(service, chief) == "", "nobody was left who can manage accounts")
+    harm(roles_of(service, chief) == "", "the last administrator was removed, so no user can manage accounts")
     assert answer.status == 409
 
 
@@ -475,9 +475,7 @@ EVERY_METHOD = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
     "role-required",
     permission=edit("request/access.py", "    if rule.permissions - current_user.permissions:\n", "    if False:\n"),
 )
-def test_half_of_the_permissions_and_an_unknown_role_open_nothing(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_partial_permissions_and_unknown_roles_open_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     service.adds_route("/admin/probe", methods=EVERY_METHOD, mark=(PERMISSION,))
     service.adds_route("/admin/two", mark=(PERMISSION, "proof.second"))
     walked = [route for route in routes(service) if route.access.permissions]
@@ -493,7 +491,7 @@ def test_half_of_the_permissions_and_an_unknown_role_open_nothing(
     for number, (route, users) in enumerate(others.items()):
         with stubbed(service, route.endpoint) as ran:
             answer = next(administrators).send(route.method, route.path)
-            works(answer.status == 200, f"{route} answers who has the permission")
+            works(answer.status == 200, f"{route} answers a user with the permission")
             ran.clear()
             for user in users:
                 answer = service.client(user, f"192.0.2.{number % 250 + 1}").login().send(route.method, route.path)
@@ -507,9 +505,7 @@ def test_half_of_the_permissions_and_an_unknown_role_open_nothing(
     CHANGE,
     **sabotages(core.test_a_role_that_was_taken_away_opens_nothing_from_the_next_request_on, CHANGE, "cache"),
 )
-def test_each_session_and_the_log_see_a_role_given_and_taken_at_once(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_role_changes_take_effect_at_once_and_are_logged(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = service.adds_route("/admin/probe", mark=(PERMISSION,))
     manage(service, monkeypatch)
     chief, demoted, promoted = (
@@ -519,12 +515,12 @@ def test_each_session_and_the_log_see_a_role_given_and_taken_at_once(
     )
     administrator, newcomer = service.client(chief).login(), service.client(promoted).login()
     held = [service.client(demoted, address=f"198.51.100.{number}").login() for number in (1, 2)]
-    works([client.get("/admin/probe").status for client in held] == [200, 200], "an administrator's page opens")
+    works([client.get("/admin/probe").status for client in held] == [200, 200], "the page opens for administrators")
     seen.clear()
     done = permits(administrator, demoted, remove=True)
-    works(roles_of(service, demoted) == "", "another administrator takes the role away")
+    works(roles_of(service, demoted) == "", "another administrator removes the role")
     answers = [client.get("/admin/probe") for client in held]
-    harm(seen, "a session or token that was there before kept the role")
+    harm(seen, "an existing session or token kept the removed role")
     for answer in answers:
         refused(answer, 403, "role-required")
     refused(newcomer.get("/admin/probe"), 403, "role-required")

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 
 
 def writes(service: Service, user: Any, mark: str, *models: Any) -> None:
-    """Write one row of each of these, whatever it is for."""
+    """Insert one row into the table of each model."""
     for model in models:
         values: dict[str, Any] = {"user_id": user.id}
         for column in model.__table__.columns:
@@ -85,32 +85,32 @@ def writes(service: Service, user: Any, mark: str, *models: Any) -> None:
 
 
 def stale(service: Service, *clients: Client) -> None:
-    """So much later that each has to prove once more who he is, while the sessions live on."""
+    """Travel past the re-authentication limit while the sessions stay valid."""
     service.travel(seconds=service.limits.fresh_login_seconds + 1)
     for client in clients:
         assert lives(client)
 
 
 class Two:
-    """An account with two sessions, a copy of the first, and somebody else who is signed in."""
+    """An account with two sessions and a copy of the first, beside another signed-in user."""
 
     def __init__(self, service: Service) -> None:
         self.user, self.other = service.user(), service.user()
         self.first, self.second = (service.client(self.user, f"192.0.2.{number}").login() for number in (111, 112))
         self.copy = self.first.copy()
         self.unharmed = service.client(self.other, "192.0.2.113").login()
-        works(lives(self.first) and lives(self.second) and lives(self.copy), "all sessions are good")
+        works(lives(self.first) and lives(self.second) and lives(self.copy), "all sessions are valid")
 
     def ended(self, what: str) -> None:
-        harm(lives(self.second), f"another session outlived {what}")
-        harm(lives(self.copy), f"a copy of the session outlived {what}")
+        harm(lives(self.second), f"another session survived {what}")
+        harm(lives(self.copy), f"a copied session survived {what}")
         assert self.second.account().status == ENDED
         assert lives(self.first)
         assert lives(self.unharmed)
 
 
 def kept_waiting(service: Service, email: str) -> None:
-    """A stranger guesses from many networks, until this account has to wait."""
+    """Fail logins from many networks until the login throttle blocks this account."""
     for number in range(service.limits.login_failures):
         attempt(service.client(address=f"203.0.113.{number}"), email, WRONG)
 
@@ -123,14 +123,14 @@ HEX_OF_THE_HASH = {
 
 
 def refused_late(answer: Response, client: Client) -> None:
-    """Who it is was proved too long ago."""
+    """Assert that the request is refused because the last authentication is too old."""
     assert answer.status == client.NOT_FRESH
     if AUTH == "jwt":
         refused(answer, client.NOT_FRESH, "fresh-login-5-min")
 
 
 def hashes_of(service: Service) -> list[str]:
-    """What the database keeps of tokens, as it might be written."""
+    """Return the stored token hashes in hex and in base64url."""
     kept = [bytes(row[0]) for row in service.rows("SELECT token_hash FROM auth_session")]
     return [spelling for one in kept for spelling in (one.hex(), urlsafe_b64encode(one).decode().rstrip("="))]
 
@@ -143,7 +143,7 @@ LONG_AGO = "2001-02-03"
 
 
 def keeps_of_each(service: Service, user: Any, mark: str) -> set[str]:
-    """Write one row of everything that is kept of a user, with this in each text and time; the tables of the team."""
+    """Write one row per table with data of this user, with `mark` in each text and time; return the team's tables."""
     from sqlalchemy.orm import Mapper
 
     models, owned = service.module("identity.models"), service.module("database").Owned
@@ -177,12 +177,12 @@ PAGE_IS_ANYBODYS = (
 def test_a_stolen_session_guesses_a_few_times_only(service: Service) -> None:
     user, tries = cheap_user(service), service.limits.login_failures
     thief = service.client(user, "198.51.100.66").login()
-    works(lives(thief), "the session is good")
+    works(lives(thief), "the thief's session is valid")
     guesses = [thief.change_password((WRONG, OTHER)[number % 2], CHOSEN) for number in range(tries)]
     before = stored(service, user.email)
     thief.login()  # a session of its own makes no new guesses
     answer = thief.change_password(user.password, CHOSEN)  # the next guess happens to be right
-    harm(stored(service, user.email) != before, "there was no end to guessing")
+    harm(stored(service, user.email) != before, "a stolen session guessed the password without a limit")
     assert [guess.status for guess in guesses] == [403] * tries
     refused(answer, 429, CURRENT)
     assert service.client(user, "198.51.100.67").login().step_up(user.password).status == 429
@@ -209,16 +209,16 @@ def test_a_stolen_session_guesses_a_few_times_only(service: Service) -> None:
         'throttle.Spent(b"", 0.0)',
     ),
 )
-def test_not_even_the_right_password_is_proved_as_often_as_one_likes(service: Service) -> None:
-    """Each costs a hash: one account, one's own, would keep everybody's logins waiting."""
+def test_right_password_has_a_rate_limit_for_step_up_too(service: Service) -> None:
+    """Each step-up costs a password hash, so one account could delay every login."""
     user, other, spy = cheap_user(service), cheap_user(service), HashSpy(service)
     client = service.client(user, "192.0.2.104").login()
     statuses = [client.step_up(user.password).status for _ in range(20)]
-    works(statuses == [DONE["step_up"]] * 20, "so many proofs a minute are taken")
-    works(len(spy.compared) == 20, "each was compared")
+    works(statuses == [DONE["step_up"]] * 20, "20 step-ups a minute are accepted")
+    works(len(spy.compared) == 20, "the service compared each password")
     spy.compared.clear()
     answer = service.client(user, "192.0.2.105").login().step_up(user.password)  # not by another session either
-    harm(spy.compared, "one more was compared")
+    harm(spy.compared, "the service compared one more password")
     refused(answer, 429, CURRENT)
     assert service.client(other, "192.0.2.106").login().step_up(other.password).status == DONE["step_up"]
     assert signs_in(service, user.email, user.password)
@@ -241,7 +241,7 @@ def test_a_new_address_ends_every_other_session(service: Service) -> None:
     two = Two(service)
     two.first.ask_email(NEW)
     answer = two.first.confirm_email(token_for(service, NEW, "email"))
-    works(answer.status == DONE["confirm_email"], "the address is changed")
+    works(answer.status == DONE["confirm_email"], "the user changes the email address")
     two.ended("a new address")
 
 
@@ -254,20 +254,20 @@ def test_a_password_by_a_mailed_link_ends_every_session(service: Service) -> Non
     stranger = service.client()
     stranger.forgot(two.user.email)
     answer = stranger.reset(token_for(service, two.user.email, "reset"), CHOSEN)
-    works(answer.status == DONE["reset"], "the password is set")
-    harm([one for one in (two.first, two.second, two.copy) if lives(one)], "a session outlived a new password")
+    works(answer.status == DONE["reset"], "the user resets the password by a mailed link")
+    harm([one for one in (two.first, two.second, two.copy) if lives(one)], "a session survived the password reset")
     assert live_sessions(service, two.user.id) == 0
     assert lives(two.unharmed)
 
 
 @protects(REVOKES, proved=edit("identity/sessions.py", ENDED_FIRST, "row is None"))
-def test_who_proves_who_he_is_leaves_a_copy_of_the_session_behind(service: Service) -> None:
-    """And what the session had asked for goes on with it."""
+def test_step_up_invalidates_copies_of_the_session(service: Service) -> None:
+    """A pending email change of the session survives the step-up."""
     two = Two(service)
     two.first.ask_email(NEW)
     answer = two.first.step_up(two.user.password)
-    works(answer.status == DONE["step_up"], "the right password is taken")
-    harm(lives(two.copy), "a copy of the session is as good as the one that was proved")
+    works(answer.status == DONE["step_up"], "the user re-authenticates with the right password")
+    harm(lives(two.copy), "a copy of the session survived the step-up")
     assert lives(two.first)
     assert lives(two.second)
     assert two.first.confirm_email(token_for(service, NEW, "email")).status == DONE["confirm_email"]
@@ -278,7 +278,7 @@ def test_who_proves_who_he_is_leaves_a_copy_of_the_session_behind(service: Servi
     REVOKES,
     devices=edit("identity/devices.py", "    connection.execute(delete(Device).where(_d.user_id == user_id))\n", ""),
 )
-def test_a_device_that_a_thief_signed_in_from_has_no_guesses_of_its_own_any_more(service: Service, way: str) -> None:
+def test_credential_change_revokes_known_devices(service: Service, way: str) -> None:
     user, other = service.user(), service.user()
     owner, mallory = service.client(user, "192.0.2.116").login(), service.client(address="198.51.100.68")
     known = device_of(attempt(mallory, user.email, user.password))
@@ -286,21 +286,21 @@ def test_a_device_that_a_thief_signed_in_from_has_no_guesses_of_its_own_any_more
     kept_waiting(service, user.email)
     spy = HashSpy(service, quick=True)
     attempt(mallory, user.email, WRONG, known)
-    works(len(spy.compared) == 1, "on a known device a password is looked at while the account has to wait")
+    works(len(spy.compared) == 1, "on a known device a password is compared while the account is locked")
     done = changed_by_owner(service, owner, way)
     works(done == DONE[{"password": "change_password", "address": "confirm_email"}.get(way, way)], "it is changed")
     email = NEW if way == "address" else user.email
     kept_waiting(service, email)
     spy.compared.clear()
     answer = attempt(mallory, email, WRONG, known)
-    harm(spy.compared, "the device of before has guesses, though everybody else has to wait")
+    harm(spy.compared, "a device known before the change still had its own guesses")
     refused(answer, 429, "login-throttle-account")
     kept_waiting(service, other.email)
     refused(attempt(service.client(address="192.0.2.117"), other.email, WRONG, unharmed), 401, "login-uniform-failure")
 
 
 def changed_by_owner(service: Service, owner: Client, way: str) -> int:
-    """The status of a change of what opens the account."""
+    """Change a credential of the account in this way and return the status."""
     user = owner.user
     assert user is not None
     if way == "password":
@@ -313,7 +313,7 @@ def changed_by_owner(service: Service, owner: Client, way: str) -> int:
 
 
 def after_comparing(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
-    """What is put into the list happens once, when a password has just been compared, and nothing came of it yet."""
+    """Return a list whose callbacks run once each, right after a password comparison."""
     attempts, waiting_for = service.module("identity.attempts"), list[Any]()
     real = attempts.matches
 
@@ -329,7 +329,7 @@ def after_comparing(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[C
 
 @pytest.mark.parametrize("way", ["password", "reset", "address"])
 @protects(REVOKES, under_way=edit("identity/login.py", COMPARED, "_u.id == row.id"))
-def test_a_login_that_is_under_way_while_its_credential_is_changed_opens_nothing(
+def test_login_during_a_credential_change_opens_no_session(
     service: Service, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     Hashing(service, monkeypatch, cheap=True)
@@ -348,9 +348,9 @@ def test_a_login_that_is_under_way_while_its_credential_is_changed_opens_nothing
     done: list[int] = []
     meanwhile.append(lambda: done.append(act().status))
     answer = attempt(service.client(address="198.51.100.66"), user.email, user.password)
-    works(done == [DONE[name]], "while the old password was compared its owner changed what it opens")
+    works(done == [DONE[name]], "the owner changes the credential while the login compares the old password")
     left = 0 if way == "reset" else 1  # the owner's own
-    harm(live_sessions(service, user.id) > left, "what is no longer in force opened a session")
+    harm(live_sessions(service, user.id) > left, "a login with a replaced credential opened a session")
     refused(answer, 401, "login-uniform-failure")
     assert live_sessions(service, user.id) == left
     now = (NEW, user.password) if way == "address" else (user.email, CHOSEN)
@@ -358,10 +358,8 @@ def test_a_login_that_is_under_way_while_its_credential_is_changed_opens_nothing
 
 
 @protects(REVOKES, under_way=edit("identity/login.py", COMPARED, "_u.id == row.id"))
-def test_a_login_that_waits_for_the_row_that_is_changed_opens_nothing(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The new password is written and not committed when the login comes to the account: it has to wait, and look."""
+def test_login_blocked_by_a_password_change_opens_no_session(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new password is written, not committed, when the login reaches the account: it must wait and check again."""
     from sqlalchemy import event
 
     Hashing(service, monkeypatch, cheap=True)
@@ -413,7 +411,7 @@ def test_a_login_that_waits_for_the_row_that_is_changed_opens_nothing(
                 partial(logs_in, thief, user.email, user.password),
             ]
         )
-        works(statuses[0] == DONE["change_password"] and begins.is_set(), "the password is changed at this moment")
+        works(statuses[0] == DONE["change_password"] and begins.is_set(), "the password changes while the login waits")
         harm(live_sessions(service, user.id) > 1, "the old password opened a session")
         assert statuses[1] == 401
 
@@ -429,9 +427,7 @@ def test_a_login_that_waits_for_the_row_that_is_changed_opens_nothing(
         ),
     ),
 )
-def test_a_step_up_that_is_under_way_does_not_outlive_a_new_password(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_step_up_during_a_password_change_is_ended(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     from sqlalchemy import event
 
     Hashing(service, monkeypatch, cheap=True)
@@ -445,7 +441,7 @@ def test_a_step_up_that_is_under_way_does_not_outlive_a_new_password(
 
     monkeypatch.setattr(users, "checked_password", checks)
     two, reads = Two(service), "SELECT auth_session.expires_at, auth_session.address"
-    works(two.copy.step_up(two.user.password).status == DONE["step_up"], "who proves who he is goes on")
+    works(two.copy.step_up(two.user.password).status == DONE["step_up"], "a user re-authenticates with the password")
     thief, owner, changing = two.copy, two.second, list[threading.Thread]()
     for client in (thief, owner):
         client.honest("POST", {}, None, None, None)
@@ -464,10 +460,10 @@ def test_a_step_up_that_is_under_way_does_not_outlive_a_new_password(
     with service.app.app_context():
         event.listen(service.module("database").db.engine, "after_cursor_execute", meanwhile)
     thief.step_up(two.user.password)
-    works(len(changing) == 1, "the session was read, and its end not written yet")
+    works(len(changing) == 1, "the step-up has read the session and not yet written")
     changing[0].join(10)
-    works(done == [DONE["change_password"]], "when its owner changed the password")
-    harm(lives(thief), "the session goes on, though everything that the old password opened has ended")
+    works(done == [DONE["change_password"]], "the owner changes the password during the step-up")
+    harm(lives(thief), "a session survived the password change through a concurrent step-up")
     assert live_sessions(service, two.user.id) == 1
     assert lives(owner)
 
@@ -485,7 +481,7 @@ def test_a_step_up_that_is_under_way_does_not_outlive_a_new_password(
     ),
     expiry=edit(LINKS, "        _l.expires_at > moment,\n", ""),
 )
-def test_a_link_to_another_address_is_worth_nothing_without_the_login_that_asked(service: Service) -> None:
+def test_email_change_link_needs_the_login_that_requested_it(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")
     users = [service.user() for _ in range(4)]
     clients = [service.client(user, f"192.0.2.{number}").login() for number, user in enumerate(users, 131)]
@@ -494,22 +490,22 @@ def test_a_link_to_another_address_is_worth_nothing_without_the_login_that_asked
     tokens = [token_for(service, f"{number}-{NEW}", "email") for number in range(4)]
     service.client(address="192.0.2.139").register(f"0-{NEW}")
     makes_account, links = token_for(service, f"0-{NEW}", "activate"), service.module("identity.links")
-    works(clients[0].confirm_email(tokens[0]).status == DONE["confirm_email"], "who asked for it confirms it")
+    works(clients[0].confirm_email(tokens[0]).status == DONE["confirm_email"], "the asking login confirms the change")
     with service.app.app_context():
         assert links.look(makes_account, links.ACTIVATE) is None  # the address has an account now
     mallory = service.client(service.user(), "198.51.100.66").login()
     stranger = service.client(address="198.51.100.67")
     answers = [mallory.confirm_email(tokens[1])]
     assert stranger.confirm_email(tokens[1]).status == ENDED
-    harm(account(service, f"1-{NEW}"), "somebody else's link gave an account this address")
+    harm(account(service, f"1-{NEW}"), "another user's login confirmed the email change")
     service.client(users[2], "192.0.2.140").login().end_others()
     clients[2].login()
     answers.append(clients[2].confirm_email(tokens[2]))
-    harm(account(service, f"2-{NEW}"), "the change went on though the login that asked for it had ended")
+    harm(account(service, f"2-{NEW}"), "the email change was confirmed after its login had ended")
     service.travel(minutes=service.limits.reset_minutes, seconds=1)
     clients[3].login()  # beside the one that asked, which lives on
     answers.append(clients[3].confirm_email(tokens[3]))
-    harm(account(service, f"3-{NEW}"), "a link that had ended changed an address")
+    harm(account(service, f"3-{NEW}"), "an expired link changed an email address")
     for answer in answers:
         refused(answer, 410, CONFIRMED)
 
@@ -520,7 +516,7 @@ def test_a_link_to_another_address_is_worth_nothing_without_the_login_that_asked
         LINKS, "else _l.user_id == this.user_id", "else or_(_l.email == this.email, _l.user_id == this.user_id)"
     ),
 )
-def test_whoever_asks_for_an_address_as_well_ends_no_link_that_its_owner_has(
+def test_second_request_for_an_address_keeps_the_owners_link(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hour = limit("reset_minutes", 60)  # links that outlive the next mail to a mailbox
@@ -528,30 +524,30 @@ def test_whoever_asks_for_an_address_as_well_ends_no_link_that_its_owner_has(
     user = service.user()
     client, mallory = service.client(user).login(), service.client(service.user(), "198.51.100.68").login()
     client.ask_email(NEW)
-    works(len(tokens := tokens_for(service, NEW, "email")) == 1, "the owner of an address has a link to it")
+    works(len(tokens := tokens_for(service, NEW, "email")) == 1, "the owner of the address receives a link")
     for _ in range(3):
         service.travel(minutes=4)
         client.step_up(user.password)
     mallory.login().ask_email(NEW)
     assert len(tokens_for(service, NEW, "email")) == 2
     answer = client.confirm_email(tokens[0])
-    harm(account(service, NEW) is None, "somebody else's wish for it keeps it from its owner")
+    harm(account(service, NEW) is None, "another user's request invalidated the owner's link")
     assert answer.status == DONE["confirm_email"]
 
 
 @protects("fresh-login-5-min", confirm=edit(FILE, "user, proved=False)", "user, proved=True)"))
 def test_whoever_opens_a_link_has_not_proved_who_he_is(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stolen session, minutes after its owner asked for another address, would be as fresh as a new login."""
+    """Otherwise confirming an email change would make a stolen session as fresh as a new login."""
     manager, other = administrator(service, monkeypatch), service.user()
     assert manager.user is not None
     manager.ask_email(NEW)
     token = token_for(service, NEW, "email")
     stale(service, manager)
-    works(manager.confirm_email(token).status == DONE["confirm_email"], "an old session confirms what it asked for")
+    works(manager.confirm_email(token).status == DONE["confirm_email"], "an old session confirms its email change")
     export = manager.export()
-    harm(export.ok, "and hands out everything about the account, though nobody gave the password")
+    harm(export.ok, "a session without a fresh login exported the account")
     act = manager.disable(other.id)
-    harm(not account(service, other.email).active, "and disables others")  # type: ignore[union-attr]
+    harm(not account(service, other.email).active, "an old session disabled a user")  # type: ignore[union-attr]
     refused_late(export, manager)
     refused_late(act, manager)
     assert manager.step_up(manager.user.password).status == DONE["step_up"]
@@ -560,16 +556,16 @@ def test_whoever_opens_a_link_has_not_proved_who_he_is(service: Service, monkeyp
 
 @protects("fresh-login-5-min", password=edit(FILE, "proved=not factors.held(user.id, connection)", "proved=True"))
 def test_a_password_change_proves_no_second_factor(service: Service) -> None:
-    """A thief who has the session and the password lacks the second factor, and must not get round it."""
+    """A thief with the session and the password lacks the second factor and must not bypass it."""
     without, user = service.client(service.user(), "192.0.2.91").login(), service.user()
     app, thief = with_app(service, user), arrived(service, user, "192.0.2.92")
     thief.send_code(app.next_code())
     stale(service, without, thief)
-    works(without.change_password(PASSWORD, CHOSEN).status == DONE["change_password"], "a password is changed")
-    works(without.export().ok, "and proves who has no other factor")
+    works(without.change_password(PASSWORD, CHOSEN).status == DONE["change_password"], "a user changes the password")
+    works(without.export().ok, "that counts as re-authentication for a user without a second factor")
     assert thief.change_password(user.password, CHOSEN).status == DONE["change_password"]
     export = thief.export()
-    harm(export.ok, "the password counted as a proof without the second factor")
+    harm(export.ok, "the password counted as re-authentication without the second factor")
     refused_late(export, thief)
 
 
@@ -579,11 +575,9 @@ def test_a_password_change_proves_no_second_factor(service: Service) -> None:
 @protects(
     COMPLETE, ended=edit(FILE, "if not sessions.end(user.session_id, user.id, connection=connection):", "if False:")
 )
-def test_a_deletion_that_is_under_way_while_its_session_is_ended_deletes_nothing(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_session_ended_during_a_deletion_deletes_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     two, users = Two(service), service.module("identity.users")
-    works(two.unharmed.delete_account().status == DONE["delete_account"], "a session that lives deletes its account")
+    works(two.unharmed.delete_account().status == DONE["delete_account"], "a live session deletes its account")
     real, done = users.changing, list[int]()
 
     def changing(user_id: Any) -> Any:
@@ -592,8 +586,8 @@ def test_a_deletion_that_is_under_way_while_its_session_is_ended_deletes_nothing
 
     monkeypatch.setattr(users, "changing", changing)
     answer = two.copy.delete_account()
-    works(done == [DONE["end_others"]], "its owner ended all other sessions, and knows that they are over")
-    harm(account(service, two.user.email) is None, "one of them deleted the account after that")
+    works(done == [DONE["end_others"]], "the owner ends all other sessions during the deletion")
+    harm(account(service, two.user.email) is None, "an ended session deleted the account")
     assert answer.status == 401
     assert lives(two.second)
 
@@ -603,19 +597,19 @@ def test_a_deletion_that_is_under_way_while_its_session_is_ended_deletes_nothing
     notices=edit(FILE, " & _o.purpose.not_in(mail.NOTICES)", ""),
     former=edit(FILE, "mail.EMAIL_CHANGED, user.email)", "mail.EMAIL_CHANGED, user.email, user_id=user.id)"),
 )
-def test_what_a_thief_did_is_told_though_he_deletes_the_account_right_after(service: Service) -> None:
+def test_owner_is_notified_although_a_thief_deletes_the_account(service: Service) -> None:
     user = service.user()
     thief = service.client(user, "198.51.100.69").login()
     thief.ask_email(NEW)
     works(
-        thief.confirm_email(token_for(service, NEW, "email")).status == DONE["confirm_email"], "it is his address now"
+        thief.confirm_email(token_for(service, NEW, "email")).status == DONE["confirm_email"], "a thief changes address"
     )
-    works(thief.change_password(user.password, CHOSEN).status == DONE["change_password"], "and his password")
+    works(thief.change_password(user.password, CHOSEN).status == DONE["change_password"], "and the password")
     thief.forgot(NEW)
-    works(thief.delete_account().status == DONE["delete_account"], "and he deletes the account before a mail is out")
-    harm("Your address was changed" not in subjects(service, user.email), "its owner never learns of the change")
+    works(thief.delete_account().status == DONE["delete_account"], "the thief deletes the account before mail is sent")
+    harm("Your address was changed" not in subjects(service, user.email), "the owner received no notice of the change")
     told = subjects(service, NEW)
-    harm("Your password was changed" not in told, "nor does the last address of the new password")
+    harm("Your password was changed" not in told, "the last address received no notice of the password change")
     assert told[1:] == ["Your password was changed", "Your account was deleted"]  # and nothing that leads anywhere
     assert tokens_for(service, NEW, "reset") == []
 
@@ -634,17 +628,15 @@ def test_nobody_is_told_from_where_an_administrator_works(service: Service) -> N
         service.rows("UPDATE audit_event SET address = :address WHERE kind = :kind", address=address, kind=kind)
         return address in client.events().text
 
-    works(told("password.changed", "203.0.113.5"), "one's own events have their address")
+    works(told("password.changed", "203.0.113.5"), "a user's own events show their address")
     by_others = service.module("audit").BY_OTHERS
-    harm([kind for kind in by_others if told(kind, "203.0.113.6")], "the account's owner reads an administrator's")
+    harm([kind for kind in by_others if told(kind, "203.0.113.6")], "a user read an administrator's network address")
     assert client.events().status == 200
 
 
 @protects(OWN, looked=edit(FILE, " | (_a.kind.not_in(audit.SHOWN) & (_a.actor_id != _a.user_id))", ""))
-def test_an_export_tells_nobody_from_where_others_looked_at_the_account(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It holds every event of the account, those too that no list shows."""
+def test_export_hides_the_addresses_of_administrators(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The export holds every event of the account, including those that no list shows."""
     chief = administrator(service, monkeypatch, "203.0.113.7")
     user = service.user()
     client = service.client(user, "203.0.113.8").login()
@@ -655,10 +647,10 @@ def test_an_export_tells_nobody_from_where_others_looked_at_the_account(
         return [(event["kind"], event["address"]) for event in events]
 
     exported()
-    works(("account.exported", "203.0.113.8") in exported(), "one's own events have their address")
-    works(chief.show_user(user.id).status == DONE["show_user"], "an administrator looks at the account")
+    works(("account.exported", "203.0.113.8") in exported(), "the export shows the user's own address")
+    works(chief.show_user(user.id).status == DONE["show_user"], "an administrator reads the account")
     found = exported()
-    harm(("user.read", "203.0.113.7") in found, "the account's owner reads an administrator's address")
+    harm(("user.read", "203.0.113.7") in found, "the export reveals the administrator's network address")
     assert ("user.read", "") in found
 
 
@@ -670,10 +662,10 @@ def test_nobody_takes_everything_out_again_and_again(service: Service) -> None:
     user, other = service.user(), service.user()
     client = service.client(user, "192.0.2.175").login()
     answers = [client.export() for _ in range(5)]
-    works([answer.status for answer in answers] == [DONE["export"]] * 5, "five exports an hour are made")
-    works(user.email in answers[-1].text, "with what is stored")
+    works([answer.status for answer in answers] == [DONE["export"]] * 5, "five exports an hour are allowed")
+    works(user.email in answers[-1].text, "the export contains the stored data")
     answer = service.client(user, "192.0.2.176").login().export()
-    harm(user.email in answer.text, "and one more")
+    harm(user.email in answer.text, "a sixth export within the hour was answered")
     refused(answer, 429, "default-throttle")
     assert service.client(other, "192.0.2.177").login().export().status == DONE["export"]
     service.travel(hours=1, seconds=1)
@@ -693,7 +685,7 @@ def test_a_stolen_session_sets_no_password(service: Service) -> None:
     before = stored(service, user.email)
     works(lives(owner), "the owner is signed in")
     guesses = [thief.change_password(guess, OTHER) for guess in (None, "", OTHER, user.password.upper())]
-    harm(stored(service, user.email) != before, "the password was changed by somebody who does not know it")
+    harm(stored(service, user.email) != before, "a thief changed the password without knowing the current one")
     assert [guess.status for guess in guesses[:2]] == [422, 422]
     for guess in guesses[2:]:
         refused(guess, 403, CURRENT)
@@ -714,7 +706,7 @@ def test_a_stolen_session_sets_no_password(service: Service) -> None:
 def test_a_new_password_ends_every_other_session(service: Service) -> None:
     two = Two(service)
     answer = two.first.change_password(two.user.password, CHOSEN)
-    works(answer.status == DONE["change_password"], "the password is changed")
+    works(answer.status == DONE["change_password"], "the owner changes the password")
     two.ended("a new password")
 
 
@@ -732,7 +724,7 @@ def test_a_new_password_ends_every_other_session(service: Service) -> None:
         "",
     ),
 )
-def test_an_address_is_changed_by_whoever_reads_its_mail_and_the_former_one_is_told(service: Service) -> None:
+def test_email_change_needs_the_new_mailbox_and_warns_the_old(service: Service) -> None:
     user = service.user()
     client = service.client(user, "192.0.2.121").login()
     stale(service, client)
@@ -740,16 +732,16 @@ def test_an_address_is_changed_by_whoever_reads_its_mail_and_the_former_one_is_t
     assert waiting(service) == []
     refused_late(late, client)
     client.step_up(user.password)
-    works(client.ask_email(NEW).status == DONE["ask_email"], "another address is asked for")
-    harm(account(service, NEW), "the address is another one before anybody has read its mail")
-    harm("Your address is about to change" not in subjects(service, user.email), "the present address was not told")
+    works(client.ask_email(NEW).status == DONE["ask_email"], "the user asks to change the email address")
+    harm(account(service, NEW), "the email address changed before the new address was confirmed")
+    harm("Your address is about to change" not in subjects(service, user.email), "the current address got no notice")
     service.client(address="192.0.2.122").forgot(NEW)
     assert tokens_for(service, NEW, "reset") == []
     assert signs_in(service, user.email, user.password)
     answer = client.confirm_email(token_for(service, NEW, "email"))
-    works(answer.status == DONE["confirm_email"], "its link puts it in force")
-    works(account(service, NEW).id == user.id, "for this account")  # type: ignore[union-attr]
-    harm("Your address was changed" not in subjects(service, user.email), "the former address was not told")
+    works(answer.status == DONE["confirm_email"], "the mailed link confirms the new address")
+    works(account(service, NEW).id == user.id, "the new address belongs to the same account")  # type: ignore[union-attr]
+    harm("Your address was changed" not in subjects(service, user.email), "the former address received no notice")
     told = sent(service, user.email)
     asked, signed_in, changed = "Your address is about to change", "Sign-in on a new device", "Your address was changed"
     assert [mail["Subject"] for mail in told] == [asked, signed_in, changed]
@@ -763,7 +755,7 @@ def test_an_address_is_changed_by_whoever_reads_its_mail_and_the_former_one_is_t
     **sabotages(core.test_no_table_holds_anything_of_a_deleted_account, COMPLETE, "account", "rows", "owner"),
     waiting=edit(FILE, "((_o.user_id == user.id) | (_o.email == row.email))", "(_o.user_id == user.id)"),
 )
-def test_nothing_of_a_deleted_account_is_left_and_nothing_of_it_opens_anything(service: Service) -> None:
+def test_deleted_account_leaves_no_data_and_no_valid_token(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")
     probe, told = service.adds_probe(), list[Any]()
     service.adds(lambda app: service.module().before_deletion(app, lambda _connection, user_id: told.append(user_id)))
@@ -786,15 +778,15 @@ def test_nothing_of_a_deleted_account_is_left_and_nothing_of_it_opens_anything(s
     assert account(service, user.email)
     client.step_up(user.password)
     kept = client.copy()
-    works(client.delete_account().status == DONE["delete_account"], "an account is deleted by its owner")
-    harm(("reset", user.email) in waiting(service), "a mail to its address still waits to be sent")
+    works(client.delete_account().status == DONE["delete_account"], "the owner deletes the account")
+    harm(("reset", user.email) in waiting(service), "a mail to the deleted account's address is still queued")
     with service.app.app_context():
         still_good = service.module("identity.links").look(theirs, "email")
     sent(service)
     left = everything(service)
-    harm([name for name, rows in left.items() if user.email in repr(rows)], "the address is still somewhere")
-    harm(account(service, other.email) is None, "another account was deleted")
-    harm([one for one in (kept, second) if lives(one)], "a session outlived its account")
+    harm([name for name, rows in left.items() if user.email in repr(rows)], "a table still holds the deleted address")
+    harm(account(service, other.email) is None, "another user's account was deleted")
+    harm([one for one in (kept, second) if lives(one)], "a session survived the deletion of its account")
     assert (told, still_good is None) == ([user.id], False)
     assert subjects(service, user.email)[-1] == "Your account was deleted"
     asked = "Your address is about to change"
@@ -846,7 +838,7 @@ def test_nobody_writes_more_of_an_account_than_its_name(service: Service, monkey
         "created_at": "2000-01-01T00:00:00Z",
         "verified_at": "2999-01-01T00:00:00Z",
     }
-    works(becomes_member(service, "honest@example.com").email, "who sends no more has an account")
+    works(becomes_member(service, "honest@example.com").email, "a client that sends no extra field makes an account")
     service.client(address="192.0.2.151").register("member@example.com")
     token = token_for(service, "member@example.com", "activate")
     more = {name: value for name, value in tried.items() if name != "password"}
@@ -855,19 +847,19 @@ def test_nobody_writes_more_of_an_account_than_its_name(service: Service, monkey
         assert service.client().activate(token, CHOSEN, "Member").status == DONE["activate"]
     before = account(service, "member@example.com")
     assert before is not None
-    harm(before.roles or before.password_hash == "x" or before.id == other.id, "whoever activates decides what he is")
+    harm(before.roles or before.password_hash == "x" or before.id == other.id, "an extra field set a protected column")
     user = service.user()
     client = service.client(user).login()
-    works(client.rename("Member").status == DONE["rename"], "the name is changed")
+    works(client.rename("Member").status == DONE["rename"], "the user changes the display name")
     before = account(service, user.email)
-    works(before is not None and before.display_name == "Member", "in the account")
+    works(before is not None and before.display_name == "Member", "the new name is stored in the account")
     assert account(service, other.email).display_name == ""  # type: ignore[union-attr]
     assert not client.rename("x" * 101).ok
     assert account(service, user.email) == before
     answers = []
     for name, value in tried.items():
         answers.append(client.rename("Member", **{name: value}))
-        harm(account(service, user.email) != before, f"{name} was written by the account's owner")
+        harm(account(service, user.email) != before, f"the extra field {name} changed the account")
     nothing_more_was_read(activated, "activate")
     for answer in answers:
         nothing_more_was_read(answer, "rename")
@@ -895,11 +887,11 @@ def test_a_user_sees_and_ends_the_own_sessions_and_no_others(service: Service) -
     theirs = service.client(other, "192.0.2.163").login()
     ids = {one.address: session_of(service, one) for one in (client, second, theirs)}
     listed = client.sessions()
-    works(str(ids[second.address].id) in listed.text, "the own sessions are listed")
+    works(str(ids[second.address].id) in listed.text, "the list shows the user's own sessions")
     hashes = [bytes(one.token_hash) for one in ids.values()]
-    harm([one for one in hashes if one.hex() in listed.text], "the list has what the database keeps of a token")
+    harm([one for one in hashes if one.hex() in listed.text], "the session list reveals a token hash")
     answer = client.end_session(ids[theirs.address].id)
-    harm(not lives(theirs), "a session of somebody else was ended")
+    harm(not lives(theirs), "a user ended another user's session")
     refused(answer, 404, "ownership-404")
     assert client.address in listed.text
     assert second.address in listed.text
@@ -922,7 +914,7 @@ def test_a_user_sees_and_ends_the_own_sessions_and_no_others(service: Service) -
 
 @protects("response-fields-allow-list", **LEAKS)
 def test_no_answer_holds_what_nobody_is_to_see(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every address that can be read, as the owner, as somebody else and as an administrator."""
+    """Read every protected GET route as the owner, as another user and as an administrator."""
     manager = administrator(service, monkeypatch)
     owner, other = service.user(), service.user()
     service.rows("UPDATE auth_user SET display_name = replace('Name-@', '@', email)")
@@ -942,9 +934,9 @@ def test_no_answer_holds_what_nobody_is_to_see(service: Service, monkeypatch: py
             seen[who, route.path] = answer
             found += [f"{route} to {who}" for secret in (*canaries, *keys) if secret in answer.text]
             found += [f"{route} to {who}: hash" for one in hashes_of(service) if one in answer.text]
-    works(owner.email in clients["owner"].account().text, "an owner sees the own address")
-    works(owner.email in manager.show_user(owner.id).text, "and so does an administrator")
-    harm(found, "an answer holds a secret")
+    works(owner.email in clients["owner"].account().text, "the owner sees their own email address")
+    works(owner.email in manager.show_user(owner.id).text, "an administrator sees the user's email address")
+    harm(found, "an answer reveals a secret")
     told = [path for (who, path), answer in seen.items() if who == "somebody else" and owner.email in answer.text]
     assert told == []
     for client in clients.values():
@@ -958,27 +950,27 @@ def test_no_answer_holds_what_nobody_is_to_see(service: Service, monkeypatch: py
 
 
 @protects(OWN, masses=edit(FILE, "partition_by=_a.kind, ", ""))
-def test_nothing_that_can_be_caused_in_masses_hides_what_happened_to_an_account(service: Service) -> None:
+def test_repeated_events_do_not_hide_a_password_change(service: Service) -> None:
     user, shown = cheap_user(service), service.module("identity.account").EVENTS_SHOWN
     thief = service.client(user, "198.51.100.70").login()
     thief.change_password(user.password, CHOSEN)
-    works(SEEN in thief.events().text, "its owner would see that the password was changed")
+    works(SEEN in thief.events().text, "the event list shows the password change")
     refused(thief.users(), 403, "role-required")
     for _ in range(shown):
         thief.users()
-    harm(SEEN not in thief.events().text, "requests that are refused push it out of the list")
+    harm(SEEN not in thief.events().text, "refused requests pushed the password change off the event list")
     with service.app.app_context():
         for kind in service.module("audit").SHOWN.keys() - {"password.changed", "login.failure"}:
             for _ in range(shown):
                 service.module("audit").record(kind, user_id=user.id)
-    harm(SEEN not in thief.events().text, "what somebody repeats who is in pushes it out of the list")
+    harm(SEEN not in thief.events().text, "repeated events pushed the password change off the event list")
     kept_waiting(service, user.email)
     assert failures(service) == service.limits.login_failures
     with service.app.app_context():
         for _ in range(shown):  # on many other days
             service.module("audit").record("login.failure", user_id=user.id)
     owner = service.client(user, "192.0.2.173").login()
-    harm(SEEN not in owner.events().text, "a stranger's guesses push it out of the list")
+    harm(SEEN not in owner.events().text, "failed logins pushed the password change off the event list")
     assert {"session": "Failed attempt to sign in", "jwt": "login.failure"}[AUTH] in owner.events().text
     with service.app.app_context():
         found = [event["kind"] for event in service.module("identity.account").recent_events(user.id)]
@@ -988,7 +980,7 @@ def test_nothing_that_can_be_caused_in_masses_hides_what_happened_to_an_account(
 
 
 @protects("response-fields-allow-list", others=edit(FILE, "_l.used_at).where(_l.user_id == user.id)", "_l.used_at)"))
-def test_an_export_is_all_that_is_kept_of_one_user_and_nothing_of_another(service: Service) -> None:
+def test_export_holds_all_data_of_one_user_and_of_no_other(service: Service) -> None:
     user, other = service.user(), service.user()
     service.client(other, "192.0.2.178").login()
     theirs = keeps_of_each(service, other, LONG_AGO)
@@ -997,9 +989,9 @@ def test_an_export_is_all_that_is_kept_of_one_user_and_nothing_of_another(servic
     answer = client.export()
     found = answer.json["tables"] if AUTH == "jwt" else answer.json
     of_ours = {"account", "sessions", "devices", "links", "events", "authenticator_app", "passkeys", "recovery_codes"}
-    works(found.keys() == {*of_ours, *theirs}, "everything is there, by table")
-    works([name for name, rows in found.items() if not rows] == [], "with what is kept in it")
-    harm([text for text in (LONG_AGO, other.email, str(other.id)) if text in answer.text], "and what is another's")
+    works(found.keys() == {*of_ours, *theirs}, "the export contains every table")
+    works([name for name, rows in found.items() if not rows] == [], "every table of the export has rows")
+    harm([text for text in (LONG_AGO, other.email, str(other.id)) if text in answer.text], "another user's data")
     counted = {name: len(rows) for name, rows in found.items()}
     assert counted == dict.fromkeys(found, 1) | {
         "sessions": 2,

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def pages_of_two(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows are verified, and signed anew, two at a time: what is done between two pages is looked at as well."""
+    """Verify and sign rows two at a time, so that the tests cover the gap between two pages."""
     monkeypatch.setattr(service.module("audit.chain"), "PAGE", 2)
 
 
@@ -50,12 +50,12 @@ FOREIGN = {"Origin": "https://evil.example", "Referer": "https://evil.example/",
 
 
 def recorded(service: Service, kind: str) -> int:
-    """How many events of this kind are kept, through a connection of our own."""
+    """Return how many events of this kind are stored, read through a separate connection."""
     return int(service.rows("SELECT count(*) FROM audit_event WHERE kind = :kind", kind=kind)[0][0])
 
 
 class Scenarios:
-    """What people do with accounts, each with the event that it leaves."""
+    """Actions on accounts, each with the audit event that it must write."""
 
     def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         self.service = service
@@ -68,7 +68,7 @@ class Scenarios:
         self.stranger = service.client(address="198.51.100.7")
 
     def of_accounts(self) -> Iterator[tuple[str, Callable[[], object], User | None, User | None]]:
-        """The kind of the event, what is done, who did it, and the account that it concerns."""
+        """Yield the kind of event, the action, its actor and the account that it concerns."""
         service, client, user = self.service, self.client, self.user
         yield "login.success", lambda: client.login(through_form=True), user, user
         yield "login.failure", lambda: attempt(self.stranger, user.email, WRONG), None, user
@@ -133,13 +133,13 @@ class Scenarios:
         return self.service.client(address="198.51.100.8")
 
     def of_a_link(self) -> tuple[str, dict[str, str]]:
-        """What is posted with a mailed link that nobody mailed."""
+        """Return path and fields of a request with a link that was never mailed."""
         if AUTH == "session":
             return "/reset", {"password": CHOSEN, "again": CHOSEN}
         return "/auth/reset/complete", {"token": "x" * 43, "password": CHOSEN}
 
     def asks_too_often(self, client: Any) -> Response:
-        """Until a network has to wait, which the last request is told."""
+        """Ask for resets until the network is throttled, and return the last answer."""
         table = self.service.module("audit.tables").AuditEvent.__table__
         for number in range(30):
             answer: Response = client.forgot(f"somebody-{number}@example.com")
@@ -150,13 +150,13 @@ class Scenarios:
         return answer
 
     def ends_others(self) -> Response:
-        """All logins of the user but one, of which there are two at least."""
+        """End all logins of the user but one, of which there are at least two."""
         self.service.client(self.user, "192.0.2.23").login()
         answer: Response = self.client.end_others()
         return answer
 
     def a_session(self, user: User) -> Any:
-        """A further login of this user: its public handle."""
+        """Start another login of this user and return its public handle."""
         self.service.client(user, "192.0.2.22").login()
         [row] = self.service.rows("SELECT id FROM auth_session WHERE address = '192.0.2.22'")
         return uuid.UUID(str(row.id))
@@ -181,7 +181,7 @@ KINDS = "audit/kinds.csv"
 
 
 def writes(service: Service) -> None:
-    """What a view of the team's does: a row of its own, sent to the database, not committed yet."""
+    """Insert a row as a view of the team does: sent to the database, not committed yet."""
     session = service.module("database").db.session
     session.add(model(service)(user_id=service.module().current_user.id, title="a report"))
     session.flush()
@@ -195,7 +195,7 @@ def writes(service: Service) -> None:
         "return connection",
     ),
 )
-def test_what_is_recorded_before_the_first_write_outlives_the_roll_back(service: Service) -> None:
+def test_event_recorded_before_a_write_survives_the_rollback(service: Service) -> None:
     def view() -> Any:
         from sqlalchemy import func, select
 
@@ -208,11 +208,11 @@ def test_what_is_recorded_before_the_first_write_outlives_the_roll_back(service:
     broken: list[bool] = []
     service.adds_route("/report", view=view)
     client = service.client(service.user()).login()
-    works(client.get("/report").status == 200, "a view that has read can record")
+    works(client.get("/report").status == 200, "a view that has read the database records an event")
     kept = recorded(service, "report.refused")
     broken.append(True)
     answer = client.get("/report")
-    harm(recorded(service, "report.refused") != kept + 1, "the exception took back what was recorded")
+    harm(recorded(service, "report.refused") != kept + 1, "the exception rolled back the recorded event")
     assert (answer.status, kept) == (500, 1)
 
 
@@ -230,9 +230,9 @@ def test_what_is_recorded_before_the_first_write_outlives_the_roll_back(service:
 def test_a_password_that_was_typed_as_the_address_is_nowhere(service: Service) -> None:
     canary = "canary of nine quiet owls"
     user = cheap_user(service)
-    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
+    works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "a correct login succeeds")
     attempt(service.client(), canary, WRONG)
-    harm([row for row in events(service) if canary in str(row)], "the audit holds what was typed as the address")
+    harm([row for row in events(service) if canary in str(row)], "the audit stores a password typed as the address")
     [row] = [row for row in events(service) if row["kind"] == "login.failure"]
     assert (row["user_id"], row["details"]) == (None, {"reason": "unknown"})
     assert canary not in service.output
@@ -256,7 +256,7 @@ def test_no_row_keeps_a_secret_detail_or_a_text_of_the_address(service: Service)
     works(client.get("/report").text == "sent", "a view records an event")
     refused(client.get(f"/shared/{token}/7"), 403, "role-required")
     kept = {row["kind"]: row["details"] for row in events(service)}
-    harm(token in str(kept), "the audit holds a token")
+    harm(token in str(kept), "the audit stores a token")
     assert kept["report.sent"] == {"token": "[redacted]", "report": "weekly"}
     assert kept["access.denied"]["number"] == "7"
 
@@ -266,8 +266,8 @@ def test_a_login_says_by_what_it_was_proved(service: Service) -> None:
     user = cheap_user(service)
     service.client(user).login(through_form=True)
     [row] = [row for row in events(service) if row["kind"] == "login.success"]
-    works(row["user_id"] == user.id, "a login leaves its row")
-    harm("factors" not in row["details"], "nobody knows whether a second factor was asked for")
+    works(row["user_id"] == user.id, "a login writes its audit row")
+    harm("factors" not in row["details"], "the audit does not say which factors a login used")
     assert row["details"]["factors"] == ["password"]
 
 
@@ -276,9 +276,7 @@ def test_a_login_says_by_what_it_was_proved(service: Service) -> None:
     factors=edit("identity/login.py", "        factors=sorted(methods),\n", ""),
     second_factor=edit("identity/attempts.py", '    audit.record("mfa.failure", ', "    dict("),
 )
-def test_second_factors_leave_their_rows_and_are_named_by_the_login(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_second_factors_are_audited_and_named_by_the_login(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     manager, user = administrator(service, monkeypatch), cheap_user(service)
     app, codes = with_app(service, user), with_codes(service, user)
     client = service.client(user)
@@ -289,10 +287,10 @@ def test_second_factors_leave_their_rows_and_are_named_by_the_login(
         return [(row["kind"], row["outcome"]) for row in rows]
 
     found = kinds(lambda: attempt(client, user.email, user.password))
-    works(found == [("login.pending", "success")], "the right password is the first half of a login")
-    harm(not left_by(service, lambda: client.send_code(app.wrong_code())), "a wrong second factor left no row")
+    works(found == [("login.pending", "success")], "the right password starts a pending login")
+    harm(not left_by(service, lambda: client.send_code(app.wrong_code())), "a wrong second factor was not audited")
     rows = left_by(service, lambda: client.send_code(app.code()))
-    harm("factors" not in rows[0]["details"], "nobody knows whether a second factor was asked for")
+    harm("factors" not in rows[0]["details"], "the audit does not say which factors a login used")
     assert [(row["kind"], row["details"]) for row in rows] == [("login.success", {"factors": ["password", "totp"]})]
     other = service.client(user, "192.0.2.11")
     attempt(other, user.email, user.password)
@@ -327,7 +325,7 @@ def test_second_factors_leave_their_rows_and_are_named_by_the_login(
         '    db.session.execute(insert(AuditEvent).values(**{**row, "bucket": None}))\n',
     ),
 )
-def test_a_refusal_leaves_its_row_although_the_work_of_its_request_is_rolled_back(service: Service) -> None:
+def test_refusal_is_audited_although_its_request_is_rolled_back(service: Service) -> None:
     def view(item_id: uuid.UUID) -> Any:
         writes(service)
         found = service.module().owned_or_404(model(service), item_id)
@@ -339,10 +337,10 @@ def test_a_refusal_leaves_its_row_although_the_work_of_its_request_is_rolled_bac
     user, other = service.user(), service.user()
     own, foreign = probe.add(user, "a title"), probe.add(other, "a title")
     client = service.client(user).login()
-    works(client.get(f"/report/{own}").status == 200, "a view that has written finds what is the user's")
+    works(client.get(f"/report/{own}").status == 200, "a view that has written finds the user's own object")
     answer = client.get(f"/report/{foreign}")
     rows = [row for row in events(service) if row["kind"] == "access.not_owned"]
-    harm(not rows, "the roll-back of the request took its trace along")
+    harm(not rows, "the rollback of the request removed its audit row")
     assert (answer.status, len(rows), probe.count()) == (404, 1, 3)
 
 
@@ -362,13 +360,13 @@ def test_no_text_of_an_event_passes_for_another_field(service: Service, monkeypa
         assert code == 0
         return shlex.split(text)[4:]
 
-    works(shown(by="ada", count=2) == [f"user={user.id}", "by=ada", "count=2"], "fields are read one by one")
+    works(shown(by="ada", count=2) == [f"user={user.id}", "by=ada", "count=2"], "each field is shown on its own")
     for text in ("x by=command", "x\tby=command", 'x" by=command', "x' by=command", "by=command", "\\"):
         parts = shown(report=text, by="ada")
-        harm([part for part in parts if part.startswith("by=")] != ["by=ada"], "a text says who did it")
+        harm([part for part in parts if part.startswith("by=")] != ["by=ada"], "a text forged the actor of an event")
         assert [part.partition("=")[0] for part in parts] == ["user", "report", "by"]
     parts = shown(user=str(other.id), actor="ada")
-    harm(f"user={other.id}" in parts, "a detail says whom it concerns")
+    harm(f"user={other.id}" in parts, "a detail forged the user of an event")
     assert parts == [f"user={user.id}", f"details.user={other.id}", "details.actor=ada"]
     assert shown(names=["x by=command"], empty="") == [f"user={user.id}", "names=[x by=command]"]
 
@@ -377,10 +375,10 @@ def test_no_text_of_an_event_passes_for_another_field(service: Service, monkeypa
 def test_what_is_no_name_of_a_role_is_in_no_event(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     manager, user = administrator(service, monkeypatch), service.user()
     answer = manager.take(user.id, "former_role")
-    works(answer.status == {"session": 303, "jwt": 204}[AUTH], "a role that settings.py does not name can be taken")
+    works(answer.status == {"session": 303, "jwt": 204}[AUTH], "a role that settings.py does not name can be removed")
     for typed in ("x%20by=command", "a" * 51, "Admin", "admin%20"):
         answer = manager.take(user.id, typed)
-        harm(recorded(service, "user.role_removed") != 1, "the audit holds what was typed")
+        harm(recorded(service, "user.role_removed") != 1, "the audit stores an invalid role name that was typed")
         assert answer.status == 422
 
 
@@ -391,9 +389,9 @@ def test_what_is_no_name_of_a_role_is_in_no_event(service: Service, monkeypatch:
 def test_an_event_names_the_login_in_which_it_happened(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     manager, user = administrator(service, monkeypatch), service.user()
     [listed] = left_by(service, lambda: manager.users())
-    works(listed["session_id"] is not None, "an event names the login")
+    works(listed["session_id"] is not None, "an event names its login")
     [row] = left_by(service, lambda: manager.disable(user.id))
-    harm(row["session_id"] is None, "nobody knows from which login an account was disabled")
+    harm(row["session_id"] is None, "the audit does not name the login that disabled an account")
     assert row["session_id"] == listed["session_id"]
 
 
@@ -407,16 +405,16 @@ def test_an_event_names_the_login_in_which_it_happened(service: Service, monkeyp
         {"session": "session/account.py", "jwt": "jwt/endpoints.py"}[AUTH], "    if ended:  # or", "    if True:  # or"
     ),
 )
-def test_whoever_is_in_or_knows_a_password_does_not_fill_the_table(service: Service) -> None:
+def test_repeated_actions_do_not_fill_the_audit_table(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")
     user, careful = cheap_user(service), cheap_user(service)
     with_app(service, careful)
     client = service.client(user).login()
     service.client(user, "192.0.2.22").login()
     [row] = left_by(service, lambda: client.end_others())
-    works((row["kind"], row["details"]) == ("session.ended_others", {"count": 1}), "what has ended is on record")
+    works((row["kind"], row["details"]) == ("session.ended_others", {"count": 1}), "ended sessions are audited")
     rows = left_by(service, lambda: [client.end_others() for _ in range(10)])
-    harm(rows, "to end nothing makes a row")
+    harm(rows, "ending no session wrote an audit row")
     service.travel(seconds=60 - service.now().second)
     options, state = client.passkey_options()
     device = Authenticator()
@@ -424,24 +422,24 @@ def test_whoever_is_in_or_knows_a_password_does_not_fill_the_table(service: Serv
     assert client.add_passkey(state, answer).status == 200
     rows = left_by(service, lambda: [client.add_passkey("x" + state, answer) for _ in range(10)])
     found = {row["kind"]: row["times"] for row in rows}
-    harm(len(rows) != len(found), "each passkey that was refused makes a row")
+    harm(len(rows) != len(found), "each refused passkey wrote an audit row")
     assert found == {"passkey.refused": 10, **{"session": {}, "jwt": {"input.refused": 10}}[AUTH]}
     options, state = client.step_up_options()
     proof = device.get(options)
     rows = left_by(service, lambda: [client.step_up_with_passkey("x" + state, proof) for _ in range(4)])
     found = {row["kind"]: row["times"] for row in rows}
-    harm(len(rows) != len(found), "each step-up that fails makes a row")
+    harm(len(rows) != len(found), "each failed step-up wrote an audit row")
     assert found["login.failure"] == 4
     tries = [("203.0.113.7", 3), ("203.0.113.8", 2)]
     rows = left_by(
         service,
         lambda: [attempt(service.client(None, a), careful.email, careful.password) for a, n in tries for _ in range(n)],
     )
-    harm(len(rows) > len(tries), "each right password without the second factor makes a row")
+    harm(len(rows) > len(tries), "each right password without the second factor wrote an audit row")
     assert [(row["kind"], row["address"], row["times"]) for row in rows] == [("login.pending", *one) for one in tries]
     stranger, emails = service.client(None, "203.0.113.9"), [f"{number}@example.com" for number in range(3)]
     rows = left_by(service, lambda: [asks(one) for asks in (stranger.register, stranger.forgot) for one in emails])
-    harm(len(rows) > 2, "each link that a stranger asks for makes a row")
+    harm(len(rows) > 2, "each link that a stranger asked for wrote an audit row")
     assert {row["kind"]: row["times"] for row in rows} == {"user.register_asked": 3, "password.reset_asked": 3}
 
 
@@ -457,15 +455,15 @@ REPEATS = 60
 )
 def test_repeats_are_one_row_a_minute_with_their_number(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     manager, user = administrator(service, monkeypatch), service.user()
-    works(manager.users().status == 200, "whoever has the permission opens the route")
+    works(manager.users().status == 200, "a user with the permission opens the route")
     client, stranger = service.client(user).login(), service.client(address="198.51.100.7")
     for _ in range(REPEATS):
         assert client.users().status == 403
         assert stranger.post(PATH, {"csrf_token": "x"}, headers=FOREIGN).status == 403
     for kind in ("access.denied", "cross_site.refused"):
         found = [row["times"] for row in events(service) if row["kind"] == kind]
-        harm(len(found) > 2, f"{REPEATS} requests wrote {len(found)} rows: anybody fills the table")
-        harm(sum(found) != REPEATS, "some that were refused are counted nowhere")
+        harm(len(found) > 2, f"{REPEATS} requests wrote {len(found)} rows: a client can fill the table")
+        harm(sum(found) != REPEATS, "some refused requests are counted in no row")
     assert [row["address"] for row in events(service) if row["kind"] == "cross_site.refused"][:1] == ["198.51.100.7"]
     other = service.client(address="203.0.113.7")
     rows = left_by(service, lambda: other.post(PATH, {"csrf_token": "x"}, headers=FOREIGN))
@@ -478,7 +476,7 @@ def test_repeats_are_one_row_a_minute_with_their_number(service: Service, monkey
             service.travel(seconds=10)
 
     rows = left_by(service, customer)
-    harm(len(rows) > 1, "a hoster's customer, who has 65,536 networks, writes a row from each")
+    harm(len(rows) > 1, "a hoster's customer with 65,536 networks wrote a row from each")
     assert [row["times"] for row in rows] == [5]
     assert [row["times"] for row in left_by(service, lambda: client.users())] == [1]
 
@@ -496,21 +494,19 @@ def test_whoever_looks_at_accounts_of_others_is_on_record(service: Service, monk
     service.travel(seconds=60 - service.now().second)  # the beginning of a minute
     client = service.client(user).login()
     rows = left_by(service, lambda: [client.account(), client.account(), client.rename("Ada")])
-    works(rows == [], "whoever looks at his own account writes nothing")
+    works(rows == [], "a user who reads their own account writes no row")
     answers = manager.show_user(user.id).status, manager.show_user(user.id).status, manager.users().status
     found = {row["kind"]: row for row in events(service) if row["actor_id"] == manager.user.id}  # type: ignore[union-attr]
-    harm("user.read" not in found, "nobody knows who looked at the account")
-    harm("user.listed" not in found, "nobody knows who looked at the list of accounts")
+    harm("user.read" not in found, "reading another user's account was not audited")
+    harm("user.listed" not in found, "listing the accounts was not audited")
     assert answers == (200, 200, 200)
     assert (found["user.read"]["user_id"], found["user.read"]["times"]) == (user.id, 2)
 
 
 @protects("audit-events-complete", **COMPLETE)
-def test_each_event_leaves_one_row_with_its_outcome_and_whoever_did_it(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_event_writes_one_row_with_outcome_and_actor(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     scenarios, missing, walked = Scenarios(service, monkeypatch), list[str](), set[str]()
-    works(recorded(service, "login.success") == 1, "a login leaves its row")
+    works(recorded(service, "login.success") == 1, "a login writes its audit row")
     failures = service.module("audit").FAILURES
     for part in (scenarios.of_accounts, scenarios.of_administration, scenarios.of_refusals):
         for kind, does, actor, user in part():
@@ -522,7 +518,7 @@ def test_each_event_leaves_one_row_with_its_outcome_and_whoever_did_it(
             walked.add(kind)
             for row in rows:
                 missing += [] if row["request_id"] and row["address"] and row["at"] else [f"{kind}: where and when"]
-    harm(missing, "an event left no row, or one that says something else")
+    harm(missing, "an event wrote no audit row, or a wrong one")
     assert walked >= REFUSED
     assert failures >= REFUSED
     assert len(walked) >= 32
@@ -542,15 +538,15 @@ def test_whoever_asks_for_what_is_not_his_is_on_record(service: Service, monkeyp
     probe = service.adds_probe()
     manager, user, other = administrator(service, monkeypatch), service.user(), service.user()
     item, client = probe.add(other, "a title"), service.client(user).login()
-    works(manager.users().status == 200, "whoever has the permission opens the route")
-    works(probe.read(service.client(other).login(), item).ok, "and the owner his object")
-    works([row for row in events(service) if row["outcome"] == "failure"] == [], "which is no refusal")
+    works(manager.users().status == 200, "a user with the permission opens the route")
+    works(probe.read(service.client(other).login(), item).ok, "the owner reads the object")
+    works([row for row in events(service) if row["outcome"] == "failure"] == [], "success writes no failure row")
     answers = client.users(), probe.read(client, item)
     rows = {row["kind"]: row for row in events(service) if row["actor_id"] == user.id}
-    harm("access.denied" not in rows, "a user without the permission left no trace")
-    harm("access.not_owned" not in rows, "a user who asked for an object of somebody else left no trace")
+    harm("access.denied" not in rows, "denied access without the permission was not audited")
+    harm("access.not_owned" not in rows, "denied access to another user's object was not audited")
     about = rows["access.not_owned"]["details"]
-    harm((about.get("object"), about.get("id")) != ("ProbeItem", str(item)), "nobody knows which object it was")
+    harm((about.get("object"), about.get("id")) != ("ProbeItem", str(item)), "the audit omits the denied object")
     assert [*about.values()].count(str(item)) == 2  # as what of the address, too
     assert [answer.status for answer in answers] == [403, 404]
     ids = [rows[kind]["request_id"] for kind in ("access.denied", "access.not_owned")]
@@ -565,7 +561,7 @@ def test_whoever_asks_for_what_is_not_his_is_on_record(service: Service, monkeyp
 
 
 def heads(service: Service) -> list[str]:
-    """The heads that were logged."""
+    """Return the chain heads that the service logged."""
     return [event["head"] for event in service.log if event["event"] == "audit_sealed"]
 
 
@@ -581,7 +577,7 @@ def heads(service: Service) -> list[str]:
 def test_what_was_changed_is_named(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     attacker = prepared(service)
     head = heads(service)[-1]
-    works(verify(service, monkeypatch) == (0, f"OK: 6 events, 0 more not sealed yet. Head: {head}"), "and said to be")
+    works(verify(service, monkeypatch) == (0, f"OK: 6 events, 0 more not sealed yet. Head: {head}"), "it verifies")
     kept = attacker.read(3)
     changes: dict[str, Any] = {
         **{name: uuid.uuid4() for name in ("id", "user_id", "actor_id", "session_id")},
@@ -591,7 +587,7 @@ def test_what_was_changed_is_named(service: Service, monkeypatch: pytest.MonkeyP
     for name, value in changes.items():
         attacker.runs(attacker.at(3).values({name: value}))
         fault = verdict(service)
-        harm(fault is None, f"another {name} is in order")
+        harm(fault is None, f"an attacker changed {name} unnoticed")
         assert str(fault).partition(" (")[0] == "row 3"
         attacker.runs(attacker.at(3).values({name: kept[name]}))
         assert verdict(service) is None
@@ -611,7 +607,7 @@ def test_what_was_changed_is_named(service: Service, monkeypatch: pytest.MonkeyP
     ),
 )
 def test_a_row_of_another_chain_fits_nowhere(service: Service) -> None:
-    """A backup is put back, and the service goes on from there; what it had written before is under the same key."""
+    """A backup is restored and new rows follow; the former rows were sealed with the same key."""
     record(service, "one.sent", "two.sent")
     seal(service)
     attacker = Attacker(service)
@@ -622,10 +618,10 @@ def test_a_row_of_another_chain_fits_nowhere(service: Service) -> None:
     fourth = attacker.read(4)
     attacker.runs(*(attacker.takes(number) for number in (3, 4, 5)), attacker.head.update().values(head))
     record(service, "three.kept", "four.kept", "five.kept")
-    works(seal(service) == 3, "after a backup was put back new rows are sealed")
-    works(verdict(service) is None, "and in order")
+    works(seal(service) == 3, "rows after a restored backup are sealed")
+    works(verdict(service) is None, "the intact chain verifies")
     attacker.runs(attacker.takes(4), attacker.rows.insert().values(fourth))
-    harm(verdict(service) is None, "an event that happened in another history is in order")
+    harm(verdict(service) is None, "a row of another history was accepted")
     assert str(verdict(service)).startswith("row 4 ")
 
 
@@ -642,7 +638,7 @@ def test_a_row_that_somebody_else_wrote_is_not_sealed(service: Service, monkeypa
     ]
     attacker.runs(*(attacker.rows.insert().values({**waiting, **one}) for one in laid))
     sealed = seal(service)
-    harm(sealed > 1, "an event that never happened was sealed like the others")
+    harm(sealed > 1, "a forged event was sealed")
     assert sealed == 1
     [strange] = [event["count"] for event in service.log if event["event"] == "audit_row_not_ours"]
     assert strange == 3
@@ -669,14 +665,14 @@ def test_neither_end_can_be_cut_off(service: Service) -> None:
     second, first, last = attacker.read(2), [attacker.read(number) for number in (1, 2)], attacker.read(6)
     begins_later = attacker.head.update().values(anchor_number=2, anchor_mac=second["mac"])
     attacker.runs(begins_later, attacker.takes(1), attacker.takes(2))
-    harm(verdict(service) is None, "the first events were taken out, as if they were too old to keep")
+    harm(verdict(service) is None, "an attacker removed the first events, as if past their retention, unnoticed")
     assert verdict(service) == "the head of the chain was changed, or is not in its place"
     attacker.runs(attacker.head.update().values(head), *(attacker.rows.insert().values(row) for row in first))
     assert verdict(service) is None
     attacker.runs(attacker.takes(6))
     assert verdict(service) == "row 6 was removed"
     attacker.runs(attacker.head.update().values(number=5, mac=attacker.read(5)["mac"]))
-    harm(verdict(service) is None, "the last event was taken out")
+    harm(verdict(service) is None, "an attacker removed the last event unnoticed")
     assert verdict(service) == "the head of the chain was changed, or is not in its place"
     record(service, "seven.sent")
     assert seal(service) == 0  # it would be signed anew
@@ -689,11 +685,11 @@ def test_neither_end_can_be_cut_off(service: Service) -> None:
 
 @protects(ROW, beginning=edit(FILE, 'None if dict(head._mapping) == START else "was changed"', "None"))
 def test_only_an_empty_chain_has_an_unsigned_head(service: Service) -> None:
-    works(verdict(service) is None, "the head of a new database has no seal, and is in order")
+    works(verdict(service) is None, "the unsigned head of an empty chain is valid")
     attacker = prepared(service)
     shorter = {"number": 5, "mac": attacker.read(5)["mac"], "version": 0}
     attacker.runs(attacker.takes(6), attacker.head.update().values(shorter))
-    harm(verdict(service) is None, "the last event was taken out, and the head says that nothing was sealed yet")
+    harm(verdict(service) is None, "an attacker removed the last event unnoticed by marking the head as unsigned")
     assert verdict(service) == "the head of the chain was changed"
 
 
@@ -710,11 +706,11 @@ def test_a_database_that_was_put_back_does_not_go_with_the_log(
     seal(service)
     former, newest = heads(service)
     for known in (former, newest):
-        works(verify(service, monkeypatch, "--head", known)[0] == 0, "the chain goes through what was logged")
+        works(verify(service, monkeypatch, "--head", known)[0] == 0, "the chain contains each logged head")
     attacker.runs(attacker.takes(3), attacker.head.update().values(head))
     assert verdict(service) is None  # as it was
     code, text = verify(service, monkeypatch, "--head", newest)
-    harm(code == 0, "the end was cut off, and the log says that it was there")
+    harm(code == 0, "an attacker cut off the end of the chain although its head was logged")
     assert (code, text) == (
         1,
         "Error: rows up to 3 were sealed once, and the chain ends with 2: its end was cut off.",
@@ -727,19 +723,19 @@ def test_a_database_that_was_put_back_does_not_go_with_the_log(
 
 
 def purge(service: Service, monkeypatch: pytest.MonkeyPatch) -> tuple[object, str]:
-    """The command's exit status, and what it says at the end."""
+    """Run `sessions purge` and return its exit status and its last line."""
     code, text = command(service, monkeypatch, "sessions", "purge")
     return code, text.splitlines()[-1]
 
 
 def kept(attacker: Attacker) -> list[int]:
-    """The numbers of the events that are there."""
+    """Return the numbers of the stored events."""
     rows = attacker.service.rows("SELECT number FROM audit_event WHERE number IS NOT NULL ORDER BY number")
     return [row.number for row in rows]
 
 
 def aged(service: Service, monkeypatch: pytest.MonkeyPatch) -> Attacker:
-    """Events 3 and 4 (which counts two) are older than a year, 5 to 7 are not; those before are gone in good order."""
+    """Prepare events 3 and 4 (which counts two) past the retention of a year, 5 to 7 within it; 1 and 2 are purged."""
     from ..logins import PATH
 
     record(service, "one.sent", "two.sent")
@@ -753,10 +749,10 @@ def aged(service: Service, monkeypatch: pytest.MonkeyPatch) -> Attacker:
     assert seal(service) == 2
     service.travel(days=200)
     record(service, "five.sent", "six.sent", "seven.sent")
-    works(purge(service, monkeypatch)[1].endswith(" 2 audit events."), "what is older than a year goes")
+    works(purge(service, monkeypatch)[1].endswith(" 2 audit events."), "the purge deletes events older than a year")
     attacker = Attacker(service)
-    works((kept(attacker), attacker.read(4)["times"]) == ([3, 4, 5, 6, 7], 2), "and nothing else")
-    works(verdict(service) is None, "all is in order")
+    works((kept(attacker), attacker.read(4)["times"]) == ([3, 4, 5, 6, 7], 2), "the purge keeps all other events")
+    works(verdict(service) is None, "the intact chain verifies")
     service.travel(days=200)
     return attacker
 
@@ -794,7 +790,7 @@ def test_nothing_is_purged_as_long_as_something_is_wrong(service: Service, monke
         attacker.runs(*statements)
         before = kept(attacker)
         code, text = command(service, monkeypatch, "sessions", "purge")
-        harm(kept(attacker) != before, "events went although one was changed, and nobody can find out any more")
+        harm(kept(attacker) != before, "the purge deleted events although the chain was tampered with")
         assert (code, f"{fault}.") == (1, text.splitlines()[-1].partition("Error: No audit event was deleted: ")[2])
         [told] = [json.loads(line) for line in text.splitlines() if '"audit_not_purged"' in line]
         assert (told["level"], told["fault"]) == ("error", fault)
@@ -813,7 +809,7 @@ def test_nothing_is_purged_as_long_as_something_is_wrong(service: Service, monke
     hangs=edit(FILE, "        fault, _ = _fault_between(connection, ring, last, mac, last + 1)\n", "        pass\n"),
 )
 def test_what_stays_after_a_purge_hangs_on_what_went(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A backup is put back, and the service goes on; a row of the other history takes the place of one that is old."""
+    """A backup is restored; then a row of the former history replaces an old row."""
     record(service, "one.sent")
     seal(service)
     attacker = Attacker(service)
@@ -826,16 +822,16 @@ def test_what_stays_after_a_purge_hangs_on_what_went(service: Service, monkeypat
     record(service, "two.kept")
     seal(service)
     first, own = attacker.read(1), attacker.read(2)
-    works(purge(service, monkeypatch)[1].endswith(" 0 audit events."), "nothing is too old")
+    works(purge(service, monkeypatch)[1].endswith(" 0 audit events."), "the purge deletes no recent event")
     service.travel(days=400)
     attacker.runs(attacker.takes(2), attacker.rows.insert().values(other))
     code, text = purge(service, monkeypatch)
-    harm(kept(attacker) != [1, 2], "the last row was exchanged, and all of them went")
+    harm(kept(attacker) != [1, 2], "the purge deleted events although the last row was exchanged")
     fault = "row 2 is not the one that the head names"
     assert (code, text) == (1, f"Error: No audit event was deleted: {fault}.")
     record(service, "three.sent")
     code, text = purge(service, monkeypatch)
-    harm(kept(attacker) != [1, 2, 3], "a row was exchanged and went, and the one behind it looks like a forgery")
+    harm(kept(attacker) != [1, 2, 3], "the purge deleted an exchanged row, so the row behind it looks forged")
     fault = f"row 3 ({attacker.read(3)['id']}) was changed, or is not in its place"
     assert (code, text) == (1, f"Error: No audit event was deleted: {fault}.")
     attacker.runs(attacker.takes(2), attacker.rows.insert().values(own))
@@ -857,7 +853,7 @@ def test_a_row_that_was_made_older_before_it_was_sealed_stays(
     attacker.runs(attacker.rows.update().where(waiting).values(at=service.now() - timedelta(days=1000)))
     code, text = purge(service, monkeypatch)
     rows = service.rows("SELECT kind FROM audit_event WHERE number IS NULL")
-    harm(not rows, "an event was taken out before it had its place in the chain")
+    harm(not rows, "the purge deleted an event before it was sealed")
     assert (code, text.endswith(" 2 audit events."), [row.kind for row in rows]) == (0, True, ["eight.sent"])
     assert kept(attacker) == [5, 6, 7]
     code, text = verify(service, monkeypatch)
@@ -870,7 +866,7 @@ def test_a_row_that_was_made_older_before_it_was_sealed_stays(
 )
 def test_a_worker_seals_by_itself(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     class Twice:
-        """A pause after whose second end, ten seconds later, the worker stops."""
+        """A pause whose second end comes 11 s later, with one more event; the third stops the worker."""
 
         def __init__(self) -> None:
             self.waited = 0
@@ -885,9 +881,9 @@ def test_a_worker_seals_by_itself(service: Service, monkeypatch: pytest.MonkeyPa
     outbox = service.module("delivery.outbox")
     monkeypatch.setattr(outbox.threading, "Event", Twice)
     record(service, "one.sent")
-    works(len(service.rows("SELECT id FROM audit_event")) == 1, "an event is written")
+    works(len(service.rows("SELECT id FROM audit_event")) == 1, "the service writes an event")
     outbox._keep_draining(service.app)
-    harm(service.rows("SELECT id FROM audit_event WHERE number IS NULL"), "a row stays without its place in the chain")
+    harm(service.rows("SELECT id FROM audit_event WHERE number IS NULL"), "the worker left a row unsealed")
     assert [head.partition(":")[0] for head in heads(service)] == ["1", "2"]
 
 
@@ -895,10 +891,8 @@ def test_a_worker_seals_by_itself(service: Service, monkeypatch: pytest.MonkeyPa
 
 
 @protects(ROW, held=edit(FILE, "if sealed + refused < BATCH:", "if sealed < BATCH:"))
-def test_rows_that_nobody_has_signed_keep_no_other_from_being_sealed(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What has no number yet can be taken out unseen: an attacker would want it to stay so."""
+def test_unsigned_rows_do_not_block_the_sealing_of_others(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unsealed row can be removed unnoticed, so an attacker would want to block sealing."""
     monkeypatch.setattr(service.module("audit.chain"), "BATCH", 2)
     attacker = prepared(service)
     real, early = attacker.read(1), service.now() - timedelta(days=1)
@@ -908,7 +902,7 @@ def test_rows_that_nobody_has_signed_keep_no_other_from_being_sealed(
     numbers = "SELECT number FROM audit_event WHERE kind = 'account.plundered'"
     for _ in range(3):
         seal(service)
-    harm([row for row in service.rows(numbers) if row.number is None], "rows in front keep his own from its number")
+    harm([row for row in service.rows(numbers) if row.number is None], "inserted rows kept an event from being sealed")
     assert [row.number for row in service.rows(numbers)] == [7]
     assert str(verdict(service)).endswith("which has no number yet, was inserted or changed")
     attacker.runs(attacker.takes(7), attacker.rows.delete().where(attacker.rows.c.number.is_(None)))
@@ -924,11 +918,11 @@ def test_what_was_removed_or_moved_is_named(service: Service, monkeypatch: pytes
     attacker = prepared(service)
     third, fourth = attacker.read(3), attacker.read(4)
     attacker.runs(attacker.takes(3))
-    harm(verdict(service) is None, "an event was taken out")
+    harm(verdict(service) is None, "an attacker removed an event unnoticed")
     assert verify(service, monkeypatch) == (1, "Error: row 3 was removed.")
     attacker.runs(attacker.rows.insert().values(third))
     assert verdict(service) is None
     moves = [attacker.at(3).values(number=99), attacker.at(4).values(number=3), attacker.at(99).values(number=4)]
     attacker.runs(*moves)
-    harm(verdict(service) is None, "two events changed places")
+    harm(verdict(service) is None, "an attacker swapped two events unnoticed")
     assert str(verdict(service)).startswith(f"row 3 ({fourth['id']}) was changed, or is not in its place")
