@@ -38,10 +38,10 @@ REFUSED = Answer(400, b'{"__type": "AccessDeniedException", "Message": "' + CANA
 
 @dataclass
 class Aws:
-    """What answers in the place of AWS: one secret, and what is wrong with it."""
+    """A stand-in for AWS that answers with one secret and the faults in `changed`."""
 
     changed: dict[str, Any] = field(default_factory=dict)
-    """Parts of the answer that are others than AWS would give."""
+    """Fields that replace those of a genuine answer."""
 
     def __call__(self, request: Request) -> Answer:
         told = {"Name": json.loads(request.body)["SecretId"], "SecretString": VALUE, "VersionId": "7", **self.changed}
@@ -50,7 +50,7 @@ class Aws:
 
 @dataclass
 class Machine:
-    """The metadata service of an instance; an old one gives no token, and asks for none."""
+    """The metadata service of an instance; an old one (version 1) issues no token and requires none."""
 
     old: bool = False
 
@@ -66,20 +66,20 @@ class Machine:
 
 
 def opened(service: Service, **settings: str) -> Any:
-    """The backend with these settings beside the service's own, as at a start: nothing is kept."""
+    """Return a new backend with these settings; its cache is empty."""
     aws = service.module("secrets.aws")
     return aws.open_secrets(aws.Settings(**settings))
 
 
 @contextmanager
 def answering(service: Service, aws: Aws | None = None) -> Iterator[tuple[Front, Any]]:
-    """What answers in the place of AWS, without TLS, and the service's `Secrets` that ask it."""
+    """Yield a stand-in for AWS without TLS, and the service's `Secrets` that query it."""
     with Front(aws or Aws(), tls=False) as front:
         yield front, opened(service, BASTION_AWS_ENDPOINT=front.url)
 
 
 def told(service: Service, secrets: Any) -> tuple[str, str]:
-    """The value that would be used, and how the question failed: one of them is empty."""
+    """Return the value and the fault of one query; one of them is empty."""
     with ThreadPoolExecutor(1) as thread:  # where an exception is a result
         asked = thread.submit(secrets.get, NAME)
         error = asked.exception()
@@ -92,7 +92,7 @@ def told(service: Service, secrets: Any) -> tuple[str, str]:
 
 
 def signed_by(request: Request) -> str:
-    """The id of the key that a question is signed with."""
+    """Return the ID of the key that signed the request."""
     found = re.search(r"Credential=([^/]+)/", request.headers.get("authorization", ""))
     return found[1] if found else ""
 
@@ -107,7 +107,7 @@ def signed_by(request: Request) -> str:
 def test_no_address_but_one_of_aws_is_asked(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     in_a_hurry(service, monkeypatch)
     resolves_here(monkeypatch, ATTACKER, MANAGER)
-    works(service.start().app is not None, "a stand-in on this machine is all right")
+    works(service.start().app is not None, "a stand-in on this machine is accepted")
     upstream = ("127.0.0.1", service.environment.backend.port)
     with Front(upstream, name=ATTACKER) as attacker, Front(upstream, name=ATTACKER, tls=False) as clear:
         named = (
@@ -117,7 +117,7 @@ def test_no_address_but_one_of_aws_is_asked(service: Service, monkeypatch: pytes
         )
         for url in named:
             tried = service.start(BASTION_AWS_ENDPOINT=url, BASTION_AWS_CA=attacker.ca)
-            harm([*attacker.requests, *clear.requests], f"secrets are asked for at {url}")
+            harm([*attacker.requests, *clear.requests], f"the service requested secrets from {url}")
             assert tried.reasons == [
                 "BASTION_AWS_ENDPOINT: name an https origin of AWS, as that of a VPC endpoint, or leave it out."
             ]
@@ -135,7 +135,7 @@ def test_no_address_but_one_of_aws_is_asked(service: Service, monkeypatch: pytes
         edit("secrets/aws.py", "given if name in READ else None", "given"),
     ),
 )
-def test_no_variable_or_file_of_awss_tools_leads_to_another_place(
+def test_settings_of_aws_tools_do_not_redirect_requests(
     service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     in_a_hurry(service, monkeypatch)
@@ -143,7 +143,7 @@ def test_no_variable_or_file_of_awss_tools_leads_to_another_place(
     config, token = tmp_path / "config", tmp_path / "token"
     token.write_text(TOKEN, "utf-8")
     with answering(service) as (front, secrets):
-        works(told(service, secrets) == (VALUE, ""), "the address that the setting names is asked")
+        works(told(service, secrets) == (VALUE, ""), "the service queries the configured endpoint")
         monkeypatch.delenv("BASTION_AWS_ENDPOINT")
         config.write_text(f"[default]\nendpoint_url = {front.url}\n", "utf-8")
         pod = {"AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/ours", "AWS_WEB_IDENTITY_TOKEN_FILE": str(token)}
@@ -160,7 +160,7 @@ def test_no_variable_or_file_of_awss_tools_leads_to_another_place(
                 for name, text in left_behind.items():
                     environment.setenv(name, text)
                 value, fault = told(service, opened(service))
-            harm(front.requests, f"{next(iter(left_behind))} says where this service asks")
+            harm(front.requests, f"{next(iter(left_behind))} redirected the service's requests")
             assert (value, fault) == ("", "does not answer")  # nothing listens at AWS's own address here
 
 
@@ -173,12 +173,12 @@ def test_an_answer_about_another_secret_is_not_taken(service: Service, monkeypat
     aws = Aws()
     with answering(service, aws) as (front, secrets):
         found = secrets.found(NAME)
-        works(found.value.reveal() == VALUE, "the secret that was asked for is read")
-        works((found.version, found.changed_at) == ("7", 1.7e9), "with its version")
+        works(found.value.reveal() == VALUE, "the service reads the requested secret")
+        works((found.version, found.changed_at) == ("7", 1.7e9), "the service reads its version")
         for name in (NAME, f"{SERVICE}/OTHER_KEY", "", None):
             aws.changed = {"Name": name}
             value, fault = told(service, opened(service, BASTION_AWS_ENDPOINT=front.url))
-            harm(value, f"the value of {name!r} was taken for another one")
+            harm(value, f"the service accepted the value of {name!r} for another secret")
             assert fault == "answered about another secret"
 
 
@@ -194,9 +194,9 @@ def test_a_version_that_was_replaced_or_deleted_is_not_used(service: Service) ->
 
     for text in ("first", FORMER, VALUE):
         backend.change(names, {NAME: text})
-    works(asked().find(NAME) is not None, "a secret with several versions is read")
+    works(asked().find(NAME) is not None, "the service reads a secret with several versions")
     found = asked().found(NAME)
-    harm(found.value.reveal() == FORMER, "a version that was replaced is used")
+    harm(found.value.reveal() == FORMER, "the service used a replaced version")
     assert found.value.reveal() == VALUE
     pending = ask(names, "PutSecretValue", **secret, SecretString="not-yet", VersionStages=["AWSPENDING"])
     assert pending[0] == 200
@@ -216,9 +216,9 @@ def test_a_name_leads_to_no_other_services_secret(service: Service) -> None:
     others = {f"payments/{NAME}": FORMER, "lower-case": FORMER}
     service.environment.backend.change(names, {NAME: VALUE, **others})
     secrets = opened(service, BASTION_AWS_PREFIX=names["BASTION_AWS_PREFIX"])
-    works(secrets.get(NAME).reveal() == VALUE, "a name is found")
+    works(secrets.get(NAME).reveal() == VALUE, "the service reads a secret by its name")
     for name in (*others, f"../{NAME}", f"{NAME}\n", f"A{'B' * 64}", ""):
-        harm(secrets.find(name) is not None, f"{name!r} is read as if it were a name")
+        harm(secrets.find(name) is not None, f"the service accepted {name!r} as a secret name")
 
 
 # --- who asks ------------------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def test_a_name_leads_to_no_other_services_secret(service: Service) -> None:
         edit("secrets/aws.py", "given if name in READ else None", "given"),
     ),
 )
-def test_neither_a_stored_key_nor_a_program_says_who_this_service_is(
+def test_stored_keys_and_programs_do_not_authenticate(
     service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     in_a_hurry(service, monkeypatch)
@@ -242,8 +242,8 @@ def test_neither_a_stored_key_nor_a_program_says_who_this_service_is(
     program = f"sh -c 'touch {ran}; echo {json.dumps(json.dumps(keys))}'"
     config.write_text(f"[default]\ncredential_process = {program}\n", "utf-8")
     with answering(service) as (front, secrets):
-        works(told(service, secrets) == (VALUE, ""), "the role of the platform opens it")
-        works(signed_by(front.requests[-1]) not in ("", KEY), "with a key of the role")
+        works(told(service, secrets) == (VALUE, ""), "the service reads a secret with the platform's role")
+        works(signed_by(front.requests[-1]) not in ("", KEY), "the request is signed with a key of the role")
         for left_behind in (
             {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": "s"},
             {"AWS_CONFIG_FILE": str(config)},
@@ -252,8 +252,8 @@ def test_neither_a_stored_key_nor_a_program_says_who_this_service_is(
                 for name, text in left_behind.items():
                     environment.setenv(name, text)
                 value, _fault = told(service, opened(service, BASTION_AWS_ENDPOINT=front.url))
-            harm(ran.exists(), "a file of AWS's tools ran a program")
-            harm(signed_by(front.requests[-1]) == KEY, "a stored key was used")
+            harm(ran.exists(), "the service ran a program from an AWS configuration file")
+            harm(signed_by(front.requests[-1]) == KEY, "the service signed a request with a stored key")
             assert value == VALUE
 
 
@@ -267,12 +267,12 @@ def test_an_instance_that_answers_every_get_signs_nobody_in(service: Service, mo
     with Front(machine, tls=False) as metadata, answering(service) as (front, _secrets):
         monkeypatch.delenv(CONTAINER)
         monkeypatch.setenv(METADATA, metadata.url)
-        works(told(service, opened(service, BASTION_AWS_ENDPOINT=front.url)) == (VALUE, ""), "version 2 signs it in")
-        works(signed_by(front.requests[-1]) == OF_THE_ROLE, "with the role of the instance")
+        works(told(service, opened(service, BASTION_AWS_ENDPOINT=front.url)) == (VALUE, ""), "IMDSv2 is accepted")
+        works(signed_by(front.requests[-1]) == OF_THE_ROLE, "the request is signed with the instance's role")
         machine.old = True
         front.requests.clear()
         value, fault = told(service, opened(service, BASTION_AWS_ENDPOINT=front.url))
-        harm(front.requests, "credentials were taken from a service that gives them to everybody")
+        harm(front.requests, "the service took credentials from IMDSv1, which answers every GET")
         assert (value, fault) == ("", "can't be asked: the platform gave no credentials of the role")
 
 
@@ -282,18 +282,18 @@ def test_an_instance_that_answers_every_get_signs_nobody_in(service: Service, mo
     proxy=edit("secrets/aws.py", '"http" in get_environ_proxies(', "None in get_environ_proxies("),
 )
 def test_nobody_elsewhere_says_or_hears_who_this_service_is(service: Service) -> None:
-    works(service.start(**{METADATA: "http://169.254.169.254"}).app is not None, "the metadata service may be named")
+    works(service.start(**{METADATA: "http://169.254.169.254"}).app is not None, "the metadata service is accepted")
     proxy = {"HTTP_PROXY": "http://proxy.example:3128"}
-    works(service.start(**proxy, NO_PROXY="169.254.169.254").app is not None, "a proxy for others is all right")
+    works(service.start(**proxy, NO_PROXY="169.254.169.254").app is not None, "a proxy for other hosts is accepted")
     for name in (METADATA, CONTAINER):
         for address in ("https://attacker.example/x", "http://169.254.169.254.attacker.example", "http://[::1"):
             tried = service.start(**{name: address})
-            harm(tried.app is not None, f"{name} may lead to {address}")
+            harm(tried.app is not None, f"the service started with {name} set to {address}")
             assert tried.reasons[0] == (
                 f"{name} is not on this machine: whoever answers there chooses who this service is. Remove it."
             )
     tried = service.start(**proxy)
-    harm(tried.app is not None, "the credentials of the role go through a proxy in clear")
+    harm(tried.app is not None, "the service started with a proxy that would get the role's credentials")
     assert tried.reasons == [
         "HTTP_PROXY would be handed the credentials of this service's role. Name 169.254.169.254 in NO_PROXY."
     ]
@@ -304,12 +304,12 @@ def test_nobody_elsewhere_says_or_hears_who_this_service_is(service: Service) ->
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A policy of IAM: what it allows to whoever has it."""
+    """An IAM policy and the actions that it allows."""
 
     statements: tuple[Mapping[str, Any], ...]
 
     def allows(self, action: str, resource: str, **context: str) -> bool:
-        """Whether a statement fits action, resource and conditions. Raises KeyError for what this does not know."""
+        """Return whether a statement matches action, resource and conditions; KeyError: unknown operator."""
         return any(
             {"Allow": True}[statement["Effect"]]
             and matches(statement["Action"], action)
@@ -323,7 +323,7 @@ class Policy:
         )
 
     def guards(self, upstream: tuple[str, int]) -> Callable[[Request], Answer]:
-        """AWS as it answers a role with this policy: the manager answers what is allowed, and refuses the rest."""
+        """Return a stand-in for AWS that answers what this policy allows, and refuses the rest."""
         real = Front(upstream)._answer
 
         def answer(request: Request) -> Answer:
@@ -340,7 +340,7 @@ class Policy:
 
 
 def matches(patterns: str | list[str], text: str) -> bool:
-    """As IAM does: * stands for any characters, ? for one."""
+    """Match as IAM does: * stands for any characters, ? for one."""
     listed = [patterns] if isinstance(patterns, str) else patterns
     rules = [re.escape(one).replace(r"\*", ".*").replace(r"\?", ".") for one in listed]
     return any(re.fullmatch(rule, text, re.DOTALL) for rule in rules)
@@ -353,7 +353,7 @@ OPERATORS: dict[str, Callable[[Any, str], bool]] = {
 
 
 def policy_of(service: Service) -> Policy:
-    """The policy that this service comes with."""
+    """Return the policy that ships with this service."""
     return Policy(tuple(json.loads((service.root / POLICY[1:]).read_text("utf-8"))["Statement"]))
 
 
@@ -363,7 +363,7 @@ def policy_of(service: Service) -> Policy:
     prefix=edit(POLICY, f'"Resource": "{OURS}"', '"Resource": "*"'),
     stage=edit(POLICY, '{ "secretsmanager:VersionStage": "AWSCURRENT" }', "{}"),
 )
-def test_its_role_reads_its_current_secrets_and_may_do_nothing_else(service: Service) -> None:
+def test_its_role_reads_only_its_own_current_secrets(service: Service) -> None:
     from botocore.loaders import create_loader
 
     backend = service.environment.backend
@@ -374,8 +374,8 @@ def test_its_role_reads_its_current_secrets_and_may_do_nothing_else(service: Ser
         role = {**names, "BASTION_AWS_ENDPOINT": front.url}
         backend.change(names, {**service.environment.secrets, "SMTP_PASSWORD": VALUE})
         service.environment.settings.update(BASTION_AWS_PREFIX=SERVICE, BASTION_AWS_ENDPOINT=front.url)
-        works(service.start().app is not None, "with this policy the service starts")
-        works(len(front.requests) >= 3, "and asks nobody else")
+        works(service.start().app is not None, "the service starts with this policy")
+        works(len(front.requests) >= 3, "the service sends its requests to the configured endpoint")
         ours = f"{SERVICE}/SMTP_PASSWORD"
         others = (f"{SERVICE}-2/{NAME}", f"payments/{NAME}", f"x/{SERVICE}/{NAME}", "*")
         for secret in others[:-1]:
@@ -389,7 +389,7 @@ def test_its_role_reads_its_current_secrets_and_may_do_nothing_else(service: Ser
         ]
         assert len(tried) > 50
         answers = {f"{action} {asked}": ask(role, action, **asked) for action, asked in tried}
-        harm([one for one, (status, _) in answers.items() if status == 200], "the role may do more than it has to")
+        harm([one for one, (status, _) in answers.items() if status == 200], "the role may do more than it needs")
         harm([one for one, answer in answers.items() if answer[1].get("__type") != "AccessDeniedException"], "or could")
         assert ask(role, "GetSecretValue", SecretId=ours, **current)[1]["SecretString"] == VALUE
 
@@ -402,9 +402,9 @@ def test_its_role_decrypts_nothing_but_its_own_secrets(service: Service) -> None
     key, account = "arn:aws:kms:eu-west-1:111122223333:key/1", "arn:aws:secretsmanager:eu-west-1:111122223333:secret"
     via, of = {"kms:ViaService": "secretsmanager.eu-west-1.amazonaws.com"}, "kms:EncryptionContext:SecretARN"
     policy = policy_of(service)
-    works(policy.allows("kms:Decrypt", key, **via, **{of: f"{account}:{SERVICE}/{NAME}-a1b2c3"}), "a secret of ours")
+    works(policy.allows("kms:Decrypt", key, **via, **{of: f"{account}:{SERVICE}/{NAME}-a1b2c3"}), "own secrets pass")
     others = (f"{account}:payments/{NAME}-a1b2c3", f"{account}:{SERVICE}-2/{NAME}-a1b2c3", "")
-    harm([one for one in others if policy.allows("kms:Decrypt", key, **via, **{of: one})], "somebody else's secret")
+    harm([one for one in others if policy.allows("kms:Decrypt", key, **via, **{of: one})], "it decrypts another secret")
     for action, context in (
         ("kms:Decrypt", {of: f"{account}:{SERVICE}/{NAME}-a1b2c3"}),
         ("kms:Decrypt", {"kms:ViaService": "s3.eu-west-1.amazonaws.com", of: f"{account}:{SERVICE}/{NAME}-a1b2c3"}),

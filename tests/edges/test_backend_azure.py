@@ -25,7 +25,7 @@ GRANT = "/deploy/base/secrets/azure/grant.sh"
 
 
 def place_of_its_own(service: Service) -> dict[str, str]:
-    """Settings that lead to no secret yet, at the stand-in that all proofs share."""
+    """Return settings of an empty vault at the stand-in that all proofs share."""
     variables = service.environment.backend.write(service.folder, {})
     os.environ[IDENTITY_HOST] = variables.pop(IDENTITY_HOST)
     return variables
@@ -38,7 +38,7 @@ def place_of_its_own(service: Service) -> dict[str, str]:
 def test_the_workloads_token_goes_to_a_vault_alone(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     in_a_hurry(service, monkeypatch)
     resolves_here(monkeypatch, ATTACKER, "ours.vault.azure.net")
-    works(service.start().app is not None, "a stand-in on this machine is all right")
+    works(service.start().app is not None, "a stand-in on this machine is accepted")
     azure = Azure(resource=f"https://{ATTACKER.partition('.')[2]}")
     with Front(azure, name=ATTACKER) as attacker, Front(azure, tls=False) as clear:
         service.environment.settings.update({IDENTITY_HOST: clear.url})
@@ -54,7 +54,7 @@ def test_the_workloads_token_goes_to_a_vault_alone(service: Service, monkeypatch
         )
         for url in named:
             tried = service.start(BASTION_AZURE_VAULT_URL=url, BASTION_AZURE_CA=attacker.ca)
-            harm(tokens(attacker), f"the token of the workload was sent to {url}")
+            harm(tokens(attacker), f"the service sent its token to {url}")
             assert tried.reasons == [
                 "BASTION_AZURE_VAULT_URL: name the vault with the secrets of this service, https://<name>.vault.azure.net."
             ]
@@ -78,11 +78,11 @@ def test_the_workloads_token_goes_to_a_vault_alone(service: Service, monkeypatch
 def test_no_vault_gets_a_token_for_something_else(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     in_a_hurry(service, monkeypatch)
     with azures() as (vault, identity, azure):
-        works(told(service, asks(service, vault)) == (VALUE, ""), "a vault that asks for a token of its own gets it")
+        works(told(service, asks(service, vault)) == (VALUE, ""), "a vault gets a token for its own resource")
     with azures() as (vault, identity, azure):
         azure.resource = "https://management.azure.com"
         _value, fault = told(service, asks(service, vault))
-        harm(tokens(vault), "a vault was given a token that manages the subscription")
+        harm(tokens(vault), "the vault received a token that manages the subscription")
         assert fault == "sent a challenge that is not its own"
         assert identity.requests == []
 
@@ -100,11 +100,11 @@ def test_no_answer_is_taken_from_where_a_vault_points_to(service: Service, monke
         return Answer(200, json.dumps(about).encode())
 
     with azures() as (vault, _identity, _azure), Front(forged) as attacker:
-        works(told(service, asks(service, vault)) == (VALUE, ""), "the vault's own answer is taken")
+        works(told(service, asks(service, vault)) == (VALUE, ""), "the service accepts the vault's own answer")
         vault.mode = "redirect"
         vault.location = f"{attacker.url}/secrets/{service.module('secrets.azure').OURS}API-KEY/"
         value, fault = told(service, asks(service, vault))
-        harm(value == FORGED, "another server's answer was taken for the vault's")
+        harm(value == FORGED, "the service accepted another server's answer after a redirect")
         assert fault == "fails (status 307)"
         assert attacker.requests == []
 
@@ -118,12 +118,12 @@ def test_no_answer_is_taken_from_where_a_vault_points_to(service: Service, monke
 def test_no_other_machine_says_who_this_workload_is(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     in_a_hurry(service, monkeypatch)
     resolves_here(monkeypatch, "identity.attacker.example")
-    works(service.start().app is not None, "the platform's own endpoint signs it in")
+    works(service.start().app is not None, "the platform's identity endpoint signs the service in")
     with Front(Azure(), name="identity.attacker.example", tls=False) as attacker:
         for name in (IDENTITY_HOST, "IDENTITY_ENDPOINT", "MSI_ENDPOINT"):
             service.environment.settings["IDENTITY_HEADER"] = "given-by-the-platform"
             tried = service.start(**{name: f"{attacker.url}/"})
-            harm(attacker.requests, "somebody else signs this service in")
+            harm(attacker.requests, "the service asked another machine for its identity token")
             assert tried.reasons == [
                 f"{name}: another machine would say who this workload is. Leave it to the platform."
             ]
@@ -152,12 +152,12 @@ def test_an_answer_about_another_secret_is_not_taken(service: Service, monkeypat
     ours = service.module("secrets.azure").OURS
     with azures() as (vault, _identity, azure):
         found = asks(service, vault).found("API_KEY")
-        works(found.value.reveal() == VALUE, "the secret that was asked for is read")
+        works(found.value.reveal() == VALUE, "the service reads the requested secret")
         assert (found.version, found.changed_at, found.ends_at) == ("7" * 32, 1_700_000_000, None)
         for name in (f"{ours}OTHER-KEY", f"{ours}API-KEY-2", f"x-{ours}API-KEY"):
             azure.changed = {"id": f"{vault.url}/secrets/{name}/{'7' * 32}"}
             value, fault = told(service, asks(service, vault))
-            harm(value, f"the value of {name!r} was taken for another one")
+            harm(value, f"the service accepted the value of {name!r} for another secret")
             assert fault == "answered about another secret"
 
 
@@ -180,13 +180,13 @@ def test_a_version_that_may_not_be_used_now_is_absent(service: Service) -> None:
     }
     for name, attributes in versions.items():
         backend.change(variables, {name: VALUE})
-        works(opened(service, **variables).get(name).reveal() == VALUE, "the version before is used")
+        works(opened(service, **variables).get(name).reveal() == VALUE, "the service reads the earlier version")
         backend.change(variables, {name: FORGED}, **attributes)
     secrets = opened(service, **variables)
-    works(secrets.get("LEASED").reveal() == FORGED, "a version is used within its time")
+    works(secrets.get("LEASED").reveal() == FORGED, "the service reads a version within its validity period")
     assert secrets.found("LEASED").ends_at == now + 3600
     for name in ("ENDED", "EARLY", "DISABLED", "NEVER_MADE"):
-        harm(secrets.find(name) is not None, f"{name}: a version is used that its owner ended, or has not begun")
+        harm(secrets.find(name) is not None, f"{name}: a disabled, expired or not yet valid version was used")
     service.travel(seconds=3601)
     assert secrets.find("LEASED") is None
 
@@ -199,9 +199,9 @@ def test_a_name_leads_to_no_other_secret(service: Service) -> None:
     variables = place_of_its_own(service)
     service.environment.backend.change(variables, {"API_KEY": VALUE})
     secrets = opened(service, **variables)
-    works(secrets.get("API_KEY").reveal() == VALUE, "a name is found")
+    works(secrets.get("API_KEY").reveal() == VALUE, "the service reads a secret by its name")
     for name in ("API-KEY", "api_key", f"A{'B' * 64}", ""):
-        harm(secrets.find(name) is not None, f"{name!r} is one more name for a secret, that nobody declared")
+        harm(secrets.find(name) is not None, f"the undeclared name {name!r} leads to a secret")
 
 
 # --- what the service may read -------------------------------------------------------------------------------------
@@ -226,13 +226,13 @@ def test_what_is_granted_is_to_read_each_secret_and_nothing_else(service: Servic
     read = [azure.named(azure.OURS, name) for name in (*service.environment.secrets, *secrets.OPTIONAL)]
     made = [line.split("|") for line in called.read_text("utf-8").splitlines()]
     created = [line[line.index("--name") + 1] for line in made if line[:3] == ["keyvault", "secret", "set"]]
-    works(sorted(created) == sorted(read), "each secret that the service reads is made, the optional ones too")
+    works(sorted(created) == sorted(read), "the script creates each required and each optional secret")
     granted = [line for line in made if line[:3] == ["role", "assignment", "create"]]
-    works(len(granted) == len(read), "and granted")
+    works(len(granted) == len(read), "the script grants access to each secret")
     role = ["--role", "Key Vault Secrets User", "--assignee-object-id", "principal"]
     wanted = [[*role, "--scope", f"/subscriptions/1/vaults/ours/secrets/{name}"] for name in read]
     more = [line for line in granted if line[3:9] not in wanted]
-    harm(more, f"the service may do more than read its secrets: {more}")
+    harm(more, f"the script grants more than reading the service's secrets: {more}")
     assert sorted(line[3:9] for line in granted) == sorted(wanted)
     called.unlink()
     subprocess.run([bash, script, "ours", "principal", "PAYMENT_TOKEN"], env={"PATH": path}, check=True)

@@ -39,12 +39,12 @@ OF_THE_MACHINE = (
 
 @dataclass
 class Google:
-    """What answers in Google's place, the metadata service too: one secret, and what is wrong with it."""
+    """A stand-in for Google and its metadata service, with one secret and the faults in `changed`."""
 
     changed: dict[str, Any] = field(default_factory=dict)
-    """Parts of the answer that are others than Google would give."""
+    """Fields that replace those of a genuine answer."""
     tokens: list[str] = field(default_factory=lambda: [TOKEN])
-    """Those that count; the newest is given out."""
+    """The valid tokens; the metadata service issues the newest."""
     lasts: Any = 3599
 
     def __call__(self, request: Request) -> Answer:
@@ -61,19 +61,19 @@ class Google:
 
 @contextmanager
 def googles(service: Service) -> Iterator[tuple[Front, Google, Any]]:
-    """A front without TLS, what it answers, and the service's `Secrets` that ask it."""
+    """Yield a front without TLS, its stand-in for Google, and the service's `Secrets` that query it."""
     google = Google()
     with Front(google, tls=False) as front:
         yield front, google, asks(service, front)
 
 
 def asks(service: Service, api: Front, metadata: Front | None = None) -> Any:
-    """The service's `Secrets`, which ask this front, and sign in there or at another one."""
+    """Return the service's `Secrets` that query this front and get tokens from it or from another one."""
     return opened(service, BASTION_GCP_ENDPOINT=api.url, BASTION_GCP_METADATA=(metadata or api).url)
 
 
 def opened(service: Service, **settings: str) -> Any:
-    """The backend with these settings, as at a start: nothing is kept of what was read before."""
+    """Return a new backend with these settings; its cache is empty."""
     gcp = service.module("secrets.gcp")
     return gcp.open_secrets(
         gcp.Settings(**{"BASTION_GCP_PROJECT": "a-project", "BASTION_GCP_PREFIX": gcp.OURS, **settings})
@@ -81,7 +81,7 @@ def opened(service: Service, **settings: str) -> Any:
 
 
 def told(service: Service, secrets: Any) -> tuple[str, str]:
-    """The value that would be used, and how the question failed: one of them is empty."""
+    """Return the value and the fault of one query; one of them is empty."""
     with ThreadPoolExecutor(1) as thread:  # where an exception is a result
         asked = thread.submit(secrets.get, "API_KEY")
         error = asked.exception()
@@ -100,7 +100,7 @@ def told(service: Service, secrets: Any) -> tuple[str, str]:
 def test_the_workloads_token_goes_to_google_alone(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     in_a_hurry(service, monkeypatch)
     resolves_here(monkeypatch, ATTACKER, "secretmanager.googleapis.com")
-    works(service.start().app is not None, "a stand-in on this machine is all right")
+    works(service.start().app is not None, "a stand-in on this machine is accepted")
     upstream = ("127.0.0.1", service.environment.backend.port)
     with Front(upstream, name=ATTACKER) as attacker, Front(upstream, name=ATTACKER, tls=False) as clear:
         named = (
@@ -114,7 +114,7 @@ def test_the_workloads_token_goes_to_google_alone(service: Service, monkeypatch:
         )
         for url in named:
             tried = service.start(BASTION_GCP_ENDPOINT=url, BASTION_GCP_CA=attacker.ca)
-            harm([*attacker.requests, *clear.requests], f"the token of the workload was sent to {url}")
+            harm([*attacker.requests, *clear.requests], f"the service sent its token to {url}")
             assert tried.reasons == [
                 "BASTION_GCP_ENDPOINT: name an https origin below googleapis.com, or leave it out."
             ]
@@ -133,11 +133,11 @@ def test_the_workloads_token_goes_to_google_alone(service: Service, monkeypatch:
 def test_no_other_machine_says_who_this_workload_is(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     in_a_hurry(service, monkeypatch)
     resolves_here(monkeypatch, "metadata.attacker.example")
-    works(service.start().app is not None, "the machine's own metadata service signs it in")
+    works(service.start().app is not None, "the machine's own metadata service signs the service in")
     with Front(Google(), name="metadata.attacker.example", tls=False) as attacker:
         for url in (attacker.url, "https://metadata.google.internal", f"{attacker.url}/x", "//127.0.0.1", ""):
             tried = service.start(BASTION_GCP_METADATA=url)
-            harm(attacker.requests, "somebody else signs this service in")
+            harm(attacker.requests, "the service asked another machine for its identity token")
             assert tried.reasons == [
                 "BASTION_GCP_METADATA: leave it out; only a stand-in on this machine may have another address."
             ]
@@ -153,13 +153,13 @@ def test_no_other_machine_says_who_this_workload_is(service: Service, monkeypatc
 def test_an_answer_about_another_secret_is_not_taken(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     in_a_hurry(service, monkeypatch)
     with googles(service) as (front, google, secrets):
-        works(secrets.get("API_KEY").reveal() == VALUE, "the secret that was asked for is read")
-        works(secrets.found("API_KEY").version == "7", "with its version")
+        works(secrets.get("API_KEY").reveal() == VALUE, "the service reads the requested secret")
+        works(secrets.found("API_KEY").version == "7", "the service reads its version")
         ours = service.module("secrets.gcp").OURS
         for name in (f"{ours}OTHER_KEY", f"{ours}API_KEY_2", f"x-{ours}API_KEY", ""):
             google.changed = {"name": f"projects/100000000001/secrets/{name}/versions/7"}
             value, fault = told(service, asks(service, front))
-            harm(value, f"the value of {name!r} was taken for another one")
+            harm(value, f"the service accepted the value of {name!r} for another secret")
             assert fault == "answered about another secret"
 
 
@@ -168,12 +168,12 @@ def test_a_value_that_was_damaged_is_not_taken(service: Service, monkeypatch: py
     in_a_hurry(service, monkeypatch)
     assert service.module("secrets.gcp").crc32c(b"123456789") == 0xE3069283  # RFC 3720's polynomial, its check value
     with googles(service) as (front, google, secrets):
-        works(secrets.get("API_KEY").reveal() == VALUE, "a value with its checksum is read")
+        works(secrets.get("API_KEY").reveal() == VALUE, "the service reads a value with its checksum")
         cut = b64encode(VALUE[:-1].encode()).decode()
         for payload in ({"data": cut, "dataCrc32c": CHECKSUM}, {"data": cut}, {"data": cut, "dataCrc32c": 1}):
             google.changed = {"payload": payload}
             value, fault = told(service, asks(service, front))
-            harm(value, "a damaged key is used as a key")
+            harm(value, "the service used a damaged value")
             assert fault == "gave a value that was damaged on the way"
 
 
@@ -181,11 +181,11 @@ def test_a_value_that_was_damaged_is_not_taken(service: Service, monkeypatch: py
 def test_a_version_that_was_disabled_or_replaced_is_not_used(service: Service) -> None:
     backend = service.environment.backend
     names = backend.write(service.folder, {"API_KEY": FORMER, "DISABLED": FORMER})
-    works(opened(service, **names).get("API_KEY").reveal() == FORMER, "the one version is used")
+    works(opened(service, **names).get("API_KEY").reveal() == FORMER, "the service reads the only version")
     backend.change(names, {"API_KEY": VALUE})
     backend.change(names, {"DISABLED": VALUE}, state="DISABLED")
     found = opened(service, **names).found("API_KEY")
-    harm(found.value.reveal() == FORMER, "a version that was replaced is used")
+    harm(found.value.reveal() == FORMER, "the service used a replaced version")
     assert (found.value.reveal(), found.version) == (VALUE, "2")
     for name in ("DISABLED", "NEVER_MADE"):
         assert opened(service, **names).find(name) is None  # the version before is no substitute
@@ -202,11 +202,11 @@ def test_a_name_leads_to_no_other_version_or_project(service: Service) -> None:
     names = service.environment.backend.write(service.folder, {"API_KEY": FORMER})
     service.environment.backend.change(names, {"API_KEY": VALUE, "api": VALUE})
     secrets = opened(service, **names)
-    works(secrets.get("API_KEY").reveal() == VALUE, "a name is found")
+    works(secrets.get("API_KEY").reveal() == VALUE, "the service reads a secret by its name")
     elsewhere = f"../{names['BASTION_GCP_PREFIX']}API_KEY"
     for name in ("API_KEY/versions/1:access?", "api", elsewhere, "API_KEY\r\nX: y", f"A{'B' * 64}", ""):
         found = secrets.find(name)
-        harm(found is not None, f"{name!r} is read as if it were a name")
+        harm(found is not None, f"the service accepted {name!r} as a secret name")
 
 
 # --- what the service may read -------------------------------------------------------------------------------------
@@ -230,12 +230,12 @@ def test_what_is_granted_is_to_read_each_secret_and_nothing_else(service: Servic
     read = [f"{prefix}{name}" for name in (*service.environment.secrets, *secrets.OPTIONAL)]
     made = [line.split() for line in called.read_text("utf-8").splitlines()]
     created = [line[2] for line in made if line[:2] == ["secrets", "create"]]
-    works(sorted(created) == sorted(read), "each secret that the service reads is made, the optional ones too")
+    works(sorted(created) == sorted(read), "the script creates each required and each optional secret")
     granted = [line for line in made if "add-iam-policy-binding" in line]
-    works(len(granted) == len(read), "and granted")
+    works(len(granted) == len(read), "the script grants access to each secret")
     wanted = ["--project=ours", "--member=serviceAccount:us", "--role=roles/secretmanager.secretAccessor"]
     more = [line for line in granted if line[:2] != ["secrets", "add-iam-policy-binding"] or line[3:6] != wanted]
-    harm(more, f"the service may do more than read its secrets: {more}")
+    harm(more, f"the script grants more than reading the service's secrets: {more}")
     assert sorted(line[2] for line in granted) == sorted(read)
     called.unlink()
     subprocess.run([bash, script, "ours", "serviceAccount:us", "PAYMENT_TOKEN"], env={"PATH": path}, check=True)

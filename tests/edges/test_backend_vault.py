@@ -26,12 +26,12 @@ HERE = "BASTION_VAULT_ADDR: name an https origin, as in https://vault.internal:8
 
 
 def through(service: Service, front: Front) -> Any:
-    """The same through this front."""
+    """Return a backend that connects to Vault through this front."""
     return opened(service, BASTION_VAULT_ADDR=front.url, BASTION_VAULT_CA=front.ca)
 
 
 def told(service: Service, secrets: Any, name: str = NAME) -> tuple[str, str]:
-    """The value that would be used, and how the question failed: one of them is empty."""
+    """Return the value and the fault of one query; one of them is empty."""
     with ThreadPoolExecutor(1) as thread:  # where an exception is a result
         asked = thread.submit(secrets.get, name)
         error = asked.exception()
@@ -52,7 +52,7 @@ def told(service: Service, secrets: Any, name: str = NAME) -> tuple[str, str]:
 )
 def test_no_redirect_and_no_proxy_gets_what_is_for_vault(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     with fronted(service) as front, Front(lambda _request: Answer(503), tls=False) as other:
-        works(told(service, through(service, front)) == (VALUE, ""), "Vault answers")
+        works(told(service, through(service, front)) == (VALUE, ""), "the service reads a secret from Vault")
         front.mode, front.location = "redirect", f"{other.url}{ELSEWHERE}"
         found = told(service, through(service, front))
         harm([sent for sent in other.requests if b"secret_id" in sent.body], "another host was sent the secret_id")
@@ -60,7 +60,7 @@ def test_no_redirect_and_no_proxy_gets_what_is_for_vault(service: Service, monke
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
             monkeypatch.setenv(name, other.url)
         found = told(service, opened(service))  # by http on this machine, as to an agent of Vault's
-        harm(other.requests, "a proxy was sent the secret_id")
+        harm(other.requests, "the service sent its secret_id through a proxy")
         assert found == (VALUE, "")
 
 
@@ -70,10 +70,10 @@ def test_no_redirect_and_no_proxy_gets_what_is_for_vault(service: Service, monke
 def test_no_address_without_tls_is_asked(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     name = "vault.attacker.example"
     resolves_here(monkeypatch, name)
-    works(service.start().app is not None, "an agent on a loopback address is asked over http")
+    works(service.start().app is not None, "the service reaches an agent on a loopback address over http")
     with Front(lambda _request: Answer(403), name=name, tls=False) as other:
         tried = service.start(BASTION_VAULT_ADDR=other.url)
-        harm(other.requests, "another machine was sent the secret_id in the clear")
+        harm(other.requests, "the service sent its secret_id in clear text to another machine")
         assert tried.reasons == [HERE]
     for address in ("", "vault:8200", f"https://user@{name}", f"https://{name}/v1", f"https://{name}?a", "file:///x"):
         assert service.start(BASTION_VAULT_ADDR=address).reasons == [HERE]
@@ -85,9 +85,9 @@ def test_no_address_without_tls_is_asked(service: Service, monkeypatch: pytest.M
 def test_no_name_leads_to_the_secrets_of_another_service(service: Service) -> None:
     secrets = opened(service)
     server(service).put("proofs/another", {NAME: VALUE})
-    works(secrets.get(NAME).reveal() == VALUE, "a secret of this service is read")
+    works(secrets.get(NAME).reveal() == VALUE, "the service reads its own secret")
     for name in (f"../another/{NAME}", f"%2e%2e/another/{NAME}", "lower", "", f"{NAME}?version=1"):
-        harm(secrets.find(name), f"{name} was read")
+        harm(secrets.find(name), f"the service read a secret by the name {name}")
 
 
 # --- as whom --------------------------------------------------------------------------------------------------------
@@ -99,23 +99,23 @@ def test_no_name_leads_to_the_secrets_of_another_service(service: Service) -> No
     open=edit("secrets/vault.py", 'if settings.auth == "approle" and file.stat().st_mode & stat.S_IRWXO:', "if False:"),
 )
 def test_no_stored_token_and_no_open_file_signs_this_service_in(service: Service, tmp_path: Path) -> None:
-    works(service.start().app is not None, "a secret_id in a file of the service's own signs it in")
+    works(service.start().app is not None, "a secret_id in the service's own file signs it in")
     for name in ("VAULT_TOKEN", "BAO_TOKEN", "VAULT_SKIP_VERIFY", "VAULT_ADDR", "VAULT_CLIENT_KEY"):
         service.environment.settings[name] = CANARY
         tried = service.start()
         del service.environment.settings[name]
-        harm(tried.app is not None, f"it started beside {name}")
+        harm(tried.app is not None, f"the service started with {name} set")
         assert [reason.partition(":")[0] for reason in tried.reasons] == [name]
         assert CANARY not in tried.text
     file = tmp_path / "secret_id"
     file.write_text(Path(service.env["BASTION_VAULT_SECRET_ID_FILE"]).read_text("utf-8"), "utf-8")
     for mode in (0o400, 0o600, 0o440):
         file.chmod(mode)
-        works(service.start(BASTION_VAULT_SECRET_ID_FILE=str(file)).app is not None, "another file is fine")
+        works(service.start(BASTION_VAULT_SECRET_ID_FILE=str(file)).app is not None, "a private file is accepted")
     for mode in (0o604, 0o602, 0o601):
         file.chmod(mode)
         tried = service.start(BASTION_VAULT_SECRET_ID_FILE=str(file))
-        harm(tried.app is not None, "everybody on this machine can sign in as this service")
+        harm(tried.app is not None, "the service started with a secret_id file open to all users")
         assert [reason.partition(":")[0] for reason in tried.reasons] == ["BASTION_VAULT_SECRET_ID_FILE"]
 
 
@@ -126,24 +126,24 @@ def test_no_stored_token_and_no_open_file_signs_this_service_in(service: Service
     ),
     late=edit("secrets/vault_client.py", "< self.ends_at - self.lasts / 3", "< self.ends_at"),
 )
-def test_a_token_that_ends_or_is_taken_away_is_replaced_and_none_is_kept_in_a_file(service: Service) -> None:
+def test_ended_token_is_replaced_and_no_token_is_stored(service: Service) -> None:
     with fronted(service) as front:
         secrets = through(service, front)
-        works(told(service, secrets) == (VALUE, ""), "the service is signed in")
+        works(told(service, secrets) == (VALUE, ""), "the service signs in to Vault")
         first = front.requests[-1].headers["x-vault-token"]
         service.travel(minutes=30)
-        works(told(service, secrets) == (VALUE, ""), "and stays so")
-        works(front.requests[-1].headers["x-vault-token"] == first, "with the same token")
+        works(told(service, secrets) == (VALUE, ""), "the service stays signed in")
+        works(front.requests[-1].headers["x-vault-token"] == first, "the service keeps the same token")
         server(service).client().auth.token.revoke(first)
         service.travel(seconds=301)
         told(service, secrets)
         second = front.requests[-1].headers["x-vault-token"]
-        harm(second == first, "a token that Vault refuses is used until it would have ended")
+        harm(second == first, "the service kept using a revoked token")
         service.travel(hours=700)  # of 768, which is Vault's default
         asked = len(front.requests)
         told(service, secrets)
         paths = [sent.path for sent in front.requests[asked:]]
-        harm("/v1/auth/token/renew-self" not in paths, "a token is used to its end, and the next question fails")
+        harm("/v1/auth/token/renew-self" not in paths, "the service did not renew its token before it expired")
         assert front.requests[-1].headers["x-vault-token"] == second
         kept = [file for file in service.folder.rglob("*") if file.is_file()]
         assert [file for file in kept if {first.encode(), second.encode()} & {*file.read_bytes().split()}] == []
@@ -156,11 +156,11 @@ def test_a_token_that_ends_or_is_taken_away_is_replaced_and_none_is_kept_in_a_fi
 def test_one_database_user_serves_for_as_long_as_it_may_last(service: Service) -> None:
     with with_users(service) as (vault, secrets):
         found = secrets.found("DATABASE_PASSWORD")
-        works((found.user, found.value.reveal()) == ("v-user-0", f"{VALUE} of v-user-0"), "Vault made a user")
+        works((found.user, found.value.reveal()) == ("v-user-0", f"{VALUE} of v-user-0"), "a user is created")
         for _ in range(40):
             service.travel(seconds=301)
             found = secrets.found("DATABASE_PASSWORD")
-        harm(vault.users[1:], "each question makes another user, which lives on for an hour")
+        harm(vault.users[1:], "each query created another database user")
         assert vault.renewed == ["lease-v-user-0"] * 40
         assert found.ends_at - service.now().timestamp() > 3500
 
@@ -169,14 +169,14 @@ def test_one_database_user_serves_for_as_long_as_it_may_last(service: Service) -
     "database-users-end",
     token=edit("secrets/vault_client.py", ".until(asked_at, given), None", ".until(asked_at, given), self._user"),
 )
-def test_a_database_user_is_not_used_beyond_the_token_that_made_it(service: Service) -> None:
+def test_database_user_ends_with_the_vault_token_that_made_it(service: Service) -> None:
     with with_users(service) as (vault, secrets):
         vault.token_seconds, vault.lease_seconds = 600, 100_000
         found = secrets.found("DATABASE_PASSWORD")
-        works(found.user == "v-user-0", "Vault made a user")
+        works(found.user == "v-user-0", "Vault creates a database user")
         assert found.ends_at - service.now().timestamp() <= 600  # which Vault ends together with the token
         vault.refused["auth/token/renew-self"] = 403
         service.travel(seconds=401)
         found = secrets.found("DATABASE_PASSWORD")
-        harm(found.user == "v-user-0", "Vault ended this user together with the token")
+        harm(found.user == "v-user-0", "the service kept a database user that ends with its Vault token")
         assert found.user == "v-user-1"

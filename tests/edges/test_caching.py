@@ -25,13 +25,13 @@ KEPT = edit("edge/headers.py", 'status[:3] not in ("200", "304")', "not status")
 def test_no_view_lets_a_cache_keep_what_is_not_fit_for_it(service: Service) -> None:
     adds_kept(service)
     client = service.client()
-    works(client.get("/kept/says", query={"cache": PUBLIC}).header("Cache-Control") == PUBLIC, "a view may say so")
+    works(client.get("/kept/says", query={"cache": PUBLIC}).header("Cache-Control") == PUBLIC, "a view can opt in")
     private = client.get("/kept/says", query={"cache": "private, public, max-age=60"})
-    works("public" not in (private.header("Cache-Control") or ""), "private is stronger than public")
+    works("public" not in (private.header("Cache-Control") or ""), "private takes precedence over public")
     answers = {str(status): client.get(f"/kept/status/{status}") for status in (206, 301, 302, 400, 403, 404, 410, 500)}
     for said in ("max-age=600", "s-maxage=600", "no-cache", "", "no-store, public", "publicly", "immutable"):
         answers[said] = client.get("/kept/says", query={"cache": said})
-    harm(stored(answers), "an answer that is no whole page for everybody may be kept")
+    harm(stored(answers), "a cache may store an answer that is not complete and public")
     assert answers["404"].status == 404
 
 
@@ -41,12 +41,12 @@ def test_no_view_lets_a_cache_keep_what_is_not_fit_for_it(service: Service) -> N
         "edge/__init__.py", "            or request_line.refuse_target(environ)  # before a route is looked for\n", ""
     ),
 )
-def test_no_path_is_one_thing_to_a_cache_and_another_to_the_service(service: Service) -> None:
+def test_encoded_slashes_cannot_confuse_cache_and_service(service: Service) -> None:
     seen = service.adds_route("/mine/<path:rest>")
     service.adds_route("/mine")
     client = service.client(service.user()).login()
-    works(client.get("/mine/a/x.css?q=%2F%5C").status == 200, "slashes in a query, or written as such, are no trick")
-    works(seen == ["GET"], "the view ran")
+    works(client.get("/mine/a/x.css?q=%2F%5C").status == 200, "plain slashes, and encoded ones in a query, pass")
+    works(seen == ["GET"], "the view runs once")
     seen.clear()
     for path in ("/mine/a%2Fx.css", "/mine/a%2fx.css", "/mine/a%5Cx.css", "/mine/a\\x.css", "/mine%2f..%2fx.css"):
         answer = client.get(path)
@@ -68,19 +68,19 @@ def test_no_path_is_one_thing_to_a_cache_and_another_to_the_service(service: Ser
     errors=KEPT,
     part=edit("edge/headers.py", 'status[:3] not in ("200", "304")', 'status[:3] not in ("200", "206", "304")'),
 )
-def test_no_error_or_part_of_an_answer_takes_the_place_of_the_whole(service: Service) -> None:
+def test_errors_and_partial_answers_are_not_cached(service: Service) -> None:
     adds_kept(service)
     client = service.client()
     whole = client.get("/kept/parts")
-    works((whole.status, whole.header("Cache-Control")) == (200, PUBLIC), "the whole may be kept")
+    works((whole.status, whole.header("Cache-Control")) == (200, PUBLIC), "the complete answer may be cached")
     part = client.get("/kept/parts", headers={"Range": "bytes=2-5"})
-    works((part.status, part.body) == (206, b"file"), "a part is given to whom asks for it")
+    works((part.status, part.body) == (206, b"file"), "a client that asks for a range gets it")
     answers = {"part": part, "beyond": client.get("/kept/parts", headers={"Range": "bytes=999-"})}
     answers |= {str(status): client.get(f"/kept/status/{status}") for status in (302, 400, 404, 500)}
     answers["missing"] = client.get("/kept/missing")
     if AUTH == "session":
         answers["missing file"] = client.get("/static/bastion/missing.css")
-    harm(stored(answers), "a cache may keep an error, a redirect or a part")
+    harm(stored(answers), "a cache may store an error, a redirect or a partial answer")
     assert answers["beyond"].status == 416
 
 
@@ -122,7 +122,7 @@ def test_no_header_of_any_kind_changes_what_a_shared_cache_gets(service: Service
     service.adds_route("/kept/shared", mark="public", view=shared)
     anonymous, signed_in = service.client(), service.client(service.user()).login()
     plain = cacheable(service, anonymous)
-    works({one.status for one in plain.values()} == {200}, "what everybody may have is there")
+    works({one.status for one in plain.values()} == {200}, "the public answers are available")
     own = "/static/bastion/bastion.css" if AUTH == "session" else "/.well-known/jwks.json"
     assert {own, "/kept/parts", "/kept/shared"} <= plain.keys()
     for path, first in plain.items():
@@ -131,8 +131,8 @@ def test_no_header_of_any_kind_changes_what_a_shared_cache_gets(service: Service
         asked["a query"] = anonymous.get(path, query={"x": CANARY})
         differ = [kind for kind, one in asked.items() if "public" in (one.header("Cache-Control") or "")]
         differ = [kind for kind in differ if same(asked[kind]) != same(first)]
-        harm(differ, f"{path} differs by who asks, and a cache gives it to everybody")
-        harm(first.set_cookies, f"{path} gives everybody the same cookie")
+        harm(differ, f"{path} differs by client, and a shared cache gives it to all clients")
+        harm(first.set_cookies, f"{path} sets a cookie that a shared cache gives to all clients")
         assert [kind for kind, one in asked.items() if CANARY in f"{one.headers}{one.text}"] == []
         assert {asked[kind].status for kind in ("again", "signed in")} == {200}
         renamed = anonymous.get(path, headers={"X-HTTP-Method-Override": "POST"})

@@ -27,7 +27,7 @@ UNCHECKED = CREATES.replace("checked_password(password, email)", "state().passwo
 
 
 def at_a_terminal(monkeypatch: pytest.MonkeyPatch, *typed: str) -> list[bool]:
-    """Somebody types this when he is asked; for each time, whether it was hidden, and asked for twice."""
+    """Answer each prompt with the next text; return whether each was hidden and confirmed."""
     waiting, hidden = [*typed], list[bool]()
 
     def prompt(_text: str, *, hide_input: bool = False, confirmation_prompt: bool = False) -> str:
@@ -48,9 +48,9 @@ def test_the_link_is_mailed_and_neither_printed_nor_logged(service: Service, mon
     assert told == {"roles": ["admin"], "by": "command"}
     assert account(service, EMAIL) is None  # nothing is there before its owner has chosen
     token = mails.token_for(service, EMAIL, "create")
-    works(service.client().activate(token, CHOSEN).status == DONE["activate"], "whoever reads the mail makes it")
-    works(attempt(service.client(), EMAIL, CHOSEN).status == SIGNED_IN, "and signs in")
-    harm(token in f"{text}{service.output}", "the terminal of the operator, and his log, hold the key to the account")
+    works(service.client().activate(token, CHOSEN).status == DONE["activate"], "the mailed link makes the account")
+    works(attempt(service.client(), EMAIL, CHOSEN).status == SIGNED_IN, "the user signs in")
+    harm(token in f"{text}{service.output}", "the terminal or the log shows the key to the account")
     made = account(service, EMAIL)
     assert made is not None
     assert (made.active, made.roles) == (True, "admin")
@@ -63,7 +63,7 @@ def test_the_link_is_mailed_and_neither_printed_nor_logged(service: Service, mon
     ROW, expiry=edit("identity/links.py", "    if purpose == ACTIVATE:\n", "    if purpose in (ACTIVATE, CREATE):\n")
 )
 def test_the_link_that_an_operator_mails_is_good_for_minutes(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may make an administrator, and its reader is waiting for it: an invitation of days is sent by a page."""
+    """The link may make an administrator, and its reader waits for it; only a page mails invitations valid for days."""
     monkeypatch.setattr(service.module("delivery.transport"), "hand_over", service.mails.append)
     minutes, tokens = service.limits.reset_minutes, {}
     for email in ("first@example.com", EMAIL):
@@ -74,7 +74,7 @@ def test_the_link_that_an_operator_mails_is_good_for_minutes(service: Service, m
     works(service.client().activate(tokens["first@example.com"], CHOSEN).status == DONE["activate"], "it is used")
     service.travel(seconds=6)
     answer = service.client().activate(tokens[EMAIL], CHOSEN)
-    harm(account(service, EMAIL), "an old mail made an administrator")
+    harm(account(service, EMAIL), "an expired link made an administrator")
     assert answer.status == 410
 
 
@@ -83,9 +83,9 @@ def test_a_password_that_is_typed_obeys_the_same_rules(service: Service, monkeyp
     hidden = at_a_terminal(monkeypatch, CANARY, "passwordpassword")
     code, text = command(service, monkeypatch, "users", "create", "  Typed@EXAMPLE.com ", "--prompt")
     works(code == 0, f"a good password makes an account: {text}")
-    works(attempt(service.client(), "typed@example.com", CANARY).status == SIGNED_IN, "that can sign in")
+    works(attempt(service.client(), "typed@example.com", CANARY).status == SIGNED_IN, "the user signs in")
     code, text = command(service, monkeypatch, "users", "create", EMAIL, "--prompt")
-    harm(account(service, EMAIL), "the account has a password that everybody tries first")
+    harm(account(service, EMAIL), "the command made an account with a common password")
     assert code == 1
     assert text.startswith("Error: ")
     assert hidden == [True, True]
@@ -101,14 +101,12 @@ def test_a_password_that_is_typed_obeys_the_same_rules(service: Service, monkeyp
         "commands/users.py", 'users.find(email), False), "Disabled."', 'users.find(email), True), "Disabled."'
     ),
 )
-def test_an_account_that_is_disabled_on_the_command_line_is_out_at_once(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_account_disabled_by_command_is_signed_out_at_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     user, other = service.user(), service.user()
     thief, unharmed = service.client(user).login(), service.client(other, "192.0.2.12").login()
     works(lives(thief) and lives(unharmed), "two users are signed in")
     code, text = command(service, monkeypatch, "users", "disable", user.email)
-    harm(lives(thief), "the operator was told that it is disabled, and it went on")
+    harm(lives(thief), "the session survived although the operator disabled the account")
     assert (code, text.splitlines()[-1]) == (0, "Disabled.")
     assert lives(unharmed)
     assert not signs_in(service, user.email, user.password)
@@ -137,9 +135,9 @@ def test_a_role_that_is_taken_away_on_the_command_line_is_gone(
         return "" if row is None else str(row.roles)
 
     code, _ = command(service, monkeypatch, "users", "permit", user.email, ADMINISTRATOR)
-    works((code, held()) == (0, ADMINISTRATOR), "an operator gives somebody a role")
+    works((code, held()) == (0, ADMINISTRATOR), "an operator gives a user a role")
     code, text = command(service, monkeypatch, "users", "permit", user.email, ADMINISTRATOR, "--remove")
-    harm(held(), "the operator was told that it is done, and the role was still there")
+    harm(held(), "the role remained although the command reported that it was removed")
     assert (code, text.splitlines()[-1]) == (0, "Done.")
     assert command(service, monkeypatch, "users", "permit", user.email, "owner")[0] == 1
     assert held() == ""
@@ -151,17 +149,15 @@ def test_a_role_that_is_taken_away_on_the_command_line_is_gone(
         "commands/users.py", "_done(lambda: factors.reset(users.find(email)), ", "_done(lambda: users.find(email), "
     ),
 )
-def test_what_an_operator_removes_of_a_lost_phone_opens_nothing_any_more(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_factors_reset_by_command_end_sessions_and_apps(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     user, other = service.user(), service.user()
     with_app(service, user)
     with_app(service, other)
     finder = service.client(user).login()
-    works(lives(finder) and apps_of(service, user) == 1, "whoever has the phone is signed in")
+    works(lives(finder) and apps_of(service, user) == 1, "a user with an app is signed in")
     code, text = command(service, monkeypatch, "users", "reset-factors", user.email)
-    harm(apps_of(service, user), "the app on the lost phone is still in force")
-    harm(lives(finder), "its session went on")
+    harm(apps_of(service, user), "the removed app was still a second factor")
+    harm(lives(finder), "a session survived the reset of the factors")
     assert (code, text.splitlines()[-1]) == (0, "Removed. At the next login a new one has to be set up.")
     assert apps_of(service, other) == 1
 
@@ -170,20 +166,20 @@ def test_what_an_operator_removes_of_a_lost_phone_opens_nothing_any_more(
     "deny-by-default",
     check=edit("commands/cli.py", ' or access.TABLE_FILE.read_text(encoding="utf-8") != text:', ":"),
 )
-def test_no_route_is_opened_without_a_change_of_the_file_that_is_reviewed(
+def test_access_check_fails_unless_the_table_is_up_to_date(
     service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "docs" / "access.md"
     monkeypatch.setattr(service.module("request.access"), "TABLE_FILE", file)
     assert command(service, monkeypatch, "access", "--check")[0] == 1  # it is missing
     assert not file.exists()
-    works(command(service, monkeypatch, "access")[0] == 0, "the table is written")
-    works(command(service, monkeypatch, "access", "--check")[0] == 0, "and is up to date")
+    works(command(service, monkeypatch, "access")[0] == 0, "the command writes the access table")
+    works(command(service, monkeypatch, "access", "--check")[0] == 0, "the check accepts an up-to-date table")
     reviewed = file.read_text(encoding="utf-8")
     assert reviewed == service.module("request.access").document(service.app)
     file.write_text(reviewed.replace("public", "login"), encoding="utf-8")
     code, text = command(service, monkeypatch, "access", "--check")
-    harm(code == 0, "the check passes though the service opens more than was reviewed")
+    harm(code == 0, "the check passed although the table differs from the routes")
     assert code == 1
     assert "docs/access.md is not up to date" in text
     assert command(service, monkeypatch, "access")[0] == 0

@@ -33,7 +33,7 @@ BAD = {
 
 
 @protects("cookie-flags", guard=GUARD)
-def test_a_view_can_set_no_cookie_that_anybody_else_could_read_or_replace(service: Service) -> None:
+def test_view_cannot_set_a_cookie_without_every_flag(service: Service) -> None:
     from flask import Response as Answer
 
     def setting(line: str) -> Any:
@@ -49,10 +49,10 @@ def test_a_view_can_set_no_cookie_that_anybody_else_could_read_or_replace(servic
     works(browser.get("/none").status == 200, "a view that sets no cookie answers")
     kept = browser.get("/good")
     works(kept.body == b"answered", "a view that sets a cookie answers")
-    works(kept.set_cookies or AUTH == "jwt", "a cookie with every flag is set, in the style that has cookies")
+    works(kept.set_cookies or AUTH == "jwt", "the session style sets a cookie with every flag")
     for number, what in enumerate(BAD):
         answer = browser.get(f"/bad/{number}")
-        harm(answer.set_cookies, f"a cookie was set that is {what}")
+        harm(answer.set_cookies, f"the service set a cookie that is {what}")
         refused(answer, 200, "cookie-flags")
         assert seen[number] == ["GET"]
         assert answer.body == b"answered"
@@ -71,8 +71,8 @@ def test_in_production_no_cookie_leaves_over_http(service: Service) -> None:
     line = "x=1; HttpOnly; SameSite=Lax; Path=/"  # as development over http has it
     seen = service.adds_route("/probe", mark="public", view=lambda: Answer("ok", headers=[("Set-Cookie", line)]))
     browser = service.client()
-    works(browser.get("/probe").status == 200, "over https the view answers")
-    works(seen == ["GET"], "it ran")
+    works(browser.get("/probe").status == 200, "the view answers over https")
+    works(seen == ["GET"], "the view ran once")
     answers = [
         browser.get(path, scheme="http", headers={"Host": host})
         for host in ("app.example", "app.example:80", "localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000")

@@ -26,14 +26,14 @@ def test_an_old_browser_is_believed_only_with_the_own_origin(service: Service) -
     seen = service.adds_route("/probe", methods=UNSAFE)
     victim = service.client(service.user()).login()
     for method in UNSAFE:
-        works(victim.send(method, "/probe", headers={**OLD, "Origin": ORIGIN}).status == 200, f"{method} with Origin")
+        works(victim.send(method, "/probe", headers={**OLD, "Origin": ORIGIN}).status == 200, f"{method} passes")
     works(seen == [*UNSAFE], "the view ran for each")
     seen.clear()
     for method in UNSAFE:
         for origin in FOREIGN:
             headers = {**OLD, "Origin": origin, "Referer": f"{ORIGIN}/page"}
             answer = victim.send(method, "/probe", headers=headers)
-            harm(seen, f"a {method} with the Origin {origin!r} ran")
+            harm(seen, f"a {method} request with the Origin {origin!r} ran the view")
             refused(answer, 403, ROW)
 
 
@@ -45,16 +45,16 @@ def test_an_old_browser_is_believed_only_with_the_own_origin(service: Service) -
         new='    if origin == "null":\n        origin = None\n',
     ),
 )
-def test_the_origin_null_of_a_sandboxed_frame_is_not_the_absence_of_one(service: Service) -> None:
+def test_origin_null_of_a_sandboxed_frame_is_refused(service: Service) -> None:
     seen = service.adds_route("/probe", methods=UNSAFE)
     victim = service.client(service.user()).login()
     without = {"Sec-Fetch-Site": "none", "Origin": None}
-    works(victim.post("/probe", headers=without).status == 200, "no Origin at all, and begun by nobody's page")
-    works(seen == ["POST"], "it ran")
+    works(victim.post("/probe", headers=without).status == 200, "a request without Origin that no page began passes")
+    works(seen == ["POST"], "the view ran for that request")
     seen.clear()
     for site in ("none", None):
         answer = victim.post("/probe", headers={**OLD, "Sec-Fetch-Site": site, "Origin": "null"})
-        harm(seen, f"Origin: null with Sec-Fetch-Site {site} ran")
+        harm(seen, f"Origin: null with Sec-Fetch-Site {site} ran the view")
         refused(answer, 403, ROW)
 
 
@@ -89,7 +89,7 @@ EMBEDDINGS = [
         "",
     ),
 )
-def test_another_site_can_link_to_a_page_but_not_load_it_into_its_own(service: Service) -> None:
+def test_another_site_can_link_to_a_page_but_not_embed_it(service: Service) -> None:
     canary = "what only this user may read"
     seen = service.adds_route("/probe", methods=("GET", "HEAD", "OPTIONS"), view=lambda: canary)
     victim = service.client(service.user()).login()
@@ -98,22 +98,22 @@ def test_another_site_can_link_to_a_page_but_not_load_it_into_its_own(service: S
         works(victim.get("/probe", headers=link).text == canary, f"a {site} link opens the page")
     works(victim.get("/probe", headers=OLD).text == canary, "an old browser opens the page")
     own = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
-    works(victim.get("/probe", headers=own).text == canary, "a script of this service reads it")
+    works(victim.get("/probe", headers=own).text == canary, "a script of this service reads the page")
     of_the_browser = {**own, "Sec-Fetch-Site": "none"}
-    works(victim.get("/probe", headers=of_the_browser).text == canary, "and what its user gave to his browser himself")
-    works(len(seen) == 7, "the view ran for each")
+    works(victim.get("/probe", headers=of_the_browser).text == canary, "the browser's own fetch reads the page")
+    works(len(seen) == 7, "the view ran for each request")
     seen.clear()
     for site in ("cross-site", "same-site"):
         for method, mode, destination in EMBEDDINGS:
             how = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": destination}
             answer = victim.send(method, "/probe", headers=how)
-            harm(canary in answer.text, f"a {site} page loaded it: {method} {mode} {destination}")
+            harm(canary in answer.text, f"a {site} page read the user's page: {method} {mode} {destination}")
             harm(seen, f"a {site} page ran the view: {method} {mode} {destination}")
             refused(answer, 403, ROW)
 
 
 @protects(ROW, layer=LAYER)
-def test_what_is_meant_for_everybody_stays_readable_and_nothing_beside_it(service: Service) -> None:
+def test_only_shareable_answers_are_readable_cross_site(service: Service) -> None:
     embedded = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
     seen = service.adds_route("/probe", mark="public")
     reader = service.client()
@@ -123,11 +123,11 @@ def test_what_is_meant_for_everybody_stays_readable_and_nothing_beside_it(servic
     for one in shared:
         answer = reader.get(one.path, headers=embedded)
         works(answer.status == 200, f"{one} can be read from every origin")
-        works(answer.header("Cross-Origin-Resource-Policy") == "cross-origin", f"{one} may be loaded elsewhere")
-    works(reader.get("/probe").status == 200, "the public page opens")
+        works(answer.header("Cross-Origin-Resource-Policy") == "cross-origin", f"{one} allows cross-origin embedding")
+    works(reader.get("/probe").status == 200, "a client reads the public page")
     seen.clear()
     answer = reader.get("/probe", headers=embedded)
-    harm(seen, "a page that is public, but not meant for other sites, was embedded")
+    harm(seen, "another site embedded a public page that is not shareable")
     refused(answer, 403, ROW)
     assert answer.header("Cross-Origin-Resource-Policy") == "same-origin"
 
@@ -140,18 +140,18 @@ def test_what_is_meant_for_everybody_stays_readable_and_nothing_beside_it(servic
         "    if origin is None:\n",
     ),
 )
-def test_a_request_that_does_not_say_where_it_began_is_taken_only_where_no_browser_signs_in(service: Service) -> None:
+def test_request_without_origin_is_refused_where_cookies_sign_in(service: Service) -> None:
     seen = service.adds_route("/probe", methods=UNSAFE)
     client = service.client(service.user()).login()
-    works(client.post("/probe", headers={"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN}).status == 200, "honest")
+    works(client.post("/probe", headers={"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN}).status == 200, "it passes")
     seen.clear()
     silent = client.post("/probe", headers={**OLD, "Origin": None, "Referer": f"{ORIGIN}/page"})
     if AUTH == "jwt":
-        works(silent.status == 200, "a program that sends neither header")
-        works(seen == ["POST"], "it ran")
+        works(silent.status == 200, "a program that sends neither header passes")
+        works(seen == ["POST"], "the view ran for the program")
         seen.clear()
         silent = client.post("/probe", headers={**OLD, "Sec-Fetch-Site": "cross-site", "Origin": None})
-    harm(seen, "a post that does not say where it began ran")
+    harm(seen, "a POST request without its origin ran the view")
     refused(silent, 403, ROW)
 
 
@@ -177,17 +177,17 @@ def test_no_site_of_any_spelling_changes_anything_by_any_method(service: Service
     victim = service.client(service.user()).login()
     own = {"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN, "Referer": f"{ORIGIN}/page"}
     for method in UNSAFE:
-        works(victim.send(method, "/probe", headers=own).status == 200, f"{method} from a page of this service")
-    works(seen == [*UNSAFE], "the view ran for each")
+        works(victim.send(method, "/probe", headers=own).status == 200, f"{method} from this service's page passes")
+    works(seen == [*UNSAFE], "the view ran for each method")
     typed = victim.post("/probe", headers={"Sec-Fetch-Site": "none", "Origin": None})
-    works(typed.status == 200, "what the browser itself began is no other site's")
+    works(typed.status == 200, "a request that the browser itself began passes")
     seen.clear()
     for method in UNSAFE:
         for site in ("cross-site", "same-site", "none", "", "SAME-ORIGIN", "same-origin, cross-site", "unknown"):
             # Even an Origin that is right does not make up for what the browser says about the site.
             answer = victim.send(method, "/probe", headers={**own, "Sec-Fetch-Site": site})
-            harm(seen, f"a {method} that a {site} page began ran")
+            harm(seen, f"a {method} request from a {site} page ran the view")
             refused(answer, 403, ROW)
     other_origin = victim.post("/probe", headers={**own, "Sec-Fetch-Site": "cross-site", "Origin": FOREIGN[0]})
-    harm(seen, "a form on another site was taken")
+    harm(seen, "a form of another site was accepted")
     refused(other_origin, 403, ROW)

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 def test_no_value_is_taken_after_its_time(service: Service) -> None:
     text = sign(service, "reset", "value")
     service.travel(minutes=59)
-    works(unsign(service, "reset", text) == "value", "a value is good for its time")
+    works(unsign(service, "reset", text) == "value", "the service accepts a value before it expires")
     service.travel(minutes=1, seconds=2)
-    harm(unsign(service, "reset", text), "a value was good after its time")
+    harm(unsign(service, "reset", text), "the service accepted an expired value")
     assert unsign(service, "reset", sign(service, "reset", "value")) == "value"
 
 
@@ -47,22 +47,22 @@ def test_a_former_key_signs_nothing_any_more(service: Service) -> None:
     service.restart(SECRET_KEY=old)
     before = sign(service, "reset", "before")
     service.restart(SECRET_KEY=ring_of(service, new, old, oldest))
-    works(unsign(service, "reset", before) == "before", "what was given out before a rotation is still taken")
-    works(unsign(service, "reset", forged(oldest, "reset", "x")) == "x", "with every former key")
+    works(unsign(service, "reset", before) == "before", "a value signed before the rotation is accepted")
+    works(unsign(service, "reset", forged(oldest, "reset", "x")) == "x", "values of every former key are accepted")
     after = sign(service, "reset", "after")
     by_whom = [
         key
         for key in (old, oldest)
         if after.rpartition(".")[2] == resigned(key, after.rpartition(".")[0]).rpartition(".")[2]
     ]
-    harm(by_whom, "a value was signed with a key that was replaced")
+    harm(by_whom, "the service signed a value with a replaced key")
     service.restart(SECRET_KEY=new)
     assert unsign(service, "reset", after) == "after"
     assert unsign(service, "reset", before) is None
 
 
 def resigned(key: str, stamped: str) -> str:
-    """The value and its time, signed with this key."""
+    """Sign the value and its time with this key."""
     from itsdangerous import Signer
 
     return Signer(key, salt="bastion-reset", key_derivation="hmac", digest_method=hashlib.sha256).sign(stamped).decode()
@@ -73,23 +73,23 @@ def resigned(key: str, stamped: str) -> str:
     digest=edit("crypto/signing.py", "digest_method=hashlib.sha256", "digest_method=hashlib.sha1"),
     purpose=edit("crypto/signing.py", "salt=SALT + purpose", "salt=SALT"),
 )
-def test_no_value_is_taken_that_was_signed_or_changed_in_any_other_way(service: Service) -> None:
+def test_value_signed_or_changed_in_another_way_is_refused(service: Service) -> None:
     key = service.environment.secrets["SECRET_KEY"]
     text = sign(service, "reset", "value")
-    works(unsign(service, "reset", text) == "value", "a value that the service signed comes back")
-    works(sign(service, "reset", "Zoë 漢字").isascii() is False, "as it is, of any text")
+    works(unsign(service, "reset", text) == "value", "the service accepts a value that it signed")
+    works(sign(service, "reset", "Zoë 漢字").isascii() is False, "the service signs non-ASCII text unchanged")
     elsewhere = sign(service, "activate", "value")
     weak = [forged(key, "reset", "value", digest_method=digest) for digest in (hashlib.sha1, hashlib.md5)]
     weak += [forged(key, "reset", "value", key_derivation=way) for way in ("concat", "django-concat", "none")]
     weak += [forged(key, "reset", "value", salt=salt) for salt in ("bastion-", "reset", "itsdangerous.Signer", "")]
     weak.append(forged(secrets.token_urlsafe(32), "reset", "value"))
-    harm(unsign(service, "reset", elsewhere), "a value for one purpose was taken for another")
-    harm([one for one in weak if unsign(service, "reset", one)], "a value was taken that was not signed with SHA-256")
+    harm(unsign(service, "reset", elsewhere), "a value signed for another purpose was accepted")
+    harm([one for one in weak if unsign(service, "reset", one)], "a value signed in another way passed")
     changed = [text[:place] + chr(ord(letter) ^ 1) + text[place + 1 :] for place, letter in enumerate(text[:-1])]
     taken = [
         one for one in (*changed, text[:-2], f"{text}.", "", ".", "..", "x" * 5000) if unsign(service, "reset", one)
     ]
-    harm(taken, "an altered value was taken")
+    harm(taken, "an altered value was accepted")
     assert unsign(service, "reset", forged(key, "reset", "value")) == "value"  # the forger above does it right
 
 
@@ -101,7 +101,7 @@ def new_key() -> str:
 
 
 def flipped(stored: bytes, place: int) -> bytes:
-    """The same with one bit changed."""
+    """Return the bytes with one bit changed."""
     return bytes((*stored[:place], stored[place] ^ 1, *stored[place + 1 :]))
 
 
@@ -109,12 +109,12 @@ def flipped(stored: bytes, place: int) -> bytes:
 
 
 @protects(ENCRYPTION_ROW, failure=edit(MODULE, "        raise DecryptError\n", '        return b""\n'))
-def test_a_value_that_was_changed_ends_the_request_and_is_not_skipped(service: Service) -> None:
+def test_tampered_encrypted_value_ends_the_request(service: Service) -> None:
     former = new_key()
     service.secret("DATA_KEY", ring_of(service, service.environment.secrets["DATA_KEY"], former))
     vault = Vault(service)
     row = vault.add()
-    works(vault.get(row).status == 200, "an honest value is read")
+    works(vault.get(row).status == 200, "the service reads an intact value")
     vault.read.clear()
     stored = vault.stored(row)
     changed = {
@@ -132,13 +132,13 @@ def test_a_value_that_was_changed_ends_the_request_and_is_not_skipped(service: S
     for what, value in changed.items():
         vault.put(row, value)
         answer = vault.get(row)
-        harm(vault.read, f"the request went on: {what}")
+        harm(vault.read, f"the request continued with a tampered value: {what}")
         refused(answer, 500, ENCRYPTION_ROW)
         assert SEED.decode() not in answer.text
     for place in range(len(stored)):
         for value in (flipped(stored, place), stored[:place], stored + bytes(place + 1)):
             tried = vault.opened(value, vault.place(row))
-            harm(isinstance(tried, bytes), f"a changed value was read, at byte {place}")
+            harm(isinstance(tried, bytes), f"a value tampered with at byte {place} was decrypted")
             assert type(tried).__name__ == "DecryptError"
 
 
@@ -151,8 +151,8 @@ def test_the_same_value_is_never_stored_the_same(service: Service) -> None:
     vault, place = Vault(service), "auth_totp|secret|1"
     key = service.environment.secrets["DATA_KEY"]
     values = [vault.encrypted(SEED, place) for _ in range(1000)]
-    works({vault.opened(value, place) for value in values[:20]} == {SEED}, "each is read again")
-    harm(len({*values}) < 1000, "equal seeds are seen to be equal, and a nonce that comes twice gives the key away")
+    works({vault.opened(value, place) for value in values[:20]} == {SEED}, "the service decrypts each value")
+    harm(len({*values}) < 1000, "two ciphertexts are equal: equal seeds show, and a repeated nonce reveals the key")
     assert len({value[5:17] for value in values}) == 1000
     first = values[0]
     assert first[:5] == vault.header(key)
@@ -167,7 +167,7 @@ def test_the_same_value_is_never_stored_the_same(service: Service) -> None:
 def test_nobody_learns_why_a_value_is_not_read(service: Service) -> None:
     vault = Vault(service)
     row = vault.add()
-    works(vault.get(row).status == 200, "the right value under the right key is read")
+    works(vault.get(row).status == 200, "the service reads an intact value under the right key")
     stored, place = vault.stored(row), vault.place(row)
     changed = [
         flipped(stored, len(stored) - 1),
@@ -184,7 +184,7 @@ def test_nobody_learns_why_a_value_is_not_read(service: Service) -> None:
         told = re.sub(r"[0-9a-f-]{32,36}", "", answer.text)
         logged = [(event.get("event"), event.get("reason")) for event in answer.events if "reason" in event]
         seen.add((type(error := vault.opened(value, place)), str(error), answer.status, told, *logged))
-    harm(len(seen) != 1, "the answer or the log tells a wrong key from a changed text")
+    harm(len(seen) != 1, "the answer or the log distinguishes a wrong key from a tampered value")
     [(kind, text, *_)] = seen
     assert (kind.__name__, text) == ("DecryptError", "a stored value can't be decrypted")
     signing = service.module("crypto.signing")
@@ -204,8 +204,8 @@ def test_a_key_is_256_random_bits_of_its_own(service: Service) -> None:
     present = service.environment.secrets["DATA_KEY"]
     cure, put_back = MAKE_KEY.removeprefix(". "), "Remove it, or put back the key that was used."
     for key in (secrets.token_hex(32), new_key(), f"{new_key()}="):
-        works(service.start(DATA_KEY=key).app is not None, "32 random bytes start")
-    works(service.start(DATA_KEY=ring_of(service, present, new_key(), new_key())).app is not None, "with former ones")
+        works(service.start(DATA_KEY=key).app is not None, "the service starts with a key of 32 random bytes")
+    works(service.start(DATA_KEY=ring_of(service, present, new_key(), new_key())).app is not None, "and former keys")
     no_key = "is not 32 bytes as base64url (43 characters) or hex (64 digits)"
     wrong = {
         secrets.token_urlsafe(48): no_key,
@@ -216,15 +216,15 @@ def test_a_key_is_256_random_bits_of_its_own(service: Service) -> None:
     }
     for key, fault in wrong.items():
         tried = service.start(DATA_KEY=key)
-        harm(tried.app is not None, f"it started with a DATA_KEY that {fault}")
+        harm(tried.app is not None, f"the service started with a DATA_KEY that {fault}")
         assert tried.reasons == [f"DATA_KEY {fault}. {cure}"]
         assert key not in tried.text
         tried = service.start(DATA_KEY=ring_of(service, present, key))
-        harm(tried.app is not None, f"it started with a former key that {fault}")
+        harm(tried.app is not None, f"the service started with a former key that {fault}")
         assert tried.reasons == [f"DATA_KEY: key 2 {fault}. {put_back}"]
         assert key not in tried.text
     tried = service.start(DATA_KEY=ring_of(service, present, present))
-    harm(tried.app is not None, "it started with a rotation that had changed nothing")
+    harm(tried.app is not None, "the service started with a rotation that changed no key")
     assert tried.reasons == [f"DATA_KEY: key 2 equals DATA_KEY: key 1. {put_back}"]
 
 
@@ -243,9 +243,9 @@ def test_former_keys_read_and_never_write(service: Service) -> None:
     for keys in ((oldest,), (old, oldest), (new, old, oldest)):
         service.restart(DATA_KEY=ring_of(service, *keys))
         rows += [vault.add()]
-        works([vault.get(row).status for row in rows] == [200] * len(rows), "what was written before is still read")
+        works([vault.get(row).status for row in rows] == [200] * len(rows), "values under former keys are readable")
     under = [vault.stored(row)[:5] for row in rows]
-    harm(under[2] != vault.header(new), "a key that was replaced still encrypts")
+    harm(under[2] != vault.header(new), "the service encrypted with a replaced key")
     assert under == [vault.header(oldest), vault.header(old), vault.header(new)]
     service.restart(DATA_KEY=ring_of(service, new, oldest))
     assert [vault.get(row).status for row in rows] == [200, 500, 200]
@@ -255,13 +255,13 @@ def test_former_keys_read_and_never_write(service: Service) -> None:
 
 
 def reencrypt(service: Service, monkeypatch: pytest.MonkeyPatch) -> tuple[object, list[str]]:
-    """The exit code of `keys reencrypt`, and what it says beside its log."""
+    """Run `keys reencrypt` and return its exit code and its lines other than log lines."""
     code, text = command(service, monkeypatch, "keys", "reencrypt")
     return code, [line for line in text.splitlines() if not line.startswith("{")]
 
 
 def exchanged(service: Service, vault: Vault, count: int) -> tuple[str, str, list[UUID]]:
-    """Rows under the key that was, after another took its place: the former key, the present one, the rows."""
+    """Write rows, then rotate the key; return the former key, the present key and the rows."""
     former, present = service.environment.secrets["DATA_KEY"], new_key()
     rows = [vault.add() for _ in range(count)]
     service.restart(DATA_KEY=ring_of(service, present, former, ago=600))
@@ -282,11 +282,11 @@ def test_after_a_rotation_the_former_key_reads_nothing_any_more(
     vault = Vault(service)
     former, present, rows = exchanged(service, vault, 5)
     rows.append(vault.add(OTHER_SEED))
-    works([vault.get(row).status for row in rows] == [200] * 6, "under either key, each is read")
+    works([vault.get(row).status for row in rows] == [200] * 6, "the service reads rows under either key")
     monkeypatch.setattr(service.module("crypto.encryption"), "BATCH", 2)
     done = reencrypt(service, monkeypatch)
     under = [vault.stored(row)[:5] for row in rows]
-    harm(vault.header(former) in under, "whoever stole the former key still reads what is in the database")
+    harm(vault.header(former) in under, "the former key still decrypts a row after the re-encryption")
     assert done == (0, ["Encrypted anew: 5.", "All is under DATA_KEY."])
     assert service.rows("SELECT count(*) FROM audit_event WHERE kind = 'data.reencrypted'")[0][0] == 1
     assert under == [vault.header(present)] * 6
@@ -306,7 +306,7 @@ def test_after_a_rotation_the_former_key_reads_nothing_any_more(
 def test_a_value_that_is_written_meanwhile_is_not_lost(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     vault, encryption = Vault(service), service.module("crypto.encryption")
     _, _, [row] = exchanged(service, vault, 1)
-    works(vault.get(row).status == 200, "the former value is read")
+    works(vault.get(row).status == 200, "the service reads a value under the former key")
     newer, encrypt = vault.encrypted(OTHER_SEED, vault.place(row)), encryption.encrypt
 
     def late(plain: bytes, place: str) -> bytes:
@@ -316,7 +316,7 @@ def test_a_value_that_is_written_meanwhile_is_not_lost(service: Service, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(encryption, "encrypt", late)
         code, said = reencrypt(service, patch)
-    harm(vault.stored(row) != newer, "a rotation put an old seed back into the account")
+    harm(vault.stored(row) != newer, "the re-encryption overwrote a newer seed with an old one")
     assert code == 1
     assert said[:2] == ["Encrypted anew: 0.", "Written by somebody else meanwhile: 1."]
     assert reencrypt(service, monkeypatch)[0] == 0
@@ -342,23 +342,23 @@ def test_what_is_to_be_read_again_is_encrypted_in_every_table(service: Service) 
         for column in service.module("crypto.encryption").columns()
     }
     kept = {name: len(rows) for name, rows in found.items()}
-    works(kept == {"auth_totp.secret": 1, "auth_flow.data": 1}, "it is kept")
+    works(kept == {"auth_totp.secret": 1, "auth_flow.data": 1}, "the service stores both values")
     harm(
         [name for name, [(stored,)] in found.items() if SEED in bytes(stored)],
-        "whoever reads the database, or a backup of it, has the second factor",
+        "the database holds the seed of a second factor in clear text",
     )
     assert {len(bytes(stored)) for [(stored,)] in found.values()} == {17 + len(SEED) + 16}
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """What a call gives, or the exception with which it ends."""
+    """Return the result of a call, or the exception with which it ends."""
     with ThreadPoolExecutor(1) as thread:
         done = thread.submit(call)
         return done.exception() or done.result()
 
 
 class Vault:
-    """Seeds of authenticator apps in the database, and a route that reads the one of a row."""
+    """Seeds of authenticator apps in the database, and a route that reads the seed of a row."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -382,7 +382,7 @@ class Vault:
             return bytes(self.service.module("crypto.encryption").encrypt(plain, place))
 
     def opened(self, stored: bytes, place: str) -> Any:
-        """What the service reads there, or the exception."""
+        """Return the decrypted value, or the exception."""
 
         def call() -> Any:
             with self.service.app.app_context():
@@ -391,7 +391,7 @@ class Vault:
         return outcome(call)
 
     def add(self, plain: bytes = SEED) -> UUID:
-        """A row of a new user's with this seed."""
+        """Insert a row of a new user with this seed."""
         row_id = self.service.user().id
         values = {"user_id": row_id, "last_step": 0, "created_at": self.service.now()}
         with self.service.engine.begin() as connection:
@@ -407,7 +407,7 @@ class Vault:
         return bytes(found)
 
     def put(self, row_id: UUID, stored: bytes) -> None:
-        """Write these bytes into the row, as somebody does who can write to the database."""
+        """Write these bytes into the row, as an attacker with write access to the database does."""
         with self.service.engine.begin() as connection:
             connection.execute(self._table.update().where(self._table.c.user_id == row_id).values(secret=stored))
 
@@ -415,7 +415,7 @@ class Vault:
         return self.service.client().get(f"/seed/{row_id}")
 
     def header(self, key: str) -> bytes:
-        """What stands in front of a value under this key, by the proof's own reckoning."""
+        """Return the header of a value under this key, computed independently."""
         import hashlib
         from base64 import urlsafe_b64decode
 
@@ -432,14 +432,14 @@ class Vault:
 def test_a_value_is_read_in_no_other_place(service: Service) -> None:
     vault = Vault(service)
     mine, victims = vault.add(SEED), vault.add(OTHER_SEED)
-    works(vault.get(victims).status == 200, "each seed is read in its row")
-    works(vault.read == [OTHER_SEED], "as it was written")
+    works(vault.get(victims).status == 200, "the service decrypts a seed in its own row")
+    works(vault.read == [OTHER_SEED], "the decrypted seed is the stored one")
     vault.read.clear()
     vault.put(victims, vault.stored(mine))
     answer = vault.get(victims)
-    harm(vault.read, "whoever can write rows puts his own seed into another account, and has its second factor")
+    harm(vault.read, "an attacker who can write rows moved their own seed into another account")
     refused(answer, 500, ENCRYPTION_ROW)
     for place in (f"auth_totp|seed|{mine}", f"auth_flow|secret|{mine}", f"auth_totp|secret|{mine}0", str(mine), ""):
         tried = vault.opened(vault.stored(mine), place)
-        harm(isinstance(tried, bytes), f"it was read at {place!r}")
+        harm(isinstance(tried, bytes), f"the service decrypted the value in the place {place!r}")
         assert type(tried).__name__ == "DecryptError"
