@@ -91,9 +91,9 @@ def test_a_search_for_a_wildcard_finds_only_what_holds_it(service: Service) -> N
     owner = service.client(service.user()).login()
     for title in ("100% wool", "snake_case", "and/or", "plain"):
         probe.add(owner.user, title)
-    works(probe.titles(probe.list(owner, q="wool")) == ["100% wool"], "a part of a title finds it")
+    works(probe.titles(probe.list(owner, q="wool")) == ["100% wool"], "a search by part of the title works")
     found = {letter: probe.titles(probe.list(owner, q=letter)) for letter in ("%", "_", "/")}
-    harm([letter for letter, titles in found.items() if "plain" in titles], "a wildcard found everything")
+    harm([letter for letter, titles in found.items() if "plain" in titles], "a wildcard matched every title")
     assert found == {"%": ["100% wool"], "_": ["snake_case"], "/": ["and/or"]}
 
 
@@ -101,9 +101,9 @@ def test_a_search_for_a_wildcard_finds_only_what_holds_it(service: Service) -> N
     "sql-parameterised",
     sort=edit("request/queries.py", "order = allowed.get(wanted)", f"order = {TEXT}(wanted)"),
 )
-def test_an_order_taken_from_the_address_answers_no_question_about_another_user(service: Service) -> None:
+def test_sort_order_from_the_query_reveals_no_other_user(service: Service) -> None:
     def view() -> Any:
-        """A list of a team that declares no names: sort_by() is the only thing between the address and ORDER BY."""
+        """Sort a list without declared names: only sort_by() stands between the query string and ORDER BY."""
         from flask import request
 
         queries, database = service.module("request.queries"), service.module("database")
@@ -118,11 +118,11 @@ def test_an_order_taken_from_the_address_answers_no_question_about_another_user(
     for title, body in (("first", "2"), ("second", "1")):
         probe.add(thief.user, title, body)
     by_title, by_body = (thief.get("/sorted", query={"sort": name}).json["titles"] for name in ("title", "body"))
-    works((by_title, by_body) == (["first", "second"], ["second", "first"]), "the public names sort")
+    works((by_title, by_body) == (["first", "second"], ["second", "first"]), "the declared names sort the list")
     question = "CASE WHEN (SELECT count(*) FROM auth_user WHERE email LIKE '{}%') > 0 THEN title ELSE body END"
     answers = [thief.get("/sorted", query={"sort": question.format(guess)}) for guess in (victim.email[:6], "nobody")]
     orders = [one.json["titles"] if one.ok else None for one in answers]
-    harm(orders[0] != orders[1], "the order tells whether an account exists")
+    harm(orders[0] != orders[1], "the order reveals whether an account exists")
     for one in answers:
         refused(one, 422, "sql-parameterised")
     refused(probe.list(thief, sort="(SELECT 1)"), 422, "input-validated-typed")
@@ -141,7 +141,7 @@ def test_a_login_with_sql_in_it_is_a_login_of_nobody(service: Service) -> None:
     HashSpy(service, quick=True)
     driver = Driver(service)
     answer = attempt(service.client(), mallory.email, mallory.password)
-    works(answer.status == SIGNED_IN, "the right password signs in")
+    works(answer.status == SIGNED_IN, "a correct login succeeds")
     before = counts(service)
     # The account of the victim beside the password of the attacker, who knows that one.
     swapped = (
@@ -152,9 +152,9 @@ def test_a_login_with_sql_in_it_is_a_login_of_nobody(service: Service) -> None:
     pairs += [(f"nobody-{number}@example.com", payload) for number, payload in enumerate(PAYLOADS)]
     # Each from an address of its own, so that no limit of a network is met first.
     answers = [attempt(service.client(address=f"198.51.100.{n}"), *pair) for n, pair in enumerate(pairs)]
-    harm(sessions_of(service, victim), "the attacker is signed in as another user")
-    harm(driver.marked(), "what was typed became part of a statement")
-    harm(counts(service) != before, "what was typed changed rows")
+    harm(sessions_of(service, victim), "the attacker signed in as another user")
+    harm(driver.marked(), "user input became part of a statement")
+    harm(counts(service) != before, "SQL injection changed rows")
     assert service.rows("SELECT count(*) FROM auth_session") == [(1,)]
     for one in answers:
         refused(one, 401, "login-uniform-failure")
@@ -163,7 +163,7 @@ def test_a_login_with_sql_in_it_is_a_login_of_nobody(service: Service) -> None:
 
 
 @protects("refusal-writes-survive", counter=JOINED)
-def test_the_refusal_of_a_password_does_not_roll_back_that_it_was_counted(service: Service) -> None:
+def test_refused_login_keeps_its_count_and_audit_row(service: Service) -> None:
     def view() -> Any:
         database, bastion = service.module("database"), service.module()
         database.db.session.add(model(service)(user_id=bastion.current_user.id, title="left behind"))
@@ -172,11 +172,11 @@ def test_the_refusal_of_a_password_does_not_roll_back_that_it_was_counted(servic
 
     service.adds_route("/broken", view=view)
     victim, most = cheap_user(service), service.limits.login_failures
-    works(attempt(service.client(), victim.email, victim.password).status == SIGNED_IN, "the right password signs in")
+    works(attempt(service.client(), victim.email, victim.password).status == SIGNED_IN, "a correct login succeeds")
     answer = service.client(victim).login().get("/broken")
-    works((answer.status, counts(service)[1]) == (500, 0), "a view that fails leaves nothing of its own behind")
+    works((answer.status, counts(service)[1]) == (500, 0), "a view that fails leaves no row of its own")
     answers = [attempt(service.client(), victim.email, WRONG) for _ in range(most)]
-    harm(left_behind(service) != (most, most), "the answer rolled back the count, or the audit, of the attempt")
+    harm(left_behind(service) != (most, most), "the refusal rolled back the count or the audit of the attempt")
     for one in answers:
         refused(one, 401, "login-uniform-failure")
     refused(attempt(service.client(), victim.email, victim.password), 429, "login-throttle-account")
@@ -208,7 +208,7 @@ def test_a_reset_that_fails_halfway_has_changed_nothing(service: Service, monkey
     with monkeypatch.context() as broken:
         broken.setattr(service.module("identity.sessions"), "end_all", fail)
         answer = client.reset(token, CHOSEN)
-    harm(signs_in(service, user.email, CHOSEN), "the password is new, and the sessions of the thief are still there")
+    harm(signs_in(service, user.email, CHOSEN), "the password changed but the thief's sessions were not ended")
     assert answer.status == 500
     assert signs_in(service, user.email, user.password)
     assert client.reset(token, CHOSEN).status == DONE["reset"]  # the link was not used up
@@ -238,7 +238,7 @@ def test_the_database_itself_holds_one_account_for_an_address(service: Service) 
         email=first.email,
     )
     found = service.rows("SELECT count(*) FROM auth_user WHERE email = :email", email=first.email)[0][0]
-    harm(found > 1, "two accounts have one address, and either's password opens it")
+    harm(found > 1, "two accounts have one address, and either password opens it")
     assert found == 1
 
 
@@ -253,9 +253,9 @@ if DATABASE == "sqlite":
         workers=edit("database/sqlite.py", "    if settings.workers > 1:\n", "    if settings.workers > 99:\n"),
     )
     def test_one_file_is_not_written_by_several_processes(service: Service) -> None:
-        works(service.start(WEB_CONCURRENCY="1").app is not None, "one worker process starts")
+        works(service.start(WEB_CONCURRENCY="1").app is not None, "the service starts with one worker process")
         tried = service.start(WEB_CONCURRENCY="2")
-        harm(tried.app is not None, "it started for two processes, which count and write beside each other")
+        harm(tried.app is not None, "the service started with two processes on one SQLite file")
         assert tried.reasons == [
             "WEB_CONCURRENCY is over 1: SQLite serves one worker process. Set it to 1, or move to PostgreSQL."
         ]
@@ -265,12 +265,12 @@ if DATABASE == "sqlite":
     )
     def test_the_file_is_its_owners_alone(service: Service, tmp_path: Path) -> None:
         file = tmp_path / "new.sqlite"
-        works(service.start(DATABASE_URL=f"sqlite:///{file}").app is not None, "a new file is made")
-        works(file.stat().st_mode & 0o777 == 0o600, "for its owner alone, whatever the umask")
+        works(service.start(DATABASE_URL=f"sqlite:///{file}").app is not None, "the service creates a new file")
+        works(file.stat().st_mode & 0o777 == 0o600, "only its owner may read it, whatever the umask")
         for mode in (0o640, 0o604, 0o620, 0o602):
             file.chmod(mode)
             tried = service.start(DATABASE_URL=f"sqlite:///{file}")
-            harm(tried.app is not None, f"it started with a file of mode {mode:o}")
+            harm(tried.app is not None, f"the service started with a file of mode {mode:o}")
             assert tried.reasons == [OTHERS]
             assert str(tmp_path) not in tried.text
         file.chmod(0o600)
@@ -294,11 +294,11 @@ if DATABASE == "sqlite":
         static = tmp_path / "package" / "static"
         static.mkdir(parents=True)
         monkeypatch.setattr(service.module("database.sqlite"), "CODE", tmp_path / "package")
-        works(service.start(DATABASE_URL=f"sqlite:///{tmp_path}/data.sqlite").app is not None, "outside it starts")
+        works(service.start(DATABASE_URL=f"sqlite:///{tmp_path}/data.sqlite").app is not None, "it starts outside")
         (tmp_path / "link").symlink_to(static)
         for folder in (static, static.parent, tmp_path / "link"):
             tried = service.start(DATABASE_URL=f"sqlite:///{folder}/data.sqlite")
-            harm(tried.app is not None, "it started with a database that the static folder serves")
+            harm(tried.app is not None, "the service started with a database that the static folder serves")
             assert tried.reasons == [
                 "DATABASE_URL: the SQLite file lies in the package, beside what is served. Name a folder outside of it."
             ]
@@ -322,7 +322,7 @@ def test_no_usual_name_and_password_sign_in_to_a_new_database(service: Service) 
     for number, name in enumerate(USUAL):
         for password in PASSWORDS[number % 2 :: 2][:3]:
             attempted = attempt(service.client(address=f"198.51.100.{number}"), name, password)
-            harm(attempted.status == SIGNED_IN, f"{name} is somebody's account that nobody made")
+            harm(attempted.status == SIGNED_IN, f"{name} signed in with a default password")
             assert attempted.status == 401
 
 
@@ -332,9 +332,9 @@ def test_no_usual_name_and_password_sign_in_to_a_new_database(service: Service) 
 if DATABASE == "mysql":
 
     @protects(ROW, length=edit("database/mysql.py", "sql_mode = 'TRADITIONAL'", "sql_mode = ''"))
-    def test_an_address_that_is_too_long_is_not_cut_to_somebody_elses(service: Service) -> None:
+    def test_too_long_address_is_not_cut_to_another_users(service: Service) -> None:
         def view() -> Any:
-            """An import of a team's, which has forgotten to look how long an address is."""
+            """Import an address as a view of a team that forgot to check its length."""
             from flask import request
 
             database, users = service.module("database"), service.module("identity.users")
@@ -348,7 +348,7 @@ if DATABASE == "mysql":
             client.get("/import", query={"email": "bob@example.com"}).text == "made", "an address that fits is stored"
         )
         answer = client.get("/import", query={"email": f"{theirs}.attacker.example"})
-        harm(account(service, theirs), "whoever has another address has the account of this one")
+        harm(account(service, theirs), "a truncated address made an account for another user's address")
         assert (answer.status, accounts(service)) == (500, 1)
 
 
@@ -364,20 +364,20 @@ POOL = {"sqlite": "BUSY_SECONDS", "postgresql": "POOL_SECONDS", "mysql": "POOL_S
 
 
 @protects(LIMITS_ROW, pool=WAITS[DATABASE])
-def test_whoever_finds_all_connections_taken_is_told_to_come_back(
+def test_exhausted_connection_pool_answers_503_with_retry_after(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.module(f"database.{DATABASE}"), POOL[DATABASE], QUICK)
     service.setting("BASTION_THREADS", "2")
     service.adds_route("/probe")
     client = service.client(service.user()).login()
-    works(client.get("/probe").status == 200, "with a free connection the page is there")
+    works(client.get("/probe").status == 200, "the page answers with a free connection")
     answers: list[Response] = []
     asks = threading.Thread(target=lambda: answers.append(client.get("/probe")), daemon=True)
     with all_taken(service):
         asks.start()
         asks.join(timeout=10)
-        harm(not answers, "a request goes on waiting for a connection, and holds its thread")
+        harm(not answers, "a request kept waiting for a connection and held its thread")
     asks.join(timeout=10)
     said_to_come_back(answers[0])
     assert client.get("/probe").status == 200
@@ -385,7 +385,7 @@ def test_whoever_finds_all_connections_taken_is_told_to_come_back(
 
 @contextmanager
 def all_taken(service: Service) -> Iterator[None]:
-    """Every connection of the pool is in somebody's hands."""
+    """Take every connection of the pool."""
     with service.app.app_context():
         engine = service.module("database").db.engine
     size = engine.pool.size() + engine.pool._max_overflow
@@ -413,9 +413,9 @@ if DATABASE == "postgresql":
         idle = writes_then(service, "/idle", lambda _session: time.sleep(QUICK * 5))
         quick = writes_then(service, "/quick", lambda session: session.scalar(text("SELECT 1")))
         client = service.client(service.user()).login()
-        works((client.get("/quick").status, quick) == (200, ["/quick"]), "one that goes on is committed")
+        works((client.get("/quick").status, quick) == (200, ["/quick"]), "a transaction in use is committed")
         answer = client.get("/idle")
-        harm(idle, "a transaction kept its locks while it did nothing, for five times as long as it may")
+        harm(idle, "an idle transaction kept its locks for five times its limit")
         said_to_come_back(answer)
         assert things(service) == 1
         assert client.get("/quick").status == 200
@@ -430,8 +430,8 @@ if DATABASE == "sqlite":
     def test_a_long_statement_within_its_time_comes_to_its_end(service: Service) -> None:
         longer = writes_then(service, "/longer", lambda session: session.scalar(text(LONGER)))
         client = service.client(service.user()).login()
-        works(client.get("/longer").status == 200, "SQLite looks at the time meanwhile")
-        harm(longer != ["/longer"], "a statement that may take its time was ended")
+        works(client.get("/longer").status == 200, "a statement within its limit completes")
+        harm(longer != ["/longer"], "a statement within its time limit was ended")
 
 
 PAYLOADS = (
@@ -445,7 +445,7 @@ PAYLOADS = (
 
 
 class Driver:
-    """Sees what reaches the database driver: statements, and parameters apart from them."""
+    """Record what reaches the database driver: statements, and separately their parameters."""
 
     def __init__(self, service: Service) -> None:
         from sqlalchemy import event
@@ -460,7 +460,7 @@ class Driver:
         self.parameters.append(repr(parameters))
 
     def marked(self) -> list[str]:
-        """Statements that hold something of a payload."""
+        """Return the statements that contain part of a payload."""
         return [statement for statement in self.statements if MARK in statement]
 
 
@@ -468,19 +468,19 @@ class Driver:
     "sql-parameterised",
     filter=edit("request/queries.py", SEARCH, f"return {TEXT}(f\"title LIKE '%{{wanted}}%'\")"),
 )
-def test_no_search_and_no_id_with_sql_in_it_finds_anything_of_another_user(service: Service) -> None:
+def test_sql_in_a_search_or_id_finds_no_other_users_object(service: Service) -> None:
     probe = service.adds_probe()
     thief = service.client(service.user()).login()
     probe.add(service.user(), "canary of another user")
     probe.add(thief.user, "O'Brien--x; 100%")
     driver = Driver(service)
-    works(probe.titles(probe.list(thief, q="Brien")) == ["O'Brien--x; 100%"], "a part of a title finds it")
+    works(probe.titles(probe.list(thief, q="Brien")) == ["O'Brien--x; 100%"], "a search by part of it works")
     before = counts(service)
     answers = [probe.list(thief, q=payload) for payload in PAYLOADS]
     answers += [thief.get(f"/probe/{quote(payload)}") for payload in PAYLOADS]
-    harm([one for one in answers if "canary" in one.text], "the search gave things of another user")
-    harm(driver.marked(), "what was typed became part of a statement")
-    harm(counts(service) != before, "what was typed changed rows")
+    harm([one for one in answers if "canary" in one.text], "SQL injection read another user's item")
+    harm(driver.marked(), "user input became part of a statement")
+    harm(counts(service) != before, "SQL injection changed rows")
     assert probe.titles(probe.list(thief, q="o'brien--X; 1")) == ["O'Brien--x; 100%"]
     assert [one.status for one in answers] == [200] * len(PAYLOADS) + [404] * len(PAYLOADS)
     assert [probe.titles(one) for one in answers[: len(PAYLOADS)]] == [[]] * len(PAYLOADS)
@@ -492,14 +492,14 @@ ALIKE = ("\u00e1lice@example.com", "alic\u0113@example.com", "al_ce@example.com"
 
 
 @protects(ROW, **INEXACT)
-def test_no_name_that_a_collation_takes_for_another_opens_an_account(service: Service) -> None:
+def test_collation_equal_identifier_opens_no_other_account(service: Service) -> None:
     migrated(service)
     HashSpy(service, quick=True)
     alice = cheap_user(service, "alice@example.com")
-    works(attempt(service.client(), alice.email, alice.password).status == SIGNED_IN, "the exact identifier signs in")
+    works(attempt(service.client(), alice.email, alice.password).status == SIGNED_IN, "the exact identifier passes")
     before = sessions_of(service, alice)
     answers = [attempt(service.client(address=f"198.51.100.{n}"), name, alice.password) for n, name in enumerate(ALIKE)]
-    harm(sessions_of(service, alice) != before, "another name opened the account, and each has guesses of its own")
+    harm(sessions_of(service, alice) != before, "an identifier that only resembles the user's opened the account")
     assert [one.status for one in answers] == [401] * len(ALIKE)
     for number, name in enumerate(ALIKE):  # both live side by side
         other = cheap_user(service, name)

@@ -28,15 +28,15 @@ if DATABASE != "sqlite":
     )
 
     @protects(ROW, secret=edit("database/__init__.py", "if migrates or not dialect.SECRETS:", "if True:"))
-    def test_a_web_process_that_could_read_the_owners_password_does_not_start(service: Service) -> None:
+    def test_web_process_with_the_owners_password_does_not_start(service: Service) -> None:
         database = service.database
-        works(service.start(BASTION_MIGRATION_USER=database.owner).app is not None, "to name the owner tells nothing")
+        works(service.start(BASTION_MIGRATION_USER=database.owner).app is not None, "naming the owner reveals nothing")
         service.migrate()
         tries = [service.start(MIGRATION_PASSWORD=database.owner_password)] if SECRETS in ("env", "files") else []
         service.environment.settings["MIGRATION_PASSWORD"] = database.owner_password  # whatever the backend is
         tries.append(service.start())
         del service.environment.settings["MIGRATION_PASSWORD"]
-        harm([one for one in tries if one.app], "who gets into this process has the role that owns the tables")
+        harm([one for one in tries if one.app], "an attacker in this process has the role that owns the tables")
         assert [one.reasons for one in tries] == [[WITHIN_REACH]] * len(tries)
         assert [one for one in tries if database.owner_password in one.text] == []
 
@@ -71,10 +71,9 @@ if DATABASE != "sqlite":
 
     @contextmanager
     def somebody(service: Service, power: str | None = None) -> Iterator[dict[str, str]]:
-        """What leads a service to its database as somebody who has its role's rights, and this power over the server.
+        """Yield the settings of a new role with the service's rights and this power over the server.
 
-        No usual name gives that away.
-        """
+        Its name reveals nothing of that power."""
         from sqlalchemy import make_url
 
         name, password = f"proof_boss_{secrets.token_hex(4)}", secrets.token_urlsafe(32)
@@ -120,16 +119,16 @@ if DATABASE != "sqlite":
             "mysql": edit("database/mysql.py", 'connection.execute(_TAKE, {"role": role})', "pass"),
         }[DATABASE],
     )
-    def test_a_service_does_not_run_as_an_administrator_of_the_server(service: Service) -> None:
+    def test_service_refuses_a_database_administrators_role(service: Service) -> None:
         from sqlalchemy import make_url
 
-        works(service.start().app is not None, "as a role of its own it starts")
+        works(service.start().app is not None, "the service starts with a role of its own")
         with somebody(service) as changes:
-            works(service.start(**changes).app is not None, "and as a member of roles that have no more rights")
+            works(service.start(**changes).app is not None, "it starts as a member of roles without more rights")
         for power in POWERS[DATABASE]:
             with somebody(service, power) as changes:
                 tried = service.start(**changes)
-                harm(tried.app is not None, f"a statement that gets past it reaches the server: {power}")
+                harm(tried.app is not None, f"the service started with power over the server: {power}")
                 assert tried.reasons == [ADMINISTRATOR]
         for name in ("postgres", "root", "sa", "mysql", "Admin"):
             url = make_url(service.database.url).set(username=name).render_as_string(hide_password=False)
@@ -180,9 +179,9 @@ if DATABASE == "postgresql":
             service._dispose()
             store.run_script(name)
             user = cheap_user(service)
-            works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the service signs in")
+            works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the service connects")
             done, refusals = executed(service, (*attacks, "DROP TABLE canary", "TRUNCATE audit_event", become))
-            harm(done, f"the server did for a role that had been more: {done}")
+            harm(done, f"the server executed for the former role: {done}")
             assert {refusal.sqlstate for refusal in refusals} == {"42501"}
             assert service.start().app is not None  # no administrator any more
             service.migrate()
@@ -212,9 +211,9 @@ if DATABASE == "mysql":
             service._dispose()
             store._run(*store.script(name))
             user = cheap_user(service)
-            works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the service signs in")
+            works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the service connects")
             done, refusals = executed(service, ("DROP TABLE canary", "TRUNCATE audit_event"))
-            harm(done, f"the server did for a user that had been more: {done}")
+            harm(done, f"the server executed for the former user: {done}")
             assert {refusal.args[0] for refusal in refusals} <= REFUSALS
 
 
@@ -258,7 +257,7 @@ if DATABASE == "postgresql":
         works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the service reads and writes")
         attacks = tuple(attack.format(owner=service.database.owner) for attack in STATEMENTS)
         done, refusals = executed(service, attacks)
-        harm(done, f"the server did for the service's role: {done}")
+        harm(done, f"the server executed for the service's role: {done}")
         assert len(refusals) == len(attacks)
         assert {refusal.sqlstate for refusal in refusals} == {"42501"}  # insufficient_privilege
 
@@ -292,7 +291,7 @@ if DATABASE == "mysql":
         works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the service reads and writes")
         attacks = tuple(attack.format(owner=service.database.owner) for attack in STATEMENTS)
         done, refusals = executed(service, attacks)
-        harm(done, f"the server did for the service's role: {done}")
+        harm(done, f"the server executed for the service's role: {done}")
         assert len(refusals) == len(attacks)
         assert {refusal.args[0] for refusal in refusals} <= REFUSALS
         assert service.rows("SELECT load_file('/etc/passwd')") == [(None,)]

@@ -28,7 +28,7 @@ if DATABASE == "postgresql":
                 f"host=127.0.0.1:1&host={HOST}:{thief.port}",
             ):
                 tried = start(service, 1, hidden, host="127.0.0.1")
-                harm(thief.passwords, f"an address of this machine led to another one: {hidden}")
+                harm(thief.passwords, f"a local-looking address led to another host unverified: {hidden}")
                 assert tried.reasons == [UNVERIFIED]
             for host in (f"127.0.0.1,{HOST}", "127.1", "db.internal", "localhost.example", "[::]", "[2001:db8::1]"):
                 assert start(service, thief.port, "", host=host).reasons == [UNVERIFIED]
@@ -42,11 +42,11 @@ if DATABASE == "postgresql":
             "database/postgresql.py", "    if settings.production and (found :=", "    if False and (found :="
         ),
     )
-    def test_no_variable_of_the_driver_changes_where_the_address_leads(service: Service) -> None:
-        works(service.start().app is not None, "without any of them it starts")
+    def test_driver_variables_do_not_redirect_the_connection(service: Service) -> None:
+        works(service.start().app is not None, "the service starts without driver variables")
         with impostor(None) as thief:
             tried = start(service, thief.port, "", host="localhost", PGHOSTADDR="127.0.0.1")
-            harm(thief.passwords, "an address that nobody looked at got the password")
+            harm(thief.passwords, "the password was sent to an unchecked address")
             names = ("PGHOSTADDR", "PGSSLMODE", "PGSERVICE", "PGOPTIONS", "PGSSLROOTCERT", "PGGSSENCMODE", "PGTZ")
             for name in names:
                 tried = service.start(**{name: "canary"})

@@ -47,13 +47,13 @@ def test_no_error_of_the_database_tells_the_client_anything(service: Service) ->
 
     service.adds_route("/lost/<int:invalidated>", view=lost)
     client = service.client(service.user()).login()
-    works(client.get("/fine").status == 200, "the page answers")
+    works(client.get("/fine").status == 200, "a signed-in client gets the page")
     wrong = client.get("/sql")
-    harm(BOUND in service.output, "what was bound to a statement that failed is in the log")
+    harm(BOUND in service.output, "the log contains a parameter of the failed statement")
     kept, broken = client.get("/lost/0"), client.get("/lost/1")
     service.take_database_away()
     away = client.get("/fine")
-    harm(revealed(away), f"without a database it tells {revealed(away)}")
+    harm(revealed(away), f"without a database the answer reveals {revealed(away)}")
     assert away.status == 503
     assert away.header("Retry-After") == "5"
     assert [event["event"] for event in away.events if "exception" in event] == ["database_unavailable"]
@@ -75,11 +75,11 @@ def test_no_exception_outside_the_app_reaches_the_server(service: Service) -> No
     add_failures(service)
     honest, said = served(service, "/open")
     works(honest.status == 200, "the server sends the page")
-    works(said == "", "and has nothing to report")
+    works(said == "", "the server reports no error")
     for path in ("/open?at=middleware", "/open?at=teardown", "/stream", "/header"):
         before = len(service.log)
         answer, said = served(service, path)
-        harm("canary" in said, f"{path}: the server got the exception, and logs it as it is")
+        harm("canary" in said, f"{path}: the server logged the unredacted exception")
         assert said == ""
         assert answer.status == 500
         assert revealed(answer) == []
@@ -104,7 +104,7 @@ def test_an_answer_that_breaks_off_tells_the_server_nothing(service: Service) ->
     honest, said = served(service, "/open")
     works((honest.status, said) == (200, ""), "the server sends the page")
     answer, said = served(service, "/cut")
-    harm("canary" in said, "the server got the exception, and logs it as it is")
+    harm("canary" in said, "the server logged the unredacted exception")
     assert "AnswerCut" in said  # that it broke off has to be noticed, and is
     assert answer.body == b"the first piece"
     assert [event["event"] for event in service.log if "exception" in event] == ["unhandled_exception"]
@@ -118,12 +118,12 @@ def test_an_answer_that_breaks_off_tells_the_server_nothing(service: Service) ->
         "    close()",
     ),
 )
-def test_what_fails_after_the_last_piece_tells_the_server_nothing(service: Service) -> None:
+def test_failure_after_the_last_chunk_reveals_nothing(service: Service) -> None:
     add_failures(service)
     honest, said = served(service, "/open")
     works((honest.status, said) == (200, ""), "the server sends the page")
     answer, said = served(service, "/closing")
-    harm("canary" in said, "the server got the exception, and logs it as it is")
+    harm("canary" in said, "the server logged the unredacted exception")
     assert (answer.status, answer.body, said) == (200, b"all of it", "")
     assert [event["event"] for event in service.log if "exception" in event] == ["unhandled_exception"]
 
@@ -136,16 +136,14 @@ def test_what_fails_after_the_last_piece_tells_the_server_nothing(service: Servi
         "        except ZeroDivisionError:\n            content_type, body = FALLBACK",
     ),
 )
-def test_an_error_whose_own_text_cannot_be_made_tells_nobody_anything(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_error_in_the_error_page_reveals_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     add_failures(service)
     edge: Any = service.app.wsgi_app
     honest, said = served(service, "/open")
     works((honest.status, said) == (200, ""), "the server sends the page")
     monkeypatch.setattr(edge, "_settings", replace(edge._settings, error_body=fail))
     answer, said = served(service, "/stream")
-    harm("canary" in said, "the server got the exception, and logs it as it is")
+    harm("canary" in said, "the server logged the unredacted exception")
     assert (answer.status, answer.mimetype, answer.text, said) == (500, "text/plain", "Something went wrong.", "")
     assert names(honest) <= names(answer)
     assert [event["event"] for event in service.log if "exception" in event] == ["unhandled_exception"] * 2
@@ -162,10 +160,10 @@ def test_an_error_whose_own_text_cannot_be_made_tells_nobody_anything(
 def test_what_a_view_says_with_an_error_is_not_sent(service: Service) -> None:
     add_failures(service)
     client = service.client(service.user()).login()
-    works(client.get("/fine").status == 200, "the page answers")
+    works(client.get("/fine").status == 200, "a signed-in client gets the page")
     for code in STATUSES:
         answer = client.get(f"/abort/{code}")
-        harm(revealed(answer), f"{code} tells {revealed(answer)}")
+        harm(revealed(answer), f"{code} reveals {revealed(answer)}")
         assert answer.status == code
     missing = client.get("/missing-key")
     assert (missing.status, revealed(missing)) == (400, [])
@@ -189,11 +187,11 @@ def test_what_is_not_yours_looks_like_what_is_not_there(service: Service) -> Non
     probe = service.adds_probe()
     alice, bob = service.user(), service.user()
     item = probe.add(alice, "a secret")
-    works(probe.read(service.client(alice).login(), item).status == 200, "the owner reads it")
+    works(probe.read(service.client(alice).login(), item).status == 200, "the owner reads the object")
     stranger = service.client(bob).login()
     not_yours, not_there = probe.read(stranger, item), probe.read(stranger, uuid.uuid4())
     no_route = stranger.get("/nowhere")
-    harm(without_id(not_yours) != without_id(not_there), "an object of somebody else can be told from none")
+    harm(without_id(not_yours) != without_id(not_there), "another user's object is distinguishable from a missing one")
     assert not_yours.status == not_there.status == no_route.status == 404
     assert without_id(not_yours) == without_id(no_route)
 
@@ -224,7 +222,7 @@ def test_no_role_changes_without_its_trace(service: Service, monkeypatch: pytest
         monkeypatch.setattr(audit, "insert", fail)
         with pytest_raises():
             users.permit(user.id, "reader", remove=True)
-    harm(held() != "reader", "a role was taken away, and nothing tells of it")
+    harm(held() != "reader", "a role was removed without an audit row")
     kinds = [kind for (kind,) in service.rows("SELECT kind FROM audit_event ORDER BY at")]
     assert kinds == ["user.role_given"]
 
@@ -239,12 +237,12 @@ def pytest_raises() -> Any:
 
 
 class Server(SimpleHandler):
-    """The standard library's WSGI server for one request: what it would write to its own log is kept."""
+    """The standard library's WSGI server for one request; it records what it would write to its own log."""
 
     os_environ: dict[str, str] = {}  # noqa: RUF012  (the base class has it)
 
     def handle_error(self) -> None:
-        """As other servers do it: whose answer is out already is sent no other one."""
+        """Send no second answer once one has begun, as other servers do."""
         if getattr(self, "environ", None) is None:  # gone with the answer: see BaseHandler.close
             self.log_exception(sys.exc_info())
         else:
@@ -252,7 +250,7 @@ class Server(SimpleHandler):
 
 
 def served(service: Service, path: str) -> tuple[Response, str]:
-    """The answer that a server sends, and what the server itself reports."""
+    """Return the answer that a server sends, and what the server itself reports."""
     target, _, query = path.partition("?")
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": target, "QUERY_STRING": query, "HTTP_HOST": HOST, "HTTPS": "on"}
     environ |= {"SERVER_NAME": "127.0.0.1", "SERVER_PORT": "8000", "SERVER_PROTOCOL": "HTTP/1.1"}
@@ -271,12 +269,12 @@ _ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{
 
 
 def without_id(answer: Response) -> tuple[int, str]:
-    """Status and body, without what differs from request to request."""
+    """Return status and body without the parts that differ by request."""
     return answer.status, _ID.sub("id", answer.text)
 
 
 def dialect(service: Service) -> str:
-    """The database's kind, as SQLAlchemy calls it."""
+    """Return SQLAlchemy's name of the database."""
     return service.engine.dialect.name
 
 
@@ -284,15 +282,15 @@ def dialect(service: Service) -> str:
     "errors-reveal-nothing",
     text=edit("request/errors.py", "    return response(500)\n", "    return Response(str(error), 500)\n"),
 )
-def test_no_place_in_which_a_team_can_fail_tells_the_client_anything(service: Service) -> None:
+def test_failure_anywhere_in_team_code_reveals_nothing(service: Service) -> None:
     add_failures(service)
     client = service.client(service.user()).login()
     honest = client.get("/fine")
-    works(honest.status == 200, "the page answers")
+    works(honest.status == 200, "a signed-in client gets the page")
     # Flask runs the hooks again for the error's own answer, so that a hook after the view fails twice.
     for path, traces in {"/view": 1, "/fine?at=before": 1, "/template": 1, "/json": 1, "/fine?at=after": 2}.items():
         answer = client.get(path)
-        harm(revealed(answer), f"{path} tells {revealed(answer)}")
+        harm(revealed(answer), f"{path} revealed {revealed(answer)}")
         assert answer.status == 500
         assert names(honest) <= names(answer)
         logged = [event for event in answer.events if "exception" in event]
@@ -309,10 +307,10 @@ BOUND = "typed by somebody"
     "errors-one-format",
     **sabotages(core.test_no_error_leaves_in_the_format_of_a_library, "errors-one-format", "handler"),
 )
-def test_no_error_of_any_status_leaves_in_the_format_of_a_library(service: Service) -> None:
+def test_every_error_status_has_the_services_own_format(service: Service) -> None:
     add_failures(service)
     client = service.client(service.user()).login()
-    works(client.get("/fine").status == 200, "the page answers")
+    works(client.get("/fine").status == 200, "a signed-in client gets the page")
     too_large = str(service.app.extensions["bastion"].limits.body_bytes + 1)
     answers: list[tuple[int, Response]] = [
         *((code, client.get(f"/abort/{code}")) for code in STATUSES),
@@ -328,12 +326,12 @@ def test_no_error_of_any_status_leaves_in_the_format_of_a_library(service: Servi
     answers.append((503, client.get("/fine")))
     for code, answer in answers:
         assert answer.status == code
-        harm(foreign(answer), f"{code} is in the format of a library: {answer.text[:80]}")
+        harm(foreign(answer), f"the {code} error has a library's format: {answer.text[:80]}")
         assert told(answer) == expected(service, code, answer)
 
 
 def add_statuses(service: Service) -> dict[str, tuple[int, dict[str, str]]]:
-    """Routes that end in an error with headers of its own; address to status and headers."""
+    """Add routes that end in an error with headers of its own; return status and headers by path."""
     from flask import abort, redirect
     from werkzeug.datastructures import WWWAuthenticate
 
@@ -364,11 +362,11 @@ def add_statuses(service: Service) -> dict[str, tuple[int, dict[str, str]]]:
     catch_all=edit("request/errors.py", "    app.register_error_handler(HTTPException, _on_http)\n", ""),
     headers=edit("request/errors.py", "error.get_headers(request.environ), getattr(", "[], getattr("),
 )
-def test_an_error_keeps_its_status_and_every_header_that_says_how_to_go_on(service: Service) -> None:
+def test_error_keeps_its_status_and_its_response_headers(service: Service) -> None:
     add_failures(service)
     wanted = add_statuses(service)
     client = service.client(service.user()).login()
-    works(client.get("/fine").status == 200, "the page answers")
+    works(client.get("/fine").status == 200, "a signed-in client gets the page")
     answers = {path: client.get(path) for path in wanted}
     answers["/fine"], wanted["/fine"] = client.post("/fine"), (405, {"Allow": "GET, HEAD"})
     for path, (status, headers) in wanted.items():
@@ -377,7 +375,7 @@ def test_an_error_keeps_its_status_and_every_header_that_says_how_to_go_on(servi
         assert answer.status == status
         for name, value in headers.items():
             found = answer.header(name) or ""
-            harm(not found, f"{path}: {status} without {name}")
+            harm(not found, f"{path}: a {status} answer lacks {name}")
             assert {*found.removeprefix(ORIGIN).split(", ")} >= {*value.split(", ")}
     assert client.get("/view").status == 500
 
@@ -391,8 +389,8 @@ CONFLICT = "_on_conflict(error) if state().dialect.is_conflict(error.orig) else 
     taken=edit("request/errors.py", CONFLICT, "_on_exception(error)"),
     fault=edit("request/errors.py", CONFLICT, "_on_conflict(error)"),
 )
-def test_a_write_that_any_other_overtook_is_a_conflict_and_a_fault_is_none(service: Service) -> None:
-    """Each view is a team's; between its read and its write another connection does what another request would."""
+def test_lost_write_race_is_a_conflict_and_a_fault_is_not(service: Service) -> None:
+    """Between the read and the write of each view, another connection does what a concurrent request would do."""
 
     def view(race: str) -> dict[str, Any]:
         item, session = model(service), service.module("database").db.session
@@ -427,15 +425,15 @@ def test_a_write_that_any_other_overtook_is_a_conflict_and_a_fault_is_none(servi
     races = ("deleted", "deleted-expired", "taken", "parent-deleted")
     items = {race: probe.add(client.user, "as it was") for race in ("none", "fault", *races)}
     works(client.get("/race/none").status == 200, "a change is written")
-    works(probe.row(items["none"]) == ("as it was", "as it was, changed"), "and kept")
+    works(probe.row(items["none"]) == ("as it was", "as it was, changed"), "the change is stored")
     for race in races:
         answer = client.get(f"/race/{race}")
-        harm(answer.status == 500, f"{race}: the race of two requests is a failure of the service")
+        harm(answer.status == 500, f"{race}: a race of two requests was answered as an internal error")
         refused(answer, 409, "transaction-all-or-nothing")
         assert told(answer) == expected(service, 409, answer)
     assert {probe.row(items[race]) for race in races} == {None, ("as it was", "")}
     fault = client.get("/race/fault")
-    harm(fault.status != 500, "a fault of the code is taken for a race of two requests")
+    harm(fault.status != 500, "a programming error was answered as a conflict")
     assert "unhandled_exception" in [event["event"] for event in fault.events]
 
 
@@ -465,7 +463,7 @@ def test_whichever_guard_fails_it_lets_nobody_in(service: Service, monkeypatch: 
     seen = service.adds_route("/probe", methods=("GET", "POST"))
     client = service.client(service.user()).login()
     origin = {"Origin": ORIGIN, "Sec-Fetch-Site": None}
-    works(client.post("/probe", headers=origin).status == 200, "the view runs")
+    works(client.post("/probe", headers=origin).status == 200, "the view runs for a signed-in client")
     guards: list[tuple[str, object, str]] = [
         ("the access rule", service.module("request.access"), "state"),
         ("where the request began", service.module("request.cross_site"), "expected_origin"),
@@ -479,20 +477,20 @@ def test_whichever_guard_fails_it_lets_nobody_in(service: Service, monkeypatch: 
         with monkeypatch.context() as broken:
             broken.setattr(owner, name, fails_for_sessions if name == "hit" else fail)
             answer = client.post("/probe", headers=origin)
-        harm(seen, f"{what} could not be checked, and the view ran")
+        harm(seen, f"the view ran although {what} could not be checked")
         assert answer.status == 500
         assert revealed(answer) == []
     assert client.post("/probe", headers=origin).status == 200
 
 
 def fails_for_sessions(_self: object, key: str) -> None:
-    """As the general ceiling for an address, and broken for a session, whose key is a UUID."""
+    """Pass for the rate limit of an address, and fail for that of a session, whose key is a UUID."""
     if re.fullmatch(r"[0-9a-f]{32}", key):
         fail()
 
 
 def add_failures(service: Service) -> None:
-    """Routes and hooks that fail in every place in which something of a team's can fail."""
+    """Add routes and hooks that fail in every place in which code of a team can fail."""
     from flask import Response as Answer
     from flask import abort, jsonify, render_template_string, request
 
@@ -537,7 +535,7 @@ def add_failures(service: Service) -> None:
 
 
 def add_hooks(app: Flask) -> None:
-    """Hooks and a middleware that fail where `?at=` says, for whoever is signed in or not."""
+    """Add hooks and a middleware that fail where `?at=` says, for anonymous and signed-in clients."""
     from flask import request
 
     inner = app.wsgi_app

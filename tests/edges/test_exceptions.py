@@ -14,7 +14,7 @@ UNTIL = "until = 2999-12-31\n"
 
 
 def limit(name: str, value: int) -> str:
-    """The declaration of another value of a limit."""
+    """Return the declaration of another value of a limit."""
     return f"[limits.{name}]\nvalue = {value:_}\n{REASON}{UNTIL}"
 
 
@@ -22,7 +22,7 @@ LIMIT = limit("body_bytes", 16_384)
 
 
 def of_all(service: Service, position: int, beyond: int) -> str:
-    """Every limit declared, `beyond` its least (1) or most (2) value."""
+    """Return declarations of every limit, each `beyond` its lower (1) or upper (2) bound."""
     bounds = service.module("settings").LIMIT_BOUNDS
     return "".join(f"[limits.{name}]\nvalue = {of[position] + beyond}\n{REASON}{UNTIL}" for name, of in bounds.items())
 
@@ -41,7 +41,7 @@ def test_no_limit_is_declared_beyond_its_bounds(
     for position, beyond in ((1, 0), (2, 0)):
         declare(service, monkeypatch, file, of_all(service, position, beyond))
         app = service.start().app
-        works(app is not None, "each limit may be declared as low, and as high, as its bounds say")
+        works(app is not None, "each limit may be declared at either bound")
         limits = app.extensions["bastion"].limits if app else None
         assert {name: getattr(limits, name) for name in names} == {
             name: of[position] for name, of in service.module("settings").LIMIT_BOUNDS.items()
@@ -49,7 +49,7 @@ def test_no_limit_is_declared_beyond_its_bounds(
     for position, beyond in ((1, -1), (2, 1)):
         declare(service, monkeypatch, file, of_all(service, position, beyond))
         tried = service.start()
-        harm(tried.app is not None, "it started with limits beyond what any service may have")
+        harm(tried.app is not None, "the service started with limits beyond their bounds")
         told = [reason.split(" ")[1] for reason in tried.reasons if "must be a whole number from" in reason]
         assert told == [f"[limits.{name}]:" for name in names]
         assert len(tried.reasons) == len(names)
@@ -75,12 +75,12 @@ def test_no_limit_is_loosened_without_reason_owner_and_end(
 ) -> None:
     file = tmp_path / "exceptions.toml"
     declare(service, monkeypatch, file, LIMIT.replace("16_384", "16_777_216"))
-    works(service.start().app is not None, "a looser limit with reason, owner and end starts")
+    works(service.start().app is not None, "the service starts with a looser limit that has reason, owner and end")
     for name in ("reason", "owner", "until"):
         lines = [line for line in file.read_text("utf-8").splitlines() if not line.startswith(f"{name} =")]
         declare(service, monkeypatch, tmp_path / "incomplete.toml", "\n".join(lines))
         tried = service.start()
-        harm(tried.app is not None, f"it started with a looser limit that has no {name}")
+        harm(tried.app is not None, f"the service started with a looser limit without {name}")
         assert tried.reasons == [f"{tmp_path / 'incomplete.toml'}: [limits.body_bytes] has no {name}; add it."]
 
 

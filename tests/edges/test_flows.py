@@ -44,7 +44,7 @@ PASSKEYS = "identity/passkeys.py"
 
 
 def again(client: Client) -> tuple[str, str | None]:
-    """What the client holds, to be put back later: the handle, and in the session style the cookie that it is in."""
+    """Return what the client holds to restore later: the handle, and in the session style its cookie."""
     return client.waiting, client.cookie
 
 
@@ -62,10 +62,10 @@ KEPT = (
 
 
 def reset(service: Service, user: User, password: str) -> None:
-    """The owner chooses another password by mail."""
+    """Choose another password by mail, as the owner."""
     owner = service.client(address="198.51.100.20")
     owner.forgot(user.email)
-    works(owner.reset(token_for(service, user.email, "reset"), password).status == DONE["reset"], "the owner resets it")
+    works(owner.reset(token_for(service, user.email, "reset"), password).status == DONE["reset"], "the owner resets")
 
 
 OF_THE_ACCOUNT = (
@@ -75,7 +75,7 @@ OF_THE_ACCOUNT = (
 
 
 def sends_from(client: Client, code: str, device: str) -> Response:
-    """Complete the login that waits, from a device that the account knows; `device` is what device_of() gave."""
+    """Complete the pending login from a known device; `device` is the value that device_of() returned."""
     more: dict[str, Any] = {"device_token": device} if AUTH == "jwt" else {}
     if AUTH == "session":
         client.cookies[DEVICE_COOKIE] = device
@@ -92,10 +92,8 @@ def sends_from(client: Client, code: str, device: str) -> Response:
         *NO_LOCK_AT_FIRST,
     ),
 )
-def test_a_login_during_the_enrolment_of_a_factor_ends_with_it_or_needs_it(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The login has seen that there is no factor when one is put in force: it must not begin behind that."""
+def test_login_during_enrolment_needs_the_new_factor(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The login reads that there is no factor, then one is confirmed: the login must not open a session."""
     users = [service.user() for _ in range(3)]
     factors = service.module("identity.factors")
     real, here = factors.held, threading.local()
@@ -128,7 +126,7 @@ def test_a_login_during_the_enrolment_of_a_factor_ends_with_it_or_needs_it(
         thief.honest("POST", {}, None, None, None)  # the page is open
         statuses = at_once([partial(confirms, owner, code), partial(signs_in, thief, user)])
         works(statuses[0] == DONE["confirm_totp"], "the owner sets up an app")
-        harm(lives(thief), "a session that the password opened outlived the enrolment")
+        harm(lives(thief), "a session opened by the password survived the enrolment")
 
 
 # --- mfa-attempts-5 --------------------------------------------------------------------------------------------------
@@ -145,11 +143,11 @@ def test_a_login_waits_for_five_minutes(service: Service) -> None:
     app = protected(service, user)
     slow = waits(service, user)
     service.travel(minutes=4, seconds=45)  # and at most ten until its code is a fresh one
-    works(slow.send_code(app.code()).status == DONE["send_code"], "whoever is slow gets in")
+    works(slow.send_code(app.code()).status == DONE["send_code"], "a slow user completes the login")
     thief = waits(service, user)
     service.travel(minutes=5, seconds=1)
     thief.send_code(app.code())
-    harm(lives(thief), "a login that waited for more than five minutes was completed")
+    harm(lives(thief), "a login pending for more than five minutes was completed")
 
 
 # --- flow-state-bound-to-purpose -------------------------------------------------------------------------------------
@@ -167,11 +165,11 @@ def test_a_login_is_completed_once(service: Service) -> None:
     app = protected(service, user)
     client = waits(service, user)
     held = again(client)
-    works(client.send_code(app.next_code()).status == DONE["send_code"], "the login is completed")
+    works(client.send_code(app.next_code()).status == DONE["send_code"], "the owner completes the login")
     thief = service.client(user, "203.0.113.77")
     put_back(thief, held)
     thief.send_code(app.next_code())
-    harm(lives(thief), "the handle of a completed login began a second session")
+    harm(lives(thief), "the handle of a completed login opened a second session")
 
 
 # --- second-factor-counter-survives ----------------------------------------------------------------------------------
@@ -186,7 +184,7 @@ A_DAY = 'throttle.take(f"{kind}-day", subject, WRONG_CODES)'
 def test_a_patient_guesser_has_twenty_codes_a_day(service: Service) -> None:
     user = service.user()
     app = protected(service, user)
-    works(waits(service, user).send_code(app.next_code()).status == DONE["send_code"], "right codes are not counted")
+    works(waits(service, user).send_code(app.next_code()).status == DONE["send_code"], "correct codes are not counted")
     attempts, throttle = service.module("identity.attempts"), service.module("throttle")
     with service.app.app_context():
         for _ in range(16):  # what he tried before, as the service's own counter keeps it
@@ -196,7 +194,7 @@ def test_a_patient_guesser_has_twenty_codes_a_day(service: Service) -> None:
     service.travel(minutes=16)
     thief = waits(service, user)
     answer = thief.send_code(app.next_code())
-    harm(lives(thief), "a twenty-first code of one day was looked at")
+    harm(lives(thief), "the service accepted a twenty-first code of one day")
     refused(answer, 429, ATTEMPTS)
     wait = int(answer.header("Retry-After") or 0)
     assert wait < timedelta(days=1).total_seconds()
@@ -229,15 +227,15 @@ def test_whoever_knows_the_password_locks_nobody_out(service: Service) -> None:
     for _ in range(5):
         refused(waits(service, user).send_code(app.wrong_code()), 401, ATTEMPTS)
     thief = waits(service, user)
-    works(thief.send_code(app.next_code()).status == 429, "whoever knows the password has used up its tries")
+    works(thief.send_code(app.next_code()).status == 429, "an attacker with the password uses up the tries")
     answer = owner.step_up(user.password, app.next_code())
-    harm(answer.status == 429, "the owner can't prove who he is in his own session")
+    harm(answer.status == 429, "the owner cannot re-authenticate in their own session")
     known = waits(service, user)
     answer = sends_from(known, app.next_code(), device)
-    harm(answer.status == 429, "the owner is locked out of a device that he was signed in to from")
+    harm(answer.status == 429, "the owner is locked out of a known device")
     abroad = waits(service, user)
     answer = abroad.send_code(codes[0])
-    harm(answer.status == 429, "the owner's recovery code is not looked at")
+    harm(answer.status == 429, "the owner's recovery code is refused")
     assert lives(known)
     assert lives(abroad)
     for _ in range(5):
@@ -257,7 +255,7 @@ def test_the_right_password_alone_gives_no_new_guesses_of_it(service: Service) -
     works(is_asked(waits(service, user)), "the right password leads to the question for the code")
     assert attempt(service.client(address="198.51.100.10"), user.email, WRONG).status == 401
     answer = attempt(service.client(address="198.51.100.11"), user.email, user.password)
-    harm(answer.status != 429, "a sixth password was looked at")
+    harm(answer.status != 429, "the service compared a sixth password")
     service.travel(minutes=16)
     assert waits(service, user).send_code(app.next_code()).status == DONE["send_code"]
 
@@ -270,24 +268,24 @@ def test_a_login_that_waits_ends_with_the_password(service: Service) -> None:
     user, other = service.user(), service.user()
     app, others = protected(service, user), protected(service, other)
     held, unharmed = waits(service, user), waits(service, other)
-    works(held.send_code(app.next_code()).status == DONE["send_code"], "without a reset it is completed")
+    works(held.send_code(app.next_code()).status == DONE["send_code"], "a pending login without a reset is completed")
     thief = waits(service, user)
-    works(is_asked(thief), "the thief waits for a look at the code")
+    works(is_asked(thief), "the thief's login waits for the code")
     reset(service, user, CHOSEN)
     thief.send_code(app.next_code())
-    harm(lives(thief), "a login that began with the former password was completed")
+    harm(lives(thief), "a thief completed a login begun with the old password")
     ended = waits(service, user, CHOSEN)
     owner = waits(service, user, CHOSEN)
     works(owner.send_code(app.next_code()).status == DONE["send_code"], "the owner signs in")
-    works(owner.end_others().status == DONE["end_others"], "and ends all other sessions")
+    works(owner.end_others().status == DONE["end_others"], "the owner ends all other sessions")
     ended.send_code(app.next_code())
-    harm(lives(ended), "a login that waited was completed although all others were ended")
+    harm(lives(ended), "a pending login was completed after the owner ended all others")
     disabled = waits(service, user, CHOSEN)
     with service.app.app_context():
         for active in (False, True):
             service.module("identity.users").set_active(user.id, active)
     disabled.send_code(app.next_code())
-    harm(lives(disabled), "a login that waited was completed after its account had been disabled and enabled")
+    harm(lives(disabled), "a pending login was completed after its account was disabled and enabled")
     assert unharmed.send_code(others.next_code()).status == DONE["send_code"]  # and nobody else's ended with it
 
 
@@ -298,7 +296,7 @@ def test_a_login_that_waits_ends_with_the_password(service: Service) -> None:
         edit("identity/links.py", "_s.revoked_at.is_(None), _s.expires_at > moment", "_s.expires_at > moment"),
     ),
 )
-def test_a_change_of_address_that_a_thief_began_ends_with_the_password(service: Service) -> None:
+def test_password_reset_cancels_a_thiefs_email_change(service: Service) -> None:
     user, happy = service.user(), service.user()
     client = service.client(happy, "198.51.100.30").login()
     client.ask_email("new@example.com")
@@ -317,13 +315,13 @@ def test_a_change_of_address_that_a_thief_began_ends_with_the_password(service: 
 
 
 @protects(PENDING, early=edit(LOGIN, "    if not factors.held(user_id, connection):\n", "    if True:\n"))
-def test_the_password_of_an_account_with_a_second_factor_opens_nothing(service: Service) -> None:
+def test_password_alone_opens_nothing_with_a_second_factor(service: Service) -> None:
     user, other = service.user(), service.user()
     app = with_app(service, user)
     works(lives(waits(service, other)), "the password opens an account without a second factor")
     before = live_sessions(service, user.id)
     thief = waits(service, user)
-    harm(live_sessions(service, user.id) - before, "a session began before the second factor was shown")
+    harm(live_sessions(service, user.id) - before, "the service opened a session before the second factor was verified")
     harm(lives(thief), "the password alone opened the account")
     walked = [route for route in routes(service) if not route.access.public]
     assert len(walked) >= 10
@@ -332,7 +330,7 @@ def test_the_password_of_an_account_with_a_second_factor_opens_nothing(service: 
         thief.address = f"192.0.2.{number % 250 + 1}"
         with stubbed(service, route.endpoint) as ran:
             answer = thief.send(route.method, route.path)
-        harm(ran, f"{route} ran for a login that waits for its second factor")
+        harm(ran, f"{route} ran before the second factor was verified")
         assert answer.status == NOT_SIGNED_IN
     if AUTH == "jwt":
         as_token = service.client(address="192.0.2.251")
@@ -353,7 +351,7 @@ def test_a_login_that_waits_takes_five_codes(service: Service) -> None:
     client = waits(service, user)
     for _ in range(4):
         refused(client.send_code(NO_CODE), 401, ATTEMPTS)
-    works(client.send_code(app.next_code()).status == DONE["send_code"], "four wrong codes are forgiven")
+    works(client.send_code(app.next_code()).status == DONE["send_code"], "four wrong codes are tolerated")
     thief = waits(service, user)
     for _ in range(4):
         refused(thief.send_code(NO_CODE), 401, ATTEMPTS)
@@ -361,10 +359,10 @@ def test_a_login_that_waits_takes_five_codes(service: Service) -> None:
     refused(thief.send_code(NO_CODE), 401, ATTEMPTS)
     code = app.next_code()
     thief.send_code(code)
-    harm(lives(thief), "a sixth code was looked at")
+    harm(lives(thief), "the service accepted a sixth code")
     put_back(thief, held)  # what the client holds counts nothing: an earlier state of it is worth no more
     thief.send_code(code)
-    harm(lives(thief), "a sixth code was looked at, for a client that put its cookie back")
+    harm(lives(thief), "the service accepted a sixth code from a client that restored its cookie")
     assert waits(service, user).send_code(code).status == DONE["send_code"]
 
 
@@ -374,11 +372,11 @@ def test_a_login_that_waits_takes_five_codes(service: Service) -> None:
 )
 def test_what_one_session_has_begun_no_other_completes(service: Service) -> None:
     alice, mallory = service.user(), service.user()
-    works(is_asked(waits(service, alice)) is False, "an account without a second factor is not asked for one")
+    works(is_asked(waits(service, alice)) is False, "an account without a second factor needs no code")
     hers, his = service.client(alice, "198.51.100.1").login(), service.client(mallory, "198.51.100.2").login()
     forgotten, app = (App(service, hers.seed_of(hers.begin_totp())) for _ in range(2))
     answer = his.confirm_totp(app.code())
-    harm(answer.status == DONE["confirm_totp"], "an app was set up by a session that it was not shown to")
+    harm(answer.status == DONE["confirm_totp"], "another session completed the setup of the app")
     refused(answer, 410, "mfa-enrol-confirmed")
     his.begin_totp()  # it ends what he has begun before, and nothing of hers
     copy = service.client(alice, "198.51.100.3").login()
@@ -399,16 +397,16 @@ def test_what_one_session_has_begun_no_other_completes(service: Service) -> None
 def test_no_new_login_and_no_reset_gives_new_tries_for_the_code(service: Service) -> None:
     user, other = service.user(), service.user()
     app, free = protected(service, user), protected(service, other)
-    works(lives(waits(service, service.user())), "who has no second factor is not asked for one")
+    works(lives(waits(service, service.user())), "a user without a second factor needs no code")
     for _ in range(4):
         refused(waits(service, user).send_code(app.wrong_code()), 401, ATTEMPTS)
     service.client(address="198.51.100.9").forgot(user.email)
     service.client(address="198.51.100.9").reset(token_for(service, user.email, "reset"), OTHER)
     refused(waits(service, user, OTHER).send_code(app.wrong_code()), 401, ATTEMPTS)
     thief = waits(service, user, OTHER)
-    works(is_asked(thief), "the new password is the right one")
+    works(is_asked(thief), "the new password is accepted")
     answer = thief.send_code(app.next_code())
-    harm(lives(thief), "the sixth code was looked at, of a login of its own and after a reset")
+    harm(lives(thief), "a new login after a reset got a sixth code")
     refused(answer, 429, ATTEMPTS)
     service.restart()
     refused(waits(service, user, OTHER).send_code(app.next_code()), 429, ATTEMPTS)
@@ -416,16 +414,16 @@ def test_no_new_login_and_no_reset_gives_new_tries_for_the_code(service: Service
 
 
 @protects(CANCELLED, passkey=OF_THE_ACCOUNT)
-def test_a_passkey_that_a_thief_began_to_add_ends_with_the_password(service: Service) -> None:
+def test_password_reset_cancels_a_thiefs_passkey_enrolment(service: Service) -> None:
     user = service.user()
     mine, his = Authenticator(), Authenticator()
     owner = service.client(user, "198.51.100.40").login()
     options, state = owner.passkey_options()
-    works(owner.add_passkey(state, mine.create(options)).status == DONE["add_passkey"], "the owner adds his")
+    works(owner.add_passkey(state, mine.create(options)).status == DONE["add_passkey"], "it is added")
     begun, its_state = owner.passkey_options()  # by a thief, who has a copy of this very session
     reset(service, user, CHOSEN)
     owner = waits(service, user, CHOSEN)
     options, state = owner.factor_passkey_options()
-    works(owner.send_passkey(state, mine.get(options)).status == DONE["send_passkey"], "the owner signs in again")
+    works(owner.send_passkey(state, mine.get(options)).status == DONE["send_passkey"], "the owner signs in")
     owner.add_passkey(its_state, his.create(begun))
-    harm(len(owner.passkeys()) != 1, "the ceremony that the thief began was completed")
+    harm(len(owner.passkeys()) != 1, "the thief completed the passkey enrolment after the reset")

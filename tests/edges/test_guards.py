@@ -38,13 +38,13 @@ SHORT = ("todo", "none", "null", "secret", "default", "example", "sample", "dev"
         "secrets/guessable.py", " or any(plain.startswith(word) and len(word) > 7 for word in PLACEHOLDERS)", ""
     ),
 )
-def test_no_key_that_begins_like_that_of_an_example_signs_anything(service: Service) -> None:
+def test_key_that_begins_with_a_placeholder_is_refused(service: Service) -> None:
     random = secrets.token_urlsafe(32)
-    works(service.start(SECRET_KEY=random).app is not None, "a random key starts")
+    works(service.start(SECRET_KEY=random).app is not None, "the service starts with a random key")
     for word in LONG:
         key = f" {word.upper()}{random}"
         tried = service.start(SECRET_KEY=key)
-        harm(tried.app is not None, f"it started with a key that begins with {word}")
+        harm(tried.app is not None, f"the service started with a key that begins with {word}")
         assert tried.reasons == [f"SECRET_KEY is a placeholder{MAKE_KEY}"]
     for word in SHORT:
         assert service.start(SECRET_KEY=word).reasons == [f"SECRET_KEY is a placeholder{MAKE_KEY}"]
@@ -66,11 +66,11 @@ def test_no_key_of_a_ring_can_be_guessed_or_is_there_twice(service: Service) -> 
         return text_of(service, *zip(keys, states, strict=True))
 
     for name in ("SECRET_KEY", "DATA_KEY"):
-        works(service.start(**{name: ring(*good)}).app is not None, "a ring of random keys starts")
+        works(service.start(**{name: ring(*good)}).app is not None, "the service starts with a ring of random keys")
         for number, (key, fault) in enumerate(WEAK.items()):
             at = number % 3
             tried = service.start(**{name: ring(*good[:at], key, *good[at + 1 :])})
-            harm(tried.app is not None, f"it started with a key in its ring that {fault}")
+            harm(tried.app is not None, f"the service started with a key in its ring that {fault}")
             assert tried.reasons == [f"{name}: key {at + 1} {fault}{PUT_BACK}"]
             assert key not in tried.text
     for third, fault in {
@@ -78,20 +78,20 @@ def test_no_key_of_a_ring_can_be_guessed_or_is_there_twice(service: Service) -> 
         service.environment.secrets["SECRET_KEY"]: "equals SECRET_KEY; one key is for one purpose",
     }.items():
         tried = service.start(DATA_KEY=ring(*good[:2], third))
-        harm(tried.app is not None, f"it started with a ring whose third key {fault}")
+        harm(tried.app is not None, f"the service started with a ring whose third key {fault}")
         assert tried.reasons == [f"DATA_KEY: key 3 {fault}{PUT_BACK}"]
 
 
 @protects("boot-refuse-weak-secret-key", others=edit("start/guards.py", "    check_keys,\n", ""))
 def test_no_other_secret_of_the_service_can_be_guessed(service: Service) -> None:
-    works(service.start(DATA_KEY=secrets.token_hex(32)).app is not None, "a random key starts")
+    works(service.start(DATA_KEY=secrets.token_hex(32)).app is not None, "the service starts with a random key")
     for key, fault in WEAK.items():
         tried = service.start(DATA_KEY=key)
-        harm(tried.app is not None, f"it started with a DATA_KEY that {fault}")
+        harm(tried.app is not None, f"the service started with a DATA_KEY that {fault}")
         assert tried.reasons == [f"DATA_KEY {fault}{MAKE_KEY}"]
         assert key not in tried.text
     tried = service.start(DATA_KEY=service.environment.secrets["SECRET_KEY"])
-    harm(tried.app is not None, "it started with one key for two purposes")
+    harm(tried.app is not None, "the service started with one key for two purposes")
     assert tried.reasons == [f"DATA_KEY equals SECRET_KEY; one key is for one purpose{MAKE_KEY}"]
     if "DATABASE_PASSWORD" in service.environment.secrets:
         for key, fault in WEAK.items():
@@ -108,12 +108,12 @@ def test_no_other_secret_of_the_service_can_be_guessed(service: Service) -> None
     wildcard=edit("start/guards.py", 'if host == "*" or (host.startswith(".") and', "if (host == '' and"),
 )
 def test_a_service_never_trusts_everybodys_names(service: Service) -> None:
-    works(starts_with(service, f".{HOST},{HOST}"), "the names below a name of one's own start")
+    works(starts_with(service, f".{HOST},{HOST}"), "the service starts with a wildcard below its own name")
     # The origin's host lies below the entry, so that nothing else is wrong.
     second = (f"{HOST},{entry}" for entry in (".example", ".com", "*"))
     for value, number in ((".example", 1), ("*", 1), *((value, 2) for value in second)):
         tried = service.start(BASTION_TRUSTED_HOSTS=value)
-        harm(tried.app is not None, f"it started with BASTION_TRUSTED_HOSTS={value}")
+        harm(tried.app is not None, f"the service started with BASTION_TRUSTED_HOSTS={value}")
         assert tried.reasons == [
             f"BASTION_TRUSTED_HOSTS: entry {number} trusts everybody's names. Name this service's hosts."
         ]
@@ -124,11 +124,11 @@ def test_a_service_never_trusts_everybodys_names(service: Service) -> None:
     no_name=edit("start/guards.py", "        elif not _HOST.match(host):", "        elif not host:"),
 )
 def test_a_service_trusts_only_what_is_a_name(service: Service) -> None:
-    works(starts_with(service, f"{HOST},www.{HOST}"), "two names start")
+    works(starts_with(service, f"{HOST},www.{HOST}"), "the service starts with two names")
     odd = ("https://app.example", "app.example/path", "app.example:8000", "[]", "app.*", "app example", "-app.example")
     for value in odd:
         tried = service.start(BASTION_TRUSTED_HOSTS=f"{HOST},{value}")
-        harm(tried.app is not None, f"it started with the host {value}")
+        harm(tried.app is not None, f"the service started with the host {value}")
         assert tried.reasons == ["BASTION_TRUSTED_HOSTS: entry 2 is no host name. Leave out scheme, port and path."]
 
 
@@ -137,10 +137,10 @@ def test_a_service_trusts_only_what_is_a_name(service: Service) -> None:
     local=edit("start/guards.py", 'elif host in ("localhost", "127.0.0.1", "[::1]"):', "elif not host:"),
 )
 def test_a_service_in_production_is_not_this_machine(service: Service) -> None:
-    works(starts_with(service, HOST), "a public name starts")
+    works(starts_with(service, HOST), "the service starts with a public name")
     for value in ("localhost", "LOCALHOST", "127.0.0.1", "[::1]"):
         tried = service.start(BASTION_TRUSTED_HOSTS=f"{HOST},{value}")
-        harm(tried.app is not None, f"it started with the host {value}")
+        harm(tried.app is not None, f"the service started with the host {value}")
         assert tried.reasons == ["BASTION_TRUSTED_HOSTS: entry 2 is this machine. Name the public host."]
 
 
@@ -156,10 +156,10 @@ def test_a_service_in_production_is_not_this_machine(service: Service) -> None:
     ),
 )
 def test_a_service_whose_own_address_is_not_https_does_not_start(service: Service) -> None:
-    works(service.start(BASTION_PUBLIC_ORIGIN=f"{ORIGIN}:8443").app is not None, "an https origin with a port starts")
+    works(service.start(BASTION_PUBLIC_ORIGIN=f"{ORIGIN}:8443").app is not None, "an https origin with a port passes")
     for value in (f"http://{HOST}", "", None, HOST, f"{ORIGIN}/", f"{ORIGIN}/path", f"https://user@{HOST}", "*"):
         tried = service.start(BASTION_PUBLIC_ORIGIN=value)
-        harm(tried.app is not None, f"it started with BASTION_PUBLIC_ORIGIN={value}")
+        harm(tried.app is not None, f"the service started with BASTION_PUBLIC_ORIGIN={value}")
         assert tried.reasons == [
             "BASTION_PUBLIC_ORIGIN is no https origin. Write it as in https://app.example, without a path."
         ]
@@ -169,11 +169,11 @@ def test_a_service_whose_own_address_is_not_https_does_not_start(service: Servic
     "boot-refuse-missing-trusted-hosts",
     foreign=edit("start/guards.py", "    elif not faults and not named.", "    elif hosts is None and named."),
 )
-def test_a_service_whose_own_address_is_not_one_of_its_names_does_not_start(service: Service) -> None:
-    works(starts_with(service, f".{HOST}", origin=f"https://www.{HOST}"), "an origin below a name starts")
+def test_public_origin_outside_the_trusted_hosts_is_refused(service: Service) -> None:
+    works(starts_with(service, f".{HOST}", origin=f"https://www.{HOST}"), "an origin below a name is accepted")
     for origin in ("https://evil.example", f"https://{HOST}.evil.example", f"https://not{HOST}"):
         tried = service.start(BASTION_PUBLIC_ORIGIN=origin)
-        harm(tried.app is not None, f"it started with BASTION_PUBLIC_ORIGIN={origin}")
+        harm(tried.app is not None, f"the service started with BASTION_PUBLIC_ORIGIN={origin}")
         assert tried.reasons == ["BASTION_PUBLIC_ORIGIN: its host is not in BASTION_TRUSTED_HOSTS. Add it there."]
 
 
@@ -186,16 +186,16 @@ def test_a_service_whose_own_address_is_not_one_of_its_names_does_not_start(serv
 def test_no_debugging_aid_is_on_in_production(service: Service) -> None:
     config: dict[str, bool] = {}
     service.adds(lambda app: app.config.update(config))
-    works(service.start().app is not None, "the same environment without the flag starts")
+    works(service.start().app is not None, "the service starts without the flag")
     for flag in ("DEBUG", "TESTING", "PROPAGATE_EXCEPTIONS", "TEMPLATES_AUTO_RELOAD", "EXPLAIN_TEMPLATE_LOADING"):
         config.clear()
         config[flag] = True
         tried = service.start()
-        harm(tried.app is not None, f"it started with {flag}")
+        harm(tried.app is not None, f"the service started with {flag}")
         assert tried.reasons == [f"{flag} is on. Remove it from the configuration; for development run `dev`."]
     config.clear()
     config["DEBUG"] = True
-    works(service.start(BASTION_ENV="development").app is not None, "development may debug")
+    works(service.start(BASTION_ENV="development").app is not None, "the service starts with DEBUG in development")
 
 
 @protects(
@@ -209,10 +209,10 @@ def test_no_debugging_aid_is_on_in_production(service: Service) -> None:
 )
 def test_no_variable_turns_the_debugger_on(service: Service) -> None:
     for off in (None, "", "0", "false", "False", "no"):
-        works(service.start(FLASK_DEBUG=off).app is not None, f"FLASK_DEBUG={off} starts")
+        works(service.start(FLASK_DEBUG=off).app is not None, f"the service starts with FLASK_DEBUG={off}")
     for on in ("1", "true", "True", "on", "yes", "debug"):
         tried = service.start(FLASK_DEBUG=on)
-        harm(tried.app is not None, f"it started with FLASK_DEBUG={on}")
+        harm(tried.app is not None, f"the service started with FLASK_DEBUG={on}")
         assert tried.reasons == ["FLASK_DEBUG is on. Unset it; for development run `dev`."]
 
 
@@ -230,11 +230,11 @@ def test_no_key_is_put_in_the_place_of_the_one_that_was_checked(service: Service
     def fall_back(app: Flask) -> None:
         app.config["SECRET_KEY_FALLBACKS"] = ["dev-canary"]
 
-    works(service.start().app is not None, "the key that was checked starts")
+    works(service.start().app is not None, "the service starts with the checked key")
     for change, name in ((replace, "SECRET_KEY"), (fall_back, "SECRET_KEY_FALLBACKS")):
         service._additions[:] = [change]
         tried = service.start()
-        harm(tried.app is not None, f"it started with another {name}")
+        harm(tried.app is not None, f"the service started with a replaced {name}")
         assert tried.reasons == [f"app.config['{name}'] {CHANGED}"]
         assert "canary" not in tried.text
 
@@ -246,10 +246,10 @@ def test_no_key_is_put_in_the_place_of_the_one_that_was_checked(service: Service
 def test_the_class_that_reads_requests_is_not_replaced(service: Service) -> None:
     from flask import Request
 
-    works(service.start().app is not None, "the class of the layers starts")
+    works(service.start().app is not None, "the service starts with its own request class")
     service.adds(lambda app: setattr(app, "request_class", Request))
     tried = service.start()
-    harm(tried.app is not None, "it started with Flask's own reader of JSON")
+    harm(tried.app is not None, "the service started with Flask's own JSON parser")
     assert tried.reasons == [f"app.request_class {CHANGED}"]
 
 
@@ -264,10 +264,10 @@ def test_no_limit_is_loosened_in_code(service: Service) -> None:
         state = app.extensions["bastion"]
         state.limits = replace(state.limits, login_failures=1_000_000)
 
-    works(service.start().app is not None, "the limits of settings.py and exceptions.toml start")
+    works(service.start().app is not None, "the service starts with the declared limits")
     service.adds(loosen)
     tried = service.start()
-    harm(tried.app is not None, "it started with a limit that nobody declared")
+    harm(tried.app is not None, "the service started with an undeclared limit")
     assert tried.reasons == [f"app.extensions['bastion'].limits {CHANGED}"]
 
 
@@ -286,9 +286,9 @@ def test_nothing_of_the_team_runs_before_the_protections(service: Service) -> No
     def later(app: Flask) -> None:
         app.before_request(lambda: None)
 
-    works(service.start().app is not None, "the team's function alone starts")
+    works(service.start().app is not None, "the service starts with the team's function")
     service._additions[:] = [later]
-    works(service.start().app is not None, "a hook that runs after the protections starts")
+    works(service.start().app is not None, "the service starts with a hook that runs after the protections")
     changes: dict[str, Callable[[Flask], Any]] = {
         "put first": lambda app: app.before_request_funcs[None].insert(0, hook),
         "put between": lambda app: app.before_request_funcs[None].insert(2, hook),
@@ -299,7 +299,7 @@ def test_nothing_of_the_team_runs_before_the_protections(service: Service) -> No
     for what, change in changes.items():
         service._additions[:] = [change]
         tried = service.start()
-        harm(tried.app is not None, f"it started with hooks {what}")
+        harm(tried.app is not None, f"the service started with hooks {what}")
         assert tried.reasons == [
             "app.before_request_funcs was reordered: the protections no longer run first. Add to it with "
             "@app.before_request alone."
@@ -321,10 +321,10 @@ def test_no_weaker_hasher_is_put_in_the_place_of_ours(service: Service) -> None:
         service._additions[:] = [lambda app: setattr(app.extensions["bastion"].passwords, "_hasher", made)]
 
     replace()
-    works(service.start().app is not None, "a hasher as strong as ours starts")
+    works(service.start().app is not None, "the service starts with an equally strong hasher")
     replace(time_cost=1, memory_cost=8)
     tried = service.start()
-    harm(tried.app is not None, "it started with a hasher for tests")
+    harm(tried.app is not None, "the service started with a hasher for tests")
     assert [reason.partition(".")[0] for reason in tried.reasons] == [
         "Argon2: memory_cost is below 19456",
         "Argon2: time_cost is below 2",
@@ -368,10 +368,10 @@ WEAK: dict[str, str] = {
 )
 def test_no_key_that_can_be_guessed_signs_anything(service: Service) -> None:
     for key in (secrets.token_hex(32), secrets.token_urlsafe(32), secrets.token_urlsafe(64)):
-        works(service.start(SECRET_KEY=key).app is not None, "a random key starts")
+        works(service.start(SECRET_KEY=key).app is not None, "the service starts with a random key")
     for key, fault in WEAK.items():
         tried = service.start(SECRET_KEY=key)
-        harm(tried.app is not None, f"it started with a SECRET_KEY that {fault}")
+        harm(tried.app is not None, f"the service started with a SECRET_KEY that {fault}")
         assert tried.reasons == [f"SECRET_KEY {fault}{MAKE_KEY}"]
         assert key not in tried.text
 
@@ -382,7 +382,7 @@ def test_no_key_that_can_be_guessed_signs_anything(service: Service) -> None:
         "start/guards.py", "if app.config.get(name) != value),", 'if name == "SECRET_KEY" and app.secret_key != value),'
     ),
 )
-def test_no_setting_of_flask_of_those_that_carry_a_protection_is_turned_off(service: Service) -> None:
+def test_flask_setting_that_carries_a_protection_is_kept(service: Service) -> None:
     weaker: dict[str, Any] = {
         "SESSION_COOKIE_SECURE": None,
         "SESSION_COOKIE_HTTPONLY": False,
@@ -392,11 +392,11 @@ def test_no_setting_of_flask_of_those_that_carry_a_protection_is_turned_off(serv
         "MAX_CONTENT_LENGTH": 2**30,
         "TRUSTED_HOSTS": ["evil.example"],
     }
-    works(service.start().app is not None, "the settings as the layers make them start")
+    works(service.start().app is not None, "the service starts with unchanged settings")
     for name, value in weaker.items():
         service._additions[:] = [partial(configure, {name: value})]
         tried = service.start()
-        harm(tried.app is not None, f"it started with {name}={value!r}")
+        harm(tried.app is not None, f"the service started with {name}={value!r}")
         assert tried.reasons == [f"app.config[{name!r}] {CHANGED}"]
 
 
@@ -418,13 +418,13 @@ def test_no_password_is_hashed_below_any_floor(service: Service, monkeypatch: py
         monkeypatch.setattr(passwords, name, least)
     user = service.user(password="hashed at exactly the floor")
     answer = attempt(service.client(), user.email, user.password)
-    works(answer.status == SIGNED_IN, "exactly the floor starts, and a password hashed there signs in")
-    works("$m=19456,t=2,p=1$" in stored(service, user.email), "with these numbers")
+    works(answer.status == SIGNED_IN, "the service starts at the floor, and a password hashed there signs in")
+    works("$m=19456,t=2,p=1$" in stored(service, user.email), "the hash has these parameters")
     for name, least in FLOOR.items():
         with monkeypatch.context() as patch:
             patch.setattr(passwords, name, least - 1)
             tried = service.start()
-        harm(tried.app is not None, f"it started with {name}={least - 1}")
+        harm(tried.app is not None, f"the service started with {name}={least - 1}")
         assert tried.reasons == [
             f"Argon2: {NAMES[name]} is below {least}. Put the numbers of bastion/identity/passwords.py back."
         ]
