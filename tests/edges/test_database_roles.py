@@ -73,7 +73,8 @@ if DATABASE != "sqlite":
     def somebody(service: Service, power: str | None = None) -> Iterator[dict[str, str]]:
         """Yield the settings of a new role with the service's rights and this power over the server.
 
-        Its name reveals nothing of that power."""
+        Its name reveals nothing of that power.
+        """
         from sqlalchemy import make_url
 
         name, password = f"proof_boss_{secrets.token_hex(4)}", secrets.token_urlsafe(32)

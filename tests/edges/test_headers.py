@@ -45,9 +45,9 @@ HSTS = "max-age=63072000; includeSubDomains"
     "cross-origin-isolation",
     shared=edit("edge/headers.py", "self._shared if _SHAREABLE in environ else self._own", "self._shared"),
 )
-def test_no_error_of_any_status_leaves_without_a_header_of_the_table(service: Service) -> None:
+def test_every_status_carries_all_security_headers(service: Service) -> None:
     client = visitor(service)
-    works(client.get("/kind/shared").json == {"for": "everybody"}, "what is meant for everybody is there")
+    works(client.get("/kind/shared").json == {"for": "everybody"}, "the public answer is available")
     asked = {f"abort {status}": status for status in (400, 404, 409, 413, 415, 422, 503)}
     asked |= {f"status {status}": status for status in (201, 304)}
     answers = {name: (status, client.get(f"/kind/{name.replace(' ', '/')}")) for name, status in asked.items()}
@@ -56,7 +56,7 @@ def test_no_error_of_any_status_leaves_without_a_header_of_the_table(service: Se
     answers["health, wrong method"] = 405, client.post("/healthz", body=b"")
     answers["renamed method"] = 400, client.get("/kind/text", headers={"X-HTTP-Method-Override": "DELETE"})
     wrong = {name: faults for name, (_, answer) in answers.items() if (faults := header_table.faults(service, answer))}
-    harm(wrong, "an answer left without a header, with another value, or with one twice")
+    harm(wrong, "an answer lacks a header, repeats it or has a wrong value")
     assert {name: answer.status for name, (_, answer) in answers.items()} == {
         name: status for name, (status, _) in answers.items()
     }
@@ -77,7 +77,7 @@ HOSTILE_NAMES = (
 
 
 @protects("header-values-safe", control=edit("edge/headers.py", "and _UNSENDABLE.search(value):", "and not value:"))
-def test_no_hostile_name_gets_into_a_header_a_download_or_a_redirect(service: Service) -> None:
+def test_hostile_names_cannot_inject_headers(service: Service) -> None:
     # As the database holds them: from a request they would be refused at once.
     names = ("Ada", 'r\u00e9sum\u00e9 "final".pdf', *HOSTILE_NAMES)
 
@@ -101,8 +101,8 @@ def test_no_hostile_name_gets_into_a_header_a_download_or_a_redirect(service: Se
     for view in (named, saved, moved):
         service.adds_route(f"/{view.__name__}/<int:number>", mark="public", view=view)
     client = service.client()
-    works(client.get("/named/0").header("X-Name") == "Ada", "a plain value arrives")
-    works(client.get("/named/1").header("X-Name") == names[1], "and one with accents (RFC 9110, 5.5)")
+    works(client.get("/named/0").header("X-Name") == "Ada", "a plain value is sent")
+    works(client.get("/named/1").header("X-Name") == names[1], "a value with accents is sent (RFC 9110, 5.5)")
     encoded = 'attachment; filename="resume \\"final\\".pdf"; filename*=UTF-8\'\'r%C3%A9sum%C3%A9%20%22final%22.pdf'
     downloaded = client.get("/saved/1")
     works(downloaded.header("Content-Disposition") == encoded, "a name with quotes and accents is kept (RFC 8187)")
@@ -110,7 +110,7 @@ def test_no_hostile_name_gets_into_a_header_a_download_or_a_redirect(service: Se
         # Werkzeug refuses a line break itself; other characters of an address are sent with percent signs.
         for path, status in (("named", 500), ("saved", 500), ("moved", 500 if set("\r\n") & set(name) else 302)):
             answer = client.get(f"/{path}/{number}")
-            harm(injected(answer), f"{path} sent {name!r} on")
+            harm(injected(answer), f"{path} sent the hostile name {name!r} on")
             assert answer.status == status
             assert answer.headers_named("Set-Cookie") == answer.headers_named("X-Injected") == []
             assert header_table.faults(service, answer, download=answer.ok) == []
@@ -134,10 +134,10 @@ def test_no_view_widens_a_header_by_setting_it(service: Service) -> None:
     client = service.client(service.user()).login()
     plain_answer = client.get("/plain")
     works(plain_answer.json == {"view": "plain"}, "a view that sets nothing answers")
-    works(header_table.faults(service, plain_answer) == [], "it carries the whole table")
+    works(header_table.faults(service, plain_answer) == [], "its answer carries every security header")
 
     answer = client.get("/hostile")
-    harm(header_table.faults(service, answer), "a header that the view set stood")
+    harm(header_table.faults(service, answer), "a view replaced a security header")
     assert answer.status == 200
     assert (len(ran), len(hostile_ran)) == (1, 1)
 
@@ -159,20 +159,20 @@ def test_no_hook_removes_a_header_that_the_edge_puts_on(service: Service) -> Non
     answer = service.client(service.user()).login().get("/plain")
     works(answer.json == {"probe": "ran"}, "the view answers")
     assert "Content-Security-Policy" in removed
-    harm(header_table.faults(service, answer), "a hook took a header off")
+    harm(header_table.faults(service, answer), "a hook removed a security header")
 
 
 # --- one line of the table each ----------------------------------------------------------------------------------
 
 
 @protects("header-hsts", preload=edit("edge/__init__.py", "HSTS + PRELOAD * settings.hsts_preload", "HSTS + PRELOAD"))
-def test_nobody_is_put_on_the_browsers_list_who_has_not_asked_for_it(service: Service) -> None:
+def test_hsts_preload_is_sent_only_if_configured(service: Service) -> None:
     service.restart(BASTION_HSTS_PRELOAD="1")
     asked = service.client().get("/healthz")
-    works(asked.header("Strict-Transport-Security") == f"{HSTS}; preload", "who asks for it is put on the list")
+    works(asked.header("Strict-Transport-Security") == f"{HSTS}; preload", "with the setting, HSTS carries preload")
     service.restart(BASTION_HSTS_PRELOAD=None)
     answer = service.client().get("/healthz")
-    harm("preload" in (answer.header("Strict-Transport-Security") or ""), "the domain was offered for the list")
+    harm("preload" in (answer.header("Strict-Transport-Security") or ""), "HSTS carried preload without the setting")
     assert answer.headers_named("Strict-Transport-Security") == [HSTS]
     service.restart(BASTION_ENV="development")
     local = service.client().get("/healthz", scheme="http")
@@ -194,10 +194,10 @@ def test_the_address_of_a_link_that_is_a_secret_goes_nowhere(service: Service) -
     service.adds_route("/clean", mark="public")
     client = service.client()
     opened = client.get("/open/3f9ac1")
-    works((opened.status, opened.location) == (303, "/clean?6"), "the link moves on to an address without the secret")
+    works((opened.status, opened.location) == (303, "/clean?6"), "the link redirects to an address without the secret")
     clean = client.get("/clean?6")
-    works(clean.header("Referrer-Policy") == "same-origin", "a form there is posted with its Origin and Referer")
-    harm(opened.headers_named("Referrer-Policy") != ["no-referrer"], "the browser may send the secret on as Referer")
+    works(clean.header("Referrer-Policy") == "same-origin", "the next page sends its origin as Referer")
+    harm(opened.headers_named("Referrer-Policy") != ["no-referrer"], "the browser may send the secret in Referer")
 
 
 @protects(
@@ -211,7 +211,7 @@ def test_no_page_embeds_what_did_not_agree_to_it(service: Service) -> None:
         return [value for name, value in sent if name == "Cross-Origin-Embedder-Policy"]
 
     works(line(pages=True, image_origins=("https://images.example",)) == [], "declared images of another origin load")
-    harm(line(pages=True) != ["require-corp"], "a page may embed what another origin never offered")
+    harm(line(pages=True) != ["require-corp"], "a page may embed a resource without its origin's consent")
     assert line(pages=False) == []
     expected = [] if header_table.image_origins(service) else ["require-corp"]
     answer = service.client().get("/healthz")
@@ -232,11 +232,11 @@ def test_no_page_embeds_what_did_not_agree_to_it(service: Service) -> None:
 def test_nobody_chooses_the_id_under_which_his_request_is_logged(service: Service) -> None:
     client = service.client()
     first, second = client.get("/nothing").request_id, client.get("/nothing").request_id
-    works(first != second, "each answer has an id of its own")
-    works(re.fullmatch(r"[0-9a-f-]{36}", first or "") is not None, "it is a plain one")
+    works(first != second, "each answer has its own request ID")
+    works(re.fullmatch(r"[0-9a-f-]{36}", first or "") is not None, "the ID is a UUID")
     for chosen in ("a" * 36, first or "", "x\r\nSet-Cookie: x=1", "<script>", "x" * 5_000):
         answer = client.get("/nothing", environ={"HTTP_X_REQUEST_ID": chosen})
-        harm(answer.request_id == chosen, "the client's own id was taken")
+        harm(answer.request_id == chosen, "the service took the client's request ID")
         assert (answer.status, injected(answer)) == (404, [])
         assert re.fullmatch(r"[0-9a-f-]{36}", answer.request_id or "")
 
@@ -253,10 +253,10 @@ def test_markup_in_json_stays_json(service: Service) -> None:
 
     service.adds_route("/markup", view=view)
     client = service.client(service.user()).login()
-    works(client.get("/markup").json == {"name": markup}, "the client parses what the view gave")
+    works(client.get("/markup").json == {"name": markup}, "the client parses the view's JSON")
 
     answer = client.get("/markup", headers={"Accept": "text/html"})
-    harm(answer.headers_named("Content-Security-Policy") != [header_table.DATA_POLICY], "the policy was another")
+    harm(answer.headers_named("Content-Security-Policy") != [header_table.DATA_POLICY], "the policy changed")
     assert answer.headers_named("Content-Type") == ["application/json"]
     assert answer.headers_named("X-Content-Type-Options") == ["nosniff"]
     assert header_table.faults(service, answer) == []

@@ -74,14 +74,14 @@ def test_no_code_of_the_service_sees_a_request_for_another_host(service: Service
     service.adds_route("/probe")
     client = service.client(service.user()).login()
     for host in (HOST, f"{HOST}:443"):
-        works(client.get("/probe", headers={"Host": host}).status == 200, f"{host} is this service")
-    works(len(seen) >= 2, "what runs before the view saw these requests")
+        works(client.get("/probe", headers={"Host": host}).status == 200, f"a request for {host} is answered")
+    works(len(seen) >= 2, "hooks before the view saw these requests")
     seen.clear()
     before = rows(service)
 
     answers = {host: client.get("/probe", headers={"Host": host}) for host in (*FOREIGN, *WRONG_PORT)}
     answers["none"] = client.get("/probe", headers={"Host": None})
-    harm(seen, "code ran for a request for another host")
+    harm(seen, "application code ran for a foreign host")
     assert len(answers) >= 30
     assert "evil.example" in answers
     for answer in answers.values():
@@ -103,7 +103,7 @@ def test_no_second_host_hides_in_an_absolute_target(service: Service) -> None:
     service.adds_route("/probe")
     client = service.client(service.user()).login()
     for scheme in ("https", "http"):  # as the last proxy writes it, whichever it has spoken itself
-        works(client.get(f"{scheme}://{HOST}/probe").status == 200, "an absolute target that names it is answered")
+        works(client.get(f"{scheme}://{HOST}/probe").status == 200, "an absolute target with the own host is answered")
     seen.clear()
 
     answers = [
@@ -118,7 +118,7 @@ def test_no_second_host_hides_in_an_absolute_target(service: Service) -> None:
             "ftp://app.example/probe",
         )
     ]
-    harm(seen, "code ran for a request whose target names another host")
+    harm(seen, "application code ran for a foreign host in the target")
     for answer in answers:
         refused(answer, 400, ROW)
 
@@ -128,13 +128,13 @@ def test_development_trusts_the_names_of_this_machine_only(service: Service) -> 
     """Otherwise a page of another site reaches it by a name that leads to 127.0.0.1 (DNS rebinding)."""
     hosts = service.module("edge.hosts").Hosts((HOST,), "http://localhost:8000", production=False)
     ours = ("localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000")
-    works(all(map(hosts.trusts, ours)), "this machine is answered")
+    works(all(map(hosts.trusts, ours)), "names of this machine are accepted")
     foreign = (
         *("localhost.evil.example", "127.0.0.1.evil.example", "localhost:8000.evil.example", "evil.localhost"),
         *("localhost@evil.example", "localhost\n", "localhost:", "localhost:800000", "127.0.0.2", HOST, ""),
     )
     trusted = [host for host in foreign if hosts.trusts(host)]
-    harm(trusted, "development answers to a name of another machine")
+    harm(trusted, "development accepted a name of another machine")
     assert hosts.refuse({"HTTP_HOST": foreign[0]}) == service.module("edge.hosts").REFUSAL
 
 
@@ -153,7 +153,7 @@ def test_a_wildcard_lets_only_names_below_it_in(service: Service) -> None:
         *("a/one.tenants.example", "a_b.tenants.example", "a" * 254 + ".tenants.example"),
     )
     answers = [client.get("/probe", headers={"Host": host}) for host in foreign]
-    harm(seen, "code ran for a name that is not below the wildcard")
+    harm(seen, "application code ran for a host outside the wildcard")
     for answer in answers:
         refused(answer, 400, ROW)
 
@@ -187,7 +187,7 @@ def test_no_host_that_chance_puts_together_is_taken_for_ours(service: Service) -
     seen = service.adds_route("/probe", mark="public")
     client = service.client()
     ours = {HOST, f"{HOST}:443"}
-    works({client.get("/probe", headers={"Host": host}).status for host in ours} == {200}, "this service is answered")
+    works({client.get("/probe", headers={"Host": host}).status for host in ours} == {200}, "its own host is answered")
     seen.clear()
     tried: list[str] = []
     wrong: list[tuple[str, int]] = []
@@ -205,7 +205,7 @@ def test_no_host_that_chance_puts_together_is_taken_for_ours(service: Service) -
             wrong.append((host, answer.status))
 
     send()
-    harm(wrong, f"a Host was judged wrongly: {wrong[:3]}")
+    harm(wrong, f"a Host header was judged wrongly: {wrong[:3]}")
     assert len(tried) >= 75
     assert len(seen) == sum(host.lower() in ours for host in tried) >= 1
 
@@ -227,7 +227,7 @@ def test_the_real_server_passes_no_ambiguous_host_on(service: Service) -> None:
         "another": asks(service, server, "GET / HTTP/1.1", "Host: evil.example"),
     }
     statuses = {name: status_of(answer) for name, answer in foreign.items()}
-    harm([name for name, status in statuses.items() if status != 400], "an ambiguous host was answered")
+    harm([name for name, status in statuses.items() if status != 400], "an ambiguous host was accepted")
     assert statuses == dict.fromkeys(foreign, 400)
     logged = [json.loads(line) for line in server.output.splitlines() if line.startswith("{")]
     reasons = [event["reason"] for event in logged if event["event"] == "refused"]
@@ -239,7 +239,7 @@ def status_of(answer: bytes) -> int:
 
 
 def asks(service: Service, server: RealServer, *lines: str) -> bytes:
-    """The answer to a request with these lines, as the proxy in front sends it."""
+    """Return the answer to a request with these lines, as the proxy in front sends it."""
     proxied = (*lines, "X-Forwarded-Proto: https", "X-Forwarded-For: 192.0.2.10", "Connection: close", "", "")
     return service.raw(server, "\r\n".join(proxied).encode())
 
@@ -263,9 +263,9 @@ def test_clear_text_is_not_counted_and_odd_targets_are(service: Service) -> None
     for _ in range(2):
         client.get("/probe", scheme="http")
     last = client.get("/probe")
-    harm(len(seen) < 2, "requests in clear text used up the allowance of those over https")
+    harm(len(seen) < 2, "clear-text requests used up the rate limit of https requests")
     odd = client.get("/probe%2fx")
-    harm(odd.status == 400, "addresses with a hidden slash are asked for without a limit")
+    harm(odd.status == 400, "targets with an encoded slash have no rate limit")
     refused(odd, 429, "default-throttle")
     assert last.status == 200
 
@@ -285,19 +285,19 @@ MOVED: dict[str, Edit] = (
 
 
 def counters(service: Service) -> list[Any]:
-    """How many counters there are of attempts and of uses, and how often they were written."""
+    """Return the number of counters of attempts and of uses, and how often they were written."""
     attempts = service.rows("SELECT count(*), sum(version) FROM throttle_counter")
     return attempts + service.rows("SELECT count(*), sum(version) FROM throttle_use")
 
 
 @protects(HTTPS_ROW, layer=HTTPS_LAYER, **MOVED)
-def test_nothing_of_any_kind_in_clear_text_is_answered_read_or_counted(service: Service) -> None:
+def test_clear_text_request_is_not_read_or_counted(service: Service) -> None:
     seen = service.adds_route("/probe", methods=("GET", "POST"))
     api = service.adds_route("/api/probe")
     user = cheap_user(service)
     client = service.client(user)
     fields = {"identifier": user.email, "password": user.password}
-    works(client.post(PATH, fields).status == SIGNED_IN, "signing in over https works")
+    works(client.post(PATH, fields).status == SIGNED_IN, "a user signs in over https")
     client.login()
     for path in ("/probe", "/api/probe"):
         works(client.get(path).status == 200, f"{path} is answered over https")
@@ -314,10 +314,10 @@ def test_nothing_of_any_kind_in_clear_text_is_answered_read_or_counted(service: 
         "put": client.put("/probe", scheme="http"),
         "options": client.send("OPTIONS", "/probe", scheme="http"),
     }
-    harm(seen + api, "a view ran in clear text")
-    harm(sessions_of(service, user) != sessions, "a password that was sent in clear text signed in")
+    harm(seen + api, "a view ran for a clear-text request")
+    harm(sessions_of(service, user) != sessions, "a password sent in clear text opened a session")
     moved = {name: one.location for name, one in answers.items() if one.location}
-    harm(moved, "a program is moved on, and sends its token in clear text each time")
+    harm(moved, "a program was redirected, so it keeps sending its token in clear text")
     for answer in answers.values():
         refused(answer, 403, HTTPS_ROW)
         assert answer.set_cookies == []

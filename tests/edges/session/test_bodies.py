@@ -28,7 +28,7 @@ Fields = list[tuple[str, str | bytes]]
 
 
 def adds_reader(service: Service) -> list[Any]:
-    """Bare views that read a form: the list to which they append the fields."""
+    """Add bare views that read a form; return the list to which they append the fields."""
     arrived: list[Any] = []
 
     def view() -> Any:
@@ -43,13 +43,13 @@ def adds_reader(service: Service) -> list[Any]:
 
 
 def plain(client: Client, fields: Fields | bytes, path: str = "/bare", kind: str = FORM) -> Response:
-    """Post an ordinary form; the token is in the header, so that every field is the attacker's."""
+    """Post an ordinary form with the token in the header, so that the attacker controls every field."""
     body = fields if isinstance(fields, bytes) else urlencode(fields).encode()
     return client.post(path, body=body, content_type=kind)
 
 
 def with_files(client: Client, fields: Fields, path: str = "/bare", *, files: int = 0) -> Response:
-    """Post a form of the kind that carries files."""
+    """Post a multipart form, the kind that carries files."""
     lines = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode()
         + (text if isinstance(text, bytes) else text.encode())
@@ -91,10 +91,10 @@ def test_no_view_gets_an_ordinary_form_of_many_or_large_fields(
 
     monkeypatch.setattr(bodies, "text_of", spy)
     works(plain(client, HUNDRED).status == 200, "a form of 100 fields is read")
-    works(plain(client, [("text", "ä" * 32_000)]).status == 200, "so is a field of 64 000 bytes")
-    works(plain(client, [(f"n{number}", "x" * 8_000) for number in range(100)]).status == 200, "and a long form")
-    works([len(fields) for fields in arrived] == [100, 1, 100], "whole")
-    works(counted, "each field was looked at")
+    works(plain(client, [("text", "ä" * 32_000)]).status == 200, "a field of 64 000 bytes is read")
+    works(plain(client, [(f"n{number}", "x" * 8_000) for number in range(100)]).status == 200, "a long form is read")
+    works([len(fields) for fields in arrived] == [100, 1, 100], "the view gets the whole form")
+    works(counted, "the service checked each field")
     arrived.clear()
     counted.clear()
     answers = [
@@ -115,9 +115,9 @@ def test_no_view_gets_an_ordinary_form_of_many_or_large_fields(
 def test_no_view_gets_a_form_with_files_of_many_or_large_parts(service: Service) -> None:
     client, arrived = signed_in(service)
     works(with_files(client, HUNDRED).status == 200, "a form of 100 parts is read")
-    works(with_files(client, HUNDRED[:90], files=10).status == 200, "files are parts")
-    works(with_files(client, [("text", "x" * 64_000)]).status == 200, "so is a field of 64 000 bytes")
-    works([len(fields) for fields in arrived] == [100, 90, 1], "whole")
+    works(with_files(client, HUNDRED[:90], files=10).status == 200, "files count as parts")
+    works(with_files(client, [("text", "x" * 64_000)]).status == 200, "a field of 64 000 bytes is read")
+    works([len(fields) for fields in arrived] == [100, 90, 1], "the view gets the whole form")
     arrived.clear()
     many = [with_files(client, OVER), with_files(client, HUNDRED, files=1)]
     large = [with_files(client, [("text", "x" * 64_001)]), with_files(client, [("text", "x" * 600_000)])]
@@ -154,13 +154,13 @@ def test_no_view_runs_for_a_body_of_another_kind_or_encoding(service: Service) -
     client = service.client(service.user()).login()
     for kind in (FORM, f"{FORM}; charset=utf-8", JSON, f"{JSON};charset=UTF-8", f"{FILES}; boundary={BOUNDARY}"):
         body = b"{}" if kind.startswith(JSON) else b"a=1" if kind.startswith(FORM) else f"--{BOUNDARY}--\r\n".encode()
-        works(client.post("/any", body=body, content_type=kind).status == 200, f"{kind} is taken")
-    works(client.post("/any", body=b"", headers={"Content-Type": None}).status == 200, "without a body none is needed")
-    works(len(seen) == 6, "the view ran each time")
+        works(client.post("/any", body=body, content_type=kind).status == 200, f"{kind} is accepted")
+    works(client.post("/any", body=b"", headers={"Content-Type": None}).status == 200, "no body needs no content type")
+    works(len(seen) == 6, "the view ran for each request")
     seen.clear()
     answers = [client.post("/any", body=b'{"a": 1}', content_type=f"{JSON}; charset={one}") for one in CHARSETS]
     answers += [client.post("/any", body=b"a=1", content_type=f"{FORM}; charset={one}") for one in CHARSETS]
-    harm(seen, "a view ran for a body that says another encoding")
+    harm(seen, "a view ran for a body with another content encoding")
     answers += [client.put("/any", body=ENTITY, content_type=kind) for kind in OTHERS if kind]
     answers += [client.delete("/any", body=b"a", headers={"Content-Type": kind}) for kind in (None, "")]
     harm(seen, "a view ran for a body that is neither a form nor JSON")
@@ -172,7 +172,7 @@ def test_no_view_runs_for_a_body_of_another_kind_or_encoding(service: Service) -
     TYPE,
     form=edit("session/forms.py", "        if request.is_json and inputs.has_body():", "        if False:"),
 )
-def test_no_form_is_filled_from_json_and_no_json_is_read_from_a_form(service: Service) -> None:
+def test_forms_and_json_are_never_parsed_as_each_other(service: Service) -> None:
     read: list[Any] = []
 
     def reads() -> Any:
@@ -185,28 +185,28 @@ def test_no_form_is_filled_from_json_and_no_json_is_read_from_a_form(service: Se
     user = service.user()
     browser, script = service.client(user), service.client(user)
     credentials = {"identifier": user.email, "password": user.password}
-    works(browser.post("/login", credentials).status == 303, "the form of signing in is taken")
-    works(browser.post("/json", json={"a": 1}).status == 200, "JSON is read where a view asks for it")
+    works(browser.post("/login", credentials).status == 303, "the login form is accepted")
+    works(browser.post("/json", json={"a": 1}).status == 200, "a view that reads JSON gets it")
     read.clear()
     script.csrf_token()
     sent = [script.post("/login", json=credentials), browser.post("/json", {"a": "1"})]
-    harm("token" in script.content(), "a form was filled from JSON: two readers, and each check looks at one of them")
-    harm(read, "JSON was read out of a form")
+    harm("token" in script.content(), "a form was filled from JSON, so two parsers may read it differently")
+    harm(read, "JSON was parsed from a form")
     for answer in sent:
         refused(answer, 415, TYPE)
 
 
 @protects(TYPE, broken=edit("session/bodies.py", '"silent": False', '"silent": True'))
-def test_what_is_no_form_with_files_is_not_taken_for_an_empty_one(service: Service) -> None:
+def test_malformed_multipart_form_is_not_read_as_empty(service: Service) -> None:
     client, arrived = signed_in(service)
-    works(with_files(client, [("text", "all of it")]).status == 200, "a form with files is read")
-    works(arrived == [[("text", "all of it")]], "whole")
+    works(with_files(client, [("text", "all of it")]).status == 200, "a multipart form is read")
+    works(arrived == [[("text", "all of it")]], "the view gets the whole form")
     arrived.clear()
     start = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="text"\r\n\r\n'.encode()
     bodies = (start, start + b"all of it", start + b"all of it\r\n--", b"all of it", b"text=all+of+it")
     answers = [client.post("/bare", body=body, content_type=f"{FILES}; boundary={BOUNDARY}") for body in bodies]
     answers.append(client.post("/bare", body=start, content_type=FILES))
-    harm(arrived, "a form of which nothing could be read reached a view, as an empty one")
+    harm(arrived, "a malformed multipart form reached a view as an empty form")
     for answer in answers:
         refused(answer, 400, TYPE)
 
@@ -222,9 +222,9 @@ def test_what_is_no_form_with_files_is_not_taken_for_an_empty_one(service: Servi
 )
 def test_no_view_gets_a_field_twice_or_in_query_and_form(service: Service) -> None:
     client, arrived = signed_in(service)
-    works(plain(client, [("tag", "a"), ("tag", "b"), ("n", "1")], "/tags").status == 200, "a declared list is taken")
-    works(with_files(client, [("tag", "a"), ("tag", "b")], "/tags").status == 200, "in both kinds of form")
-    works([len(fields) for fields in arrived] == [3, 2], "whole")
+    works(plain(client, [("tag", "a"), ("tag", "b"), ("n", "1")], "/tags").status == 200, "a declared list is accepted")
+    works(with_files(client, [("tag", "a"), ("tag", "b")], "/tags").status == 200, "both kinds of form accept it")
+    works([len(fields) for fields in arrived] == [3, 2], "the view gets the whole list")
     arrived.clear()
     twice: Fields = [("email", "a@example.com"), ("email", "b@example.com")]
     answers = [
@@ -235,7 +235,7 @@ def test_no_view_gets_a_field_twice_or_in_query_and_form(service: Service) -> No
         plain(client, [("role", "user")], "/bare?role=admin"),
         with_files(client, [("role", "user")], "/bare?role=admin"),
     ]
-    harm(arrived, "a view got a name twice: the check may look at the one and the work at the other")
+    harm(arrived, "a view received a duplicate parameter, which a check and the view may read differently")
     for answer in answers:
         refused(answer, 400, TWICE)
 
@@ -247,10 +247,10 @@ def test_no_view_gets_a_field_twice_or_in_query_and_form(service: Service) -> No
 def test_who_sends_two_session_cookies_is_nobody(service: Service) -> None:
     seen = service.adds_route("/probe")
     browser, thief = service.client(service.user()).login(), service.client(service.user()).login()
-    works(browser.get("/probe").status == 200, "one cookie opens the page")
+    works(browser.get("/probe").status == 200, "one session cookie opens the page")
     works(
         browser.get("/probe", headers={"Cookie": f"theme=dark; {COOKIE}={browser.cookie}"}).status == 200,
-        "beside others",
+        "other cookies beside it are allowed",
     )
     seen.clear()
     pairs = [
@@ -262,7 +262,7 @@ def test_who_sends_two_session_cookies_is_nobody(service: Service) -> None:
     answers = [
         service.client().get("/probe", headers={"Cookie": f"{COOKIE}={one}; {COOKIE}={other}"}) for one, other in pairs
     ]
-    harm(seen, "one of two session cookies was believed: somebody may have planted it")
+    harm(seen, "one of two session cookies was accepted, which an attacker may have planted")
     assert [answer.status for answer in answers] == [303] * len(pairs)
 
 
@@ -278,7 +278,7 @@ LISTED = (b'form-data; name="tag"; filename="1.txt"', b'form-data; name="tag"; f
 
 
 def parts(client: Client, *headers: bytes, path: str = "/bare") -> Response:
-    """Post a form of parts whose Content-Disposition is this."""
+    """Post a form of parts with this Content-Disposition."""
     body = b"".join(b"--%s\r\nContent-Disposition: %s\r\n\r\nx\r\n" % (BOUNDARY.encode(), one) for one in headers)
     kind = f"{FILES}; boundary={BOUNDARY}"
     return client.post(path, body=body + b"--%s--\r\n" % BOUNDARY.encode(), content_type=kind)
@@ -294,10 +294,10 @@ def parts(client: Client, *headers: bytes, path: str = "/bare") -> Response:
 def test_no_view_gets_a_field_that_is_no_text(service: Service) -> None:
     client, arrived = signed_in(service)
     typed = "Zoë 😀 100% %41 \t\r\n two"
-    works(plain(client, [("text", typed)]).status == 200, "what people type is read")
-    works(with_files(client, [("text", typed)]).status == 200, "in both kinds of form")
-    works(arrived == [[("text", typed)]] * 2, "as it was typed, decoded once")
-    works(parts(client, 'form-data; name="ä"; filename="ü 1.txt"'.encode()).status == 200, "and so is a file")
+    works(plain(client, [("text", typed)]).status == 200, "ordinary text is read")
+    works(with_files(client, [("text", typed)]).status == 200, "both kinds of form are read")
+    works(arrived == [[("text", typed)]] * 2, "the text is decoded once, as typed")
+    works(parts(client, 'form-data; name="ä"; filename="ü 1.txt"'.encode()).status == 200, "a file is read as well")
     arrived.clear()
     bad = (b"\x00", b"a\x00b", b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xc3")
     answers = [plain(client, b"text=" + quote(text).encode()) for text in bad]
@@ -306,7 +306,7 @@ def test_no_view_gets_a_field_that_is_no_text(service: Service) -> None:
     answers += [with_files(client, [("text", text)]) for text in bad]
     answers += [parts(client, header) for header in NAMELESS]
     answers.append(parts(client, *LISTED, path="/tags"))
-    harm(arrived, "a view got NUL, or something that nobody sent")
+    harm(arrived, "a view got a NUL or a field that was not sent as text")
     for answer in answers:
         refused(answer, 400, CHARACTERS)
     assert FIELD not in HEADER
@@ -323,8 +323,8 @@ def test_no_view_gets_a_field_that_is_no_text(service: Service) -> None:
 def test_no_address_is_decoded_twice(service: Service) -> None:
     client = service.client()
     sheet = client.get("/static/bastion/bastion.css")
-    works(sheet.status == 200, "the stylesheet is there")
-    works(client.get("/static/bastion/bastion%2Ecss").body == sheet.body, "by an encoded dot too")
+    works(sheet.status == 200, "the stylesheet is served")
+    works(client.get("/static/bastion/bastion%2Ecss").body == sheet.body, "an encoded dot is decoded once")
     answers = [client.get(f"/static/bastion/{name}") for name in ("bastion%252Ecss", "%2562astion.css")]
-    harm([answer for answer in answers if answer.body == sheet.body], "what was encoded twice was decoded twice")
+    harm([answer for answer in answers if answer.body == sheet.body], "a doubly encoded address was decoded twice")
     assert [answer.status for answer in answers] == [404, 404]

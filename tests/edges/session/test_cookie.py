@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def limits(service: Service) -> Any:
-    """The limits in force, with what the team has declared."""
+    """Return the limits in force, including those that the team declared."""
     return service.module("state").state_of(service.app).limits
 
 
@@ -35,12 +35,12 @@ PHASES = (Phase.explicit, Phase.generate)  # without shrinking: what was found i
 
 
 def as_read(cookie: str) -> str:
-    """A cookie as the signer reads it: what is not of base64 is left out of a signature, and both alphabets count."""
+    """Return a cookie as the signer reads it: without characters outside base64, both alphabets allowed."""
     return re.sub(r"[^A-Za-z0-9_.-]", "", cookie.translate({ord("+"): "-", ord("/"): "_"}))
 
 
 def number_of_rows(service: Service) -> int:
-    """How many rows there are in all tables together."""
+    """Return the number of rows of all tables together."""
     from sqlalchemy import func, select
 
     tables = service.module("database").Base.metadata.tables.values()
@@ -67,7 +67,7 @@ def test_the_cookie_tells_its_reader_nothing_about_anybody(service: Service) -> 
     user = service.user(roles=("admin",))
     stranger, browser = service.client(), service.client(user)
     stranger.get("/login", query={"next": "/account"})
-    works(stranger.content()["next"] == "/account", "the anonymous cookie keeps where the visitor wanted to go")
+    works(stranger.content()["next"] == "/account", "the anonymous cookie stores where the visitor wanted to go")
     contents = {"anonymous": stranger.content()}
     app = with_app(service, user)
     arrive(browser, user.email, user.password)
@@ -85,7 +85,7 @@ def test_the_cookie_tells_its_reader_nothing_about_anybody(service: Service) -> 
     for when, content in contents.items():
         text = json.dumps(content)
         harm(content.keys() - ALLOWED_KEYS, f"the cookie of a browser that is {when} holds more than it may")
-        harm([value for value in personal if value in text], f"the cookie of a browser that is {when} tells who it is")
+        harm([value for value in personal if value in text], f"the cookie of a browser that is {when} reveals the user")
     # 256 random bits each, in base64url.
     assert len(contents["half signed in"]["pending"]) == 43
     assert len(contents["signed in"]["token"]) == 43
@@ -97,7 +97,7 @@ def test_the_cookie_tells_its_reader_nothing_about_anybody(service: Service) -> 
     "session-id-random-hashed",
     keys=edit("session/cookie.py", "            del session[key]\n", "            session.modified = True\n"),
 )
-def test_nothing_that_a_view_puts_into_the_session_reaches_the_browser(service: Service) -> None:
+def test_session_data_of_a_view_stays_out_of_the_cookie(service: Service) -> None:
     def remember() -> str:
         from flask import session
 
@@ -109,9 +109,9 @@ def test_nothing_that_a_view_puts_into_the_session_reaches_the_browser(service: 
     seen = service.adds_route("/probe", view=remember)
     browser = service.client(service.user()).login()
     works(browser.get("/probe").status == 200, "the view runs")
-    works(seen == ["GET"], "once")
-    works(browser.content()["next"] == "/account", "what is allowed is kept")
-    harm(browser.content().keys() - ALLOWED_KEYS, "a readable cookie carries what a view put into it")
+    works(seen == ["GET"], "the view ran once")
+    works(browser.content()["next"] == "/account", "the allowed keys are stored")
+    harm(browser.content().keys() - ALLOWED_KEYS, "the readable cookie contains data of a view")
     assert browser.get("/account").status == 200
 
 
@@ -127,7 +127,7 @@ def test_visitors_who_are_not_signed_in_leave_no_row(service: Service) -> None:
     user = service.user()
     before = number_of_rows(service)
     service.client(user).login()
-    works(number_of_rows(service) == before + 1, "a login is a row")
+    works(number_of_rows(service) == before + 1, "a login adds a row")
     before += 1
     for number in range(10):
         visitor = service.client(address=f"198.51.100.{number}")
@@ -137,7 +137,7 @@ def test_visitors_who_are_not_signed_in_leave_no_row(service: Service) -> None:
     assert stranger.get("/account").status == 303
     assert stranger.get("/nowhere").status == 404
     assert stranger.forge(token=secrets.token_urlsafe(32)).get("/account").status == 303
-    harm(number_of_rows(service) - before, "visitors who are not signed in fill the database")
+    harm(number_of_rows(service) - before, "anonymous visitors add rows to the database")
 
 
 @protects(
@@ -145,7 +145,7 @@ def test_visitors_who_are_not_signed_in_leave_no_row(service: Service) -> None:
     random=edit("identity/sessions.py", "secrets.token_urlsafe(TOKEN_BYTES)", 'f"{now().timestamp():043.6f}"'),
 )
 def test_hundreds_of_tokens_tell_nothing_about_the_next(service: Service) -> None:
-    """Of a source of 15 bits, as the number of a process has, 500 tokens are not all different in 98 of 100 runs."""
+    """With a source of 15 bits, such as a process ID, 500 tokens repeat in 98 of 100 runs."""
     users = [service.user() for _ in range(100)]  # of whom none has a session too many, which would be audited
     sessions, database = service.module("identity.sessions"), service.module("database")
     with service.app.app_context(), database.transaction() as connection:
@@ -158,14 +158,14 @@ def test_hundreds_of_tokens_tell_nothing_about_the_next(service: Service) -> Non
     works({len(token) for token in tokens} == {43}, "each login has a token as long as 256 bits in base64url")
     harm(len(set(tokens)) < 500, "two logins have the same token")
     for place in (0, 12, 24):  # 72 bits each: no two of hundreds of random ones are alike
-        harm(len({token[place : place + 12] for token in tokens}) < 500, "tokens have a part in common")
+        harm(len({token[place : place + 12] for token in tokens}) < 500, "tokens share a common part")
 
 
 @protects(
     "session-id-random-hashed",
     salt=edit("session/cookie.py", '    salt = "bastion-session"\n', '    salt = "cookie-session"\n'),
 )
-def test_what_the_key_has_signed_for_another_purpose_is_no_session(service: Service) -> None:
+def test_value_signed_for_another_purpose_is_no_session(service: Service) -> None:
     import hashlib
 
     from flask.json.tag import TaggedJSONSerializer
@@ -174,7 +174,7 @@ def test_what_the_key_has_signed_for_another_purpose_is_no_session(service: Serv
     seen = service.adds_route("/probe")
     browser = service.client(service.user()).login()
     works(browser.get("/probe").status == 200, "the service's own cookie opens the page")
-    works(seen == ["GET"], "it ran")
+    works(seen == ["GET"], "the view ran")
     seen.clear()
     content, key = browser.content(), service.environment.secrets["SECRET_KEY"]
     forged = service.client(browser.user)
@@ -184,13 +184,13 @@ def test_what_the_key_has_signed_for_another_purpose_is_no_session(service: Serv
             made = URLSafeTimedSerializer(key, salt=salt, serializer=TaggedJSONSerializer(), signer_kwargs=signer)
             forged.cookie = str(made.dumps(content))
             answer = forged.get("/probe")
-            harm(seen, f"a value signed with the salt {salt!r} was taken for a session")
+            harm(seen, f"a value signed with the salt {salt!r} was accepted as a session")
             assert answer.status == 303
     payload, _, rest = str(browser.cookie).partition(".")
     for altered in (f"{payload}.{rest[:-2]}", payload, f"{payload}..", f"{payload[:-1]}A.{rest}", "x" * 5000):
         forged.cookie = altered
         answer = forged.get("/probe")
-        harm(seen, "an altered cookie was taken for a session")
+        harm(seen, "an altered cookie was accepted as a session")
         assert answer.status == 303
 
 
@@ -216,12 +216,12 @@ def test_a_cookie_that_is_signed_as_flask_does_it_is_no_session(service: Service
         return str(made.dumps(content))
 
     works(browser.get("/probe").status == 200, "the service's own cookie opens the page")
-    works(seen == ["GET"], "it ran")
+    works(seen == ["GET"], "the view ran")
     seen.clear()
     forged_by = service.client(browser.user)
     forged_by.cookie = signed(hashlib.sha1)
     answer = forged_by.get("/probe")
-    harm(seen, "a cookie that was signed with SHA-1 was taken for a session")
+    harm(seen, "a cookie signed with SHA-1 was accepted as a session")
     assert answer.status == 303
     forged_by.cookie = signed(hashlib.sha256)
     assert forged_by.get("/probe").status == 200
@@ -238,7 +238,7 @@ def test_a_cookie_that_is_signed_as_flask_does_it_is_no_session(service: Service
         "",
     ),
 )
-def test_a_form_token_that_was_planted_before_the_login_is_worth_nothing_after_it(service: Service) -> None:
+def test_login_invalidates_a_planted_csrf_token(service: Service) -> None:
     seen = service.adds_route("/probe", methods=("GET", "POST"))
     user, thief = service.user(), service.client()
     known = thief.csrf_token()
@@ -246,15 +246,15 @@ def test_a_form_token_that_was_planted_before_the_login_is_worth_nothing_after_i
     browser = service.client(user).forge(**planted)
     before = browser.copy()
     answer = browser.post("/login", {"identifier": user.email, "password": user.password, FIELD: known})
-    works(answer.location == "/probe?page=2", "the victim signs in and goes where he wanted to go")
+    works(answer.location == "/probe?page=2", "the victim signs in and reaches the requested page")
     works(browser.get("/probe?page=2").status == 200, "the new cookie opens the page")
-    works(browser.post("/probe").status == 200, "with the new token he can post")
-    works(seen == ["GET", "POST"], "both ran")
+    works(browser.post("/probe").status == 200, "the new token is accepted")
+    works(seen == ["GET", "POST"], "both requests ran")
     seen.clear()
     answer = browser.post("/probe", {FIELD: known})
-    harm(seen, "a token that the attacker knew before the login is still good")
+    harm(seen, "a CSRF token known before the login is still valid")
     refused(answer, 400, "csrf-token-required")
-    harm("a planted message" in browser.get("/account").text, "what was planted is shown after the login")
+    harm("a planted message" in browser.get("/account").text, "data planted before the login is shown after it")
     assert before.get("/account").status == 303
     assert browser.content().keys() == {"token", FIELD}
     assert browser.content()[FIELD] != planted[FIELD]
@@ -268,17 +268,17 @@ def test_a_form_token_that_was_planted_before_the_login_is_worth_nothing_after_i
         "replaces=None",
     ),
 )
-def test_a_copy_of_the_cookie_from_before_a_second_login_opens_nothing(service: Service) -> None:
+def test_second_login_ends_the_earlier_session(service: Service) -> None:
     seen = service.adds_route("/probe")
     browser = service.client(service.user()).login()
     thief = browser.copy()
     works(thief.get("/probe").status == 200, "the copied cookie opens the page before the second login")
     browser.login(through_form=True)
     works(browser.get("/probe").status == 200, "the new cookie opens it after the second login")
-    works(browser.content()["token"] != thief.content()["token"], "the token is another")
+    works(browser.content()["token"] != thief.content()["token"], "the token has changed")
     seen.clear()
     answer = thief.get("/probe")
-    harm(seen, "the cookie from before the second login still opens the page")
+    harm(seen, "the cookie from before the second login still opened the page")
     assert answer.status == 303
     assert browser.user is not None
     old, new = session_rows(service, browser.user)
@@ -290,19 +290,19 @@ def test_a_copy_of_the_cookie_from_before_a_second_login_opens_nothing(service: 
 
 
 @protects("session-idle-30-min", mark=edit("identity/sessions.py", "        _mark_idle(key, moment, idle)\n", ""))
-def test_a_session_that_has_ended_by_idleness_does_not_come_back_with_the_clock(service: Service) -> None:
+def test_idle_session_stays_ended_when_the_clock_is_set_back(service: Service) -> None:
     seen = service.adds_route("/probe")
     user = service.user()
     browser, other = signed_in(service, user), signed_in(service, user)
     idle = limits(service).session_idle_minutes
     works(browser.get("/probe").status == 200, "a fresh session opens the page")
-    works(seen == ["GET"], "it ran")
+    works(seen == ["GET"], "the view ran")
     seen.clear()
     service.travel(minutes=idle, seconds=1)
     assert browser.get("/probe").status == 303
     service.travel(minutes=-idle)
     answer = browser.get("/probe")
-    harm(seen, "the session came back when the clock was set back")
+    harm(seen, "an ended session was valid again after the clock was set back")
     assert answer.status == 303
     assert [row.revoked_at is not None for row in session_rows(service, user)] == [True, False]
     assert other.get("/probe").status == 200  # nobody met it while it was idle
@@ -314,23 +314,23 @@ def test_a_session_that_has_ended_by_idleness_does_not_come_back_with_the_clock(
         "request/authentication.py", "        if request.endpoint not in PASSIVE:\n", "        if request.endpoint:\n"
     ),
 )
-def test_what_a_browser_asks_for_by_itself_keeps_no_session_alive(service: Service) -> None:
+def test_automatic_requests_do_not_keep_a_session_alive(service: Service) -> None:
     seen = service.adds_route("/probe")
     browser = signed_in(service, service.user())
     idle = limits(service).session_idle_minutes
     works(browser.get("/probe").status == 200, "a fresh session opens the page")
-    works(seen == ["GET"], "it ran")
+    works(seen == ["GET"], "the view ran")
     seen.clear()
     service.travel(minutes=idle - 1)
-    works(browser.get("/static/bastion/bastion.css").status == 200, "the stylesheet is there")
+    works(browser.get("/static/bastion/bastion.css").status == 200, "the stylesheet is served")
     report = b'{"csp-report": {"document-uri": "https://app.example/account"}}'
     # With a field in place of the form token, since a client that looks for one opens a page.
     sent = {"CONTENT_TYPE": "application/csp-report", "CONTENT_LENGTH": str(len(report)), "wsgi.input": BytesIO(report)}
-    works(browser.post("/csp-report", {FIELD: "none"}, environ=sent).status == 204, "a policy report is taken")
-    works(browser.get("/healthz").status == 200, "the service says that it lives")
+    works(browser.post("/csp-report", {FIELD: "none"}, environ=sent).status == 204, "a policy report is accepted")
+    works(browser.get("/healthz").status == 200, "the health probe answers")
     service.travel(minutes=1, seconds=1)
     answer = browser.get("/probe")
-    harm(seen, "a session was kept alive by what no person did")
+    harm(seen, "automatic requests kept an idle session alive")
     assert answer.status == 303
 
 
@@ -365,13 +365,13 @@ def test_a_browser_keeps_the_cookie_no_longer_than_it_is_open(service: Service) 
     "logout-post-and-clears",
     clear=edit("session/pages.py", '    answer.headers["Clear-Site-Data"] = \'"storage"\'\n', ""),
 )
-def test_a_logout_clears_what_scripts_have_kept_and_leaves_the_other_cookies(service: Service) -> None:
+def test_logout_clears_script_storage_and_keeps_other_cookies(service: Service) -> None:
     browser = service.client(service.user()).login()
     browser.cookies["__Host-device"] = "kept"
     answer = browser.post("/logout")
-    works((answer.status, answer.location) == (303, "/login"), "the user signs out, and lands on a public page")
-    works(service.client().get("/login").status == 200, "which opens")
-    harm(answer.header("Clear-Site-Data") is None, "what scripts have stored is left to whoever sits there next")
+    works((answer.status, answer.location) == (303, "/login"), "the user signs out and lands on a public page")
+    works(service.client().get("/login").status == 200, "the public page opens")
+    harm(answer.header("Clear-Site-Data") is None, "data stored by scripts is left to the next user of the browser")
     assert answer.headers_named("Clear-Site-Data") == ['"storage"']  # "cookies" would take those of other hosts as well
     assert answer.header("Cache-Control") == "no-store"
     assert [line.name for line in answer.set_cookies] == [COOKIE]
@@ -386,7 +386,7 @@ def test_a_logout_clears_what_scripts_have_kept_and_leaves_the_other_cookies(ser
     "cookie-flags",
     secure=edit("edge/cookies.py", '    if secure and "secure" not in flags:\n', "    if False:\n"),
 )
-def test_a_cookie_that_clear_text_requests_would_carry_is_not_set(service: Service) -> None:
+def test_cookie_without_secure_is_not_set(service: Service) -> None:
     from flask import Response as Answer
 
     def setting(flags: str) -> Any:
@@ -396,7 +396,7 @@ def test_a_cookie_that_clear_text_requests_would_carry_is_not_set(service: Servi
     service.adds_route("/good", mark="public", view=setting("Secure; "))
     service.adds_route("/bad", mark="public", view=setting(""))
     browser = service.client(service.user()).login(through_form=True)
-    works(browser.get("/account").status == 200, "the session's cookie was set, stored and sent back")
+    works(browser.get("/account").status == 200, "the session cookie was set, stored and sent back")
     works(browser.get("/good").set_cookies, "a cookie with every flag is set")
     answer = browser.get("/bad")
     harm(answer.set_cookies, "a cookie without Secure was set")
@@ -427,18 +427,18 @@ def test_the_token_appears_in_the_cookie_alone(service: Service) -> None:
     answers += [browser.post("/account/sessions/end-others"), browser.post("/nowhere"), browser.post("/logout")]
     for answer in answers:
         elsewhere = [f"{name}: {value}" for name, value in answer.headers if name.lower() != "set-cookie"]
-        harm(token in answer.text, "the token is in a page")
-        harm([line for line in elsewhere if token in line], "the token is in a header")
-    harm(token in service.output, "the token is in the log")
+        harm(token in answer.text, "a page contains the session token")
+        harm([line for line in elsewhere if token in line], "a header contains the session token")
+    harm(token in service.output, "the log contains the session token")
 
 
 @protects("session-id-random-hashed", hash=HASH)
-def test_no_bytes_in_the_place_of_the_cookie_sign_in_or_are_an_error(service: Service) -> None:
+def test_malformed_cookies_neither_sign_in_nor_fail(service: Service) -> None:
     seen = service.adds_route("/probe")
     user = service.user()
     browser = service.client(user).login()
     works(browser.get("/probe").status == 200, "the issued cookie opens a protected page")
-    works(seen == ["GET"], "it ran")
+    works(seen == ["GET"], "the view ran")
     seen.clear()
     stored = bytes(session_rows(service, user)[0].token_hash).decode("latin-1")
     good = str(browser.cookie)
@@ -460,7 +460,7 @@ def test_no_bytes_in_the_place_of_the_cookie_sign_in_or_are_an_error(service: Se
             visitor.cookie = value
         answer = visitor.get("/probe")
         failed.extend([repr(value)] if answer.status >= 500 else [])
-        harm(seen, "a cookie that nobody was given opened a protected page")
+        harm(seen, "a forged cookie opened a protected page")
         assert answer.status == 303
 
     opens_nothing()
@@ -473,7 +473,7 @@ def test_a_stolen_copy_of_the_database_signs_nobody_in(service: Service) -> None
     user = service.user()
     browser = service.client(user).login()
     works(browser.get("/probe").status == 200, "the issued cookie opens a protected page")
-    works(seen == ["GET"], "it ran")
+    works(seen == ["GET"], "the view ran")
     seen.clear()
     stored = bytes(session_rows(service, user)[0].token_hash)
     # The thief knows the database and, to be generous, the key: what could stand in the cookie's place of the token?
@@ -498,7 +498,7 @@ def test_a_stolen_copy_of_the_database_signs_nobody_in(service: Service) -> None
     ]
     for guess in guesses:
         answer = service.client(user).forge(token=guess).get("/probe")
-        harm(seen, "a cookie without the token opened a protected page")
+        harm(seen, "a cookie made from stored values opened a protected page")
         assert answer.status == 303
         assert answer.location == "/login?next=/probe"
 
@@ -511,16 +511,16 @@ def test_a_stolen_copy_of_the_database_signs_nobody_in(service: Service) -> None
         "login",
     ),
 )
-def test_who_plants_his_own_session_in_a_browser_does_not_become_whoever_signs_in_there(service: Service) -> None:
+def test_session_fixation_is_refused(service: Service) -> None:
     user, thief = service.user(), service.client(service.user()).login()
     assert thief.user is not None
-    works(thief.user.email in thief.get("/account").text, "the attacker is signed in as himself")
+    works(thief.user.email in thief.get("/account").text, "the attacker signs in")
     browser = service.client(user)
     browser.cookie = thief.cookie  # planted
     browser.login(through_form=True)
-    works(user.email in browser.get("/account").text, "the victim has signed in")
+    works(user.email in browser.get("/account").text, "the victim signs in")
     answer = thief.get("/account")
-    harm(user.email in answer.text, "the planted session is now the victim's")
+    harm(user.email in answer.text, "the planted cookie opened the victim's account (session fixation)")
     assert answer.status == 303
     assert browser.content()["token"] != thief.content()["token"]
     assert [row.revoked_at is not None for row in session_rows(service, thief.user)] == [True]
@@ -537,11 +537,11 @@ def test_a_cookie_that_was_left_for_the_idle_time_opens_nothing(service: Service
     for _ in range(6):
         service.travel(minutes=idle - 1)
         works(browser.get("/probe").status == 200, "a session in use stays open")
-    works(len(seen) == 7, "it ran each time")
+    works(len(seen) == 7, "the view ran each time")
     seen.clear()
     service.travel(minutes=idle, seconds=1)
     answer = browser.get("/probe")
-    harm(seen, "the page opened for a session that was idle for too long")
+    harm(seen, "the view ran for a session past its idle timeout")
     assert answer.status == 303
     assert answer.location == "/login?next=/probe"
 
@@ -571,11 +571,11 @@ def test_a_session_in_use_ends_half_a_day_after_the_login(service: Service) -> N
     browser.forge(token=renewed.token)
     service.travel(minutes=9)
     works(browser.get("/probe").status == 200, "a minute before its end the session is still open")
-    works(len(seen) >= 6 * (hours - 1), "it was in use all the time")
+    works(len(seen) >= 6 * (hours - 1), "the session was in use all the time")
     seen.clear()
     service.travel(minutes=1, seconds=1)
     answer = browser.get("/probe")
-    harm(seen, "a session was longer than it may be, because it was in use or was renewed")
+    harm(seen, "a session in use or renewed outlived its absolute lifetime")
     assert session_ids(service, user) == []  # nor is it among those that are shown to its owner
     assert answer.status == 303
     assert answer.location == "/login?next=/probe"
@@ -592,14 +592,14 @@ def test_a_copy_of_the_cookie_opens_nothing_after_the_logout(service: Service) -
     token, form_token = browser.content()["token"], browser.csrf_token()
     thief = browser.copy()
     works(thief.get("/probe").status == 200, "the copied cookie opens the page before the logout")
-    works(thief.post("/probe", {FIELD: form_token}).status == 200, "and can post")
-    works(seen == ["GET", "POST"], "both ran")
+    works(thief.post("/probe", {FIELD: form_token}).status == 200, "the copied cookie can post")
+    works(seen == ["GET", "POST"], "both requests ran")
     seen.clear()
     out = browser.post("/logout")
     works(out.location == "/login", "the user signs out")
     answers = [thief.get("/probe"), thief.post("/probe", {FIELD: form_token})]
     answers.append(service.client(user).forge(token=token).get("/probe"))  # the thief has the key as well
-    harm(seen, "a copy of the cookie still opens the page after the logout")
+    harm(seen, "a copy of the cookie still opened the page after the logout")
     assert [answer.status for answer in answers] == [303, 303, 303]
     (line,) = out.set_cookies
     assert line.deletes
@@ -614,7 +614,7 @@ def test_a_copy_of_the_cookie_opens_nothing_after_the_logout(service: Service) -
 
 
 class Someone:
-    """A user as an extension makes one for Flask-Login."""
+    """A user object as an extension makes it for Flask-Login."""
 
     is_active = is_authenticated = True
     is_anonymous = False
@@ -658,14 +658,14 @@ def test_login_user_of_flask_login_signs_nobody_in(service: Service) -> None:
     seen = service.adds_route("/probe")
     users.append(service.user())
     browser = service.client(users[0]).login()
-    works(browser.get("/probe").status == 200, "who has signed in opens the page")
-    works(seen == ["GET"], "it ran")
+    works(browser.get("/probe").status == 200, "a signed-in user opens the page")
+    works(seen == ["GET"], "the view ran")
     seen.clear()
     thief = service.client()
     errors = [thief.get("/extension"), browser.get("/ourselves")]
     assert called == ["GET"]
     answer = thief.get("/probe")
-    harm(seen, "login_user opened a protected page")
+    harm(seen, "login_user() of Flask-Login opened a protected page")
     assert answer.status == 303
     assert thief.content() == {}
     assert thief.cookies.keys() <= {COOKIE}
@@ -712,11 +712,11 @@ def test_nobody_gets_a_cookie_that_outlives_the_session(service: Service) -> Non
     credentials = {"identifier": users[0].email, "password": users[0].password}
     answer = browser.post("/login", {**credentials, "remember": "on", "remember_me": "1"})
     works(answer.status == 303, "the user signs in")
-    works(browser.get("/account").status == 200, "without being remembered")
+    works(browser.get("/account").status == 200, "the login sets no remember cookie")
     other = service.client().get("/remember")
     assert called == ["GET"]
     lines = [*answer.set_cookies, *other.set_cookies]
-    harm([line.raw for line in lines if line.name not in KNOWN], "a cookie was set that signs in for a year")
+    harm([line.raw for line in lines if line.name not in KNOWN], "a remember cookie that is valid for a year was set")
     assert {line.name for line in answer.set_cookies} <= KNOWN
     assert other.status == 500  # login_user opens no session here, and says so
     assert "opens no session here" in next(one["exception"] for one in other.events if "exception" in one)
@@ -726,7 +726,7 @@ def test_nobody_gets_a_cookie_that_outlives_the_session(service: Service) -> Non
     "logout-ends-server-side",
     extension=edit("session/login_manager.py", "            log_out()\n", "            pass\n"),
 )
-def test_logout_user_of_flask_login_ends_the_session_for_every_copy_of_the_cookie(service: Service) -> None:
+def test_logout_user_of_flask_login_ends_the_session(service: Service) -> None:
     import flask_login
 
     def leave() -> str:
@@ -737,13 +737,13 @@ def test_logout_user_of_flask_login_ends_the_session_for_every_copy_of_the_cooki
     seen = service.adds_route("/probe")
     browser = service.client(service.user()).login()
     thief = browser.copy()
-    works(thief.get("/probe").status == 200, "a copy of the cookie opens the page before")
-    works(seen == ["GET"], "it ran")
+    works(thief.get("/probe").status == 200, "a copy of the cookie opens the page before the logout")
+    works(seen == ["GET"], "the view ran")
     seen.clear()
     left = browser.get("/leave")
-    works(left.text == "nobody", "an extension calls logout_user, and nobody is signed in for the rest of the request")
+    works(left.text == "nobody", "an extension calls logout_user(), and the rest of the request is anonymous")
     answer = thief.get("/probe")
-    harm(seen, "a copy of the cookie still opens the page after logout_user")
+    harm(seen, "a copy of the cookie still opened the page after logout_user()")
     assert answer.status == 303
     assert browser.cookie is None
     assert service.client().get("/leave").text == "nobody"
@@ -754,10 +754,10 @@ def test_logout_user_of_flask_login_ends_the_session_for_every_copy_of_the_cooki
     login_disabled=edit("session/login_manager.py", '{"LOGIN_DISABLED": False, ', "{"),
 )
 def test_login_disabled_stops_the_start(service: Service) -> None:
-    works(service.start().app, "without it the service starts")
+    works(service.start().app, "the service starts without it")
     service.adds(lambda app: app.config.update(LOGIN_DISABLED=True))
     started = service.start()
-    harm(started.app is not None, "the service starts with LOGIN_DISABLED, under which Flask-Login lets everybody in")
+    harm(started.app is not None, "the service started with LOGIN_DISABLED")
     assert len(started.reasons) == 1
     assert "LOGIN_DISABLED" in started.reasons[0]
     service.adds(lambda app: app.config.update(LOGIN_DISABLED=False, SESSION_PROTECTION="strong"))
@@ -790,7 +790,7 @@ def test_what_flask_login_exempts_is_refused_all_the_same(service: Service) -> N
 
     service.adds(add)
     browser = service.client(service.user()).login()
-    works(browser.get("/probe").status == 200, "both marks let the user in")
+    works(browser.get("/probe").status == 200, "both marks admit the user")
     works(seen == ["GET"], "the view runs")
     seen.clear()
     service.app.config["LOGIN_DISABLED"] = True  # later than any check could see it
@@ -809,16 +809,16 @@ def test_what_flask_login_exempts_is_refused_all_the_same(service: Service) -> N
         "    if faults := [*_faults(app, endpoints)]:\n",
     ),
 )
-def test_login_required_of_flask_login_alone_does_not_pass_the_seal(service: Service) -> None:
+def test_flask_logins_login_required_is_no_access_rule(service: Service) -> None:
     import flask_login
 
     def marked_elsewhere() -> str:
         return "open to OPTIONS"
 
-    works(service.start().app, "a service starts whose every route has one rule of ours")
+    works(service.start().app, "a service starts if every route has one of its own rules")
     service.adds(lambda app: app.add_url_rule("/probe", "probe", flask_login.login_required(marked_elsewhere)))
     started = service.start()
-    harm(started.app is not None, "the service starts with a route that only Flask-Login protects")
+    harm(started.app is not None, "the service started with a route that only Flask-Login protects")
     assert len(started.reasons) == 1
     assert "'probe'" in started.reasons[0]
     assert f"{marked_elsewhere.__code__.co_filename}:{marked_elsewhere.__code__.co_firstlineno}" in started.reasons[0]
@@ -837,16 +837,16 @@ def test_a_hand_made_remember_token_is_nobody(service: Service) -> None:
     seen = service.adds_route("/probe")
     user = service.user()
     browser = service.client(user).login()
-    works(browser.get("/probe").status == 200, "the session's cookie opens the page")
+    works(browser.get("/probe").status == 200, "the session cookie opens the page")
     seen.clear()
     thief = service.client()
     for name in ("remember_token", "__Host-remember_token", "remember"):
         for content in (str(user.id), user.id.hex, user.email, browser.content()["token"]):
             with service.app.app_context():  # signed with the service's own key, as Flask-Login does it
                 thief.cookies = {name: encode_cookie(content)}
-            harm(thief.get("/who").text == content, "Flask-Login takes a remember cookie for a user")
+            harm(thief.get("/who").text == content, "Flask-Login accepted a forged remember cookie as a user")
             answer = thief.get("/probe")
-            harm(seen, "a remember cookie opened the page")
+            harm(seen, "a forged remember cookie opened the page")
             assert answer.status == 303
             assert thief.get("/who").text == "nobody"
     # One that is junk does not sign out whom the session's cookie signs in.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     "cors-exact-origin", pages=edit("session/__init__.py", "    if general.cors_origins:\n", "    if not general:\n")
 )
 def test_no_other_origin_is_let_in_where_a_cookie_signs_in(service: Service) -> None:
-    works(service.start(BASTION_CORS_ORIGINS="").app is not None, "an empty list starts")
+    works(service.start(BASTION_CORS_ORIGINS="").app is not None, "the service starts with an empty list")
     tried = service.start(BASTION_CORS_ORIGINS="https://client.example")
-    harm(tried.app is not None, "it started with an origin whose scripts may call")
+    harm(tried.app is not None, "the service started with an origin whose scripts may call it")
     assert tried.reasons == ["BASTION_CORS_ORIGINS is for services that sign in with tokens (auth=jwt). Unset it."]

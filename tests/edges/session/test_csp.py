@@ -31,24 +31,24 @@ def test_no_script_runs_but_one_with_the_nonce_of_its_own_answer(service: Servic
     answers = [client.get("/probe/script") for _ in range(3)]
     works([answer.status for answer in answers] == [200, 200, 200], "a page with a script is shown")
     nonces = [nonce_of(answer) for answer in answers]
-    works(len(set(nonces)) == 3, "each answer has another nonce, so none can be copied from an earlier page")
-    works(len(nonces[0]) == 32, "of 128 bits")
+    works(len(set(nonces)) == 3, "each answer has its own nonce, so an attacker cannot reuse one")
+    works(len(nonces[0]) == 32, "the nonce has 128 bits")
 
     found = [Page(answer.text).nonces() for answer in answers]
-    harm(found != [[nonce] for nonce in nonces], "a page's own script does not run: somebody will loosen the policy")
+    harm(found != [[nonce] for nonce in nonces], "the policy blocks a page's own script")
     assert [Page(answer.text).blocked(nonce) for answer, nonce in zip(answers, nonces, strict=True)] == [[], [], []]
 
 
 @protects("csp-html-exact")
-def test_only_images_may_come_from_an_origin_that_an_exception_names(service: Service) -> None:
+def test_exception_for_images_loosens_nothing_else(service: Service) -> None:
     headers = service.module("edge.headers")
     own = directives(headers.page_policy("0" * 32))
-    works(own == header_table.PAGE_POLICY, "without an exception the policy is the table's")
+    works(own == header_table.PAGE_POLICY, "without an exception the policy is the default")
 
     widened = directives(headers.page_policy("0" * 32, ("https://images.example",)))
     harm(
         [name for name in own if name != "img-src" and widened[name] != own[name]],
-        "an exception for images loosened something else",
+        "an exception for images loosened another directive",
     )
     assert widened == {**own, "img-src": "'self' https://images.example"}
 
@@ -95,13 +95,13 @@ CHUNKED: dict[str, Any] = {"CONTENT_LENGTH": None, "HTTP_TRANSFER_ENCODING": "ch
     kind=edit("session/csp_report.py", "    if request.mimetype not in KINDS:\n", "    if False:\n"),
     chunked=edit("session/csp_report.py", ".get_data(cache=False)) > LARGEST", ".get_data(cache=False)) > 10**9"),
 )
-def test_no_report_is_larger_or_of_another_kind_than_browsers_send(service: Service) -> None:
+def test_oversized_or_malformed_report_is_refused(service: Service) -> None:
     client = service.client()
     before = everything(service)
     passed = sends(client, [FROM_CHROMIUM])
-    works((passed.status, len(logged(passed))) == (204, 1), "one is kept")
+    works((passed.status, len(logged(passed))) == (204, 1), "a report is logged")
     assert logged(passed)[0]["page"] == "https://app.example/notes"  # without its query
-    works(sends(client, [FROM_CHROMIUM], **CHUNKED).status == 204, "in chunks as well")
+    works(sends(client, [FROM_CHROMIUM], **CHUNKED).status == 204, "a chunked report is logged")
 
     too_long = [{"body": {"documentURL": "x" * 16_384}}]
     answers = {
@@ -111,7 +111,7 @@ def test_no_report_is_larger_or_of_another_kind_than_browsers_send(service: Serv
         "too long": sends(client, too_long),
         "too long, in chunks": sends(client, too_long, **CHUNKED),
     }
-    harm([event for answer in answers.values() for event in logged(answer)], "a report of this kind was kept")
+    harm([event for answer in answers.values() for event in logged(answer)], "an invalid report was logged")
     for kind in ("another type", "JSON", "a form"):
         refused(answers[kind], 415, REPORTS)
     for kind in ("too long", "too long, in chunks"):
@@ -123,9 +123,9 @@ def test_no_report_is_larger_or_of_another_kind_than_browsers_send(service: Serv
 def test_a_network_sends_ten_reports_a_minute(service: Service) -> None:
     client = service.client()
     passed = [sends(client, [FROM_CHROMIUM]) for _ in range(10)]
-    works([(answer.status, len(logged(answer))) for answer in passed] == [(204, 1)] * 10, "ten are kept")
+    works([(answer.status, len(logged(answer))) for answer in passed] == [(204, 1)] * 10, "ten reports are logged")
     answer = sends(client, [FROM_CHROMIUM])
-    harm(logged(answer), "an eleventh was kept")
+    harm(logged(answer), "an eleventh report was logged")
     refused(answer, 429, REPORTS)
     assert 1 <= int(answer.header("Retry-After") or 0) <= 60
     assert sends(service.client(address="203.0.113.5"), [FROM_CHROMIUM]).status == 204
@@ -140,12 +140,12 @@ def test_a_network_sends_ten_reports_a_minute(service: Service) -> None:
 def test_no_more_than_twenty_reports_are_read_at_once(service: Service) -> None:
     client = service.client()
     passed = sends(client, [FROM_CHROMIUM] * 20)
-    works((passed.status, [event["reports"] for event in logged(passed)]) == (204, [20]), "twenty are one line")
+    works((passed.status, [event["reports"] for event in logged(passed)]) == (204, [20]), "20 are one line")
     single = sends(client, {"csp-report": {"document-uri": "https://app.example/"}}, "application/csp-report")
-    works((single.status, len(logged(single))) == (204, 1), "so is the older form, one alone")
+    works((single.status, len(logged(single))) == (204, 1), "a report in the older format is one line")
 
     many = sends(client, [report(number) for number in range(21)])
-    harm(logged(many), "the twenty-first came through")
+    harm(logged(many), "a twenty-first report of one request was read")
     refused(many, 400, "json-strict")
     for document in (b'{"body": {}}', b"[] []", b'[{"body": {}, "body": {}}]', b"[" * 16_000):
         refused(sends(client, document), 400, "json-strict")
@@ -160,7 +160,7 @@ def test_no_more_than_twenty_reports_are_read_at_once(service: Service) -> None:
         "        \"base-uri 'none'\",\n        \"object-src 'none'\",\n",
     ),
 )
-def test_no_page_has_a_policy_that_lets_more_than_its_own_files_in(service: Service) -> None:
+def test_every_page_policy_allows_only_own_files(service: Service) -> None:
     adds_answers(service)
     client = service.client(service.user()).login()
     form = service.client().get("/login")
@@ -175,7 +175,7 @@ def test_no_page_has_a_policy_that_lets_more_than_its_own_files_in(service: Serv
     expected = header_table.page_policy(service)
     harm(
         {name: found for name, answer in shown.items() if (found := policies_of(answer)) != [expected]},
-        "a page left with another policy",
+        "a page was sent with a different policy",
     )
     statuses = {"/account": 200, "/probe/moves": 302, "/probe/raises": 500, "/missing": 404, "bad host": 400}
     assert {name: shown[name].status for name in statuses} == statuses
@@ -195,7 +195,7 @@ def test_no_page_holds_anything_that_its_policy_blocks(service: Service) -> None
     form = service.client().get("/login")
     works('name="csrf_token"' in form.text, "the login page shows its form")
     loaded = Page(form.text).addresses()
-    works("/static/bastion/bastion.css" in loaded, "it asks for its stylesheet")
+    works("/static/bastion/bastion.css" in loaded, "it links its stylesheet")
     sheet = client.get("/static/bastion/bastion.css")
     works((sheet.status, sheet.mimetype) == (200, "text/css"), "the stylesheet loads")
 
@@ -206,7 +206,7 @@ def test_no_page_holds_anything_that_its_policy_blocks(service: Service) -> None
     shown = {name: answer for name, answer in answers.items() if answer.mimetype == "text/html"}
     harm(
         {name: found for name, answer in shown.items() if (found := Page(answer.text).blocked(nonce_of(answer)))},
-        "a page needs what the policy forbids, so one of both has to give way",
+        "a page contains something that its policy blocks",
     )
     assert len(shown) >= 7
     assert f"/probe/{item}" in shown
@@ -232,28 +232,28 @@ def test_a_nonce_that_somebody_saw_lets_no_script_of_his_run(service: Service) -
     item = probe.add(user, "<script nonce=1>alert(1)</script>", "<script nonce={{ csp_nonce() }}>alert(1)</script>")
     answers = [client.get("/probe/script") for _ in range(20)]
     nonces = [found[1] for answer in answers if (found := SAID.search(answer.header("Content-Security-Policy") or ""))]
-    works([Page(answer.text).nonces() for answer in answers] == [[nonce] for nonce in nonces], "the own script runs")
-    works(len(nonces) == 20, "on each page")
+    works([Page(answer.text).nonces() for answer in answers] == [[nonce] for nonce in nonces], "the page's script runs")
+    works(len(nonces) == 20, "each page's script runs")
 
-    harm(len(set(nonces)) < 20, "a page has the nonce of an earlier one")
+    harm(len(set(nonces)) < 20, "two pages were sent with the same nonce")
     harm([nonce for nonce in nonces if len(nonce) < 22], "a nonce has fewer than 128 bits: it can be guessed")
-    harm([nonce for nonce in nonces if nonce in service.output], "whoever reads the log knows the nonce")
+    harm([nonce for nonce in nonces if nonce in service.output], "the log contains the nonce")
     shown = [client.get(f"/probe/{item}"), client.get("/probe")]
-    harm([answer for answer in shown if Page(answer.text).nonces()], "what somebody typed became a script")
+    harm([answer for answer in shown if Page(answer.text).nonces()], "user input became a script")
     assert ["&lt;script" in answer.text for answer in shown] == [True, True]
     assert {answer.header("Cache-Control") for answer in (*answers, *shown)} == {"no-store"}
 
 
 @protects(REPORTS, escape=edit("session/csp_report.py", 'return _plain(value.partition("?")[0][:LONGEST])', RAW))
-def test_nothing_in_a_report_reaches_the_terminal_of_who_reads_the_log(service: Service) -> None:
+def test_report_writes_no_control_characters_to_the_log(service: Service) -> None:
     client = service.client()
     passed = sends(client, OLDER, "application/csp-report")
-    works([event["blocked"] for event in logged(passed)] == ["https://evil.example/tracker.js"], "one is kept as it is")
+    works([event["blocked"] for event in logged(passed)] == ["https://evil.example/tracker.js"], "a report is logged")
     hostile = "\r\n\x1b[2Jwiped \u202elive \x85 end"
     body = {"documentURL": hostile, "effectiveDirective": hostile, "blockedURL": hostile + "x" * 5_000}
     [event] = logged(sends(client, [{"type": "csp-violation", "body": body}]))
     told = [event[name] for name in ("page", "directive", "blocked")]
-    harm([text for text in told if not text.isprintable()], "a stranger writes to the terminal of who reads the log")
+    harm([text for text in told if not text.isprintable()], "a client wrote control characters into the log")
     assert told[0] == r"\r\n\x1b[2Jwiped \u202elive \x85 end"
     assert len(told[2]) < 250
     deep = b'{"csp-report": ' + b"[" * 100 + b"]" * 100 + b"}"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def token_of(client: Client, *, seconds_ago: int) -> str:
-    """The token that a page of this session had so long ago: the proof knows the key."""
+    """Return the token that a page of this session had this long ago; the proof knows the key."""
     from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
     class Then(TimestampSigner):
@@ -34,13 +34,13 @@ def token_of(client: Client, *, seconds_ago: int) -> str:
 
 
 def altered(token: str) -> str:
-    """The token with one letter of its signature changed."""
+    """Return the token with one letter of its signature changed."""
     body, _, signature = token.rpartition(".")
     return f"{body}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
 
 
 def bad_tokens(client: Client, attacker: Client) -> dict[str, str]:
-    """Tokens that are no token of this session now; the attacker has read one of a session of his own."""
+    """Return invalid tokens of this session, including one of the attacker's own session."""
     token = client.csrf_token()
     life = client.service.module("state").state_of(client.service.app).limits.csrf_token_minutes * 60
     return {
@@ -71,12 +71,12 @@ FORM = insert(
 
 
 @protects(ROW, layer=LAYER)
-def test_a_token_counts_only_in_the_form_field_and_in_the_one_header(service: Service) -> None:
+def test_csrf_token_is_read_only_from_its_field_and_header(service: Service) -> None:
     seen = service.adds_route("/bare", methods=UNSAFE)
     browser = service.client(service.user()).login()
     token = browser.csrf_token()
     works(browser.post("/bare", json={"a": 1}).status == 200, "a script sends JSON with the token in the header")
-    works(seen == ["POST"], "the view runs")
+    works(seen == ["POST"], "the view runs for a signed-in client")
     seen.clear()
     cookies = f"{COOKIE}={browser.cookie}; {FIELD}={token}"
     left_out: dict[str, Any] = {HEADER: None, "Referer": f"{ORIGIN}/account"}
@@ -89,7 +89,7 @@ def test_a_token_counts_only_in_the_form_field_and_in_the_one_header(service: Se
         browser.post("/bare", json={"a": 1}, headers={**left_out, "Authorization": f"Bearer {token}"}),
         browser.post("/bare", json={"a": 1}, headers={**left_out, "X-Requested-With": "XMLHttpRequest"}),
     ]
-    harm(seen, "a token was read from where another site, or a log, could have put or found it")
+    harm(seen, "a CSRF token was read from a place that another site or a log can reach")
     for answer in elsewhere:
         refused(answer, 400, ROW)
 
@@ -102,14 +102,14 @@ def test_an_anonymous_form_is_not_taken_without_its_token_either(service: Servic
     token = browser.csrf_token()
     credentials = {"identifier": user.email, "password": user.password}
     thief = service.client()
-    works(service.client(user).post("/login", credentials).location, "the login form is taken with its token")
+    works(service.client(user).post("/login", credentials).location, "the login form with its token is accepted")
     answers = [
         browser.post("/login", {**credentials, FIELD: None}),
         browser.post("/login", {**credentials, FIELD: foreign}),
         thief.post("/login", {**credentials, FIELD: token}),  # without the cookie that belongs to it
     ]
     signed_in = [one for one in (browser, thief) if "token" in one.content()]
-    harm(signed_in, "a browser was signed in by a form that is not of this session")
+    harm(signed_in, "a login form without a token of this session signed a browser in")
     for answer in answers:
         refused(answer, 400, ROW)
 
@@ -121,12 +121,12 @@ def test_a_token_that_was_read_long_ago_is_refused(service: Service) -> None:
     browser.csrf_token()
     life = service.module("state").state_of(service.app).limits.csrf_token_minutes * 60
     older = token_of(browser, seconds_ago=life - 60)
-    works(browser.post("/bare", {FIELD: older}).status == 200, "a form that was open for a while is taken")
-    works(seen == ["POST"], "the view runs")
+    works(browser.post("/bare", {FIELD: older}).status == 200, "a form that was open for a while is accepted")
+    works(seen == ["POST"], "the view runs for a signed-in client")
     seen.clear()
     for seconds in (life + 1, life + 60, 86_400):
         answer = browser.post("/bare", {FIELD: token_of(browser, seconds_ago=seconds)})
-        harm(seen, f"a token that is {seconds} s old was accepted")
+        harm(seen, f"a token of {seconds} s ago was accepted")
         refused(answer, 400, ROW)
 
 
@@ -144,14 +144,14 @@ def test_a_former_key_signs_no_token_any_more(service: Service) -> None:
     service.restart(SECRET_KEY=old)
     browser = service.client(service.user()).login()
     before = browser.csrf_token()
-    works(browser.post("/bare", {FIELD: before}).status == 200, "a token of this session is taken")
+    works(browser.post("/bare", {FIELD: before}).status == 200, "a token of this session is accepted")
     service.restart(SECRET_KEY=ring_of(service, new, old, oldest))
-    works(browser.post("/bare", {FIELD: before}).status == 200, "also from a form that was open during a rotation")
+    works(browser.post("/bare", {FIELD: before}).status == 200, "a form that was open during a rotation is accepted")
     works(len(seen) == 2, "the view ran both times")
     browser.cookie = browser.cookie  # it reads the page again
     after = browser.csrf_token()
     signers = [key for key in (old, oldest) if signed_with(key, after)]
-    harm(signers, "a token was signed with a key that was replaced, and so would be by whoever has stolen that")
+    harm(signers, "a token signed with a replaced key was accepted, which a thief of that key can forge")
     assert signed_with(new, after)
     assert signed_with(old, before)
 
@@ -172,7 +172,7 @@ def test_a_form_refuses_a_missing_token_by_itself(service: Service) -> None:
         title = forms.StringField("Title", [forms.InputRequired()])
 
     def check(form: Any, fields: dict[str, str]) -> Any:
-        """Validate a form in a request that the app-wide layer has not looked at."""
+        """Validate a form in a request that the app-wide layer has not checked."""
         cookie = {"Cookie": f"{COOKIE}={browser.cookie}"}
         with service.app.test_request_context("/x", method="POST", data=fields, base_url=ORIGIN, headers=cookie):
             made = form()
@@ -183,7 +183,7 @@ def test_a_form_refuses_a_missing_token_by_itself(service: Service) -> None:
         works(check(form, {**fields, FIELD: token}) == (True, {}), "the form is valid with its token")
         for what, wrong in {"no token": {}, **{what: {FIELD: bad_one} for what, bad_one in bad.items()}}.items():
             valid, errors = check(form, {**fields, **wrong})
-            harm(valid, f"a form is valid with {what}")
+            harm(valid, f"the form is valid with {what}")
             assert errors.keys() == {FIELD}, what
 
 
@@ -204,17 +204,17 @@ def test_a_token_from_before_a_login_or_logout_is_none_after_it(service: Service
     user = service.user()
     browser = service.client(user)
     before = browser.csrf_token()
-    works(browser.post("/bare", {FIELD: before}).status == 200, "a visitor's token is taken")
+    works(browser.post("/bare", {FIELD: before}).status == 200, "an anonymous visitor's token is accepted")
     browser.login(through_form=True)
     during = browser.csrf_token()
-    works(browser.post("/bare", {FIELD: during}).status == 200, "so is that of the signed-in user")
+    works(browser.post("/bare", {FIELD: during}).status == 200, "the signed-in user's token is accepted")
     works(len(seen) == 2, "the view ran both times")
     seen.clear()
     answers = [browser.post("/bare", {FIELD: before})]
     browser.post("/logout", {FIELD: during})
     after = browser.csrf_token()
     answers += [browser.post("/bare", {FIELD: before}), browser.post("/bare", {FIELD: during})]
-    harm(seen, "a token outlived the session that it was made for")
+    harm(seen, "a token survived the login or logout of its session")
     for answer in answers:
         refused(answer, 400, ROW)
     assert browser.post("/bare", {FIELD: after}).status == 200
@@ -227,11 +227,11 @@ def test_what_tokens_are_made_of_is_as_random_as_a_session(service: Service) -> 
     seen = service.adds_route("/bare", methods=("POST",), mark="public")
     visitors = [service.client() for _ in range(3)]
     statuses = [visitor.post("/bare", {FIELD: visitor.csrf_token()}).status for visitor in visitors]
-    works(statuses == [200] * 3, "a visitor's token is taken")
-    works(len(seen) == 3, "the view ran")
+    works(statuses == [200] * 3, "a visitor's token is accepted")
+    works(len(seen) == 3, "the view ran for the valid token")
     kept = {visitor.content()[FIELD] for visitor in visitors}
     bits = [len(base64.urlsafe_b64decode(value + "=")) * 8 for value in kept if len(value) == 43]
-    harm(len(bits) < 3, "tokens are made of fewer than 256 bits, or of the same for two visitors")
+    harm(len(bits) < 3, "tokens have fewer than 256 random bits, or two visitors share them")
     assert bits == [256] * 3
 
 
@@ -249,11 +249,11 @@ def test_a_token_is_in_the_body_of_a_page_and_nowhere_else(service: Service) -> 
     seen = service.adds_route("/bare", methods=("POST",))
     browser = service.client(service.user()).login()
     token = browser.csrf_token()
-    works(browser.post("/bare", {FIELD: token}).status == 200, "the token of a page is taken")
-    works(seen == ["POST"], "the view ran")
+    works(browser.post("/bare", {FIELD: token}).status == 200, "the token of a page is accepted")
+    works(seen == ["POST"], "the view ran for the valid token")
     seen.clear()
     answers = [browser.post("/bare", {FIELD: None, "a": "1"}, query={name: token}) for name in (FIELD, HEADER)]
-    harm(seen, "a token was read from an address, which logs, histories and Referers keep")
+    harm(seen, "a token was read from a URL, which logs, histories and Referer headers keep")
     for answer in answers:
         refused(answer, 400, ROW)
     kept = browser.content()[FIELD]
@@ -261,18 +261,18 @@ def test_a_token_is_in_the_body_of_a_page_and_nowhere_else(service: Service) -> 
     pages.append(browser.post("/account/sessions/end-others"))
     lines = [line for page in pages for line in page.set_cookies]
     headers = [value for page in pages for name, value in page.headers if name.lower() != "set-cookie"]
-    harm([value for value in headers if token in value], "a token is in a header or an address")
+    harm([value for value in headers if token in value], "a header or a URL contains a token")
     harm([line.raw for line in lines if "httponly" not in line.attributes], "a script can read the cookie")
-    harm(token in service.output, "a token is in the log")
-    harm(kept in service.output, "what tokens are made of is in the log")
+    harm(token in service.output, "the log contains a token")
+    harm(kept in service.output, "the log contains the secret of the tokens")
     assert len(lines) >= 1
 
 
 @protects(ROW, layer=LAYER)
 def test_no_unsafe_route_runs_without_a_token_of_this_session(service: Service) -> None:
-    """Every route is asked without a token and with the attacker's own.
+    """Request every route without a token and with the attacker's own.
 
-    What else is no token goes to the bare routes, by each method and in both places: one function reads it for all.
+    Other invalid tokens go to the bare routes, by each method and in both places: one function reads all tokens.
     """
     service.adds_probe()
     service.adds_route("/bare", methods=UNSAFE)
@@ -289,10 +289,10 @@ def test_no_unsafe_route_runs_without_a_token_of_this_session(service: Service) 
         good, bad = browser.csrf_token(), {"a token of the attacker's session": attacker.csrf_token()}
         bad |= bad_tokens(browser, attacker) if route.endpoint in BARE else {}
         with stubbed(service, route.endpoint) as ran:
-            works(by_header(browser, route, good).status == 200, f"{route} takes the token in the header")
-            works(ran == [route.method], f"{route} runs")
+            works(by_header(browser, route, good).status == 200, f"{route} accepts the token in the header")
+            works(ran == [route.method], f"{route} ran for a valid token")
             if route.method == "POST":
-                works(browser.post(route.path, {"a": "1", FIELD: good}).status == 200, f"{route} takes it as a field")
+                works(browser.post(route.path, {"a": "1", FIELD: good}).status == 200, f"{route} reads the field")
                 without = browser.post(route.path, {"a": "1", FIELD: good}, headers={"Referer": None})
                 works(without.status == 200, f"{route} needs no Referer")
             ran.clear()
@@ -313,13 +313,13 @@ def test_a_token_of_another_session_is_no_token_here(service: Service) -> None:
     victim, second = service.client(user).login(), service.client(user).login()
     thief, stranger = service.client(service.user()).login(), service.client()
     token = victim.csrf_token()
-    works(victim.post("/bare", {FIELD: token}).status == 200, "a token of this session is taken")
-    works(victim.post("/bare", {FIELD: token}).status == 200, "as often as its page is used, within the hour")
-    works(thief.post("/bare").status == 200, "the attacker's is taken in his own")
+    works(victim.post("/bare", {FIELD: token}).status == 200, "a token of this session is accepted")
+    works(victim.post("/bare", {FIELD: token}).status == 200, "a token may be used repeatedly within the hour")
+    works(thief.post("/bare").status == 200, "the attacker's token is accepted in the attacker's session")
     works(len(seen) == 3, "the view ran each time")
     seen.clear()
     answers = [victim.post("/bare", {FIELD: other.csrf_token()}) for other in (thief, stranger, second)]
-    harm(seen, "a token of another session was taken: the attacker has one of his own")
+    harm(seen, "a token of another session was accepted, such as the attacker's own")
     for answer in answers:
         refused(answer, 400, ROW)
 
@@ -343,7 +343,7 @@ def test_no_view_but_the_one_for_reports_runs_without_a_token(service: Service) 
     sent = service.client().post(
         "/csp-report", body=report, content_type="application/csp-report", headers={**bare, "Sec-Fetch-Site": None}
     )
-    works(sent.status == 204, "a browser's report is taken without a token")
+    works(sent.status == 204, "a browser's report is accepted without a token")
     works(changed(before, everything(service)) == [], "it changes no table")
     opened: set[str] = set()
     refusals: dict[str, Response] = {}
@@ -352,7 +352,7 @@ def test_no_view_but_the_one_for_reports_runs_without_a_token(service: Service) 
             answer = by_header(browser, route, None)
         opened |= {route.endpoint} if ran else set()
         refusals |= {} if route.endpoint == EXEMPT else {str(route): answer}
-    harm(opened - {EXEMPT}, "a view runs without a token that is not on the list")
+    harm(opened - {EXEMPT}, "a view that is not on the exemption list ran without a token")
     assert opened == {EXEMPT}
     assert len(refusals) >= 12
     for answer in refusals.values():
@@ -363,7 +363,7 @@ def test_no_view_but_the_one_for_reports_runs_without_a_token(service: Service) 
 
 
 @protects("secret-key-rotation-honoured", csrf=edit("session/csrf.py", f"{READ}[::-1])", f"{READ}[:1])"))
-def test_a_form_a_link_and_a_login_outlive_two_rotations_and_no_key_that_is_gone(service: Service) -> None:
+def test_forms_links_and_logins_survive_two_key_rotations(service: Service) -> None:
     seen = service.adds_route("/bare", methods=("GET", "POST"))
     first, second, third = (new_key() for _ in range(3))
     service.restart(SECRET_KEY=first)
@@ -372,15 +372,15 @@ def test_a_form_a_link_and_a_login_outlive_two_rotations_and_no_key_that_is_gone
     token = browser.csrf_token()
     forgetful.forgot(user.email)
     forgetful.open_link("reset", mails.token_for(service, user.email, "reset"))
-    works(browser.post("/bare", {FIELD: token}).status == 200, "the form is taken")
+    works(browser.post("/bare", {FIELD: token}).status == 200, "the form with its token is accepted")
     works(forgetful.shown("/reset"), "the link leads to its form")
     link, cookie = dict(forgetful.cookies), browser.cookie
     for keys in ((second, first), (third, second, first)):
         service.restart(SECRET_KEY=ring_of(service, *keys))
         seen.clear()
-        works(browser.get("/bare").status == 200, "the login goes on")
+        works(browser.get("/bare").status == 200, "the session survives the key rotation")
         browser.post("/bare", {FIELD: token})
-        harm("POST" not in seen, "each form that was open during a rotation is an error")
+        harm("POST" not in seen, "a form that was opened before the rotation was refused")
         assert forgetful.shown("/reset")
     told = service.app.secret_key, service.app.config["SECRET_KEY_FALLBACKS"]
     assert told == (third, [first, second])  # code of others looks there

@@ -30,11 +30,11 @@ def fail() -> NoReturn:
 def test_a_check_of_form_tokens_that_fails_lets_nobody_in(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = service.adds_route("/probe", methods=("POST",))
     client = service.client(service.user()).login()
-    works(client.post("/probe").status == 200, "a form with its token is taken")
+    works(client.post("/probe").status == 200, "a form with its token is accepted")
     seen.clear()
     monkeypatch.setattr(service.module("session.csrf").protect, "protect", fail)
     answer = client.post("/probe")
-    harm(seen, "the token could not be checked, and the view ran")
+    harm(seen, "the view ran although the token could not be checked")
     assert answer.status == 500
     assert "canary" not in answer.text
 
@@ -60,7 +60,7 @@ def test_an_error_page_repeats_nothing_of_the_request(service: Service) -> None:
         client.send("PROPFIND", f"/{SCRIPT}"),
     ]
     for answer in answers:
-        harm("<script" in answer.text, "the page runs what was sent")
+        harm("<script" in answer.text, "the error page runs markup from the request")
         assert "alert(1)" not in answer.text
         assert answer.mimetype == "text/html"
     assert [answer.status for answer in answers] == [404, 404, 404, 404, 400, 403, 400, 405]

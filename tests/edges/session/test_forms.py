@@ -39,13 +39,13 @@ NO_NUMBERS = ("", "one", "\u0661", "\uff11", "NaN", "[1]", "null", "true")
         'identifier = EmailField("Email address", [InputRequired()])',
     ),
 )
-def test_no_credential_is_looked_at_that_is_longer_than_any_can_be(service: Service) -> None:
+def test_overlong_credentials_are_not_processed(service: Service) -> None:
     longest = service.module("session.forms").LONGEST_IDENTIFIER
     client = service.client(service.user())
     path, fields = "/login", {"identifier": "x" * longest, "password": "wrong" * 4}
     works(client.post(path, fields).status == 401, "the longest address is looked up")
     counted = service.rows("SELECT count(*) FROM throttle_counter")[0][0]
-    works(counted == 1, "and the attempt is counted")
+    works(counted == 1, "the attempt is counted")
 
     answers = [
         client.post(path, {**fields, **wrong})
@@ -61,7 +61,7 @@ def test_no_credential_is_looked_at_that_is_longer_than_any_can_be(service: Serv
     ]
     harm(
         service.rows("SELECT count(*) FROM throttle_counter")[0][0] > counted,
-        "an address that nobody has was looked up",
+        "an overlong address was looked up",
     )
     assert [answer.status for answer in answers] == [422] * 7
     assert "y" * 1000 not in answers[2].text  # a password is never shown again
@@ -79,34 +79,32 @@ def test_a_mistyped_repetition_changes_no_password(service: Service) -> None:
     user = service.user()
     client = service.client(user).login()
     new, other = "seven quiet otters row home", "nine slow badgers walk to town"
-    works(
-        client.change_password(user.password, new).status == client.DONE["change_password"], "the same twice is taken"
-    )
+    works(client.change_password(user.password, new).status == client.DONE["change_password"], "two equal ones pass")
     kept = service.rows("SELECT password_hash FROM auth_user")
     answer = client.change_password(new, other, again=f"{other}s")
-    harm(service.rows("SELECT password_hash FROM auth_user") != kept, "a mistyped password locks its owner out")
+    harm(service.rows("SELECT password_hash FROM auth_user") != kept, "a mistyped repetition changed the password")
     assert answer.status == 422
 
 
 @protects("input-validated-typed")
 def test_no_text_as_a_credential_is_an_error_or_another_answer(service: Service) -> None:
     user = service.user()
-    works(service.client(user).login(through_form=True).cookie, "the right password signs in")
+    works(service.client(user).login(through_form=True).cookie, "the right password is accepted")
     sessions = service.rows("SELECT count(*) FROM auth_session")[0][0]
 
     text = "a\x01b\u202e\ufffe@\u0130.example"
     answer = service.client(address="192.0.2.20").post("/login", {"identifier": text, "password": text})
-    harm(service.rows("SELECT count(*) FROM auth_session")[0][0] != sessions, "somebody was signed in")
+    harm(service.rows("SELECT count(*) FROM auth_session")[0][0] != sessions, "a malformed credential signed a user in")
     refused(answer, 401, "login-uniform-failure")
 
 
 def adds_list(service: Service) -> list[Any]:
-    """A list as a team writes it: what its address carried, each time that the view went on."""
+    """Add a list as a team writes it; return the query that each run of its view received."""
     arrived: list[Any] = []
 
     def view() -> Any:
         class Query(service.module("session.forms").ListQuery):  # type: ignore[misc]
-            """The first of its orders is the one that is meant when none is named."""
+            """The first order is the default."""
 
             sorts = ("newest", "oldest")
 
@@ -122,12 +120,12 @@ def adds_list(service: Service) -> list[Any]:
     "input-validated-typed",
     range=edit("session/forms.py", "not 1 <= int(text) <= LARGEST_NUMBER", "not 1 <= int(text)"),
 )
-def test_no_list_gets_a_page_search_or_order_that_it_does_not_have(service: Service) -> None:
+def test_invalid_page_search_or_order_is_refused(service: Service) -> None:
     arrived = adds_list(service)
     client = service.client(service.user()).login()
     for query in ({}, {"page": "1"}, {"page": "2147483647"}, {"q": "Zoë"}, {"q": "x" * 100}, {"sort": "oldest"}):
-        works(client.get("/list", query=query).status == 200, f"{query} is taken")
-    works(len(arrived) == 6, "by the view")
+        works(client.get("/list", query=query).status == 200, f"{query} is accepted")
+    works(len(arrived) == 6, "the view ran for each query")
     arrived.clear()
 
     queries: list[dict[str, Any]] = [{"page": text} for text in (*NUMBERS, *NO_NUMBERS)]
@@ -138,7 +136,7 @@ def test_no_list_gets_a_page_search_or_order_that_it_does_not_have(service: Serv
     ]
     queries += [{"q": text} for text in ODD if not has_control(text)]  # inputs.py has refused the others
     answers = [client.get("/list", query=query) for query in queries]
-    harm(arrived, "a list was made for what its address may not carry")
+    harm(arrived, "the view ran for an invalid query")
     for answer in answers:
         refused(answer, 422, ROW)
     client.get("/list", query={"unknown": "1", "page": "2"})
@@ -146,7 +144,7 @@ def test_no_list_gets_a_page_search_or_order_that_it_does_not_have(service: Serv
 
 
 class CountedPattern:
-    """Stands for a compiled pattern, and counts the texts that reach it."""
+    """A stand-in for a compiled pattern that counts the texts that reach it."""
 
     def __init__(self, pattern: Any) -> None:
         self.seen: list[int] = []
@@ -165,9 +163,7 @@ class CountedPattern:
     "input-validated-typed",
     patterns=edit("session/forms.py", "len(text) > MOST_DIGITS or not _NUMBER", "not _NUMBER"),
 )
-def test_no_pattern_is_applied_to_a_text_of_thousands_of_characters(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_patterns_are_not_applied_to_long_texts(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     adds_list(service)
     client = service.client(service.user()).login()
     counted = {}
@@ -175,8 +171,8 @@ def test_no_pattern_is_applied_to_a_text_of_thousands_of_characters(
         counted[name] = CountedPattern(getattr(service.module(module), name))
         monkeypatch.setattr(service.module(module), name, counted[name])
     visitor = service.client()
-    works(client.get("/list", query={"page": "12"}).status == 200, "a page's number is read")
-    works(visitor.get("/login", query={"next": "/account"}).status == 200, "so is where to go after signing in")
+    works(client.get("/list", query={"page": "12"}).status == 200, "a page number is read")
+    works(visitor.get("/login", query={"next": "/account"}).status == 200, "the target of the login is read")
     works([len(one.seen) for one in counted.values()] == [1, 1], "each by its pattern")
 
     answers = [client.get("/list", query={"page": text * 8_000}) for text in ("1", "a")]
@@ -196,14 +192,14 @@ def test_no_pattern_is_applied_to_a_text_of_thousands_of_characters(
         edit("session/factors.py", "except strict_json.InvalidJSON:", "except ZeroDivisionError:"),
     ),
 )
-def test_no_answer_of_a_passkey_is_read_that_others_read_differently(service: Service) -> None:
+def test_ambiguous_passkey_json_is_refused(service: Service) -> None:
     holder = without_counter(service)
-    works(holder.uses(PASSKEY_LOGIN).status == DONE[PASSKEY_LOGIN], "the answer of a device signs in")
+    works(holder.uses(PASSKEY_LOGIN).status == DONE[PASSKEY_LOGIN], "a device's passkey answer signs in")
     before, asked = holder.sessions(), holder.asks(PASSKEY_LOGIN)
     answer = json.dumps(holder.device.get(asked.options))
     texts = [f'{{"id": "x", {answer[1:]}', answer[:-1], f"{answer}x", f"[{answer}]", '"x"', "x", "NaN"]
     answers = [asked.client.post("/login/passkey", {"state": asked.state, "credential": text}) for text in texts]
-    harm(holder.sessions() - before, "a document in which a name stands twice signed in")
+    harm(holder.sessions() - before, "a JSON document with a duplicate name signed in")
     for one in answers:
         refused(one, 400, "json-strict")
     nothing = asked.client.post("/login/passkey", {"state": asked.state, "credential": ""})
@@ -228,7 +224,7 @@ HANDLERS = ("onpaste", "oncopy", "oncut", "ondrop", "oninput", "onkeydown", "onc
 
 
 def wrong_in(path: str, answer: Response) -> list[str]:
-    """What is wrong with the fields of this page; a page without the fields that it must have is wrong as well."""
+    """Return the faults of this page's fields; a missing required field is a fault as well."""
     page, found = Page(answer.text), []
     controls = {control.name: control for form in page.forms if form.action == path for control in form.fields()}
     for name, purpose in [(name, purpose) for (known, name), purpose in PURPOSE.items() if known == path]:
@@ -256,7 +252,7 @@ def wrong_in(path: str, answer: Response) -> list[str]:
         'field(form.again, autocomplete="new-password", onpaste="return false")',
     ),
 )
-def test_every_field_for_a_password_can_be_filled_by_a_manager_and_read_by_nobody(service: Service) -> None:
+def test_password_fields_suit_managers_and_are_never_prefilled(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")
     user, other = cheap_user(service), cheap_user(service)
     visitor, forgetful = service.client(address="192.0.2.11"), service.client(address="192.0.2.12")
@@ -279,7 +275,7 @@ def test_every_field_for_a_password_can_be_filled_by_a_manager_and_read_by_nobod
         names = [name for known, name in (*PURPOSE, ("/login", "identifier")) if known == path]
         shown[path].append(client.post(path, {name: wrong[name] for name in names} | client.shown(path)))
     faults = [fault for path, answers in shown.items() for answer in answers for fault in wrong_in(path, answer)]
-    harm(faults, f"of the fields: {faults}")
+    harm(faults, f"password fields have faults: {faults}")
     assert {path: answers[1].status for path, answers in shown.items()} == {
         **dict.fromkeys(shown, 422),
         **{"/login": 401, "/reauth": 403},
@@ -350,7 +346,7 @@ HOSTILE = (
 
 
 def lands_on(location: str) -> str:
-    """The origin that a browser goes to from this service's page."""
+    """Return the origin to which a browser goes from this service's page."""
     read = location.strip("".join(map(chr, range(0x21)))).translate(DROPPED)
     scheme, colon, rest = read.partition(":")
     if colon and scheme.lower() in ("http", "https"):
@@ -388,11 +384,11 @@ NO_PAGE = (
     NEXT,
     backslash=edit("session/redirects.py", '    if "\\\\" in target:\n        return default\n', ""),
 )
-def test_a_backslash_is_not_taken_for_a_letter_where_a_browser_takes_it_for_a_slash(service: Service) -> None:
+def test_backslash_is_treated_as_a_slash_in_redirects(service: Service) -> None:
     service.adds_route("/<path:anything>")
     redirects = service.module("session.redirects")
     with service.app.test_request_context("/login", base_url=ORIGIN):
-        works(redirects.safe_next("/any/page", DEFAULT) == "/any/page", "a path is taken")
+        works(redirects.safe_next("/any/page", DEFAULT) == "/any/page", "a path is accepted")
         taken = {one: redirects.safe_next(one, DEFAULT) for one in HOSTILE if "\\" in one}
     assert len(taken) >= 5
     outside = [one for one, target in taken.items() if lands_on(target) != ORIGIN]
@@ -412,11 +408,11 @@ def test_only_an_address_that_has_a_page_is_kept(service: Service) -> None:
     service.adds_route("/posted", methods=("POST",))
     redirects = service.module("session.redirects")
     with service.app.test_request_context("/login", base_url=ORIGIN):
-        works(redirects.safe_next("/account", DEFAULT) == "/account", "a page is taken")
+        works(redirects.safe_next("/account", DEFAULT) == "/account", "a page is accepted")
         taken = {target: redirects.safe_next(target, DEFAULT) for target in (*HOSTILE, *NO_PAGE, "/posted", "", None)}
         above = [redirects.page_of_action(path) for path in ("/account/factors/totp/confirm", "/account", "/x/y")]
     kept = {target: found for target, found in taken.items() if found != DEFAULT}
-    harm(kept, f"addresses without a page are taken: {[*kept]}")
+    harm(kept, f"addresses without a page are accepted: {[*kept]}")
     assert above == ["/account/factors/totp", "/account", None]  # the page of a form that was posted
 
 
@@ -424,13 +420,13 @@ def test_only_an_address_that_has_a_page_is_kept(service: Service) -> None:
     NEXT,
     again=edit("session/pages.py", "safe_next(session.pop(NEXT, None), start_page())", "session.pop(NEXT, None)"),
 )
-def test_an_address_that_got_into_the_cookie_is_looked_at_once_more(service: Service) -> None:
+def test_redirect_target_in_the_cookie_is_checked_again(service: Service) -> None:
     user = service.user()
     credentials = {"identifier": user.email, "password": user.password}
     honest = service.client(user)
     honest.get("/login", query={"next": "/account"})
-    works(honest.post("/login", credentials).location == "/account", "the visitor lands where he wanted to go")
-    works("next" not in honest.content(), "the address is used once")
+    works(honest.post("/login", credentials).location == "/account", "the visitor reaches the requested page")
+    works("next" not in honest.content(), "the target is used once")
     with service.app.test_request_context("/", base_url=ORIGIN):
         start = service.module("session.pages").start_page()
     # What a former version, or somebody who has the key, has put there.
@@ -440,7 +436,7 @@ def test_an_address_that_got_into_the_cookie_is_looked_at_once_more(service: Ser
         visitor.forge(**visitor.content(), next=target)
         answer = visitor.post("/login", {**credentials, "next": "https://evil.example"})
         assert answer.status == 303
-        harm(lands_on(answer.location or "") != ORIGIN, f"the login leads to {answer.location}")
+        harm(lands_on(answer.location or "") != ORIGIN, f"the login redirects to {answer.location}")
         assert answer.location == start
 
 
@@ -457,20 +453,20 @@ def test_no_redirect_of_this_service_names_another_host(service: Service) -> Non
     service.adds_route("/folder/")
     visitor = service.client()
     closed = visitor.get("/deep/page?x=1&next=https://evil.example")
-    works(closed.location == "/login?next=/deep/page?x%3D1%26next%3Dhttps://evil.example", "the page comes along")
+    works(closed.location == "/login?next=/deep/page?x%3D1%26next%3Dhttps://evil.example", "the page is kept")
     visitor.get(str(closed.location))
-    works(visitor.content()["next"] == "/deep/page?x=1&next=https://evil.example", "and is kept as it is")
+    works(visitor.content()["next"] == "/deep/page?x=1&next=https://evil.example", "the session stores it unchanged")
     paths = ["//evil.example/%2e%2e", "//evil.example/folder", "/folder", "//folder", "/\\evil.example", "/"]
     paths += ["//evil.example/deep/page", "/deep//page", "/deep/page?next=//evil.example", "/folder?//evil.example"]
     for path in paths:
         answer = visitor.get(path, headers={"X-Forwarded-Host": "evil.example", "Referer": "https://evil.example/"})
-        harm(answer.location and lands_on(answer.location) != ORIGIN, f"{path} leads to {answer.location}")
+        harm(answer.location and lands_on(answer.location) != ORIGIN, f"{path} redirects to {answer.location}")
     for name in ("next", "url", "continue", "return_to", "redirect"):
         for path in ("/login", "/", "/deep/page"):
             fresh = service.client()
             answer = fresh.get(path, query={name: "https://evil.example"})
             harm(answer.location and lands_on(answer.location) != ORIGIN, f"{path}?{name} leads to {answer.location}")
-            harm(lands_on(fresh.content().get("next", "/")) != ORIGIN, f"{path}?{name} is kept for after the login")
+            harm(lands_on(fresh.content().get("next", "/")) != ORIGIN, f"{path}?{name} is stored for the login")
 
 
 PIECES = (
@@ -501,14 +497,14 @@ def test_no_address_that_anybody_thinks_of_leads_away(service: Service) -> None:
     redirects = service.module("session.redirects")
     texts = strategies.lists(strategies.sampled_from(PIECES) | strategies.text(max_size=5), max_size=8).map("".join)
     with service.app.test_request_context("/login", base_url=ORIGIN):
-        works(redirects.safe_next("/any/page", DEFAULT) == "/any/page", "a path is taken")
+        works(redirects.safe_next("/any/page", DEFAULT) == "/any/page", "a path is accepted")
 
         @settings(max_examples=150, derandomize=True, database=None, deadline=None, phases=PHASES)
         @example("/\\evil.example")
         @given(texts)
         def leads_nowhere_else(target: str) -> None:
             taken = redirects.safe_next(target, DEFAULT)
-            harm(lands_on(taken) != ORIGIN, f"{target!r} is taken for an address of this service")
+            harm(lands_on(taken) != ORIGIN, f"the foreign target {target!r} was accepted")
             assert taken in (target, DEFAULT)
 
         leads_nowhere_else()
@@ -531,8 +527,8 @@ def test_no_link_to_the_login_page_leads_away_from_this_service(service: Service
         visitor = service.client()
         visitor.get("/login", query={"next": target})
         kept = visitor.content().get("next", "/account")
-        harm(lands_on(kept) != ORIGIN, f"a link to /login?next={target!r} leads to {kept!r} after the login")
+        harm(lands_on(kept) != ORIGIN, f"after the login, /login?next={target!r} leads to {kept!r}")
         with service.app.test_request_context("/login", base_url=ORIGIN):
             taken = redirects.safe_next(target, DEFAULT)
-        harm(lands_on(taken) != ORIGIN, f"{target!r} is taken for an address of this service")
+        harm(lands_on(taken) != ORIGIN, f"the foreign target {target!r} was accepted")
         assert (kept, taken) == ("/account", DEFAULT), target

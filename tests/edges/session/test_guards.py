@@ -28,11 +28,11 @@ def test_escaping_is_not_turned_off_for_the_whole_service(service: Service) -> N
         "autoescape": lambda app: setattr(app.jinja_env, "autoescape", False),
         "undefined": lambda app: setattr(app.jinja_env, "undefined", Undefined),
     }
-    works(service.start().app is not None, "the environment of the layers starts")
+    works(service.start().app is not None, "the service starts with its own template environment")
     for name, change in changes.items():
         service._additions[:] = [change]
         tried = service.start()
-        harm(tried.app is not None, f"it started with another jinja_env.{name}")
+        harm(tried.app is not None, f"the service started with a changed jinja_env.{name}")
         assert tried.reasons == [f"app.jinja_env.{name} {CHANGED}"]
 
 
@@ -45,10 +45,10 @@ def test_the_check_of_form_tokens_is_not_weakened(service: Service) -> None:
         ("WTF_CSRF_METHODS", lambda app: app.config["WTF_CSRF_METHODS"].clear()),
         ("WTF_CSRF_ENABLED", lambda app: app.config.update(WTF_CSRF_ENABLED=False)),
     ]
-    works(service.start().app is not None, "the configuration of the layers starts")
+    works(service.start().app is not None, "the service starts with its own configuration")
     for name, change in changes:
         service._additions[:] = [change]
         tried = service.start()
-        harm(tried.app is not None, f"it started with another {name}")
+        harm(tried.app is not None, f"the service started with a changed {name}")
         assert tried.reasons == [f"app.config[{name!r}] {CHANGED}"]
         assert "canary" not in tried.text

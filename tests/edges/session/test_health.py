@@ -28,7 +28,7 @@ OUT = (
 )
 def test_the_folder_of_static_files_is_not_listed(service: Service) -> None:
     client = service.client()
-    works(client.get("/static/bastion/bastion.css").status == 200, "the stylesheet is there")
+    works(client.get("/static/bastion/bastion.css").status == 200, "the stylesheet is served")
     for path in ("", "/", "/.", "/./", "/x/..", "//", "/%2e", "/*"):
         answer = client.get(f"/static/bastion{path}")
         harm("bastion.css" in answer.text.replace("/static/bastion/bastion.css", ""), f"{path!r} lists the folder")
@@ -38,17 +38,17 @@ def test_the_folder_of_static_files_is_not_listed(service: Service) -> None:
 @protects("health-reveals-nothing", traversal=edit("session/pages.py", SEND, "return (STATIC / filename).read_text()"))
 def test_no_path_leads_out_of_the_folder_of_static_files(service: Service, tmp_path: Path) -> None:
     client = service.client()
-    works("color" in client.get("/static/bastion/bastion.css").text, "the stylesheet is there")
+    works("color" in client.get("/static/bastion/bastion.css").text, "the stylesheet is served")
     service.app.static_folder = str(tmp_path)
     (tmp_path / "leaf.txt").write_text("of the team", encoding="utf-8")
     leaf = client.get("/static/leaf.txt")
     kept = leaf.header("Cache-Control") or ""
-    works((leaf.text, kept.partition("=")[0]) == ("of the team", "public, max-age"), "and the team's, for every cache")
+    works((leaf.text, kept.partition("=")[0]) == ("of the team", "public, max-age"), "the team's file is public")
     for path in OUT:
         for prefix in ("/static/bastion/", "/static/"):
             answer = client.get(prefix + path)
             if answer.location is not None:  # two slashes are one: the address is corrected, and tried again
                 answer = client.get(answer.location)
-            harm("import " in answer.text, f"{prefix}{path} is the source")
+            harm("import " in answer.text, f"{prefix}{path} shows source code")
             hidden = {"%2f", "%5c", "\\"} & {*re.findall(r"%2f|%5c|\\", path.lower())}
             assert answer.status == (400 if hidden else 404)

@@ -18,16 +18,16 @@ ROW = "https-only"
     ROW,
     host=edit("edge/https_only.py", 'return f"{self._origin}/', "return f\"https://{environ['HTTP_HOST']}/"),
 )
-def test_a_visitor_in_clear_text_is_moved_to_the_public_origin_alone(service: Service) -> None:
+def test_clear_text_request_redirects_only_to_the_public_origin(service: Service) -> None:
     service.setting("BASTION_TRUSTED_HOSTS", f"{HOST},other.example")
     client = service.client()
     home = client.get("/", scheme="http")
-    works((home.status, home.location, home.body) == (308, f"{ORIGIN}/", b""), "a page is moved to https")
+    works((home.status, home.location, home.body) == (308, f"{ORIGIN}/", b""), "a page is redirected to https")
     deep = client.get("/account/a%20b?x=%2F1&y=%0d%0a", scheme="http")
-    works(deep.location == f"{ORIGIN}/account/a%20b?x=%2F1&y=%0d%0a", "path and query come along")
-    works(client.send("HEAD", "/login", scheme="http").status == 308, "HEAD, too")
+    works(deep.location == f"{ORIGIN}/account/a%20b?x=%2F1&y=%0d%0a", "path and query are kept")
+    works(client.send("HEAD", "/login", scheme="http").status == 308, "HEAD is redirected as well")
     moved = client.get("/", headers={"Host": "other.example"}, scheme="http")
-    harm(moved.location != f"{ORIGIN}/", "the Host header decides where a visitor is moved to")
+    harm(moved.location != f"{ORIGIN}/", "the Host header sets the target of the redirect")
     for path in (
         "//evil.example",
         "//evil.example/..",

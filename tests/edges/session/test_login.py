@@ -27,15 +27,15 @@ COOKIE = "[('Set-Cookie', '__Host-known=1; Path=/; Secure; HttpOnly; SameSite=La
         f"        refuse(401, 'login-uniform-failure', headers={COOKIE} if row else [])\n    attempt",
     ),
 )
-def test_no_cookie_of_a_failed_login_tells_whether_there_is_an_account(service: Service) -> None:
+def test_failed_login_cookies_do_not_reveal_an_account(service: Service) -> None:
     user = cheap_user(service)
     HashSpy(service, quick=True)
     answer = attempt(service.client(), user.email, user.password)
-    works(answer.status == SIGNED_IN, "the right password signs in")
-    works({cookie.name for cookie in answer.set_cookies} == {"__Host-session", "__Host-device"}, "and gives cookies")
+    works(answer.status == SIGNED_IN, "the right password is accepted")
+    works({cookie.name for cookie in answer.set_cookies} == {"__Host-session", "__Host-device"}, "it sets both")
     answers = {cause: attempt(service.client(), *sent) for cause, sent in causes(service, cheap=True).items()}
     names = {cause: [cookie.name for cookie in answer.set_cookies] for cause, answer in answers.items()}
-    harm([cause for cause, given in names.items() if given != names["unknown"]], "a cookie tells of an account")
+    harm([cause for cause, given in names.items() if given != names["unknown"]], "a cookie reveals an account")
     assert len(names) == 5
     for answer in answers.values():
         refused(answer, 401, "login-uniform-failure")
@@ -57,7 +57,7 @@ CHOSEN = "another correct horse battery"
         "redirect(url_for(PAGES[purpose], token=token), 303)",
     ),
 )
-def test_the_token_of_a_mailed_link_leaves_the_address_and_opening_it_changes_nothing(service: Service) -> None:
+def test_opening_a_mailed_link_hides_the_token_and_writes_nothing(service: Service) -> None:
     user, reader = cheap_user(service), service.client()
     asks_for_reset(reader, user.email)
     token = mails.token_for(service, user.email, "reset")
@@ -65,9 +65,9 @@ def test_the_token_of_a_mailed_link_leaves_the_address_and_opening_it_changes_no
     opened = reader.get(f"/link/reset/{token}")
     page = reader.get(opened.location or "")
     works(page.status == 200, "the link leads to a form")
-    harm(token in f"{opened.location} {page.text}", "the token stayed in an address or in the page")
+    harm(token in f"{opened.location} {page.text}", "the token stayed in a URL or in the page")
     touched = {*snapshot.changed(before, snapshot.everything(service))}
-    harm(touched, "opening the link changed something")
+    harm(touched, "opening the link changed the database")
     assert (opened.status, opened.location) == (303, "/reset")
     assert [answer.header("Referrer-Policy") for answer in (opened, page)] == ["no-referrer", "same-origin"]
     [cookie] = [one for one in opened.set_cookies if one.name == LINK]
@@ -87,7 +87,7 @@ def test_the_token_of_a_mailed_link_leaves_the_address_and_opening_it_changes_no
     BODY_ONLY,
     bound=edit("session/mailed_link.py", "        if self.is_submitted() and not compare_digest(", "        if not ("),
 )
-def test_what_is_typed_into_a_form_is_not_for_the_account_of_a_link_that_was_opened_since(service: Service) -> None:
+def test_form_applies_only_to_the_link_that_opened_it(service: Service) -> None:
     victim, attacker = cheap_user(service), cheap_user(service)
     for user in (victim, attacker):
         asks_for_reset(service.client(), user.email)
@@ -95,13 +95,13 @@ def test_what_is_typed_into_a_form_is_not_for_the_account_of_a_link_that_was_ope
     browser = service.client()
     browser.get(f"/link/reset/{own}")
     shown, before = browser.shown("/reset"), [stored(service, user.email) for user in (victim, attacker)]
-    works(victim.email in browser.get("/reset").text, "her own account is on the page")
+    works(victim.email in browser.get("/reset").text, "the page shows the victim's own account")
     browser.get(f"/link/reset/{foreign}")  # another site opened a window with the attacker's link
     answer = browser.post("/reset", {"password": CHOSEN, "again": CHOSEN, **shown})
     after = [stored(service, user.email) for user in (victim, attacker)]
-    harm(after != before, "the password that she chose for her account is that of the attacker's")
+    harm(after != before, "the victim's password was set for the attacker's account")
     bare = browser.post("/reset", {"password": CHOSEN, "again": CHOSEN})
-    harm([stored(service, user.email) for user in (victim, attacker)] != before, "a form without its link was taken")
+    harm([stored(service, user.email) for user in (victim, attacker)] != before, "a form without its link was accepted")
     for one in (answer, bare):
         refused(one, 409, BODY_ONLY)
     assert attacker.email in browser.get("/reset").text  # who reloads sees whose account it would be
@@ -110,7 +110,7 @@ def test_what_is_typed_into_a_form_is_not_for_the_account_of_a_link_that_was_ope
 
 
 @protects(BODY_ONLY, age=edit("session/mailed_link.py", 'request.cookies.get(cookie_name(), ""), GOOD_FOR)', AGELESS))
-def test_the_cookie_of_a_mailed_link_is_good_for_ten_minutes_as_it_is(service: Service) -> None:
+def test_link_cookie_is_valid_unchanged_for_ten_minutes(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")
     reader, emails = service.client(), [f"{name}@example.com" for name in ("early", "late", "altered", "foreign")]
     accounts = "SELECT email FROM auth_user"
@@ -130,9 +130,7 @@ def test_the_cookie_of_a_mailed_link_is_good_for_ten_minutes_as_it_is(service: S
     answers.append(activates(foreign))
     service.travel(minutes=10, seconds=1)
     answers.append(activates(late))
-    harm(
-        [row.email for row in service.rows(accounts)][1:], "a cookie made an account that was too old, or not as given"
-    )
+    harm([row.email for row in service.rows(accounts)][1:], "an expired or altered link cookie made an account")
     for answer in answers:
         refused(answer, 410, "activation-required-single-use")
 

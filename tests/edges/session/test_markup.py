@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def scans(kind: str, samples: tuple[str, ...], origins: tuple[str, ...] = ()) -> list[str]:
-    """What the service holds of this kind, after the scanner was right about bad and harmless samples."""
+    """Return the service's faults of this kind, after checking the scanner with bad and harmless samples."""
     from ...markup_scan import Template, check
 
     works(Template(HARMLESS).faults == [], "harmless markup passes")
     missed = [one for one in samples if kind not in {found for found, _ in Template(one).faults}]
-    harm(missed, f"the scanner does not see {missed}")
+    harm(missed, f"the scanner missed unsafe markup: {missed}")
     read, faults = check(place.source(), origins)
     assert len([name for name in read if name.endswith(".html")]) >= 10
     assert "bastion/session/templates/bastion/base.html" in read
@@ -108,7 +108,7 @@ EVIL = (
         new="    return address\n",
     ),
 )
-def test_a_link_that_somebody_typed_leads_to_a_page_and_runs_nothing(service: Service) -> None:
+def test_user_supplied_link_runs_nothing(service: Service) -> None:
     from flask import render_template_string, request
 
     def shows() -> Any:
@@ -124,11 +124,9 @@ def test_a_link_that_somebody_typed_leads_to_a_page_and_runs_nothing(service: Se
     def target(address: str) -> str:
         return Page(client.get("/link", query={"to": address}).text).elements[0][1]["href"]
 
-    works([target(address) for address in GOOD] == [*GOOD], "a page, a mailbox and a path here are linked to")
+    works([target(address) for address in GOOD] == [*GOOD], "links to a page, a mailbox and a path work")
     shown = {address: filtered(address) for address in EVIL}
-    harm(
-        [address for address, found in shown.items() if found != "#"], "a link runs what somebody typed, or leads away"
-    )
+    harm([address for address, found in shown.items() if found != "#"], "a typed link runs code or leads away")
     assert [target(address) for address in EVIL if address.isprintable()] == ["#"] * sum(map(str.isprintable, EVIL))
 
 
@@ -171,9 +169,9 @@ def test_data_for_a_script_stays_data(service: Service) -> None:
     def content(shown: str) -> str:
         return shown.partition(">")[2].rpartition("</script>")[0]
 
-    works(json.loads(content(answer("Zoë"))) == "Zoë", "a script reads what was typed")
+    works(json.loads(content(answer("Zoë"))) == "Zoë", "the script reads the user's text")
     shown = {text: answer(text) for text in HOSTILE}
-    harm([text for text, page in shown.items() if page.lower().count("<script") != 1], "what was typed made a script")
+    harm([text for text, page in shown.items() if page.lower().count("<script") != 1], "user input became a script")
     assert {text: json.loads(content(page)) for text, page in shown.items()} == {text: text for text in HOSTILE}
 
 
@@ -188,7 +186,7 @@ def test_data_for_a_script_stays_data(service: Service) -> None:
 )
 def test_no_page_holds_a_way_to_run_what_somebody_typed() -> None:
     found = scans("markup", MARKUP)
-    harm(found, f"what somebody typed could run: {found}")
+    harm(found, f"user input could run: {found}")
 
 
 TEXTS = """
@@ -237,12 +235,12 @@ def test_no_view_makes_a_page_of_text() -> None:
     tree, lines = ast.parse(TEXTS), TEXTS.splitlines()
     seen = {one.line for one in found(tree, known([tree])) if one.kind == "html"}
     expected = {number for number, line in enumerate(lines, 1) if line.endswith("# bad")}
-    works(not seen - expected, f"text that holds no markup, and what is escaped, passes: {seen - expected}")
+    works(not seen - expected, f"safe text passes the checker: {seen - expected}")
     missed = sorted(expected - seen)
-    harm(missed, f"the checker does not see {[lines[line - 1].strip() for line in missed]}")
+    harm(missed, f"the checker missed {[lines[line - 1].strip() for line in missed]}")
     looked_at, faults = check(place.source())
     assert looked_at >= 400
-    harm(faults["html"], f"what somebody typed could run: {faults['html']}")
+    harm(faults["html"], f"user input could run: {faults['html']}")
 
 
 @protects(
@@ -256,7 +254,7 @@ def test_no_view_makes_a_page_of_text() -> None:
 )
 def test_no_script_is_filled_but_by_the_encoder_of_json() -> None:
     found = scans("script", SCRIPT)
-    harm(found, f"a script is put together from text: {found}")
+    harm(found, f"a script is built from text: {found}")
 
 
 @protects(
@@ -296,9 +294,7 @@ def test_every_page_loads_files_of_this_service_that_are_there(service: Service)
     }
     works("/static/bastion/bastion.css" in loaded, "pages load their stylesheet")
     foreign = [one for one in loaded if not is_own(one) and not one.startswith(tuple(state.image_origins) or ("\0",))]
-    harm(
-        foreign, f"a page loads from elsewhere, which then knows who reads it, and may change what it loads: {foreign}"
-    )
+    harm(foreign, f"a page loads from another origin, which learns its readers and may change the file: {foreign}")
     assert {path: service.client().get(path).status for path in loaded if is_own(path)} == dict.fromkeys(loaded, 200)
 
 
@@ -319,10 +315,10 @@ def test_no_script_or_style_tells_another_site_who_is_signed_in(service: Service
     paths = [f"/static/bastion/{file.name}" for file in sorted(static.iterdir())]
     team = service.bastion.parent / "static"
     paths += [f"/static/{file.relative_to(team).as_posix()}" for file in sorted(team.rglob("*")) if file.is_file()]
-    works({client.get(path).status for path in paths} == {200}, "each file is there")
-    works(len(paths) >= 2, "there are some")
+    works({client.get(path).status for path in paths} == {200}, "each file is served")
+    works(len(paths) >= 2, "the pages load some files")
     differ = [path for path in paths if client.get(path).body != visitor.get(path).body]
-    harm(differ, "a page of another site can load this file, and learn from it who is signed in")
+    harm(differ, "another site can load this file and learn who is signed in")
     assert "/static/bastion/bastion.css" in paths
 
 
@@ -346,7 +342,7 @@ SUFFIXES = ("a.html.j2", "a.jinja", "a.txt", "a.htm", "a.html", "a", "a.svg.jinj
 
 
 class Structure(HTMLParser):
-    """Elements and names of attributes as a browser sees them, and the texts."""
+    """Elements and attribute names as a browser sees them, and the texts."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -368,7 +364,7 @@ COMPUTED = str(7777 * 7)
 
 
 def holds(page: str, text: str) -> bool:
-    """Whether a person reads this very text somewhere on the page, in an element or in a control."""
+    """Return whether the page shows this exact text, in an element or in a control."""
     seen = Structure(page)
     return any(text.strip() in one for one in (*seen.texts, "".join(seen.texts), *seen.values))
 
@@ -381,7 +377,7 @@ def test_no_page_makes_an_element_or_attribute_of_what_was_typed(service: Servic
     probe = service.adds_probe()
 
     def pages(text: str) -> Iterator[tuple[str, str]]:
-        """Every page that shows what somebody typed, with this text everywhere."""
+        """Return every page that shows user input, with this text everywhere."""
         with service.app.app_context():
             user = service.user(f"{text}-{len(text)}@example.com")
         browser = service.client(user)
@@ -406,12 +402,12 @@ def test_no_page_makes_an_element_or_attribute_of_what_was_typed(service: Servic
     harmless = {what: Structure(page).elements for what, page in pages("harmless")}
     plain = dict(pages("Tom & Jerry <3"))
     for what in ("the account", "a list", "a form", "a refused form", "a message", "the login"):
-        works(holds(plain[what], "Tom & Jerry <3"), f"{what} shows what was typed as it was typed")
+        works(holds(plain[what], "Tom & Jerry <3"), f"{what} shows the text as the user typed it")
     for text in ESCAPE_HOSTILE:
         for what, page in pages(text):
             made = [one for one in Structure(page).elements if one not in harmless[what]]
-            harm(made, f"{what} made {made} of {text!r}")
-            harm(COMPUTED in page, f"{what} computed {text!r}")
+            harm(made, f"{what} turned {text!r} into {made}")
+            harm(COMPUTED in page, f"{what} evaluated {text!r}")
 
 
 @protects(
@@ -432,9 +428,9 @@ def test_a_condition_on_a_name_that_is_missing_shows_nothing(service: Service, t
     blueprint.add_url_rule("/missing", "missing", public(lambda: show(blocked=True)))
     service.adds(lambda app: app.register_blueprint(blueprint))
     visitor = service.client()
-    works(visitor.get("/given").text == "closed", "a condition on a name that is there is followed")
+    works(visitor.get("/given").text == "closed", "a condition on a defined name is followed")
     answer = visitor.get("/missing")
-    harm("canary" in answer.text, "a misspelt name in a condition opened what it should have closed")
+    harm("canary" in answer.text, "a misspelt name in a condition opened a protected part")
     assert answer.status == 500
 
 
@@ -454,12 +450,12 @@ def test_a_template_of_any_name_shows_what_was_typed_as_text(service: Service, t
     visitor = service.client()
     for name in SUFFIXES:
         page = visitor.get(f"/shown/{name}", query={"text": "plain words"}).text
-        works(page == '<p title="plain words">plain words</p>', f"{name} shows what was typed")
+        works(page == '<p title="plain words">plain words</p>', f"{name} shows the text that the user typed")
     for name in SUFFIXES:
         for text in ESCAPE_HOSTILE:
             page = visitor.get(f"/shown/{name}", query={"text": text}).text
             seen = Structure(page)
-            harm(seen.elements != [("p", ("title",))], f"{name} made something of {text!r}")
+            harm(seen.elements != [("p", ("title",))], f"{name} changed or evaluated {text!r}")
             assert seen.texts == [text]
             assert seen.values == [text]
         page = visitor.get(f"/shown/{name}", query={"text": "Tom & Jerry <3"}).text
