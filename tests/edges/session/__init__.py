@@ -1,1 +1,1 @@
-"""Those of auth=session."""
+"""Edges of services with auth=session."""

@@ -1,7 +1,7 @@
-"""Attacks by the form itself: too many fields, too large ones, the same twice, of another kind, or in another encoding.
+"""Form parsing: a form with too many, too large, duplicate or malformed fields, or of another type, reaches no view.
 
-They go to bare views, so what is proven holds for those of a team. Ordinary forms and forms with files are separate
-proofs: Werkzeug bounds the latter by itself.
+The attacks go to bare views, so they cover the views of a team. Ordinary and multipart forms have separate proofs,
+because Werkzeug itself limits the latter.
 """
 
 from __future__ import annotations
@@ -306,7 +306,7 @@ def test_no_view_gets_a_field_that_is_no_text(service: Service) -> None:
     answers += [with_files(client, [("text", text)]) for text in bad]
     answers += [parts(client, header) for header in NAMELESS]
     answers.append(parts(client, *LISTED, path="/tags"))
-    harm(arrived, "a view got a NUL or a field that was not sent as text")
+    harm(arrived, "a view got NUL, invalid UTF-8 or a nameless field")
     for answer in answers:
         refused(answer, 400, CHARACTERS)
     assert FIELD not in HEADER

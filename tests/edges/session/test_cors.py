@@ -1,4 +1,4 @@
-"""Attack by a list of origins where a cookie signs in: the service does not start with one."""
+"""CORS: a service with cookie sessions does not start with a list of allowed origins."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Proofs of session/templating.py: an error is a plain page of fixed texts, and nothing that was sent is in it.
+"""Proofs of session/templating.py: an error page has only fixed texts and repeats nothing of the request.
 
-They stop an address that somebody was made to open from running a script in this service's name.
+They stop a link that a victim opens from running a script in this service's name.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def test_overlong_credentials_are_not_processed(service: Service) -> None:
     ]
     harm(
         service.rows("SELECT count(*) FROM throttle_counter")[0][0] > counted,
-        "an overlong address was looked up",
+        "an overlong or missing credential was looked up",
     )
     assert [answer.status for answer in answers] == [422] * 7
     assert "y" * 1000 not in answers[2].text  # a password is never shown again

@@ -1,6 +1,6 @@
-"""Proofs of start/guards.py for pages: what escapes them and checks their forms is there after the team's function.
+"""Proofs of start/guards.py for pages: the team's function cannot turn off escaping or the CSRF check.
 
-They stop a line that made one template or one test easier from opening every page.
+They stop a line that made one template or one test easier from exposing every page.
 """
 
 from __future__ import annotations

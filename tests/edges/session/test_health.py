@@ -1,6 +1,6 @@
-"""Proofs of the static files of session/pages.py: what is meant for everybody is there, and nothing beside it.
+"""Proofs of the static files of session/pages.py: only files in the static folder are served.
 
-They stop a folder from being listed, and an address from leading out of it to the code.
+They stop directory listing, and path traversal from the folder to the code.
 """
 
 from __future__ import annotations

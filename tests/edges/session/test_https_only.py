@@ -1,4 +1,4 @@
-"""Attacks on the way from http to https: it leads to this service's own address, whatever the request says."""
+"""Redirect from http to https: it leads only to the public origin, whatever the request says (open redirect)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proofs of identity/login.py and mailed_link.py as a browser sees them: a cookie says as little as a page."""
+"""Proofs of identity/login.py and mailed_link.py in a browser: cookies and link forms reveal and mix up no account."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ CHOSEN = "another correct horse battery"
         "redirect(url_for(PAGES[purpose], token=token), 303)",
     ),
 )
-def test_opening_a_mailed_link_hides_the_token_and_writes_nothing(service: Service) -> None:
+def test_opening_a_mailed_link_hides_its_token_and_keeps_data(service: Service) -> None:
     user, reader = cheap_user(service), service.client()
     asks_for_reset(reader, user.email)
     token = mails.token_for(service, user.email, "reset")
@@ -130,7 +130,7 @@ def test_link_cookie_is_valid_unchanged_for_ten_minutes(service: Service) -> Non
     answers.append(activates(foreign))
     service.travel(minutes=10, seconds=1)
     answers.append(activates(late))
-    harm([row.email for row in service.rows(accounts)][1:], "an expired or altered link cookie made an account")
+    harm([row.email for row in service.rows(accounts)][1:], "an expired, altered or foreign cookie made an account")
     for answer in answers:
         refused(answer, 410, "activation-required-single-use")
 
