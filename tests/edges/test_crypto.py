@@ -205,7 +205,7 @@ def test_a_key_is_256_random_bits_of_its_own(service: Service) -> None:
     cure, put_back = MAKE_KEY.removeprefix(". "), "Remove it, or put back the key that was used."
     for key in (secrets.token_hex(32), new_key(), f"{new_key()}="):
         works(service.start(DATA_KEY=key).app is not None, "the service starts with a key of 32 random bytes")
-    works(service.start(DATA_KEY=ring_of(service, present, new_key(), new_key())).app is not None, "and former keys")
+    works(service.start(DATA_KEY=ring_of(service, present, new_key(), new_key())).app is not None, "former keys pass")
     no_key = "is not 32 bytes as base64url (43 characters) or hex (64 digits)"
     wrong = {
         secrets.token_urlsafe(48): no_key,

@@ -36,7 +36,7 @@ if DATABASE != "sqlite":
         service.environment.settings["MIGRATION_PASSWORD"] = database.owner_password  # whatever the backend is
         tries.append(service.start())
         del service.environment.settings["MIGRATION_PASSWORD"]
-        harm([one for one in tries if one.app], "an attacker in this process has the role that owns the tables")
+        harm([one for one in tries if one.app], "a web process started that can read the owner's password")
         assert [one.reasons for one in tries] == [[WITHIN_REACH]] * len(tries)
         assert [one for one in tries if database.owner_password in one.text] == []
 

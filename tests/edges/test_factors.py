@@ -102,7 +102,7 @@ def test_a_flow_that_has_ended_keeps_no_seed(service: Service) -> None:
     client = service.client(service.user(), "198.51.100.1").login()
     works(client.seed_of(client.begin_totp()), "an enrolment begins")
     app = App(service, client.seed_of(client.begin_totp()))  # and ends when another one does
-    works(client.confirm_totp(app.code()).status == DONE["confirm_totp"], "it is completed")
+    works(client.confirm_totp(app.code()).status == DONE["confirm_totp"], "the user completes the enrolment")
     flows = service.rows("SELECT used_at, data FROM auth_flow")
     harm([row for row in flows if row.data is not None], "an ended flow still stores the seed")
     assert [row.used_at is None for row in flows] == [False, False]

@@ -406,7 +406,7 @@ def test_no_new_login_and_no_reset_gives_new_tries_for_the_code(service: Service
     thief = waits(service, user, OTHER)
     works(is_asked(thief), "the new password is accepted")
     answer = thief.send_code(app.next_code())
-    harm(lives(thief), "a new login after a reset got a sixth code")
+    harm(lives(thief), "the service accepted a sixth code in a new login after a reset")
     refused(answer, 429, ATTEMPTS)
     service.restart()
     refused(waits(service, user, OTHER).send_code(app.next_code()), 429, ATTEMPTS)
@@ -419,7 +419,7 @@ def test_password_reset_cancels_a_thiefs_passkey_enrolment(service: Service) -> 
     mine, his = Authenticator(), Authenticator()
     owner = service.client(user, "198.51.100.40").login()
     options, state = owner.passkey_options()
-    works(owner.add_passkey(state, mine.create(options)).status == DONE["add_passkey"], "it is added")
+    works(owner.add_passkey(state, mine.create(options)).status == DONE["add_passkey"], "a passkey is added")
     begun, its_state = owner.passkey_options()  # by a thief, who has a copy of this very session
     reset(service, user, CHOSEN)
     owner = waits(service, user, CHOSEN)

@@ -196,7 +196,7 @@ def test_the_address_of_a_link_that_is_a_secret_goes_nowhere(service: Service) -
     opened = client.get("/open/3f9ac1")
     works((opened.status, opened.location) == (303, "/clean?6"), "the link redirects to an address without the secret")
     clean = client.get("/clean?6")
-    works(clean.header("Referrer-Policy") == "same-origin", "the next page sends its origin as Referer")
+    works(clean.header("Referrer-Policy") == "same-origin", "a form there is posted with Origin and Referer")
     harm(opened.headers_named("Referrer-Policy") != ["no-referrer"], "the browser may send the secret in Referer")
 
 

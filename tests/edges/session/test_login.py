@@ -32,7 +32,7 @@ def test_failed_login_cookies_do_not_reveal_an_account(service: Service) -> None
     HashSpy(service, quick=True)
     answer = attempt(service.client(), user.email, user.password)
     works(answer.status == SIGNED_IN, "the right password is accepted")
-    works({cookie.name for cookie in answer.set_cookies} == {"__Host-session", "__Host-device"}, "it sets both")
+    works({cookie.name for cookie in answer.set_cookies} == {"__Host-session", "__Host-device"}, "both are set")
     answers = {cause: attempt(service.client(), *sent) for cause, sent in causes(service, cheap=True).items()}
     names = {cause: [cookie.name for cookie in answer.set_cookies] for cause, answer in answers.items()}
     harm([cause for cause, given in names.items() if given != names["unknown"]], "a cookie reveals an account")
