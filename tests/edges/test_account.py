@@ -740,7 +740,7 @@ def test_email_change_needs_the_new_mailbox_and_warns_the_old(service: Service) 
     assert signs_in(service, user.email, user.password)
     answer = client.confirm_email(token_for(service, NEW, "email"))
     works(answer.status == DONE["confirm_email"], "the mailed link confirms the new address")
-    works(account(service, NEW).id == user.id, "the new address belongs to the same account")  # type: ignore[union-attr]
+    works(account(service, NEW).id == user.id, "the new address is of the same account")  # type: ignore[union-attr]
     harm("Your address was changed" not in subjects(service, user.email), "the former address received no notice")
     told = sent(service, user.email)
     asked, signed_in, changed = "Your address is about to change", "Sign-in on a new device", "Your address was changed"
