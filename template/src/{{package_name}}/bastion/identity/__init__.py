@@ -1,1 +1,1 @@
-"""Users, passwords and sessions, without a word of HTTP: both styles, the command line and the proofs use it alike."""
+"""Users, passwords and sessions, independent of HTTP: shared by both styles, the command line and the proofs."""

@@ -1,8 +1,8 @@
-"""What its owner does with an account: change the password, the address, the name; take the data along; end it.
+"""Account self-service: change the password, the address or the name; export the data; delete the account.
 
-A stolen session must not become a stolen account: another password needs the present one, another address and the end
-of the account need one that was proved within five minutes; each is told by mail to the address that was there before,
-and ends every other session. Source: ASVS 6.2.3, 7.4.3, 7.5.1.
+This stops an attacker with a stolen session from taking over the account. A new password needs the current one; a new
+address or a deletion needs a login proved within five minutes. Each is mailed to the old address and ends all other
+sessions. Source: ASVS 6.2.3, 7.4.3, 7.5.1.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ MOST_EXPORTED: Final = 2_000  # rows of one table: with 28 kB each, as the notes
 EXPORTS: Final = throttle.Allowance(5, timedelta(hours=1))
 _u, _a, _s = User.__table__.c, AuditEvent.__table__.c, AuthSession.__table__.c
 _o, _l, _d = OutgoingMail.__table__.c, Link.__table__.c, Device.__table__.c
-# Of what an owner sees in the list, failures of others have their address; of all the rest only his own deeds do.
+# Hide the address of another person's act, except in the listed events, such as an attacker's failed login.
 _of_others = _a.kind.in_(audit.BY_OTHERS) | (_a.kind.not_in(audit.SHOWN) & (_a.actor_id != _a.user_id))
 _address = case((_of_others, ""), else_=_a.address).label("address")
 BeforeDeletion = Callable[[Connection, UUID], None]
 
 
 def step_up(user: Principal, password: str, code: str = "") -> Opened:
-    """Prove once more who it is; the session goes on under a new token, and the old one is dead. 403, 429 or 503.
+    """Re-authenticate with the password; renew the session under a new token and end the old one. 403, 429 or 503.
 
-    For an account with a second factor the password and a code, of the app or a recovery code; see also
-    `step_up_with_passkey`.
+    An account with a second factor also needs a code: of the app, or a recovery code. 401 when another request has
+    ended the session. See also `step_up_with_passkey`.
     """
     return attempts.prove_code(user, password, code, lambda connection, methods: _stepped_up(connection, user, methods))
 
 
 def step_up_with_passkey(user: Principal, text: str, answer: object) -> Opened:
-    """The same by a passkey of the account, which needs no password (see passkeys.step_up)."""
+    """Re-authenticate with one of the account's passkeys, without a password (see passkeys.step_up)."""
     methods = frozenset({PASSKEY})
     return attempts.prove_passkey(user, text, answer, lambda connection: _stepped_up(connection, user, methods))
 
 
 def _stepped_up(connection: Connection, user: Principal, methods: frozenset[str]) -> Opened:
     opened = sessions.renew(connection, user, proved=True, methods=user.methods | methods)
-    if opened is None:  # ended by somebody else since this request began
+    if opened is None:  # another request ended the session after this one began
         attempts.refuse_uniformly()
     links.follow(connection, user.session_id, opened.id)
     audit.record("login.step_up", user_id=user.id, session_id=opened.id, connection=connection, factors=sorted(methods))
@@ -63,9 +63,9 @@ def _stepped_up(connection: Connection, user: Principal, methods: frozenset[str]
 
 
 def change_password(user: Principal, current: str, new: str) -> Opened:
-    """Set another password, for whoever knows the present one; every other session ends. 401, 429 or 503.
+    """Set a new password after a check of the current one; end all other sessions. 403, 429 or 503.
 
-    Raises UserError for a password that can't be used.
+    Raises UserError for an unusable new password. 401 when another request has ended this session.
     """
     attempts.prove(user, current)
     if hmac.compare_digest(passwords.normalised(new), passwords.normalised(current)):
@@ -74,7 +74,7 @@ def change_password(user: Principal, current: str, new: str) -> Opened:
     with transaction() as connection:
         sessions.hold(connection, user.id)
         connection.execute(update(User).where(_u.id == user.id).values(password_hash=password_hash))
-        # The password alone proves nothing new of an account with a second factor.
+        # For an account with a second factor, the password does not count as a new proof of identity.
         opened = factors.credentials_changed(connection, user, proved=not factors.held(user.id, connection))
         mail.enqueue(connection, mail.PASSWORD_CHANGED, user.email)
         audit.record("password.changed", user_id=user.id, session_id=opened.id, connection=connection)
@@ -82,9 +82,9 @@ def change_password(user: Principal, current: str, new: str) -> Opened:
 
 
 def request_email_change(user: Principal, typed: str) -> None:
-    """Mail a link to the new address, and a notice to the present one, which stays in force until it is confirmed.
+    """Mail a link to the new address and a notice to the current one, which stays valid until the link is confirmed.
 
-    Raises UserError for what is no address. Whether the new one has an account makes no difference to the answer.
+    Raises UserError for an invalid address. The answer is the same whether or not the new address has an account.
     """
     throttle.spend_for_network("reset", "reset-throttle", recovery.REQUESTS)
     email = users.address(typed)
@@ -95,7 +95,7 @@ def request_email_change(user: Principal, typed: str) -> None:
 
 
 def confirm_email_change(user: Principal, token: str) -> Opened:
-    """Put the confirmed address in force, and end every other session. 410 for any token but one of this account."""
+    """Replace the address and end all other sessions. 410 for any token but a valid one of this account."""
     link = links.find(token, links.EMAIL)
     if link.user_id != user.id:
         links.gone(links.EMAIL)
@@ -106,7 +106,7 @@ def confirm_email_change(user: Principal, token: str) -> Opened:
             connection.execute(update(User).where(_u.id == user.id).values(email=link.email))
         except IntegrityError:  # taken since the link was mailed
             links.gone(links.EMAIL)
-        # Whoever opened the link has shown no password.
+        # Opening the link proves no password.
         opened = factors.credentials_changed(connection, user, proved=False)
         links.cancel(connection, link.email)
         mail.enqueue(connection, mail.EMAIL_CHANGED, user.email)  # to the former address
@@ -115,16 +115,16 @@ def confirm_email_change(user: Principal, token: str) -> Opened:
 
 
 def update_profile(user: Principal, name: str) -> None:
-    """Change the name that is shown, and nothing else of the account. Raises UserError when it can't be shown."""
+    """Change only the display name of the account. Raises UserError when the name cannot be shown safely."""
     shown = users.display_name(name)
     with transaction() as connection:
         connection.execute(update(User).where(_u.id == user.id).values(display_name=shown))
 
 
 def recent_events(user_id: UUID) -> list[dict[str, Any]]:
-    """What happened to this account lately, newest first: `at`, `kind` and `address` of each.
+    """Return the account's recent events, newest first, each with `at`, `kind` and `address`.
 
-    The last EVENTS_SHOWN of each kind: nothing that a stranger or a thief does in masses pushes out what he did before.
+    Returns the last EVENTS_SHOWN of each kind, so a flood of one kind hides no event of another.
     """
     number = func.row_number().over(partition_by=_a.kind, order_by=_a.at.desc()).label("number")
     own = select(_a.at, _a.kind, _address, number).where(_a.user_id == user_id, _a.kind.in_(audit.SHOWN)).subquery().c
@@ -134,9 +134,9 @@ def recent_events(user_id: UUID) -> list[dict[str, Any]]:
 
 
 def export(user: Principal) -> dict[str, list[dict[str, Any]]]:
-    """Everything that is stored about this user, by table: what bastion keeps, and every row of a model that is Owned.
+    """Return all stored data about this user, by table: bastion's own tables, and every row of a model that is Owned.
 
-    Hashes and tokens are in none of it. At most MOST_EXPORTED rows of each table; 429 after EXPORTS.
+    Never includes hashes or tokens. Returns at most MOST_EXPORTED rows of each table; 429 after EXPORTS.
     """
     throttle.spend("export", str(user.id), "default-throttle", EXPORTS)
     wanted = {
@@ -163,11 +163,11 @@ def export(user: Principal) -> dict[str, list[dict[str, Any]]]:
 
 
 def delete_account(user: Principal) -> None:
-    """Delete the account with everything that belongs to it; audit events keep its opaque id alone.
+    """Delete the account and everything that belongs to it; audit events keep only its opaque id.
 
-    Raises UserError for the last administrator; 401 when this session was ended by somebody else since the request
-    began. The team's tables go by ON DELETE CASCADE, and its hooks (see `before_deletion`) run first, in the same
-    transaction.
+    Raises UserError for the last administrator; 401 when another request has ended this session. The hooks of the team
+    (see `before_deletion`) run first, in the same transaction. The team's tables with a foreign key follow by ON DELETE
+    CASCADE.
     """
     with users.changing(user.id) as (connection, row):
         if not sessions.end(user.session_id, user.id, connection=connection):
@@ -176,7 +176,7 @@ def delete_account(user: Principal) -> None:
             hook(connection, user.id)
         connection.execute(delete(Link).where((_l.user_id == user.id) | (_l.email == row.email)))
         waiting = ((_o.user_id == user.id) | (_o.email == row.email)) & _o.purpose.not_in(mail.NOTICES)
-        connection.execute(delete(OutgoingMail).where(waiting))  # what was done here before is still told
+        connection.execute(delete(OutgoingMail).where(waiting))  # notices of earlier changes are still mailed
         connection.execute(delete(User).where(_u.id == user.id))  # and its sessions with it, by ON DELETE CASCADE
         if users.is_administrator(row.roles):
             users.keep_an_administrator(connection)
@@ -185,8 +185,8 @@ def delete_account(user: Principal) -> None:
 
 
 def before_deletion(app: Flask, hook: BeforeDeletion) -> None:
-    """Have `hook(connection, user_id)` called in the transaction that deletes an account; what it raises stops it.
+    """Register `hook(connection, user_id)` to run in the transaction that deletes an account; an exception stops it.
 
-    For what no foreign key reaches: files, rows that must be kept without a name, other services.
+    Use it for data that no foreign key reaches: files, rows that must be kept without a name, other services.
     """
     state_of(app).before_deletion.append(hook)

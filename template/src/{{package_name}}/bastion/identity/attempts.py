@@ -1,7 +1,7 @@
-"""Whoever proves who he is has so many attempts, each counted before it is looked at, and compared at the same cost.
+"""Authentication attempts: rate limits, counted before each check, and the same cost for every comparison.
 
-A password, a code or a passkey, of somebody who signs in (login.py) or who is signed in: what is wrong, late or one too
-many is refused here, and what is right is for the caller to act on.
+This stops an attacker from guessing passwords, codes and passkeys, at the login (login.py) or in a session. Wrong, late
+or excess attempts are refused here; after a success the caller acts.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from .passwords import Busy
 from .principal import RECOVERY, Principal
 
 KIND: Final = "login"
-DEVICE: Final = "device"  # the counter of one device that the account was signed in to from before
-AGAIN: Final = "password"  # the counter of a signed-in user who proves once more who he is
+DEVICE: Final = "device"  # the counter of one device from which the user has signed in to the account before
+AGAIN: Final = "password"  # the counter of a signed-in user who re-authenticates
 NETWORK: Final = "login-network"
-# Of one account, whatever came of them: a right password costs a hash as well. All its devices share one allowance,
-# which no stranger can use up.
+# Attempts on one account, failed or not: a right password costs a hash as well. All its devices share one
+# allowance, which an attacker without a known device cannot use up.
 RATE: Final = throttle.Allowance(20, timedelta(minutes=1))
 HEAD_START: Final = 5  # attempts a minute of a known device or a session that go before those of any network
-# Counters of wrong codes: of an account, of one device that it was signed in to from, of those who are signed in.
-# Whoever knows the password can use up the first, and keeps neither the owner's devices out nor anybody who is in.
+# Counters of wrong codes: of an account, of one known device of it, of its signed-in users. An attacker with the
+# password can use up only the first; this locks out neither the owner's devices nor signed-in users.
 FACTOR: Final = "factor"
 FACTOR_DEVICE: Final = "factor-device"
 FACTOR_AGAIN: Final = "factor-again"
 PENDING: Final = "mfa-pending-has-no-access"
 ATTEMPTS: Final = "mfa-attempts-5"
-# Of each counter. A code is right by chance once in a million: so a guesser who is patient enough for every window
-# needs a hundred years, and his victim is told. Source: NIST SP 800-63B-4, 3.2.2; ASVS 6.6.3.
+# Per counter. A random code is right once in a million: even in every window, an attacker needs a hundred years of
+# guesses, and the owner gets a mail. Source: NIST SP 800-63B-4, 3.2.2; ASVS 6.6.3.
 WRONG_CODES: Final = throttle.Allowance(20, timedelta(days=1))
 PASSKEY: Final = "passkey-options-reveal-nothing"
 BUSY_SECONDS: Final = 2  # when to come back after all hash slots were taken
@@ -50,7 +50,7 @@ _BY_ID: Final = select(_u.id, _u.password_hash, _u.active).where(_u.id == bindpa
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt, counted before it is made."""
+    """One attempt; it is counted before the check."""
 
     network: throttle.Spent
     rate: throttle.Spent
@@ -60,12 +60,12 @@ class Attempt:
 
     @property
     def rank(self) -> int:
-        """In a flood known devices go first, then the network with the fewest failures of the last hour."""
+        """Rank the attempt for a flood: known devices first, then networks by their failures of the last hour."""
         return self.rate.number - HEAD_START if self.known else self.network.number
 
     def succeeded(self) -> None:
-        # Its own booking alone: if it cleared what strangers were counted, each login of the owner would give them new
-        # guesses, and tell them of it.
+        # Clears only its own booking. If it cleared those of attackers, each login of the owner would give them new
+        # guesses and reveal the login.
         throttle.give_back(self.account)
         throttle.refund(self.network)
 
@@ -76,7 +76,7 @@ class Attempt:
 
 
 def spend() -> throttle.Spent:
-    """Count the attempt under the client's network, before anything is looked up for it; a right one is given back."""
+    """Count the attempt under the client's network, before any lookup; a successful attempt is given back."""
     limits = state().limits
     return throttle.spend_for_network(
         NETWORK,
@@ -87,7 +87,7 @@ def spend() -> throttle.Spent:
 
 
 def matches(password: str, row: Any, attempt: Attempt) -> bool:
-    """Compare once, whether there is an account or not; 503 when no slot is free, and then nothing was counted."""
+    """Compare the password once, account or not. 503 without a free slot, and then nothing is counted."""
     try:
         return state().passwords.verify(password, row.password_hash if row is not None else None, attempt.rank)
     except Busy:
@@ -96,17 +96,17 @@ def matches(password: str, row: Any, attempt: Attempt) -> bool:
 
 
 def refuse_uniformly() -> NoReturn:
-    """The one answer to every failed login."""
+    """Refuse with 401: the same answer for every failed login."""
     refuse(401, "login-uniform-failure")
 
 
 def prove(user: Principal, password: str) -> None:
-    """Let the request go on if this is the password of its user; otherwise 403, or 429 or 503 before any hash.
+    """Check the password of a signed-in user. 403 when it is wrong; 429 or 503 before any hash is computed.
 
-    Not 401: the session is as good as before, and a client that read it as ended would sign its user out.
+    Not 401: the session is still valid, and a client that reads a 401 as its end would sign the user out.
 
-    Guesses are counted under the account, not the session: a stolen session that signs in again gets no new ones. And
-    apart from those at the login, so that a stranger there keeps no signed-in user from changing his password.
+    Guesses count per account, not per session: a second stolen session gives no new ones. They count apart from guesses
+    at the login, so an attacker there cannot stop a signed-in user from changing the password.
     """
     rate = throttle.spend(f"{AGAIN}-rate", user.email, "password-change-needs-current", RATE)
     attempt = Attempt(spend(), rate, throttle.book(AGAIN, user.email, "password-change-needs-current"), known=True)
@@ -119,9 +119,9 @@ def prove(user: Principal, password: str) -> None:
 
 
 def prove_code(user: Principal, password: str, code: str, then: Callable[[Connection, frozenset[str]], T]) -> T:
-    """Let a signed-in user prove who he is by his password and, if he has a second factor, a code; then do `then`.
+    """Re-authenticate a signed-in user by the password and, with a second factor, a code; then call `then`.
 
-    The password alone is not enough for an account with a second factor: 403 then, as for a wrong one.
+    Only the password is not enough for an account with a second factor: 403, as for a wrong password.
     """
     prove(user, password)
     if factors.held(user.id):
@@ -141,7 +141,7 @@ def prove_code(user: Principal, password: str, code: str, then: Callable[[Connec
 
 
 def prove_passkey(user: Principal, text: str, answer: object, then: Callable[[Connection], T]) -> T:
-    """The same by a passkey of his own, which needs no password."""
+    """Re-authenticate a signed-in user with one of their own passkeys, without a password; then call `then`."""
     network = spend()
     assertion = asserted(passkeys.STEP_UP, str(user.session_id), text, answer, user.id, status=403)
     done = with_assertion(assertion, then, status=403)
@@ -150,14 +150,14 @@ def prove_passkey(user: Principal, text: str, answer: object, then: Callable[[Co
 
 
 def forgive(email: str) -> None:
-    """The password is another one now: nothing that was counted against the former one is held against the account."""
+    """Reset the counters of password guesses for this address, after a password reset."""
     throttle.forget(KIND, email)
     throttle.forget(AGAIN, email)
 
 
 @dataclass(frozen=True, slots=True)
 class _Guess:
-    """One code of an app, counted before it is looked at: in its window, and in its day."""
+    """One guess of an app code, counted before the check: in its window and in its day."""
 
     booking: throttle.Booking
     day: throttle.Spent
@@ -168,7 +168,7 @@ class _Guess:
 
 
 def _guess(kind: str, subject: str) -> _Guess:
-    """Count it; 429 while there were too many."""
+    """Count the guess; 429 after too many."""
     booking = throttle.book(kind, subject, ATTEMPTS)
     day, wait = throttle.take(f"{kind}-day", subject, WRONG_CODES)
     if day is None:
@@ -187,11 +187,11 @@ def try_code(
     session_id: UUID | None = None,
     status: int = 401,
 ) -> T:
-    """Use the code up for `then`, in one transaction. `status` for a wrong code, 429 for too many of them.
+    """Use the code up for `then`, in one transaction. `status` for a wrong code, 429 after too many.
 
-    Codes of an app are counted before they are looked at, whatever flow they come from: a new one gives no new tries.
-    One that was right a moment ago is as wrong, but no guess; and nobody guesses a recovery code, so that its owner
-    gets in whatever others have tried.
+    App codes are counted before the check, over all flows: a new flow gives no new tries. A code of the previous time
+    step is wrong, but is no guess. Recovery codes are not counted, as they cannot be guessed: the owner can always use
+    one.
     """
     guess = _guess(*counter) if totp.is_code(code) else None
     if flow is not None and not flows.count(flow):
@@ -215,7 +215,7 @@ def try_code(
 
 
 def _judge(guess: _Guess, user_id: UUID, code: str, flow: Any | None) -> None:
-    """A wrong code was no guess if it is only late; the last of a day's is worth a mail."""
+    """Give the guess back if the code is only late; mail the owner at the last allowed guess of a day."""
     if totp.is_late(user_id, code):
         guess.give_back()
         if flow is not None:
@@ -235,7 +235,7 @@ def _tell_of_code(connection: Connection, user_id: UUID, method: str) -> None:
 def asserted(
     purpose: str, subject: str, text: str, answer: object, user_id: UUID | None = None, status: int = 401
 ) -> passkeys.Assertion:
-    """The verified answer of an authenticator; one refusal for everything that is wrong with it."""
+    """Return the verified assertion of an authenticator; refuse every invalid one with the same answer."""
     try:
         return passkeys.verify(purpose, subject, text, answer, user_id)
     except passkeys.Refusal as refused:
@@ -244,9 +244,9 @@ def asserted(
 
 
 def with_assertion(assertion: passkeys.Assertion, then: Callable[[Connection], T], status: int = 401) -> T:
-    """Do what the answer is for, and store its counter with it; suspend the passkey when that did not go up.
+    """Store the counter and call `then` in one transaction; suspend the passkey when its counter did not increase.
 
-    Each makes rows, and a session that no ceiling has counted yet: so there are as many as of right passwords.
+    Each call adds rows and a session that no other limit has counted, so the same limit applies as for right passwords.
     """
     throttle.count_passkey(assertion.user_id)
     with transaction() as connection:
@@ -258,7 +258,7 @@ def with_assertion(assertion: passkeys.Assertion, then: Callable[[Connection], T
         return result
     with transaction() as connection:
         passkeys.suspend(connection, assertion)
-        sessions.end_all(assertion.user_id, connection=connection)  # one of them may be the copy's
+        sessions.end_all(assertion.user_id, connection=connection)  # one of them may belong to the copied passkey
         notify(connection, assertion.user_id, mail.PASSKEY_SUSPENDED)
         audit.record(
             "passkey.clone_suspected", user_id=assertion.user_id, connection=connection, passkey=str(assertion.id)
@@ -267,7 +267,7 @@ def with_assertion(assertion: passkeys.Assertion, then: Callable[[Connection], T
 
 
 def notify(connection: Connection, user_id: UUID, notice: str) -> None:
-    """Mail this notice to the account's address, in the transaction of what it is about."""
+    """Mail this notice to the account's address, in the transaction of the event."""
     email = connection.execute(select(_u.email).where(_u.id == user_id)).scalar_one_or_none()
     if email is not None:
         mail.enqueue(connection, notice, email)

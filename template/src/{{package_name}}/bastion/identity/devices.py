@@ -1,8 +1,8 @@
-"""A device that its user has signed in from is known again, so that a stranger's guesses do not keep its owner out.
+"""Known devices: failed logins from a device that the user has signed in from count apart from all others.
 
-What makes a guesser wait makes the owner wait as well, unless his own failures are counted apart. A device opens
-nothing: it has as many tries as everybody else, and without the password it is worth nothing. And a login from one that
-is not known is told to the owner, who alone can say whether it was his. Source: ASVS 6.3.1, 6.3.5.
+This stops an attacker's guesses from locking the owner out. A device token opens nothing and has the same limit of
+tries as any other client; without the password it is worthless. A login from an unknown device is mailed to the owner,
+who can say whether it was theirs. Source: ASVS 6.3.1, 6.3.5.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .models import Device, User
 from .sessions import TOKEN_BYTES, digest
 
 KEPT: Final = timedelta(days=400)  # after its last login; browsers keep no cookie longer (RFC 6265bis, 5.5)
-MOST: Final = 10  # of one account; the one unused for longest goes
+MOST: Final = 10  # of one account; the one unused for longest is deleted
 _d, _u = Device.__table__.c, User.__table__.c
 _ACCOUNTS: Final = Device.__table__.join(User.__table__, _d.user_id == _u.id)
 _KNOWN: Final = (
@@ -35,17 +35,17 @@ _KNOWN: Final = (
 
 
 def find(token: str, email: str = "", *, user_id: UUID | None = None) -> UUID | None:
-    """The device of this token, if this very account, named by its address or its id, was signed in to from it."""
+    """Return the device of this token if it belongs to this account (by address or id), or None."""
     values = {"token_hash": digest(token), "email": email, "user": user_id, "kept_since": now() - KEPT}
     with connect() as connection:
         return connection.execute(_KNOWN, values).scalar()
 
 
 def remember(connection: Connection, user_id: UUID, known: UUID | None, token: str) -> tuple[str, datetime | None]:
-    """Know the device of this login from now on, in the login's transaction.
+    """Store the device of this login, in the login's transaction, as a known device of the account.
 
-    The token that it keeps, and when it was last signed in from; None for a device that is new. Only the token's hash
-    is stored, and it belongs to this account alone.
+    Returns the device token and the time of its previous login, or None for a new device. Only the token's hash is
+    stored; it is valid only for this account.
     """
     moment = now()
     if known is not None:
@@ -62,11 +62,11 @@ def remember(connection: Connection, user_id: UUID, known: UUID | None, token: s
 
 
 def forget_all(connection: Connection, user_id: UUID) -> None:
-    """Know no device of this account any more, in the transaction that changes what it signs in with."""
+    """Delete all devices of this account, in the transaction that changes its credentials."""
     connection.execute(delete(Device).where(_d.user_id == user_id))
 
 
 def purge() -> int:
-    """Delete the devices that nobody has signed in from for so long; how many there were."""
+    """Delete the devices without a login for 400 days; return their number."""
     with transaction() as connection:
         return connection.execute(delete(Device).where(_d.seen_at < now() - KEPT)).rowcount

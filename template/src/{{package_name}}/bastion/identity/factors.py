@@ -1,8 +1,8 @@
-"""What an account has beside its password, who must have it, and that no way leads round it.
+"""Second factors: enrolment, who must have one, and the rule that no recovery flow bypasses it.
 
-A second factor that a mailed link, another address or a short while at somebody's desk takes away is none. So to add
-or remove one needs a login that was proved with one, ends all other sessions and is told by mail. Source: ASVS 6.3.4,
-6.3.7, 6.5.6, 7.4.3.
+This stops an attacker with a mailed link, a changed address or an unlocked computer from removing a second factor. A
+change of them needs a login proved with one, ends all other sessions and is mailed. Source: ASVS 6.3.4, 6.3.7, 6.5.6,
+7.4.3.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _u = User.__table__.c
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The second factors of one account; true when there is one. A suspended passkey is one that can't be used."""
+    """The second factors of one account; true when it has any. A suspended passkey counts, but cannot be used."""
 
     totp: bool
     passkeys: int
@@ -42,7 +42,7 @@ class Held:
 
 
 def held(user_id: UUID, connection: Connection | None = None) -> Held:
-    """What the account has at this moment; with `connection` as that transaction sees it."""
+    """Return the account's present second factors; with `connection`, as that transaction sees them."""
     if connection is None:
         with connect() as own:
             return held(user_id, own)
@@ -65,7 +65,7 @@ def held(user_id: UUID, connection: Connection | None = None) -> Held:
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """An authenticator app that waits for its first code: the seed to type, and the text of the QR code; shown once."""
+    """An authenticator app that waits for its first code: the seed to type and the QR code's text; shown once."""
 
     seed: str = field(repr=False)
     uri: str = field(repr=False)
@@ -73,14 +73,14 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
-    """A factor that is in force: the session that goes on, and the recovery codes, if these are the first."""
+    """An active factor: the renewed session, and the recovery codes if it is the account's first factor."""
 
     opened: Opened
     recovery_codes: list[str] = field(repr=False)
 
 
 def begin_totp(user: Principal) -> Enrolment:
-    """Make a seed for this session. The account's login stays as it is until `confirm_totp`."""
+    """Make a seed for this session. The login of the account does not change before `confirm_totp`."""
     _spend(user)
     seed = totp.new_seed()
     with transaction() as connection:
@@ -89,9 +89,9 @@ def begin_totp(user: Principal) -> Enrolment:
 
 
 def confirm_totp(user: Principal, code: str) -> Enrolled:
-    """Put the app in force with its first code; a former app is replaced. 410 when nothing waits for a code.
+    """Activate the app after its first code; it replaces a former app. 410 when no enrolment waits for a code.
 
-    Raises UserError for a code that is not right.
+    Raises UserError for a wrong code.
     """
     flow = flows.find_own(flows.ENROL, user)
     if flow is None or not flows.count(flow):
@@ -104,7 +104,7 @@ def confirm_totp(user: Principal, code: str) -> Enrolled:
     def change(connection: Connection) -> None:
         if not flows.spend(connection, flow):
             refuse(410, "mfa-enrol-confirmed")
-        if totp.remove(connection, user.id):  # another one takes its place: that is told as what it is
+        if totp.remove(connection, user.id):  # replacing an app is mailed and recorded as a removal too
             mail.enqueue(connection, mail.FACTOR_REMOVED, user.email)
             audit.record("mfa.totp_removed", user_id=user.id, session_id=user.session_id, connection=connection)
         totp.store(connection, user.id, seed, step)
@@ -113,8 +113,7 @@ def confirm_totp(user: Principal, code: str) -> Enrolled:
 
 
 def register_passkey(user: Principal, text: str, answer: object, name: str) -> Enrolled:
-    """Put a new passkey in force (see passkeys.registration). Raises UserError, for the name or for what is no passkey
-    of this ceremony."""
+    """Activate a new passkey (see passkeys.registration). Raises UserError for an invalid name or answer."""
     try:
         made = passkeys.verify_registration(user, text, answer, name)
         return _enrolled(
@@ -134,7 +133,7 @@ def _enrolled(
 ) -> Enrolled:
     _spend(user)
     with transaction() as connection:
-        sessions.hold(connection, user.id)  # a login at this moment comes before, and ends here, or needs the factor
+        sessions.hold(connection, user.id)  # a concurrent login comes first and ends here, or needs the factor
         _require_factor(connection, user)
         first = not held(user.id, connection)
         change(connection)
@@ -149,7 +148,7 @@ def _enrolled(
 
 
 def _spend(user: Principal) -> None:
-    """Each change makes rows, mostly mails too and a session that no ceiling has counted yet: only so many then."""
+    """Limit changes of factors: each adds rows and a session that no other limit has counted, and most send mails."""
     throttle.spend("factor-change", user.id.hex, "default-throttle", CHANGES)
 
 
@@ -157,12 +156,12 @@ def _spend(user: Principal) -> None:
 
 
 def remove_totp(user: Principal) -> Opened:
-    """Remove the authenticator app; every other session ends. 404 when there is none."""
+    """Remove the authenticator app and end all other sessions. 404 when there is none."""
     return _removed(user, "mfa.totp_removed", lambda connection: totp.remove(connection, user.id))
 
 
 def remove_passkey(user: Principal, passkey_id: UUID) -> Opened:
-    """Remove one of one's passkeys; every other session ends. 404 when it is no passkey of this account."""
+    """Remove one of the user's own passkeys and end all other sessions. 404 when the account has no such passkey."""
     return _removed(
         user,
         "passkey.removed",
@@ -180,7 +179,7 @@ def _removed(user: Principal, kind: str, change: Callable[[Connection], bool], *
             refuse(404, "ownership-404")
         methods = user.methods
         if not held(user.id, connection):
-            # Whoever must have a factor is to set up another one: this session has none any more.
+            # This session no longer has a second factor: a user who must have one has to set up a new one.
             recovery_codes.remove(connection, user.id)
             methods -= SECOND
         opened = _factor_changed(connection, user, methods)
@@ -190,7 +189,7 @@ def _removed(user: Principal, kind: str, change: Callable[[Connection], bool], *
 
 
 def renew_codes(user: Principal) -> Enrolled:
-    """A new set of recovery codes; the old one is worthless, and every other session ends. 404 without a factor."""
+    """Replace the recovery codes, which ends the old codes and all other sessions. 404 without a second factor."""
     _spend(user)
     with transaction() as connection:
         sessions.hold(connection, user.id)
@@ -205,7 +204,7 @@ def renew_codes(user: Principal) -> Enrolled:
 
 
 def reset(user_id: UUID, *, by: UUID | None = None) -> None:
-    """An administrator, or an operator, removes all second factors of somebody who lost them; he must set up a new one.
+    """Remove all second factors of a user who lost them (by an administrator or operator); require a new one.
 
     Raises UserError for an unknown account, and for the administrator's own.
     """
@@ -224,7 +223,7 @@ def reset(user_id: UUID, *, by: UUID | None = None) -> None:
 
 
 def rename_passkey(user: Principal, passkey_id: UUID, name: str) -> None:
-    """Give one of one's own passkeys another name. 404 when there is no such; raises UserError for the name."""
+    """Rename one of the user's own passkeys. 404 when there is no such passkey; UserError for an invalid name."""
     _spend(user)
     if not passkeys.rename(user.id, passkey_id, name):
         refuse(404, "ownership-404")
@@ -235,7 +234,7 @@ def rename_passkey(user: Principal, passkey_id: UUID, name: str) -> None:
 
 
 def use_code(connection: Connection, user_id: UUID, code: str) -> str | None:
-    """Use up a code of the app, or a recovery code, in the transaction of what it is for: its method, None if wrong."""
+    """Use up an app code or a recovery code, in the caller's transaction; return its method, or None if it is wrong."""
     if totp.is_code(code):
         return TOTP if totp.use(connection, user_id, code) else None
     return RECOVERY if recovery_codes.use(connection, user_id, code) else None
@@ -249,10 +248,10 @@ def credentials_changed(
     methods: frozenset[str] | None = None,
     cancels: Iterable[str] = links.ALL,
 ) -> Opened:
-    """Everything that the old credentials opened ends: other sessions, half-finished flows, copies of this session.
+    """End all other sessions, half-finished flows and device records of the account; renew this session.
 
-    And no device is known any more: it may have been a thief's, who would have further guesses by it. `cancels` are the
-    purposes of mailed links that end. 401 when this session was ended by somebody else since the request began.
+    Devices are deleted because one may belong to an attacker, who would have further guesses by it. `cancels` names the
+    purposes of mailed links that end. 401 when another request has ended this session.
     """
     sessions.end_all(user.id, but=user.session_id, connection=connection)
     links.cancel(connection, user.email, user.id, purposes=cancels)
@@ -264,21 +263,20 @@ def credentials_changed(
 
 
 def _factor_changed(connection: Connection, user: Principal, methods: frozenset[str]) -> Opened:
-    """The same, but for links to choose another password: whoever reads the mail gets round no factor by one, and a
-    thief in a session would keep the owner from it for ever. Not `proved`: a change of factors says nothing about who
-    made it."""
+    """Call credentials_changed, but keep password reset links: they bypass no second factor, and an attacker in a
+    session could otherwise block them for ever. Not `proved`: a change of factors does not prove who made it."""
     kept = links.ALL - {links.RESET}
     return credentials_changed(connection, user, proved=False, methods=methods, cancels=kept)
 
 
 def _require_factor(connection: Connection, user: Principal) -> None:
-    """403 for a session that was proved by the password alone, though the account has more: there should be none."""
+    """Refuse with 403 a session without a second factor of an account that has one; no such session should exist."""
     if held(user.id, connection) and not user.methods & SECOND:
         refuse(403, "mfa-removal-guarded")
 
 
 def export(user_id: UUID) -> dict[str, Any]:
-    """What `account.export` tells of the second factors: that they are there, and since when."""
+    """Return the second factors for `account.export`: only that they exist, and their dates."""
     t, p, r = Totp.__table__.c, Passkey.__table__.c, RecoveryCode.__table__.c
     return {
         "authenticator_app": select(t.created_at).where(t.user_id == user_id),

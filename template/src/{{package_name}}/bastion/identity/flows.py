@@ -1,7 +1,7 @@
-"""A half-finished flow is a row with one purpose, one account and one end; what it counts or has used up stands there.
+"""Half-finished flows: a database row with one purpose, one account, one end and a count of tries.
 
-In a signed cookie the client could put back an earlier state, and try for ever; without a purpose, what opens the one
-flow would open another. Source: ASVS 6.3.4, 7.2.1.
+This stops a client from replaying an earlier state, as it could with a signed cookie, and trying for ever. Without a
+purpose, the token of one flow would open another. Source: ASVS 6.3.4, 7.2.1.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from .principal import Principal
 from .sessions import TOKEN_BYTES, digest
 
 LOGIN: Final = "login"  # the password was right, the second factor is still to come
-ENROL: Final = "enrol"  # an authenticator app is shown its seed, and has not given a code yet
+ENROL: Final = "enrol"  # the seed is shown, and the authenticator app's first code is still to come
 LIFETIME: Final = {LOGIN: timedelta(minutes=5), ENROL: timedelta(minutes=10)}
-MOST_TRIES: Final = 5  # wrong codes; then the flow is dead and the password has to be given again (ASVS 6.3.1, 6.6.3)
+MOST_TRIES: Final = 5  # wrong codes; then the flow ends, and the user must enter the password again (ASVS 6.3.1, 6.6.3)
 KEPT: Final = timedelta(days=1)  # after its end
 _f, _u, _c = Flow.__table__.c, User.__table__.c, SpentChallenge.__table__.c
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A flow that has just begun: the handle that only the client keeps, and its end."""
+    """A new flow: the token that only the client keeps, the account, and the flow's end."""
 
     token: str = field(repr=False)
     user_id: UUID
@@ -41,7 +41,7 @@ class Begun:
 def begin(
     connection: Connection, purpose: str, user_id: UUID, *, session_id: UUID | None = None, data: bytes = b""
 ) -> Begun:
-    """Begin a flow, in the transaction of what allows it; one of its session and purpose ends. `data` is a secret."""
+    """Begin a flow, in the caller's transaction; end an earlier one of its session and purpose. `data` is encrypted."""
     if session_id is not None:
         _end(connection, _f.session_id == session_id, _f.purpose == purpose)
     flow_id, token, moment = uuid4(), secrets.token_urlsafe(TOKEN_BYTES), now()
@@ -67,12 +67,12 @@ def _place(flow_id: UUID) -> str:
 
 
 def secret_of(flow: Any) -> bytes:
-    """What the flow keeps secret. Raises encryption.DecryptError."""
+    """Return the decrypted data of the flow. Raises encryption.DecryptError."""
     return encryption.decrypt(flow.data, _place(flow.id))
 
 
 def _live(purpose: str) -> tuple[Any, ...]:
-    """Everything that must be true of a flow when it goes on, in one condition of one statement."""
+    """Return all conditions of a live flow, for one condition of one statement."""
     return (
         _f.purpose == purpose,
         _f.used_at.is_(None),
@@ -83,43 +83,43 @@ def _live(purpose: str) -> tuple[Any, ...]:
 
 
 def find(purpose: str, token: str) -> Any | None:
-    """The live flow of this purpose that the token opens, or None. Never one of a session: that has no handle."""
+    """Return the live flow of this purpose and token, or None. A flow of a session has no token and is never found."""
     wanted = select(Flow.__table__).where(_f.token_hash == digest(token), _f.session_id.is_(None), *_live(purpose))
     with connect() as connection:
         return connection.execute(wanted).one_or_none()
 
 
 def find_own(purpose: str, user: Principal) -> Any | None:
-    """The live flow of this purpose of this very session, or None."""
+    """Return the live flow of this purpose in the user's own session, or None."""
     own = (_f.session_id == user.session_id, _f.user_id == user.id)
     with connect() as connection:
         return connection.execute(select(Flow.__table__).where(*own, *_live(purpose))).one_or_none()
 
 
 def count(flow: Any) -> bool:
-    """Count one try before it is made; False when the flow has none left, or has ended."""
+    """Count one try before the check; False when the flow has no try left or has ended."""
     counted = update(Flow).where(_f.id == flow.id, *_live(flow.purpose)).values(tries=_f.tries + 1)
     with transaction() as connection:
         return connection.execute(counted).rowcount == 1
 
 
 def give_back(flow: Any) -> None:
-    """The try was no guess after all."""
+    """Give back a try that was no guess."""
     with transaction() as connection:
         connection.execute(update(Flow).where(_f.id == flow.id, _f.tries > 0).values(tries=_f.tries - 1))
 
 
 def spend(connection: Connection, flow: Any) -> bool:
-    """End the flow, in the transaction of what it was for; False when it has ended, or somebody else just did it.
+    """End the flow, in the caller's transaction; False when it has expired or another request has ended it.
 
-    Its last try, which `count` has counted, is the one that is right.
+    `count` has already counted the last try, so the limit itself is allowed.
     """
     mine = (_f.id == flow.id, _f.used_at.is_(None), _f.expires_at > now(), _f.tries <= MOST_TRIES)
     return connection.execute(update(Flow).where(*mine).values(used_at=now(), data=None)).rowcount == 1
 
 
 def cancel(connection: Connection, user_id: UUID) -> None:
-    """End every flow of the account, in the transaction of what makes them worthless."""
+    """End every flow of the account, in the transaction of the event that revokes them."""
     _end(connection, _f.user_id == user_id)
 
 
@@ -128,7 +128,7 @@ def _end(connection: Connection, *which: Any) -> None:
 
 
 def purge() -> int:
-    """Delete the flows that ended a day ago, and spent challenges whose time is over; how many there were."""
+    """Delete flows that expired a day ago and spent challenges that have expired; return their number."""
     with transaction() as connection:
         gone = connection.execute(delete(Flow).where(_f.expires_at < now() - KEPT)).rowcount
         return gone + connection.execute(delete(SpentChallenge).where(_c.expires_at < now())).rowcount

@@ -1,7 +1,7 @@
-"""A mailed link opens one thing, for one address, once, for a short time; what is stored of it opens nothing.
+"""Mailed links: one purpose, one address, one use, a short lifetime; the database keeps only the token's hash.
 
-A link that stays good after its use, or after a newer one, is a key to the account that lies in a mailbox for ever.
-Source: ASVS 6.4.1, 6.5.1, 6.5.2, 6.5.5, 6.6.2; OWASP Forgot Password Cheat Sheet.
+This stops an attacker who later reads the mailbox from reusing a link that was used or replaced by a newer one. Source:
+ASVS 6.4.1, 6.5.1, 6.5.2, 6.5.5, 6.6.2; OWASP Forgot Password Cheat Sheet.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from . import flows
 from .models import AuthSession, Link, User
 from .sessions import TOKEN_BYTES, digest
 
-ACTIVATE: Final = "activate"  # somebody registers
+ACTIVATE: Final = "activate"  # a user registers
 INVITE: Final = "invite"  # an administrator invites
 CREATE: Final = "create"  # an operator makes an account on the command line, and its owner waits for the mail
 RESET: Final = "reset"
 EMAIL: Final = "email"
 MAKES_ACCOUNT: Final = (ACTIVATE, INVITE, CREATE)
 GUESSES: Final = throttle.Allowance(10, timedelta(hours=1))  # wrong tokens of one network
-KEPT: Final = timedelta(days=1)  # after its end; then the address goes as well
+KEPT: Final = timedelta(days=1)  # after its end; then the address is deleted as well
 GONE: Final = {
     ACTIVATE: "activation-required-single-use",
     INVITE: "registration-mode-enforced",
@@ -39,7 +39,7 @@ GONE: Final = {
     RESET: "reset-token-single-use",
     EMAIL: "email-change-confirmed",
 }
-"""Purpose to the row of the catalogue that a refused link is logged under."""
+"""Purpose of a link to the catalogue row under which its refusal is logged."""
 ALL: Final = frozenset(GONE)
 _l, _s, _u = Link.__table__.c, AuthSession.__table__.c, User.__table__.c
 _o = OutgoingMail.__table__.c
@@ -47,7 +47,7 @@ _inviter = User.__table__.alias("inviter").c
 
 
 def lifetime(purpose: str) -> timedelta:
-    """How long a link of this purpose is good, from the moment it is mailed."""
+    """Return the lifetime of a link of this purpose, counted from the moment of its mail."""
     limits = state().limits
     if purpose == ACTIVATE:
         return timedelta(hours=limits.activation_hours)
@@ -57,14 +57,14 @@ def lifetime(purpose: str) -> timedelta:
 
 
 def _good(token_hash: bytes, purposes: tuple[str, ...]) -> tuple[Any, ...]:
-    """Everything that must be true of a link when it is used, in one condition of one statement."""
+    """Return all conditions of a usable link, for one condition of one statement."""
     moment = now()
     return (
         _l.token_hash == token_hash,
         _l.purpose.in_(purposes),
         _l.used_at.is_(None),
         _l.expires_at > moment,
-        # Whoever asked for it, is meant by it or invites by it is active, and the login that asked has not ended.
+        # The link's account and its inviter, if any, are active; the session that requested it has not ended.
         or_(_l.user_id.is_(None), exists().where(_u.id == _l.user_id, _u.active)),
         or_(_l.inviter_id.is_(None), exists().where(_inviter.id == _l.inviter_id, _inviter.active)),
         or_(
@@ -75,7 +75,7 @@ def _good(token_hash: bytes, purposes: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def mint(connection: Connection, due: Any) -> str:
-    """Make the token for a mail that is about to be sent (a row of the outbox); only its hash is kept."""
+    """Make the token for a mail that is about to be sent (a row of the outbox); store only its hash."""
     token, moment = secrets.token_urlsafe(TOKEN_BYTES), now()
     connection.execute(
         insert(Link).values(
@@ -95,11 +95,11 @@ def mint(connection: Connection, due: Any) -> str:
 
 
 def sent(connection: Connection, token: str) -> None:
-    """The mail with this token has gone out: the links of the same purpose that went before it open nothing now."""
+    """End the earlier links of this purpose, now that the mail with this token is sent."""
     this = connection.execute(select(Link.__table__).where(_l.token_hash == digest(token))).one()
-    # Not those that another account asked for to this address: whoever has one would end its owner's by asking as well.
+    # Not links that another account requested for this address: otherwise its user could end those of the owner.
     same = _l.email == this.email if this.user_id is None else _l.user_id == this.user_id
-    # Not a later one: that of a second sender, which took over because this one was slow, is still on its way.
+    # Not a later link: a second sender, which took over from this slow one, may still be sending it.
     earlier = (
         same,
         _l.purpose == this.purpose,
@@ -111,21 +111,21 @@ def sent(connection: Connection, token: str) -> None:
 
 
 def made_since(moment: datetime, email: str) -> bool:
-    """Whether a link was made for this address then or later, whichever process mailed it."""
+    """Return whether any process has made a link for this address since this moment."""
     with connect() as connection:
         return bool(connection.execute(select(exists().where(_l.email == email, _l.created_at >= moment))).scalar_one())
 
 
 def look(token: str, *purposes: str) -> Any | None:
-    """The good link of this token, or None: to show a form, which changes nothing."""
+    """Return the usable link of this token, or None; for showing a form, which changes nothing."""
     with connect() as connection:
         return connection.execute(select(Link.__table__).where(*_good(digest(token), purposes))).one_or_none()
 
 
 def find(token: str, *purposes: str) -> Any:
-    """The good link of this token. 410 for every other token, the same whatever is wrong; 429 for too many of them.
+    """Return the usable link of this token. 410 for every other token, for any reason; 429 after too many.
 
-    Counted are wrong ones alone: nobody guesses 256 bits, and a neighbour's keep no reader of a good link out.
+    Only wrong tokens count: 256 bits cannot be guessed, and failures from the same network never block a usable link.
     """
     row = look(token, *purposes)
     if row is None:
@@ -135,22 +135,22 @@ def find(token: str, *purposes: str) -> Any:
 
 
 def gone(purpose: str) -> NoReturn:
-    """End the request: the link can't be used (any more)."""
+    """Refuse with 410: the link is not, or no longer, usable."""
     refuse(410, GONE[purpose])
 
 
 def consume_once(connection: Connection, link: Any) -> None:
-    """Use the link, in the transaction of what it is good for; 410 when somebody else just did, or it has ended."""
+    """Use the link up, in the caller's transaction; 410 when another request has used it or it has ended."""
     used = update(Link).where(*_good(link.token_hash, (link.purpose,))).values(used_at=now())
     if connection.execute(used).rowcount != 1:
         gone(link.purpose)
 
 
 def cancel(connection: Connection, email: str, user_id: UUID | None = None, *, purposes: Iterable[str] = ALL) -> None:
-    """End every half-finished flow of this account or address: links that were mailed, those that wait, and flows.
+    """End all half-finished flows of this account or address: mailed links, mails in the outbox, and flows.
 
-    Invitations that the account gave are among them: whoever had it may have invited himself. With `purposes` the links
-    of these alone.
+    Includes the invitations that the account sent: an attacker in the account may have invited themselves. `purposes`
+    limits the links and mails that end.
     """
     if user_id is not None:
         flows.cancel(connection, user_id)
@@ -159,7 +159,7 @@ def cancel(connection: Connection, email: str, user_id: UUID | None = None, *, p
 
 
 def cancel_invitations(connection: Connection, inviter_id: UUID) -> None:
-    """End the invitations of somebody who may not invite any more."""
+    """End the invitations of an inviter who lost the permission."""
     _end(connection, _l.inviter_id == inviter_id, _o.inviter_id == inviter_id)
 
 
@@ -177,12 +177,12 @@ def _end(connection: Connection, whose_link: ColumnElement[bool], whose_mail: Co
 
 
 def follow(connection: Connection, old: UUID, new: UUID) -> None:
-    """The session goes on under another id: what was asked for in it is still good."""
+    """Move the links and mails of a session to its new id, so that they stay valid after a renewal."""
     for table in (Link, OutgoingMail):
         connection.execute(update(table).where(table.session_id == old).values(session_id=new))
 
 
 def purge() -> int:
-    """Delete the links that ended a day ago, with the addresses in them; how many there were."""
+    """Delete links that expired a day ago, with their addresses; return their number."""
     with transaction() as connection:
         return connection.execute(delete(Link).where(_l.expires_at < now() - KEPT)).rowcount

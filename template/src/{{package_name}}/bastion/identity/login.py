@@ -1,6 +1,6 @@
-"""Signing in says no in one way, after the same work, whatever the reason: it tells nobody which accounts exist.
+"""Login: the same answer after the same work for every failure, against account enumeration.
 
-An answer that differs, or comes sooner, for an unknown address turns the login form into a directory of users.
+A different or faster answer for an unknown address would let an attacker find out who has an account.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _BY_EMAIL: Final = select(_u.id, _u.password_hash, _u.active).where(_u.email == 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How somebody comes to sign in: how long the session may live, from where, which it replaces, and the device.
+    """The context of a login: maximum session lifetime, client address, user agent, replaced session and device.
 
-    `device_token` is what an earlier login gave to this device: its failures are then counted apart.
+    An earlier login gave `device_token` to this device: its failures count apart from all others.
     """
 
     lifetime: timedelta
@@ -46,9 +46,9 @@ class Arrival:
 
 
 def with_password(identifier: str, password: str, arrival: Arrival) -> Opened | flows.Begun:
-    """Open a session for the right password, or begin a login that waits for the second factor of the account.
+    """Open a session for the right password, or begin a login that waits for the account's second factor.
 
-    Otherwise refuse with 401, or 429 or 503 before any hash is computed.
+    Refuses with 401; with 429 or 503 before any hash is computed.
     """
     subject = normalised(identifier)
     network = attempts.spend()
@@ -58,8 +58,8 @@ def with_password(identifier: str, password: str, arrival: Arrival) -> Opened | 
     booking = throttle.book(*counter, "login-throttle-account")
     attempt = attempts.Attempt(network, rate, booking, known=device is not None)
     begun: Opened | flows.Begun | None = None
-    # Twice when it was changed while the hash was computed: a login at the same moment may have stored the same
-    # password anew (`_rehash`). If it is another one now, the second comparison says so.
+    # Retry once if the stored hash changed during the comparison: a concurrent login may have stored a new hash of the
+    # same password (`_rehash`). The second comparison fails if the password itself has changed.
     for _ in range(2):
         with connect() as connection:
             row = connection.execute(_BY_EMAIL, {"email": subject}).one_or_none()
@@ -92,10 +92,10 @@ def _begin(
     failures: Sequence[Mapping[str, Any]],
     unchanged: ColumnElement[bool],
 ) -> Opened | flows.Begun | None:
-    """What the right password opens: a session, or for an account with a second factor a login that waits for it.
+    """Open a session after the right password; with a second factor, begin a login that waits for it.
 
-    The account's row stands still meanwhile: a factor that is added at this moment is either seen here, or ends what
-    begins here. None when the account is not `unchanged`.
+    Locks the account's row: a second factor that is added at the same time is either seen here or ends this login.
+    Returns None when the account is not `unchanged`.
     """
     sessions.hold(connection, user_id)
     if not factors.held(user_id, connection):
@@ -115,7 +115,7 @@ def _open(
     methods: str,
     only_if: ColumnElement[bool] | None = None,
 ) -> Opened | None:
-    """Every login ends here, whatever it was proved with. `failures`: what was counted before it."""
+    """Open the session; every login ends here. `failures` are the counts before this login."""
     opened = open_session(
         user_id,
         lifetime=arrival.lifetime,
@@ -137,7 +137,7 @@ def _open(
 
 
 def _failures(user_id: UUID, device: UUID | None) -> Sequence[Mapping[str, Any]]:
-    """What is counted against the account, or this device of it, and against its second factors."""
+    """Return the failures counted for the account, or this device of it, and for its second factors."""
     with connect() as connection:
         email = connection.execute(select(_u.email).where(_u.id == user_id)).scalar()
     first = throttle.held(attempts.KIND, email or "") if device is None else throttle.held(attempts.DEVICE, device.hex)
@@ -146,12 +146,12 @@ def _failures(user_id: UUID, device: UUID | None) -> Sequence[Mapping[str, Any]]
 
 
 def _counter_of(user_id: UUID, device: UUID | None) -> tuple[str, str]:
-    """Where wrong codes of a login are counted."""
+    """Return the counter for wrong codes of this login: of the account, or of a known device."""
     return (attempts.FACTOR, user_id.hex) if device is None else (attempts.FACTOR_DEVICE, device.hex)
 
 
 def _is_first(connection: Connection, opened: Opened) -> bool:
-    """Whether nobody has signed in to this account before. An old one whose sessions were all purged is not new."""
+    """Return whether this is the account's first login. An old account with only purged sessions is not new."""
     created_at = select(_u.created_at).where(_u.id == opened.user_id)
     if connection.execute(created_at).scalar_one() < now() - sessions.KEPT:
         return False
@@ -170,7 +170,7 @@ def _record_success(opened: Opened, *methods: str, connection: Connection | None
 
 
 def waiting(token: str) -> Any:
-    """The login of this handle that waits for its second factor. 401 for any other."""
+    """Return the login that waits for its second factor under this token. 401 for any other token."""
     flow = flows.find(flows.LOGIN, token)
     if flow is None:
         refuse(401, attempts.PENDING)
@@ -178,7 +178,7 @@ def waiting(token: str) -> Any:
 
 
 def with_code(token: str, code: str, arrival: Arrival) -> Opened:
-    """Complete a login that waits, with a code of the app or a recovery code. 401 for a wrong one, 429 for too many."""
+    """Complete a waiting login with an app code or a recovery code. 401 for a wrong code, 429 after too many."""
     network = attempts.spend()
     flow = waiting(token)
     device = _device(flow.user_id, arrival)
@@ -193,7 +193,7 @@ def with_code(token: str, code: str, arrival: Arrival) -> Opened:
 
 
 def abandon(token: str) -> None:
-    """Give up the login that waits, if there is one of this handle."""
+    """End the waiting login of this token, if there is one."""
     flow = flows.find(flows.LOGIN, token)
     if flow is not None:
         with transaction() as connection:
@@ -201,13 +201,13 @@ def abandon(token: str) -> None:
 
 
 def second_factor_options(token: str) -> passkeys.Asked:
-    """What a browser needs to complete the login that waits with a passkey of its account. 401 for any other handle."""
+    """Return the browser's options to complete the waiting login with a passkey. 401 for any other token."""
     flow = waiting(token)
     return passkeys.second_factor(flow.user_id, flow.id)
 
 
 def with_second_passkey(token: str, text: str, answer: object, arrival: Arrival) -> Opened:
-    """Complete a login that waits, with a passkey of its account. 401 for every answer that is not right."""
+    """Complete a waiting login with a passkey of its account. 401 for every invalid answer."""
     network = attempts.spend()
     flow = waiting(token)
     if not flows.count(flow):
@@ -225,7 +225,7 @@ def with_second_passkey(token: str, text: str, answer: object, arrival: Arrival)
 
 
 def with_passkey(text: str, answer: object, arrival: Arrival) -> Opened:
-    """Open a session for a passkey alone, which is two factors. 401 for every answer that is not right."""
+    """Open a session for only a passkey, which is two factors. 401 for every invalid answer."""
     network = attempts.spend()
     assertion = attempts.asserted(passkeys.LOGIN, "", text, answer)
     device = _device(assertion.user_id, arrival)
@@ -251,7 +251,7 @@ def _complete(
     failures: Sequence[Mapping[str, Any]],
     method: str,
 ) -> Opened:
-    """Open the session of a login that waited; 401 when it has ended meanwhile, and then nothing was used up."""
+    """Open the session of a waiting login; 401, with nothing used up, when the login has ended before."""
     opened = None
     if flows.spend(connection, flow):
         opened = _open(connection, flow.user_id, arrival, device, failures, f"{PASSWORD} {method}")
@@ -266,9 +266,9 @@ def _device(user_id: UUID, arrival: Arrival) -> UUID | None:
 
 
 def _rehash(row: Any, password: str) -> None:
-    """Store a hash of former parameters anew, while its password is at hand. What goes wrong stops no login.
+    """Store a new hash when the stored one has outdated parameters. An error does not stop the login.
 
-    Not if it was changed in the meantime; no session ends, and no mail is sent: it is the same password.
+    Skips a password that has changed since. Ends no session and sends no mail: the password is the same.
     """
     passwords = state().passwords
     if not passwords.is_outdated(row.password_hash):

@@ -1,4 +1,4 @@
-"""The template's tables. They are the same for every answer, so that the chain of migrations has no gap."""
+"""Tables of accounts, sessions and factors; every service has all of them, so its chain of migrations has no gap."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HANDLE = LargeBinary().with_variant(VARBINARY(64), "mysql", "mariadb")
 
 
 class User(Base):
-    """An account. A team extends it by a table of its own with a foreign key to it, ON DELETE CASCADE."""
+    """An account. A team extends it with its own table, whose foreign key to it has ON DELETE CASCADE."""
 
     __tablename__ = "auth_user"
     __table_args__ = {"info": OWNER}  # noqa: RUF012
@@ -29,14 +29,14 @@ class User(Base):
     roles: Mapped[str] = mapped_column(String(500), default="")  # names with single spaces between them, sorted
     created_at: Mapped[datetime] = mapped_column(default=now)
     display_name: Mapped[str] = mapped_column(String(100), default="", server_default="")
-    # The userHandle of WebAuthn: 64 random bytes, made for the first passkey; tells nothing about the account.
+    # The WebAuthn userHandle: 64 random bytes, made for the first passkey; independent of all account data.
     passkey_handle: Mapped[bytes | None] = mapped_column(HANDLE, unique=True, index=True)
-    # After an administrator removed the second factors: nothing is open before there is a new one.
+    # Set when an administrator removes the second factors: the user must enrol a new one before anything else.
     must_enrol: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class AuthSession(Base):
-    """One login, in both styles. The row is the truth: a cookie or token only names it."""
+    """One login, in both styles. The row is authoritative: a cookie or token only names it."""
 
     __tablename__ = "auth_session"
     __table_args__ = {"info": OWNER}  # noqa: RUF012
@@ -47,9 +47,9 @@ class AuthSession(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     seen_at: Mapped[datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime]
-    verified_at: Mapped[datetime] = mapped_column(default=now)  # when the user last proved who he is
+    verified_at: Mapped[datetime] = mapped_column(default=now)  # when the user last authenticated
     revoked_at: Mapped[datetime | None]
-    methods: Mapped[str] = mapped_column(String(100), default="")  # how the user proved it, as in "password totp"
+    methods: Mapped[str] = mapped_column(String(100), default="")  # how the user authenticated, as in "password totp"
     address: Mapped[str] = mapped_column(String(45), default="")
     agent: Mapped[str] = mapped_column(String(200), default="")
 
@@ -67,7 +67,7 @@ class RefreshToken(Base):
 
 
 class Link(Base):
-    """A link that was mailed: one purpose, one address, one use. A half-finished flow is such a row, nothing else."""
+    """A mailed link: one purpose, one address, one use. The row is the only state of its flow."""
 
     __tablename__ = "auth_link"
     __table_args__ = {"info": OWNER}  # noqa: RUF012
@@ -77,7 +77,7 @@ class Link(Base):
     purpose: Mapped[str] = mapped_column(String(20))
     email: Mapped[str] = mapped_column(String(254), index=True)  # where it was mailed to
     user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
-    # The login that asked for it, or the administrator who invites: without them it opens nothing.
+    # The session that requested it, or the inviting administrator: when either ends, so does the link.
     session_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(AuthSession.id, ondelete="CASCADE"))
     inviter_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
     roles: Mapped[str] = mapped_column(String(500), default="")  # that an invitation gives
@@ -87,9 +87,9 @@ class Link(Base):
 
 
 class Flow(Base):
-    """A half-finished flow of one account: a login that waits for its second factor, an enrolment, a passkey ceremony.
+    """A half-finished flow of one account: a login that waits for its second factor, or an enrolment of an app.
 
-    Whatever it counts or has used up is a column here, never a value that the client could put back.
+    Its counts and used values are columns here, so a client cannot restore an earlier state.
     """
 
     __tablename__ = "auth_flow"
@@ -113,7 +113,7 @@ class Totp(Base):
     __tablename__ = "auth_totp"
     __table_args__ = {"info": OWNER}  # noqa: RUF012
 
-    # The key, so that what is encrypted for one account can't be moved to another with its row.
+    # The primary key binds the encrypted seed: a row that is moved to another account cannot be decrypted.
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), primary_key=True)
     secret: Mapped[bytes] = mapped_column(LargeBinary, info=ENCRYPTED)
     last_step: Mapped[int] = mapped_column(BigInteger)
@@ -121,7 +121,7 @@ class Totp(Base):
 
 
 class RecoveryCode(Base):
-    """A code for whoever lost the second factor. Only its SHA-256 is kept; it has 128 random bits."""
+    """A code that replaces a lost second factor. Only its SHA-256 is stored; the code has 128 random bits."""
 
     __tablename__ = "auth_recovery_code"
     __table_args__ = {"info": OWNER}  # noqa: RUF012
@@ -134,7 +134,7 @@ class RecoveryCode(Base):
 
 
 class Passkey(Base):
-    """A WebAuthn credential: the public key alone, so that nothing in here signs anybody in."""
+    """A WebAuthn credential with only its public key, so a stolen row signs no attacker in."""
 
     __tablename__ = "auth_passkey"
     __table_args__ = {"info": OWNER}  # noqa: RUF012
@@ -155,7 +155,7 @@ class Passkey(Base):
 
 
 class SpentChallenge(Base):
-    """A challenge of an anonymous passkey login that was answered: nobody answers it again."""
+    """A used challenge of a passkey ceremony; it cannot be used again."""
 
     __tablename__ = "auth_spent_challenge"
     __table_args__ = {"info": OWNER}  # noqa: RUF012
@@ -165,7 +165,7 @@ class SpentChallenge(Base):
 
 
 class Device(Base):
-    """A browser or program that its user has signed in from: it has a counter of its own for failed logins."""
+    """A browser or program that a user has signed in from; its failed logins have their own counter."""
 
     __tablename__ = "auth_device"
     __table_args__ = {"info": OWNER}  # noqa: RUF012

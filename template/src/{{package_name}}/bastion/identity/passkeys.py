@@ -1,9 +1,9 @@
-"""A passkey signs a challenge of this service for this service's own address, after its owner unlocked the device.
+"""Passkeys (WebAuthn): the authenticator signs a challenge for this origin, after user verification.
 
-A password that is typed into a forged page is lost; a passkey has nothing for it: the browser names the page's origin
-in what is signed. All of that must be asked for: by default the library takes an answer without user verification.
-A challenge is signed, bound to one session or login, good for five minutes, and spent by the first answer, right or
-wrong: to show one makes no row. Source: Web Authentication Level 3; ASVS 6.3.3, 6.5.1, 6.6.2, 6.7.2.
+This stops phishing: a forged page gets no usable signature, because the browser signs the page's origin. Every check is
+explicit: by default the library accepts an answer without user verification. A challenge is signed, bound to one
+session or login, and valid for five minutes. The first answer, right or wrong, spends it; a challenge that is only
+shown adds no row. Source: Web Authentication Level 3; ASVS 6.3.3, 6.5.1, 6.6.2, 6.7.2.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _p, _u, _c = Passkey.__table__.c, User.__table__.c, SpentChallenge.__table__.c
 
 
 class Refusal(Exception):
-    """The answer of the authenticator is not taken. The reason is for the audit alone: every answer looks the same."""
+    """The authenticator's answer is refused. Only the audit gets the reason: all refusals look the same."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -82,7 +82,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a browser needs for a ceremony, and the signed challenge that has to come back with its answer."""
+    """The browser's options for a ceremony, and the signed challenge that must come back with the answer."""
 
     options: dict[str, Any]
     state: str
@@ -90,7 +90,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """A verified answer: whose passkey it was, and the new state of its counter, which is still to be stored."""
+    """A verified answer: its passkey, the owner, and the new counter, which is not stored yet."""
 
     id: UUID
     user_id: UUID
@@ -107,7 +107,7 @@ def _challenge(purpose: str, subject: str, handle: bytes = b"") -> tuple[bytes, 
 
 
 def _spend(purpose: str, subject: str, text: str) -> tuple[bytes, bytes]:
-    """The challenge and handle that were signed for this ceremony; they are spent before anything is looked at."""
+    """Return the challenge and handle signed for this ceremony, and mark them as used before any other check."""
     value = signing.unsign(purpose, text, GOOD_FOR)
     if value is None:
         raise Refusal("challenge")
@@ -135,7 +135,7 @@ def _bytes(text: str) -> bytes:
 
 
 def registration(user: Principal) -> Asked:
-    """Ask the user's browser for a new passkey; his present ones are named, so that no device makes a second one."""
+    """Return options for a new passkey; they list the user's present ones, so no device registers twice."""
     with connect() as connection:
         handle = connection.execute(select(_u.passkey_handle).where(_u.id == user.id)).scalar_one()
     handle = handle or secrets.token_bytes(HANDLE_BYTES)
@@ -160,14 +160,14 @@ def registration(user: Principal) -> Asked:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A verified new passkey, not stored yet."""
+    """A verified new passkey that is not stored yet."""
 
     values: dict[str, Any]
     handle: bytes
 
 
 def verify_registration(user: Principal, text: str, answer: object, name: str) -> Made:
-    """Check the authenticator's answer to `registration`. Raises Refusal, and UserError for the name."""
+    """Verify the authenticator's answer to `registration`. Raises Refusal, and UserError for an invalid name."""
     shown = checked_name(name)
     challenge, handle = _spend(REGISTER, str(user.session_id), text)
     try:
@@ -181,7 +181,7 @@ def verify_registration(user: Principal, text: str, answer: object, name: str) -
             supported_pub_key_algs=ALGORITHMS,
         )
         _require_strong(made.credential_public_key)
-    except Exception as error:  # a parser that reads what a stranger sent has many ways to fail, and none goes further
+    except Exception as error:  # parsers of untrusted input fail in many ways; every failure is a refusal
         raise Refusal(_reason(error)) from None
     values = {
         "id": uuid4(),
@@ -200,7 +200,7 @@ def verify_registration(user: Principal, text: str, answer: object, name: str) -
 
 
 def store(connection: Connection, user_id: UUID, made: Made) -> None:
-    """Put a passkey in force. Raises UserError for one too many, and Refusal for one that is somebody's already."""
+    """Store a passkey. Raises UserError above the limit, and Refusal for a credential that is already registered."""
     if len(connection.execute(select(_p.id).where(_p.user_id == user_id)).all()) >= MOST:
         raise UserError(f"An account has at most {MOST} passkeys. Remove one first.")
     mine = (_u.id == user_id, or_(_u.passkey_handle.is_(None), _u.passkey_handle == made.handle))
@@ -213,7 +213,7 @@ def store(connection: Connection, user_id: UUID, made: Made) -> None:
 
 
 def checked_name(typed: str) -> str:
-    """The name of a passkey. Raises UserError when it is empty, too long or can't be shown safely."""
+    """Return the passkey's name. Raises UserError when it is empty, too long or cannot be shown safely."""
     name = typed.strip()
     if not name or len(name) > LONGEST_NAME or not is_plain(name, lines=False):
         raise UserError(f"Use 1 to {LONGEST_NAME} ordinary characters.", "name")
@@ -221,14 +221,14 @@ def checked_name(typed: str) -> str:
 
 
 def _require_strong(public_key: bytes) -> None:
-    """An RSA key is long enough, and of the usual exponent. Source: ASVS 11.6.1; NIST SP 800-57 Part 1, 5.6.1."""
+    """Require RSA keys of at least 2048 bits with the usual exponent. ASVS 11.6.1; NIST SP 800-57 Part 1, 5.6.1."""
     key = decoded_public_key_to_cryptography(decode_credential_public_key(public_key))
     if isinstance(key, RSAPublicKey) and (key.key_size < LEAST_RSA_BITS or key.public_numbers().e != RSA_EXPONENT):
         raise Refusal("algorithm")
 
 
 def _transports(answer: object) -> str:
-    """How the browser says that it reaches the authenticator: a hint for the next time, of known words alone."""
+    """Return the browser's hints how to reach the authenticator next time; only known words."""
     given = answer["response"].get("transports") if isinstance(answer, Mapping) else None
     known = {transport.value for transport in AuthenticatorTransport}
     if not isinstance(given, list):
@@ -240,17 +240,17 @@ def _transports(answer: object) -> str:
 
 
 def login() -> Asked:
-    """Ask whoever wants to sign in for a passkey; nobody is named, and all are asked the same."""
+    """Return options for a login by passkey; they name no account and are the same for every client."""
     return _ask(LOGIN, "", ())
 
 
 def second_factor(user_id: UUID, flow_id: UUID) -> Asked:
-    """Ask for a passkey of the account whose password was right."""
+    """Return options for a passkey of the account whose password was right."""
     return _ask(SECOND, str(flow_id), _own(user_id))
 
 
 def step_up(user: Principal) -> Asked:
-    """Ask for a passkey of the signed-in user."""
+    """Return options for a passkey of the signed-in user."""
     return _ask(STEP_UP, str(user.session_id), _own(user.id))
 
 
@@ -267,9 +267,9 @@ def _ask(purpose: str, subject: str, own: Sequence[Any]) -> Asked:
 
 
 def verify(purpose: str, subject: str, text: str, answer: object, user_id: UUID | None = None) -> Assertion:
-    """Check the authenticator's answer to a challenge of this purpose and subject. Raises Refusal.
+    """Verify the authenticator's answer to a challenge of this purpose and subject. Raises Refusal.
 
-    With `user_id` only a passkey of this account is taken. What is verified counts when `use` has stored its counter.
+    With `user_id`, accepts only a passkey of this account. An assertion counts only after `use` has stored its counter.
     """
     challenge, _ = _spend(purpose, subject, text)
     row = _find(answer, user_id)
@@ -292,7 +292,7 @@ def verify(purpose: str, subject: str, text: str, answer: object, user_id: UUID 
 
 
 def _find(answer: object, user_id: UUID | None) -> Any | None:
-    """The live passkey that the answer names, of the account whose handle it names: one statement in every case."""
+    """Return the active passkey that the answer names, of the account that it names; always one statement."""
     credential = _field(answer, "rawId")
     handle = _field(answer, "response", "userHandle")
     owner = _u.passkey_handle == handle if user_id is None else _p.user_id == user_id
@@ -307,10 +307,10 @@ def _find(answer: object, user_id: UUID | None) -> Any | None:
 
 
 def use(connection: Connection, assertion: Assertion) -> bool:
-    """Store the counter, in the transaction of what the answer is for; False when it did not go up.
+    """Store the counter, in the caller's transaction; False when it did not increase.
 
-    Two devices then have one key: whoever signs with the copy is a count behind. Authenticators without a counter
-    always say 0. Source: Web Authentication Level 3, 6.1.1.
+    In that case two devices may share one key: the copy is a count behind. Authenticators without a counter always send
+    0. Source: Web Authentication Level 3, 6.1.1.
     """
     counter = assertion.sign_count
     ahead = _p.sign_count < counter if counter else _p.sign_count == 0
@@ -320,7 +320,7 @@ def use(connection: Connection, assertion: Assertion) -> bool:
 
 
 def suspend(connection: Connection, assertion: Assertion) -> None:
-    """Take the passkey out of force: there may be a copy of it. Its account still needs a second factor."""
+    """Suspend the passkey, which may have been copied. Its account still needs a second factor."""
     unsuspended = and_(_p.id == assertion.id, _p.suspended_at.is_(None))
     connection.execute(update(Passkey).where(unsuspended).values(suspended_at=now()))
 
@@ -329,14 +329,14 @@ def suspend(connection: Connection, assertion: Assertion) -> None:
 
 
 def of(user_id: UUID) -> Sequence[Any]:
-    """The passkeys of an account, oldest first: id, name, created_at, used_at, suspended_at, backed_up."""
+    """Return the account's passkeys, oldest first: id, name, created_at, used_at, suspended_at, backed_up."""
     shown = select(_p.id, _p.name, _p.created_at, _p.used_at, _p.suspended_at, _p.backed_up)
     with connect() as connection:
         return connection.execute(shown.where(_p.user_id == user_id).order_by(_p.created_at, _p.id)).all()
 
 
 def rename(user_id: UUID, passkey_id: UUID, typed: str) -> bool:
-    """Give one of one's own another name; False when there is no such. Raises UserError for the name."""
+    """Rename one of the user's own passkeys; False when there is no such passkey. UserError for an invalid name."""
     name = checked_name(typed)
     with transaction() as connection:
         mine = (_p.id == passkey_id, _p.user_id == user_id)
@@ -344,7 +344,7 @@ def rename(user_id: UUID, passkey_id: UUID, typed: str) -> bool:
 
 
 def remove(connection: Connection, user_id: UUID, passkey_id: UUID) -> bool:
-    """Remove one of one's own; False when there is no such."""
+    """Remove one of the user's own passkeys; False when there is no such passkey."""
     return connection.execute(delete(Passkey).where(_p.id == passkey_id, _p.user_id == user_id)).rowcount == 1
 
 
@@ -380,7 +380,7 @@ def _descriptors(own: Sequence[Any]) -> list[PublicKeyCredentialDescriptor]:
 
 
 def _field(answer: object, *path: str) -> bytes:
-    """The bytes under these names of the answer, or none: before it was verified nothing of it is relied on."""
+    """Return the bytes under these names of the answer, or b"" if malformed: the answer is still untrusted here."""
     found = answer
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else None
@@ -395,7 +395,7 @@ def _hash(credential_id: bytes) -> bytes:
 
 
 def _refuse_cross_origin(answer: object) -> None:
-    """Nothing of ours is framed by another site; what was signed in a frame there is refused."""
+    """Refuse an answer that was signed in a cross-origin frame: no other site may frame our pages."""
     if parse_client_data_json(_field(answer, "response", "clientDataJSON")).cross_origin:
         raise Refusal("cross-origin")
 

@@ -1,7 +1,7 @@
-"""A stolen table of passwords is worth as little as it can be: Argon2id, with every parameter written here.
+"""Password storage with Argon2id: every parameter is set here, and concurrent hashes are limited.
 
-Each guess costs the thief what it costs us: 64 MiB and three passes. That price is bounded on our side, since a flood
-of logins would otherwise take all memory and every thread of the worker.
+This slows the offline guessing of a stolen table: each guess costs 64 MiB and three passes. The limit stops a flood of
+logins from using all memory and every thread of the worker.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ PARALLELISM: Final = 4  # RFC 9106, section 4, second recommended option
 SALT_BYTES: Final = 16
 TAG_BYTES: Final = 32
 FLOORS: Final = {"memory_cost": 19_456, "time_cost": 2, "parallelism": 1, "salt_len": 16, "hash_len": 32}
-"""The weakest hasher that starts: OWASP's smallest second choice for Argon2id; RFC 9106, section 3.1, for the rest."""
+"""Minimum parameters to start: OWASP's second choice for Argon2id; RFC 9106, section 3.1, for the rest."""
 PREFIX: Final = "$argon2id$"  # argon2-cffi would verify the weaker argon2i and argon2d as well
 PRESENT: Final = f"{PREFIX}v=19$m={MEMORY_KIB},t={TIME_COST},p={PARALLELISM}$"
-"""How a hash of present parameters begins."""
+"""Prefix of a hash with the present parameters."""
 SHORTEST: Final = 15  # code points; NIST SP 800-63B-4, 3.1.1.2, for passwords without a second factor
 LONGEST: Final = 256  # code points; longer ones are refused, never cut
 LONGEST_TYPED: Final = 4 * LONGEST  # characters in a form or document; NFC makes fewer of them, or the reason is told
@@ -52,24 +52,24 @@ _WORDS: Final = re.compile(r"[^\W_]{3,}")
 
 
 class Busy(RuntimeError):
-    """All slots for password hashes are taken, and requests that go first take every place to wait."""
+    """All slots for password hashes are taken, and no place to wait is left or became free in time."""
 
 
 def normalised(password: str) -> bytes:
-    """The same password typed on another keyboard gives the same bytes (NFC, as NIST SP 800-63B-4 asks).
+    """Return the password's bytes in NFC, the same for every keyboard, as NIST SP 800-63B-4 asks.
 
-    Nothing else is done to it, neither when it is chosen nor when it is compared: no trimming, folding or cutting.
+    Nothing else changes a password when it is chosen or compared: no trimming, folding or cutting.
     """
     return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")
 
 
 def length(password: str) -> int:
-    """In code points, as they are hashed."""
+    """Return the length in code points, after NFC."""
     return len(unicodedata.normalize("NFC", password))
 
 
 def context_of(*names: str) -> tuple[str, ...]:
-    """The words that anybody would try first for this account: of its address and name, and of the service."""
+    """Return the words an attacker tries first for this account: of its address and name, and of the service."""
     now = state()
     return tuple(word for name in (*names, now.service_name, now.settings.public_origin) for word in _words(name))
 
@@ -80,7 +80,7 @@ def _words(text: str) -> list[str]:
 
 @cache
 def common() -> frozenset[bytes]:
-    """Digests of the most common passwords. Raises ValueError when the list is not as it was made."""
+    """Return digests of the most common passwords. Raises ValueError when the list does not match its checksum."""
     lines = COMMON.read_text(encoding="ascii").splitlines()
     digests = b64decode("".join(line for line in lines if not line.startswith("#")))
     if not hmac.compare_digest(hashlib.sha256(digests).hexdigest(), lines[0].rpartition(" ")[2]):
@@ -89,10 +89,10 @@ def common() -> frozenset[bytes]:
 
 
 def _is_easy(password: str, context: Collection[str]) -> bool:
-    """Whether it is common, a unit again and again, or little more than words of the account.
+    """Return whether it is common, one repeated unit, or little more than words of the account.
 
-    Compared is the whole of it, without case, width and spaces: who tries one spelling tries them all. A common word
-    inside a longer phrase forbids nothing. Source: NIST SP 800-63B-4, 3.1.1.2; ASVS 6.2.4, 6.2.11.
+    Compares the whole password without case, width and spaces: an attacker tries every spelling. A common word inside a
+    longer phrase is allowed. Source: NIST SP 800-63B-4, 3.1.1.2; ASVS 6.2.4, 6.2.11.
     """
     text = _folded(password)
     listed = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
@@ -108,10 +108,10 @@ def _folded(text: str) -> str:
 
 
 def faults(password: str, context: Collection[str] = ()) -> list[str]:
-    """Why this can't be a new password, as sentences for the person who chose it; empty when it can.
+    """Return the reasons against this new password, as sentences for the user; empty when it is acceptable.
 
-    `context` is what `context_of` gives for the account. There are no rules of composition: they make passwords that
-    are forgotten, not such that are hard to guess (ASVS 6.2.5).
+    `context` comes from `context_of` for the account. There are no composition rules: they make passwords easy to
+    forget, not hard to guess (ASVS 6.2.5).
     """
     if length(password) < SHORTEST:
         return [f"Use at least {SHORTEST} characters; several words are easy to remember."]
@@ -123,10 +123,10 @@ def faults(password: str, context: Collection[str] = ()) -> list[str]:
 
 
 class Passwords:
-    """Hashes and verifies, `concurrency` at a time; a quarter of the worker's threads may wait, at most a second.
+    """Hash and verify passwords, `concurrency` at a time; a quarter of the threads may wait, at most a second.
 
-    The caller with the lowest rank goes first, of equal ones the first to come. When all places to wait are taken, the
-    highest rank gives way. So a flood of high ranks keeps a low one waiting for one hash, not for all of its own.
+    The lowest rank goes first; equal ranks go in order of arrival. When all places to wait are taken, the highest rank
+    gives way. So a flood of high ranks delays a low one by one hash, not by all hashes of the flood.
     """
 
     def __init__(self, *, concurrency: int, threads: int) -> None:
@@ -143,13 +143,13 @@ class Passwords:
         self._waiting: list[tuple[int, int]] = []  # rank and number of arrival, the next one first
         self._arrivals = count()
         self._change = Condition()
-        # Costs a verification what a real one costs; its tag is random, so nothing can ever match it.
+        # Verification costs the same as for a real hash; the tag is random, so no password matches it.
         self._dummy = (
             f"{PRESENT}{_unpadded(secrets.token_bytes(SALT_BYTES))}${_unpadded(secrets.token_bytes(TAG_BYTES))}"
         )
 
     def weaknesses(self) -> Iterator[str]:
-        """Reasons against a start with this hasher, whoever has weakened it and where."""
+        """Yield the reasons against a start with this hasher, such as weakened parameters."""
         for name, least in FLOORS.items():
             if getattr(self._hasher, name) < least:
                 yield f"Argon2: {name} is below {least}. Put the numbers of bastion/identity/passwords.py back."
@@ -161,14 +161,14 @@ class Passwords:
             yield f"{COMMON.name}: the list is missing, cut short or altered. Restore the file from the template."
 
     def hash(self, password: str) -> str:
-        """The string to store (PHC format). Raises Busy. Goes before every network: a link or a session allows it."""
+        """Return the hash to store (PHC format). Raises Busy. Goes before all networks: a link or session allows it."""
         with self._hash_slot():
             return self._hasher.hash(normalised(password))
 
     def verify(self, password: str, stored: str | None, rank: int = 0) -> bool:
-        """Whether the password belongs to the stored string. Works as long when there is none. Raises Busy.
+        """Return whether the password matches. Takes as long when `stored` is None. Raises Busy.
 
-        One that is longer than any can be is never hashed, whosever it is.
+        A password above the maximum length is never hashed, for any account.
         """
         if length(password) > LONGEST:
             return False
@@ -183,7 +183,7 @@ class Passwords:
 
     @staticmethod
     def is_outdated(stored: str) -> bool:
-        """Whether the stored string was made with other parameters than those of today."""
+        """Return whether the stored hash was made with other parameters than today's."""
         return not stored.startswith(PRESENT)
 
     @contextmanager

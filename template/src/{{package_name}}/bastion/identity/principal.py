@@ -1,8 +1,8 @@
-"""The signed-in user as a request sees it: read with the session row in one query, changed by nobody.
+"""The signed-in user of a request: read with the session row in one query, immutable, with its proved methods.
 
-How he proved who he is stands on that row, and whoever must have a second factor gets nowhere without one. An
-administrator's password that leaks opens everybody's account. So by default whoever may see or manage other people's
-accounts sets up a second factor before anything else. Source: ASVS 6.3.3.
+This stops an attacker with an administrator's leaked password from opening other accounts. By default, users who may
+see or manage other accounts must enrol a second factor before anything else. The methods that proved a session stand in
+its row. Source: ASVS 6.3.3.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TOTP: Final = "totp"
 RECOVERY: Final = "recovery-code"
 PASSKEY: Final = "passkey"
 SECOND: Final = frozenset({TOTP, RECOVERY, PASSKEY})
-"""Those that are more than a password. A passkey alone is two factors: the device, and what unlocks it."""
+"""Methods stronger than a password. A passkey is itself two factors: the device, and its PIN or biometric."""
 READ: Final = "users.read"
 """The permission to see who has an account."""
 MANAGE: Final = "users.manage"
@@ -29,7 +29,7 @@ ADMINISTRATION: Final = frozenset({READ, MANAGE})
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A user through one of his live sessions. The attributes that Flask-Login's users have are here as well."""
+    """A user through one of their live sessions. Has the attributes that Flask-Login expects of a user."""
 
     id: UUID
     email: str
@@ -39,21 +39,21 @@ class Principal:
     roles: frozenset[str]
     permissions: frozenset[str]
     methods: frozenset[str] = frozenset()
-    """How the user proved who he is, as in {"password", "totp"}."""
+    """How the user authenticated, as in {"password", "totp"}."""
     factor_missing: bool = False
-    """He must have a second factor, and this session was opened without one."""
+    """True when the user must have a second factor and this session was opened without one."""
     is_authenticated: bool = True
     is_active: bool = True
     is_anonymous: bool = False
 
     def get_id(self) -> NoReturn:
-        """Flask-Login asks for it in `login_user`; only signing in may open a session, so it raises TypeError."""
+        """Raise TypeError: Flask-Login's `login_user` calls it, and only bastion's log_in() may open a session."""
         raise TypeError("login_user() opens no session here; sessions are opened by bastion's log_in()")
 
 
 @dataclass(frozen=True, slots=True)
 class Anonymous:
-    """Nobody, or somebody whose session has ended."""
+    """A client without a live session."""
 
     id: None = None
     email: str = ""
@@ -66,16 +66,16 @@ class Anonymous:
     is_anonymous: bool = True
 
     def get_id(self) -> None:
-        """Nobody has no id."""
+        """Return None: an anonymous client has no id."""
 
 
 ANONYMOUS: Final = Anonymous()
 
 
 def second_factor_missing(permissions: frozenset[str], used: frozenset[str], *, must_enrol: bool) -> bool:
-    """Whether a session that was proved by the methods `used` lacks the second factor that its user must have.
+    """Return whether a session proved by the methods `used` lacks the second factor that its user must have.
 
-    Who must have one says BASTION_REQUIRE_MFA, and `must_enrol` for an account whose factors an administrator removed.
+    BASTION_REQUIRE_MFA sets who must have one; `must_enrol` adds an account whose factors an administrator removed.
     """
     if used & SECOND:
         return False

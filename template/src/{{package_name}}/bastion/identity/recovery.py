@@ -1,7 +1,7 @@
-"""A forgotten password is replaced by whoever reads the account's mail, and by nobody else, in ten minutes, once.
+"""Password reset: a single-use link to the account's address, valid for ten minutes, sets a new password.
 
-The request itself tells nothing and looks nothing up: whether there is an account decides if a mail goes out, later.
-A new password ends everything that the old one opened. Source: ASVS 6.3.8, 6.4.3, 6.5.1, 6.6.2, 7.4.3.
+This stops account enumeration: the request looks no account up, and only the later mail depends on one. A new password
+ends everything that the old one opened. Source: ASVS 6.3.8, 6.4.3, 6.5.1, 6.6.2, 7.4.3.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _u = User.__table__.c
 
 
 def request_reset(typed: str, device_token: str = "") -> None:
-    """Mail a link to the active account of this address, if there is one. Raises UserError for what is no address.
+    """Mail a link to the active account of this address, if there is one. Raises UserError for an invalid address.
 
-    `device_token` is what a login gave to this device: if it is one of the account, no stranger can use up its mails.
+    An earlier login gave `device_token` to this device: for a known one, no attacker can use up the limit of mails.
     """
     throttle.spend_for_network("reset", "reset-throttle", REQUESTS)
     email = users.address(typed)
@@ -35,7 +35,7 @@ def request_reset(typed: str, device_token: str = "") -> None:
 
 
 def start_reset(user_id: UUID, email: str, *, by: UUID) -> None:
-    """An administrator starts a reset: the user gets the ordinary link, and his sessions end. Nobody else sees it."""
+    """Mail the user an ordinary reset link on behalf of an administrator, who never sees it; end all sessions."""
     with transaction() as connection:
         sessions.end_all(user_id, connection=connection)
         mail.enqueue(connection, links.RESET, email, trusted=True)
@@ -43,9 +43,9 @@ def start_reset(user_id: UUID, email: str, *, by: UUID) -> None:
 
 
 def complete_reset(token: str, password: str) -> None:
-    """Set the password that the link's reader chose, and end every session. 410 for any other token. Signs nobody in.
+    """Set the new password and end every session; opens no session. 410 for any token but a usable one.
 
-    Raises UserError for a password that can't be used (the link stays good), and passwords.Busy.
+    Raises UserError for an unusable password (the link stays usable), and passwords.Busy.
     """
     link = links.find(token, links.RESET)
     throttle.count_link(link.id)

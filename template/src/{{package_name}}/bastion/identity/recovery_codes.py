@@ -1,6 +1,6 @@
-"""Ten codes, shown once, each good once, in place of a second factor that was lost; only their hashes are kept.
+"""Recovery codes: ten single-use codes in place of a lost second factor, shown once and stored as hashes.
 
-Stored as they are, whoever reads a backup has a second factor for every account. Each has 128 random bits, so that
+This stops an attacker with a backup from reading a second factor for every account. Each code has 128 random bits, so
 plain SHA-256 suffices and no slow hash is needed. Source: ASVS 6.5.1 to 6.5.4.
 """
 
@@ -24,7 +24,7 @@ _r = RecoveryCode.__table__.c
 
 
 def make(connection: Connection, user_id: UUID) -> list[str]:
-    """A new set, in place of the old one; this is the only time that anybody sees it."""
+    """Replace the account's codes with a new set and return it; only this call ever returns the codes."""
     remove(connection, user_id)
     codes = [_grouped(b32encode(secrets.token_bytes(CODE_BYTES)).decode().rstrip("=")) for _ in range(NUMBER)]
     moment = now()
@@ -36,18 +36,18 @@ def make(connection: Connection, user_id: UUID) -> list[str]:
 
 
 def use(connection: Connection, user_id: UUID, code: str) -> bool:
-    """Use the code up, in the transaction of what it is for; False when it is none of this account, or was used."""
+    """Use the code up, in the caller's transaction; False when it is not an unused code of this account."""
     good = (_r.user_id == user_id, _r.code_hash == digest(_plain(code)), _r.used_at.is_(None))
     return connection.execute(update(RecoveryCode).where(*good).values(used_at=now())).rowcount == 1
 
 
 def remove(connection: Connection, user_id: UUID) -> None:
-    """Make every code of the account worthless."""
+    """Delete every code of the account."""
     connection.execute(delete(RecoveryCode).where(_r.user_id == user_id))
 
 
 def _plain(code: str) -> str:
-    """As it is hashed: upper and lower case, spaces and dashes make no difference."""
+    """Return the code as it is hashed: letter case, spaces and dashes make no difference."""
     return "".join(code[:LONGEST].split()).replace("-", "").upper()
 
 

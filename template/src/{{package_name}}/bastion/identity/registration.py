@@ -1,8 +1,8 @@
-"""Whoever registers an address decides nothing: the account is made by the mailed link, by whoever reads the mail.
+"""Registration: the reader of the mailed link makes the account and chooses its password, not the requester.
 
-If a password could be chosen before, an attacker would register somebody else's address with his own, and the owner's
-click on "confirm" would arm it (pre-hijacking). No answer tells whether an address has an account: the mail does.
-Source: ASVS 6.3.8, 6.4.1; Sudhodanan, Paverd: Pre-hijacked accounts (USENIX Security 2022).
+This stops pre-hijacking: otherwise an attacker would register a victim's address with a password, and the victim's
+"confirm" would activate it. No answer reveals whether an address has an account; only the mail does. Source: ASVS
+6.3.8, 6.4.1; Sudhodanan, Paverd: Pre-hijacked accounts (USENIX Security 2022).
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ MODES: Final = {
     links.INVITE: ("open", "invitation"),
     links.CREATE: ("open", "invitation", "closed"),
 }
-"""Purpose of a link to the modes in which it makes an account: one that was mailed before the mode changed is worth no
-more than one that could be asked for now."""
+"""Purpose of a link to the modes in which it makes an account. The present mode decides, even for a link that was
+mailed before the mode changed."""
 REGISTRATIONS: Final = throttle.Allowance(5, timedelta(hours=1))  # of one network; ASVS 2.4.1
 
 
 def require_mode(*modes: str) -> None:
-    """404 when this service takes no such registrations (BASTION_REGISTRATION)."""
+    """Refuse with 404 when this service takes no such registrations (BASTION_REGISTRATION)."""
     if state().settings.registration not in modes:
         refuse(404, MODE)
 
 
 def register(typed: str) -> None:
-    """Mail the address a link that makes its account, or a notice if it has one. 404 unless registration is open.
+    """Mail a link that makes the account, or a notice if the address has one. 404 unless registration is open.
 
-    Raises UserError for what is no address. Nothing is looked up, and no hash computed, before the mail is sent.
+    Raises UserError for an invalid address. Before the mail is sent, no account is looked up and no hash computed.
     """
     require_mode(*MODES[links.ACTIVATE])
     throttle.spend_for_network("register", "register-throttle", REGISTRATIONS)
@@ -49,9 +49,9 @@ def register(typed: str) -> None:
 
 
 def invite(typed: str, roles: Iterable[str], *, by: UUID) -> None:
-    """Mail the address an invitation with these roles; it ends when the inviter is disabled. 404 when closed.
+    """Mail an invitation with these roles; it ends when the inviter is disabled. 404 when registration is closed.
 
-    Raises UserError for what is no address, or an unknown role; whether the address has an account makes no difference.
+    Raises UserError for an invalid address or unknown role. The answer is the same for an address with an account.
     """
     require_mode(*MODES[links.INVITE])
     email, known = users.address(typed), users.known_roles(roles)
@@ -61,9 +61,9 @@ def invite(typed: str, roles: Iterable[str], *, by: UUID) -> None:
 
 
 def invite_by_operator(typed: str, roles: Iterable[str]) -> None:
-    """As `invite`, for the command line, in every mode: the link is as short-lived as that of a reset.
+    """Mail an invitation from the command line, in every mode; the link lives as short as a reset link.
 
-    Raises UserError also when there is an account: an operator can read the table anyway.
+    Raises UserError also when the address has an account: an operator can read the table anyway.
     """
     email, known = users.address(typed), users.known_roles(roles)
     users.require_free(email)
@@ -73,9 +73,9 @@ def invite_by_operator(typed: str, roles: Iterable[str]) -> None:
 
 
 def activate(token: str, password: str, name: str = "") -> UUID:
-    """Make the account that a mailed link stands for, with the password chosen now. 410 for any other token.
+    """Make the account of a mailed link, with the password chosen now. 410 for any token but a usable one.
 
-    Raises UserError for a password or name that can't be used (the link stays good), and passwords.Busy.
+    Raises UserError for an unusable password or name (the link stays usable), and passwords.Busy.
     """
     link = links.find(token, *links.MAKES_ACCOUNT)
     if state().settings.registration not in MODES[link.purpose]:
@@ -98,6 +98,6 @@ def activate(token: str, password: str, name: str = "") -> UUID:
 
 
 def _may_invite(inviter_id: UUID) -> bool:
-    """Whether the inviter is still an administrator, also by what settings.py says of his roles now."""
+    """Return whether the inviter is still an administrator, by the present roles in settings.py too."""
     inviter = users.shown(inviter_id)
     return inviter is not None and users.is_administrator(inviter.roles)

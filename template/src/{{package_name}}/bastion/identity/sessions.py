@@ -1,6 +1,6 @@
-"""A session is a row, and only a live row lets anybody in: ended there, it is ended everywhere at once.
+"""Server-side sessions: each login is a database row, and ending the row revokes it at once, everywhere.
 
-A cookie or token that carries its own validity stays valid in the hands of whoever copied it, after every logout.
+This stops an attacker with a copied cookie or token from using it after a logout, as with self-contained tokens.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .models import AuthSession, Flow, User
 from .principal import Principal, second_factor_missing
 
 TOKEN_BYTES: Final = 32  # 256 bits from the operating system
-# Last use is written when it is older than this: a write a request costs three times as much as the request.
+# Update the last use only when it is older than this: a write in each request costs three times the request.
 TOUCH: Final = timedelta(seconds=60)
 KEPT: Final = timedelta(days=30)  # after its end
 
@@ -55,17 +55,17 @@ _BY_ID: Final = _LIVE.where(_s.id == bindparam("session_id"), _s.user_id == bind
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session that has just begun: its public id, and the token that only the client keeps."""
+    """A new session: its public id, and the token that only the client keeps."""
 
     id: UUID
     token: str = field(repr=False)
     user_id: UUID
     expires_at: datetime
-    device_token: str = field(default="", repr=False)  # set by a login: what the device keeps to be known again
+    device_token: str = field(default="", repr=False)  # set by a login: the token of the known device
 
 
 def digest(token: str) -> bytes:
-    """What is stored of a token. It is random, so plain SHA-256 suffices and can be looked up."""
+    """Return the SHA-256 of a token, as stored. The token is random, so a fast hash that can be looked up suffices."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -81,10 +81,10 @@ def open_session(
     verified_at: datetime | None = None,
     connection: Connection | None = None,
 ) -> Opened | None:
-    """Begin a session that ends after `lifetime` at the latest; the one it replaces ends in the same transaction.
+    """Open a session that ends after `lifetime` at the latest; end the one it replaces in the same transaction.
 
-    None, and nothing is changed, when the account is not active at this very moment, or its row is not (any more) what
-    `only_if` says: what was compared before may have been changed since.
+    Returns None and changes nothing when the account is inactive or its row does not match `only_if`: a value that was
+    compared before may have changed since.
     """
     if connection is None:
         with transaction() as own:
@@ -127,8 +127,8 @@ def open_session(
 def hold(connection: Connection, user_id: UUID) -> None:
     """Lock the account's row until the commit.
 
-    Whoever changes several rows of an account, or decides by what it reads of them, begins with it: two that meet wait
-    for each other in one order. (SQLite locks no rows: there `transaction` has the lock of the whole file.)
+    Call it first in a transaction that changes several rows of an account or decides by reading them: concurrent ones
+    then wait in one order. (SQLite locks no rows; there `transaction` has the lock of the whole file.)
     """
     connection.execute(select(_u.id).where(_u.id == user_id).with_for_update(key_share=True))
 
@@ -136,13 +136,12 @@ def hold(connection: Connection, user_id: UUID) -> None:
 def renew(
     connection: Connection, old: Principal, *, proved: bool, methods: frozenset[str] | None = None
 ) -> Opened | None:
-    """Begin the session anew under another token and id: copies of the old are dead.
+    """Renew the session under another token and id: copies of the old token are worthless.
 
-    Its absolute end stays where it was and, unless its user has just `proved` who he is, the time when he last did;
-    with `methods` as those by which he did.
-    None when the session has ended in the meantime. The account's row is locked first, and the old session ended before
-    the new one begins: whoever ends all sessions at this moment comes either before, and this one is not renewed, or
-    after, and finds the new one.
+    Keeps the absolute end. Keeps the time of the last authentication too, unless the user has just `proved` their
+    identity. `methods` replaces the recorded methods. Returns None when the session has ended since. Locks the
+    account's row first and ends the old session before the new one opens. So a concurrent end of all sessions comes
+    either before the renewal, which then fails, or after it, and ends the new session.
     """
     hold(connection, old.id)
     row = connection.execute(
@@ -164,17 +163,17 @@ def renew(
 
 
 def _surplus(connection: Connection, user_id: UUID, begun: UUID, moment: datetime) -> Sequence[UUID]:
-    """The live sessions that are too many for one account beside the one that begins: those unused for longest."""
+    """Return the live sessions beyond the limit per account, except the new one: those unused for longest."""
     others = (_s.user_id == user_id, _s.id != begun, _s.revoked_at.is_(None), _s.expires_at > moment)
     last_used_first = select(_s.id).where(*others).order_by(_s.seen_at.desc(), _s.created_at.desc())
     return connection.execute(last_used_first.offset(state().limits.sessions_per_account - 1)).scalars().all()
 
 
 def _beginning(only_if: ColumnElement[bool] | None, **values: object) -> Any:
-    """Insert the row if its account is active and as `only_if` says, and keep it so until the commit.
+    """Return the insert of the row if its account is active and matches `only_if`; it locks that until the commit.
 
-    The lock makes whoever disables the account or changes its password wait, and then find this session to end; and two
-    logins of one account begin one after the other, so that both count.
+    The lock makes a concurrent change of the account or its password wait; that change then finds this session to end.
+    Two concurrent logins of one account run one after the other, so that both count.
     """
     row = select(*(literal(value, _s[name].type) for name, value in values.items()))
     further = () if only_if is None else (only_if,)
@@ -183,13 +182,13 @@ def _beginning(only_if: ColumnElement[bool] | None, **values: object) -> Any:
 
 
 def find_by_token(token: str) -> Principal | None:
-    """The user of the live session that this token opens (session style), or None."""
+    """Return the user of the live session with this token (session style), or None."""
     idle = timedelta(minutes=state().limits.session_idle_minutes)
     return _find(_BY_TOKEN, {"token_hash": digest(token)}, idle)
 
 
 def find_by_id(session_id: UUID, user_id: UUID) -> Principal | None:
-    """The user `user_id` through his live session `session_id` (token style), or None."""
+    """Return the user `user_id` through their live session `session_id` (token style), or None."""
     idle = timedelta(minutes=state().limits.refresh_idle_minutes)
     return _find(_BY_ID, {"session_id": session_id, "owner_id": user_id}, idle)
 
@@ -208,7 +207,7 @@ def _find(statement: Any, key: dict[str, object], idle: timedelta) -> Principal 
 
 
 def _mark_idle(key: dict[str, object], moment: datetime, idle: timedelta) -> None:
-    """A session that was met after its idle time stays ended, even if the clock went back."""
+    """Revoke a session that was used after its idle timeout, so that it stays ended even if the clock goes back."""
     which = _s.token_hash == key["token_hash"] if "token_hash" in key else _s.id == key["session_id"]
     dead = (which, _s.revoked_at.is_(None), _s.seen_at <= moment - idle)
     with connect() as connection:
@@ -235,7 +234,7 @@ def _principal(row: Row[Any]) -> Principal:
 
 
 def live_sessions(user_id: UUID, *, idle: timedelta) -> Sequence[Any]:
-    """The user's live sessions, last used first: id, created_at, seen_at, address, agent. Never a token or its hash."""
+    """Return the user's live sessions, last used first: id, created_at, seen_at, address, agent. No token or hash."""
     moment = now()
     statement = (
         select(_s.id, _s.created_at, _s.seen_at, _s.address, _s.agent)
@@ -247,7 +246,7 @@ def live_sessions(user_id: UUID, *, idle: timedelta) -> Sequence[Any]:
 
 
 def end(session_id: UUID, user_id: UUID, *, connection: Connection | None = None) -> bool:
-    """End one session of this user; whether there was one to end. With `connection` as part of that transaction."""
+    """End one session of this user, also as part of `connection`; return whether there was one to end."""
     if connection is None:
         with transaction() as own:
             return end(session_id, user_id, connection=own)
@@ -255,21 +254,21 @@ def end(session_id: UUID, user_id: UUID, *, connection: Connection | None = None
 
 
 def end_all(user_id: UUID, *, but: UUID | None = None, connection: Connection | None = None) -> int:
-    """End every session of the user, except perhaps the present one, and logins that wait; how many were ended.
+    """End all sessions of the user except `but`, and waiting logins; return the number of ended sessions.
 
-    With `connection` as part of that transaction: no new password without the end of what the old one opened.
+    With `connection`, as part of that transaction: a new password and the end of the old sessions commit together.
     """
     if connection is None:
         with transaction() as own:
             return end_all(user_id, but=but, connection=own)
-    # First: a login that is being completed at this moment is then either over, and ends below, or never will be.
+    # Flows first: a concurrent login has then either opened its session, which ends below, or can no longer do so.
     connection.execute(_ending_flows(_f.user_id == user_id))
     others = () if but is None else (_s.id != but,)
     return connection.execute(_ending(now(), _s.user_id == user_id, *others)).rowcount
 
 
 def end_of_everybody(*, but: UUID) -> int:
-    """End all sessions of all users except the one that asks, and logins that wait; how many were ended."""
+    """End all sessions of all users except `but`, and waiting logins; return the number of ended sessions."""
     with transaction() as connection:
         connection.execute(_ending_flows())
         return connection.execute(_ending(now(), _s.id != but)).rowcount
@@ -284,7 +283,7 @@ def _ending_flows(*which: ColumnElement[bool]) -> Any:
 
 
 def purge(*, older_than: timedelta = KEPT) -> int:
-    """Delete the rows of sessions that ended that long ago; how many there were. Refresh tokens go with them."""
+    """Delete session rows that ended that long ago, with their refresh tokens; return the number of sessions."""
     moment = now() - older_than
     with transaction() as connection:
         gone = delete(AuthSession).where((_s.revoked_at < moment) | (_s.expires_at < moment))

@@ -1,7 +1,7 @@
-"""A code of an authenticator app is good in its own thirty seconds, once, by the server's clock.
+"""TOTP: a code of an authenticator app is valid once, only in its own 30-second step, by the server's clock.
 
-pyotp remembers no used code, and a window makes each of them good for a minute and a half: whoever reads one over a
-shoulder signs in with it. The app speaks SHA-1, as an HMAC alone (RFC 6238, 1.2). Source: ASVS 6.5.1, 6.5.5, 6.5.8.
+This stops an attacker who reads a code over a shoulder: pyotp remembers no used code, and a window would keep each one
+valid for 90 seconds. The app uses SHA-1 only inside an HMAC (RFC 6238, 1.2). Source: ASVS 6.5.1, 6.5.5, 6.5.8.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _t = Totp.__table__.c
 
 
 def is_code(text: str) -> bool:
-    """Whether this could be a code: six ASCII digits, perhaps with the space in them that apps show."""
+    """Return whether this has the form of a code: six ASCII digits, spaces allowed as apps show them."""
     return _CODE.fullmatch(_typed(text)) is not None
 
 
@@ -36,32 +36,32 @@ def _typed(text: str) -> str:
 
 
 def new_seed() -> str:
-    """A seed from the operating system's random source, as the text that is typed into an app."""
+    """Return a seed from the operating system's random source, as the text to type into an app."""
     return pyotp.random_base32(SEED_CHARACTERS)
 
 
 def uri(seed: str, email: str) -> str:
-    """What the QR code says (otpauth://, Key URI Format)."""
+    """Return the text of the QR code (otpauth://, Key URI Format)."""
     return pyotp.TOTP(seed).provisioning_uri(name=email, issuer_name=state().service_name)
 
 
 def step_of(seed: str, code: str, moment: datetime) -> int | None:
-    """The number of the thirty seconds of this moment, if this is their code and that of no others."""
+    """Return the number of the time step at this moment if the code belongs to exactly this step, else None."""
     if not is_code(code) or not pyotp.TOTP(seed).verify(_typed(code), for_time=moment, valid_window=0):
         return None
     return int(moment.timestamp()) // int(STEP.total_seconds())
 
 
 def is_late(user_id: UUID, code: str) -> bool:
-    """Whether the code was right a moment ago: typed in its last second it arrives late, and is no guess."""
+    """Return whether the code was right one step ago: it was typed in time, arrives late, and is no guess."""
     seed = _seed(user_id)
     return seed is not None and step_of(seed, code, now() - STEP) is not None
 
 
 def use(connection: Connection, user_id: UUID, code: str) -> bool:
-    """Use the code up, in the transaction of what it is for; False when it is not right, or was used before.
+    """Use the code up, in the caller's transaction; False when it is wrong or was used before.
 
-    Raises encryption.DecryptError when the stored seed can't be read.
+    Raises encryption.DecryptError when the stored seed cannot be read.
     """
     row = _row(connection, user_id)
     step = None if row is None else step_of(_decrypted(row), code, now())
@@ -72,7 +72,7 @@ def use(connection: Connection, user_id: UUID, code: str) -> bool:
 
 
 def store(connection: Connection, user_id: UUID, seed: str, step: int) -> None:
-    """Put an app in force; the code of the step that confirmed it is used up."""
+    """Store the app as active; the code of the step that confirmed it counts as used."""
     connection.execute(
         insert(Totp).values(
             user_id=user_id,
@@ -84,7 +84,7 @@ def store(connection: Connection, user_id: UUID, seed: str, step: int) -> None:
 
 
 def remove(connection: Connection, user_id: UUID) -> bool:
-    """Take the app out of force; whether there was one."""
+    """Remove the app; return whether there was one."""
     return connection.execute(delete(Totp).where(_t.user_id == user_id)).rowcount == 1
 
 

@@ -1,4 +1,4 @@
-"""Accounts: made, switched off and on, and given roles. What is taken away is gone with the next request."""
+"""Account management: disabling and role changes count from the next request, so revoked rights cannot be used."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _ROLE: Final = re.compile(r"\A[a-z][a-z0-9_-]{0,49}\Z")
 PAGE_SIZE: Final = 25
 MOST_PAGES: Final = 200  # of a list; further accounts are found by how their address begins
 _u = User.__table__.c
-# Named one by one: a column that is added to the table, or the hash, leaves it by no list.
+# An explicit list: neither the password hash nor a column that is added later reaches any list of accounts.
 _SHOWN: Final = select(_u.id, _u.email, _u.display_name, _u.active, _u.roles, _u.created_at)
 
 
 class UserError(ValueError):
-    """What was asked for can't be done; the text says why and is safe to show, `field` names what it is about."""
+    """The request cannot be done; the text says why and is safe to show, `field` names the field at fault."""
 
     def __init__(self, text: str, field: str = "") -> None:
         super().__init__(text)
@@ -43,26 +43,26 @@ class UserError(ValueError):
 
 
 def normalised(identifier: str) -> str:
-    """The one spelling of an identifier: for looking up, counting attempts and storing alike.
+    """Return the one spelling of an identifier, for lookups, counters and storage.
 
-    NFKC, without control, format and surrounding characters, the domain as its A-label, case-folded: variations of one
-    address must not be counted, or registered, apart. In this order: folded before, `straße.example` would be the
-    address of somebody at `strasse.example`, which is another domain (IDNA 2008).
+    NFKC, without control, format and surrounding characters, the domain as its A-label, case-folded: variants of one
+    address share one counter and one account. The A-label comes before the case-folding: otherwise `straße.example`
+    would become `strasse.example`, which is another domain (IDNA 2008).
     """
     text = unicodedata.normalize("NFKC", identifier[: 4 * LONGEST_IDENTIFIER])
     text = "".join(c for c in text if not unicodedata.category(c).startswith("C")).strip()
     local, at, domain = text.rpartition("@")
     if at and not domain.isascii():
-        with suppress(EmailNotValidError):  # then it is nobody's address, and is counted as it was typed
+        with suppress(EmailNotValidError):  # then it is no valid address, and is counted as typed
             text = f"{local}@{validate_email(f'x@{domain}', check_deliverability=False).ascii_domain}"
     return text.casefold()[:LONGEST_IDENTIFIER]
 
 
 def address(typed: str) -> str:
-    """The normalised address that was typed, to store and to mail to. Raises UserError when it is none.
+    """Return the normalised address, to store and to mail to. Raises UserError when it is invalid.
 
-    An ASCII local part, so that every mail server takes it and no two look alike; the domain as its A-label. Not with
-    `=?`, which begins an encoded word (RFC 2047): mail programs would turn it into another address.
+    The local part must be ASCII: every mail server accepts it, and no two look alike. The domain becomes its A-label.
+    `=?` is refused: it begins an encoded word (RFC 2047), which mail programs would turn into another address.
     """
     text = unicodedata.normalize("NFKC", typed.strip(" "))
     try:
@@ -75,7 +75,7 @@ def address(typed: str) -> str:
 
 
 def display_name(typed: str) -> str:
-    """The name to show, without surrounding spaces. Raises UserError when it is too long or can't be shown safely."""
+    """Return the stripped name. Raises UserError when it is too long or cannot be shown safely."""
     text = typed.strip()
     if len(text) > LONGEST_NAME or not is_plain(text, lines=False):
         raise UserError(f"Use at most {LONGEST_NAME} ordinary characters.", "display_name")
@@ -83,14 +83,14 @@ def display_name(typed: str) -> str:
 
 
 def checked_password(password: str, email: str) -> str:
-    """The string to store for a new password of this account. Raises UserError, and passwords.Busy."""
+    """Return the hash of a new password for this account. Raises UserError, and passwords.Busy."""
     if found := passwords.faults(password, passwords.context_of(email)):
         raise UserError(found[0], "password")
     return state().passwords.hash(password)
 
 
 def create(email: str, password: str, *, roles: Iterable[str] = ()) -> UUID:
-    """Make an active account. Raises UserError for an address, password or role that can't be used."""
+    """Make an active account. Raises UserError for an unusable address, password or role."""
     email, roles = address(email), known_roles(roles)
     password_hash = checked_password(password, email)
     with transaction() as connection:
@@ -100,7 +100,7 @@ def create(email: str, password: str, *, roles: Iterable[str] = ()) -> UUID:
 def insert_user(
     connection: Connection, email: str, password_hash: str, *, name: str = "", roles: Iterable[str] = ()
 ) -> UUID:
-    """Make the row of an account, in the transaction of what allows it. Raises UserError when the address is taken."""
+    """Insert the row of an account, in the caller's transaction. Raises UserError when the address is taken."""
     user_id = uuid4()
     values = {
         "id": user_id,
@@ -120,7 +120,7 @@ def insert_user(
 
 
 def find(email: str) -> UUID:
-    """The id of the account with this address, for commands. Raises UserError when there is none."""
+    """Return the id of the account with this address, for commands. Raises UserError when there is none."""
     with connect() as connection:
         row = connection.execute(select(_u.id).where(_u.email == normalised(email))).one_or_none()
     if row is None:
@@ -129,7 +129,7 @@ def find(email: str) -> UUID:
 
 
 def page(number: int, starts_with: str = "") -> tuple[list[Any], bool]:
-    """The accounts whose address begins with this text, by address: page `number` (from 1), and if there is a next."""
+    """Return page `number` (from 1) of the accounts whose address has this prefix, and whether there is a next one."""
     if number > MOST_PAGES:
         return [], False
     wanted = _SHOWN.where(_u.email.startswith(normalised(starts_with), autoescape=True)).order_by(_u.email)
@@ -139,20 +139,20 @@ def page(number: int, starts_with: str = "") -> tuple[list[Any], bool]:
 
 
 def shown(user_id: UUID) -> Any | None:
-    """What may be shown of this account to whoever manages accounts, or None when there is no such account."""
+    """Return the account's columns that an administrator may see, or None when there is no such account."""
     with connect() as connection:
         return connection.execute(_SHOWN.where(_u.id == user_id)).one_or_none()
 
 
 def require_free(email: str) -> None:
-    """Raises UserError when this normalised address has an account."""
+    """Raise UserError when this normalised address has an account."""
     with connect() as connection:
         if connection.execute(select(_u.id).where(_u.email == email)).first() is not None:
             raise UserError(TAKEN, "email")
 
 
 def known_roles(roles: Iterable[str]) -> list[str]:
-    """The roles, each of them named in settings.py. Raises UserError for any other."""
+    """Return the roles, sorted, if settings.py names each of them. Raises UserError otherwise."""
     wanted, known = sorted({*roles}), state().team.roles
     if not all(_ROLE.match(role) and role in known for role in wanted):
         names = ", ".join(sorted(known)) or "none; name them in settings.py"
@@ -161,12 +161,12 @@ def known_roles(roles: Iterable[str]) -> list[str]:
 
 
 def is_administrator(roles: str) -> bool:
-    """Whether these roles, as they are stored, permit to manage accounts."""
+    """Return whether these roles, as stored, permit managing accounts."""
     return MANAGE in state().permissions(frozenset(roles.split()))
 
 
 def keep_an_administrator(connection: Connection) -> None:
-    """Roll back what would leave nobody who can manage accounts; call it after the change, in its transaction."""
+    """Raise UserError when no active administrator is left; call it after the change, in its transaction."""
     rows = connection.execute(select(_u.roles).where(_u.active, _u.roles != "")).all()
     if not any(is_administrator(row.roles) for row in rows):
         raise UserError("This is the last administrator. Make somebody else one first.")
@@ -174,7 +174,7 @@ def keep_an_administrator(connection: Connection) -> None:
 
 @contextmanager
 def changing(user_id: UUID) -> Iterator[tuple[Connection, Any]]:
-    """A transaction in which the row of this account, and those of all with a role, stand still. UserError if none."""
+    """Lock the rows of this account and of all accounts with a role, in one transaction. UserError if none."""
     with transaction() as connection:
         held = select(_u.id, _u.email, _u.roles, _u.active).where((_u.id == user_id) | (_u.roles != ""))
         rows = connection.execute(held.order_by(_u.id).with_for_update()).all()
@@ -201,9 +201,9 @@ def set_active(user_id: UUID, active: bool, *, by: UUID | None = None) -> None:
 
 
 def permit(user_id: UUID, role: str, *, remove: bool = False, by: UUID | None = None) -> None:
-    """Give the account a role, or take it away; it counts from the next request on.
+    """Give the account a role, or take it away; the change counts from the next request.
 
-    Raises UserError for an unknown account or role, and when the last administrator would lose his.
+    Raises UserError for an unknown account or role, and for the last administrator's role.
     """
     if not remove:
         known_roles([role])
@@ -222,5 +222,5 @@ def permit(user_id: UUID, role: str, *, remove: bool = False, by: UUID | None = 
 
 
 def named(administrator: UUID | None) -> str:
-    """Who did it, for the audit: an administrator, or whoever runs commands on the server."""
+    """Return the actor for the audit: the administrator's id, or "command" for an operator on the command line."""
     return str(administrator) if administrator is not None else "command"
