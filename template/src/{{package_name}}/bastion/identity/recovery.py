@@ -1,4 +1,4 @@
-"""Password reset: a single-use link to the account's address, valid for ten minutes, sets a new password.
+"""Password reset: a single-use link to the account's address, valid for ten minutes by default, sets a new password.
 
 This stops account enumeration: the request looks no account up, and only the later mail depends on one. A new password
 ends everything that the old one opened. Source: ASVS 6.3.8, 6.4.3, 6.5.1, 6.6.2, 7.4.3.

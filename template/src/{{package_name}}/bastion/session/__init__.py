@@ -1,6 +1,6 @@
-"""auth=session: people sign in with a form, and a cookie names a session row that can be ended at any moment.
+"""auth=session: a user signs in with a form, and a cookie names a session row that can be revoked at any time.
 
-The surface that the rest of bastion/ knows of this style; the other style has the same names.
+This is the interface to the rest of bastion/; the other style has the same names.
 """
 
 from __future__ import annotations
@@ -49,21 +49,21 @@ RINGS: Final[Mapping[str, tuple[float, float]]] = {}
 NEW_KEYS: Final[tuple[Command, ...]] = ()
 ROTATED: Final[Mapping[str, tuple[str, Callable[[], Turned]]]] = {}
 LOCKED: Final[dict[str, object]] = {**cookie.LOCKED, **csrf.LOCKED, **login_manager.LOCKED}
-"""Configuration that carries a protection; the seal refuses a start in which the team's function changed it."""
+"""Configuration that a protection needs; the seal refuses a start in which the team's function changed it."""
 
 
 class Settings(EnvironmentSettings):
-    """This style needs no setting of its own."""
+    """This style has no settings of its own."""
 
 
 def check(general: BastionSettings, _own: Settings, _secrets: Secrets) -> Iterator[str]:
-    """A cookie signs in here, and no other origin's script may use it."""
+    """Refuse CORS: a cookie signs users in here, so no script of another origin may use it."""
     if general.cors_origins:
         yield "BASTION_CORS_ORIGINS is for services that sign in with tokens (auth=jwt). Unset it."
 
 
 def install(app: Flask) -> None:
-    """Cookie, templates, CSRF and the pages of signing in."""
+    """Install the cookie, the templates, CSRF protection and the login pages."""
     cookie.install(app)
     templating.install(app)
     login_manager.install(app)
@@ -74,6 +74,6 @@ def install(app: Flask) -> None:
 
 
 def finish(app: Flask) -> None:
-    """Answer / unless the team has a page of its own there."""
+    """Add the route / unless the team has defined its own."""
     if not any(rule.rule == "/" and "GET" in (rule.methods or ()) for rule in app.url_map.iter_rules()):
         app.add_url_rule("/", "bastion.home", pages.home)

@@ -1,7 +1,7 @@
-"""The pages of one's own account: what its owner sees and changes, and where he proves once more who he is.
+"""Pages of the user's own account: view and change it, and re-authenticate.
 
-A page only asks and shows; who may do what is decided in identity/. Opening a page changes nothing, so no other site's
-image can use one. The pages that a stranger may open are in pages.py, factors.py and mailed_link.py.
+Opening a page changes nothing, so an image on an attacker's site cannot trigger a change; identity/ decides who may do
+what. Pages without a login are in pages.py, factors.py and mailed_link.py.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from .redirects import safe_next
 
 
 class ChangePasswordForm(NewPasswordForm):
-    """The present password and a new one."""
+    """The current password and a new one."""
 
     current = PasswordField("Current password", [InputRequired(), Length(max=LONGEST_TYPED)])
 
 
 class PresentPasswordForm(SubmittedForm):
-    """Who is signed in proves it once more, with a code as well if his account has a second factor."""
+    """Re-authentication: the password, and a code if the account has a second factor."""
 
     password = PasswordField("Password", [InputRequired(), Length(max=LONGEST_TYPED)])
     code = StringField("Code", [Length(max=recovery_codes.LONGEST)])
 
 
 class NameForm(SubmittedForm):
-    """The name that is shown."""
+    """The display name."""
 
     display_name = StringField("Name", [Length(max=LONGEST_NAME)])
 
@@ -56,7 +56,7 @@ class NameForm(SubmittedForm):
 @blueprint.route("/reauth", methods=["GET", "POST"])
 @login_required(without_factor=True)
 def reauthenticate() -> ResponseReturnValue:
-    """Ask once more who it is before something sensitive; `next` is where it was asked for."""
+    """Re-authenticate before a sensitive action; `next` is the page that required it."""
     form = PresentPasswordForm()
     wanted = safe_next(request.args.get("next"), "")
     if request.method != "POST":
@@ -76,7 +76,7 @@ def reauthenticate() -> ResponseReturnValue:
 @blueprint.post("/reauth/passkey")
 @login_required(without_factor=True)
 def reauthenticate_with_passkey() -> ResponseReturnValue:
-    """The same by a passkey, which needs no password."""
+    """Re-authenticate with a passkey, without a password."""
     form = PasskeyForm()
     opened = perform(
         form,
@@ -89,7 +89,7 @@ def reauthenticate_with_passkey() -> ResponseReturnValue:
 
 
 def _reauthentication(form: SubmittedForm) -> str:
-    """What this account can be asked for; the form that was sent shows what was wrong with it."""
+    """Return the page with the account's methods; the submitted form shows its errors."""
     held = factors.held(current_user.id)
     asked = passkeys.step_up(me()) if held.passkeys else None
     password = form if isinstance(form, PresentPasswordForm) else PresentPasswordForm(formdata=None)
@@ -103,7 +103,7 @@ def _reauthentication(form: SubmittedForm) -> str:
 @blueprint.get("/account", endpoint="account")
 @login_required
 def show_account() -> ResponseReturnValue:
-    """Name, address, live sessions and recent security events of one's own."""
+    """Show the user's own name, address, live sessions and recent security events."""
     idle = timedelta(minutes=state().limits.session_idle_minutes)
     rows = [
         {**row._mapping, "current": row.id == current_user.session_id}
@@ -122,7 +122,7 @@ def show_account() -> ResponseReturnValue:
 @blueprint.post("/account/sessions/<uuid:session_id>/end")
 @login_required(fresh=True)
 def end_session(session_id: UUID) -> ResponseReturnValue:
-    """End one of one's own sessions; another user's is not there."""
+    """End one of the user's own sessions; 404 for a session of another user."""
     if not sessions.end(session_id, current_user.id):
         refuse(404, "ownership-404")
     audit.record("session.ended", user_id=current_user.id, session_id=session_id)
@@ -132,7 +132,7 @@ def end_session(session_id: UUID) -> ResponseReturnValue:
 @blueprint.post("/account/sessions/end-others")
 @login_required(fresh=True)
 def end_others() -> ResponseReturnValue:
-    """End all of one's own sessions but this one."""
+    """End all of the user's own sessions except this one."""
     ended = sessions.end_all(current_user.id, but=current_user.session_id)
     if ended:  # or whoever is in could write rows without end
         audit.record("session.ended_others", user_id=current_user.id, session_id=current_user.session_id, count=ended)
@@ -142,7 +142,7 @@ def end_others() -> ResponseReturnValue:
 @blueprint.route("/account/name", methods=["GET", "POST"])
 @login_required
 def change_name() -> ResponseReturnValue:
-    """Change the name that is shown."""
+    """Change the display name."""
     shown = users.shown(current_user.id)
     form = NameForm(display_name=shown.display_name if shown is not None else "")
 
@@ -158,7 +158,7 @@ def change_name() -> ResponseReturnValue:
 @blueprint.route("/account/password", methods=["GET", "POST"])
 @login_required
 def change_password() -> ResponseReturnValue:
-    """Change the password, with the present one."""
+    """Change the password after a check of the current one."""
     form = ChangePasswordForm()
 
     def page() -> str:
@@ -176,7 +176,7 @@ def change_password() -> ResponseReturnValue:
 @blueprint.route("/account/email", methods=["GET", "POST"])
 @login_required(fresh=True)
 def change_email() -> ResponseReturnValue:
-    """Ask for another address; it counts when the link that is mailed to it was confirmed."""
+    """Request a new address; it takes effect after the mailed link is confirmed."""
     form = AddressForm()
 
     def page() -> str:
@@ -191,7 +191,7 @@ def change_email() -> ResponseReturnValue:
 @blueprint.route("/account/email/confirm", methods=["GET", "POST"])
 @login_required
 def confirm_email() -> ResponseReturnValue:
-    """Put the address of a mailed link in force, for the account that asked for it."""
+    """Activate the address of a mailed link, only for the account that requested it."""
     link = kept_link(links.EMAIL)
     if link.user_id != current_user.id:
         links.gone(links.EMAIL)
@@ -212,7 +212,7 @@ def confirm_email() -> ResponseReturnValue:
 @blueprint.post("/account/export")
 @login_required(fresh=True)
 def export() -> ResponseReturnValue:
-    """Everything that is stored about oneself, as a file."""
+    """Return all stored data about the user as a file."""
     text = json.dumps(account.export(me()), default=str, ensure_ascii=False, indent=2)
     answer = Response(text, mimetype="application/json")
     answer.headers["Content-Disposition"] = 'attachment; filename="my-data.json"'
@@ -222,7 +222,7 @@ def export() -> ResponseReturnValue:
 @blueprint.route("/account/delete", methods=["GET", "POST"])
 @login_required(fresh=True)
 def delete_account() -> ResponseReturnValue:
-    """Delete one's own account with everything that belongs to it."""
+    """Delete the user's own account and everything that belongs to it."""
     form = SubmittedForm()
 
     def page() -> str:

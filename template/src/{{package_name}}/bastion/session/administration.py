@@ -1,7 +1,7 @@
-"""The pages of an administrator: who has an account, who may do what, and who is out with the next request.
+"""User administration: list and invite accounts, change their roles, disable them and end their sessions.
 
-They never show nor choose a password: an administrator who could, could act as anybody without a trace. Every change
-needs the permission, and a password proved a short while ago.
+The pages never show or set a password: otherwise an administrator could impersonate a user without a trace. Every
+change needs the permission and a recent login.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from .pages import blueprint
 
 
 class UsersQuery(ListQuery):
-    """The page of the list, and what the addresses begin with (`q`)."""
+    """The page number of the list, and the prefix of the addresses (`q`)."""
 
     sorts = ("email",)
 
 
 class InvitationForm(SubmittedForm):
-    """Whom to invite, and as what."""
+    """The address to invite, and its roles."""
 
     email = EmailField("Email address", [InputRequired(), Length(max=LONGEST_IDENTIFIER)])
     roles = SelectMultipleField("Roles", widget=ListWidget(prefix_label=False), option_widget=CheckboxInput())
@@ -49,7 +49,7 @@ class InvitationForm(SubmittedForm):
 @blueprint.get("/users")
 @requires(READ)
 def users_list() -> ResponseReturnValue:
-    """All accounts by address, a page at a time."""
+    """Show all accounts by address, one page at a time."""
     query = UsersQuery.read()
     rows, more = users.page(query.page.number, query.q.data or "")
     audit.record("user.listed", session_id=current_user.session_id)
@@ -66,7 +66,7 @@ def users_list() -> ResponseReturnValue:
 @blueprint.get("/users/<uuid:user_id>")
 @requires(READ)
 def user(user_id: UUID) -> ResponseReturnValue:
-    """One account, and what can be done with it."""
+    """Show one account and the possible actions."""
     page = _page(user_id, SubmittedForm(formdata=None))
     audit.record("user.read", user_id=user_id, session_id=current_user.session_id)
     return page
@@ -91,7 +91,7 @@ def _may_change() -> bool:
 
 
 def _change(user_id: UUID, action: Callable[[], object], message: str) -> Response:
-    """Do it and say so on the user's page, or show there why it can't be done."""
+    """Run the action and confirm it on the user's page, or show there why it failed."""
     if users.shown(user_id) is None:
         refuse(404, "ownership-404")
     form = SubmittedForm()
@@ -103,7 +103,7 @@ def _change(user_id: UUID, action: Callable[[], object], message: str) -> Respon
 @blueprint.post("/users/<uuid:user_id>/disable")
 @requires(MANAGE, fresh=True)
 def disable_user(user_id: UUID) -> ResponseReturnValue:
-    """Switch an account off: it is out with the next request."""
+    """Disable an account; its sessions end at once."""
     return _change(
         user_id,
         lambda: users.set_active(user_id, False, by=current_user.id),
@@ -114,21 +114,21 @@ def disable_user(user_id: UUID) -> ResponseReturnValue:
 @blueprint.post("/users/<uuid:user_id>/enable")
 @requires(MANAGE, fresh=True)
 def enable_user(user_id: UUID) -> ResponseReturnValue:
-    """Switch an account on again; its former sessions stay ended."""
+    """Enable an account again; its old sessions stay ended."""
     return _change(user_id, lambda: users.set_active(user_id, True, by=current_user.id), "The account is enabled.")
 
 
 @blueprint.post("/users/<uuid:user_id>/roles/<role>/give")
 @requires(MANAGE, fresh=True)
 def give_role(user_id: UUID, role: str) -> ResponseReturnValue:
-    """Give a role of settings.py; it counts from the next request on."""
+    """Give a role of settings.py; it counts from the next request."""
     return _change(user_id, lambda: users.permit(user_id, role, by=current_user.id), "The role is given.")
 
 
 @blueprint.post("/users/<uuid:user_id>/roles/<role>/take")
 @requires(MANAGE, fresh=True)
 def take_role(user_id: UUID, role: str) -> ResponseReturnValue:
-    """Take a role away; it counts from the next request on."""
+    """Take a role away; the change counts from the next request."""
     return _change(
         user_id, lambda: users.permit(user_id, role, remove=True, by=current_user.id), "The role is taken away."
     )
@@ -137,7 +137,7 @@ def take_role(user_id: UUID, role: str) -> ResponseReturnValue:
 @blueprint.post("/users/<uuid:user_id>/reset")
 @requires(MANAGE, fresh=True)
 def start_reset(user_id: UUID) -> ResponseReturnValue:
-    """End the sessions of an account and mail its owner the ordinary link; nobody else sees it."""
+    """End the sessions of an account and mail its owner a reset link, which no administrator sees."""
     found = users.shown(user_id)
     if found is None:
         refuse(404, "ownership-404")
@@ -151,7 +151,7 @@ def start_reset(user_id: UUID) -> ResponseReturnValue:
 @blueprint.route("/users/<uuid:user_id>/factors/remove", methods=["GET", "POST"])
 @requires(MANAGE, fresh=True)
 def reset_factors(user_id: UUID) -> ResponseReturnValue:
-    """Remove the second factors of somebody who lost them; he has to set up a new one."""
+    """Remove the second factors of a user who lost them; the user must set up a new one."""
     if request.method == "POST":
         return _change(
             user_id,
@@ -183,7 +183,7 @@ def end_sessions_of_user(user_id: UUID) -> ResponseReturnValue:
 @blueprint.post("/users/end-sessions")
 @requires(MANAGE, fresh=True)
 def end_sessions_of_everybody() -> ResponseReturnValue:
-    """End every session of everybody but the one that asks."""
+    """End every session of every user except the current one."""
     ended = sessions.end_of_everybody(but=current_user.session_id)
     audit.record("session.ended_of_everybody", user_id=current_user.id, count=ended)
     flash("All other sessions of everybody have ended.", "success")
@@ -193,7 +193,7 @@ def end_sessions_of_everybody() -> ResponseReturnValue:
 @blueprint.route("/users/invite", methods=["GET", "POST"])
 @requires(MANAGE, fresh=True)
 def invite() -> ResponseReturnValue:
-    """Mail somebody a link that makes an account with these roles."""
+    """Mail a link that makes an account with these roles."""
     registration.require_mode("open", "invitation")
     form = InvitationForm()
 

@@ -1,7 +1,7 @@
-"""A body is a form or JSON, of a bounded number of fields, each there once; anything else reaches no view.
+"""Request bodies: a form or JSON, with a limited number of fields, each only once; others reach no view.
 
-Flask limits the fields of a form with files alone: of an ordinary form it makes a hundred thousand entries before
-anybody looks. And what two readers decode differently passes the one and harms through the other. Source: ASVS 1.5.3,
+This stops resource exhaustion: Flask limits only the fields of a form with files, and parses an ordinary form into a
+hundred thousand entries. It also stops attacks by bodies that two readers decode differently. Source: ASVS 1.5.3,
 2.4.1, 4.1.1, 15.3.7.
 """
 
@@ -26,14 +26,14 @@ PARAMETERS: Final = {FORM: CHARSET, JSON: CHARSET, FILES: CHARSET | {"boundary"}
 
 
 class _Parser(FormDataParser):
-    """Raises ValueError for what is no form with files, where Werkzeug would make an empty form of it."""
+    """Raise ValueError for an invalid multipart form, which Werkzeug would parse as an empty form."""
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **{**values, "silent": False})
 
 
 def require_content_type() -> None:
-    """415 for a body that is neither a form nor JSON, or says another encoding than UTF-8."""
+    """Refuse with 415 a body that is neither a form nor JSON, or declares another encoding than UTF-8."""
     parameters = request.mimetype_params
     allowed = PARAMETERS.get(request.mimetype)
     if allowed is None or parameters.keys() - allowed:
@@ -43,7 +43,7 @@ def require_content_type() -> None:
 
 
 def check_fields() -> None:
-    """413 for a form of many or large fields, before it is taken apart; 400 for one that is no UTF-8 or has NUL."""
+    """Refuse too many or too large fields with 413, before parsing; invalid UTF-8 or NUL with 400."""
     data = request.get_data()
     if data.count(b"&") >= MOST_FIELDS:
         refuse(413, LIMITS)
@@ -54,7 +54,7 @@ def check_fields() -> None:
 
 
 def check_parts() -> None:
-    """The same for a form with files, whose parts Werkzeug counts while it reads them."""
+    """Apply the same limits to a form with files, whose parts Werkzeug counts while it reads them."""
     request.max_form_parts = MOST_FIELDS
     try:
         fields = [*request.form.items(multi=True)]
@@ -70,14 +70,14 @@ def check_parts() -> None:
 
 
 def refuse_large(text: str) -> None:
-    """413 for one field of more bytes than any field here may have."""
+    """Refuse with 413 a field of more than LONGEST_FIELD bytes."""
     if len(text) > LONGEST_FIELD // 4 and len(text.encode()) > LONGEST_FIELD:
         refuse(413, LIMITS)
 
 
 def install(app: Flask) -> None:
-    """Look at each body before anything reads it."""
-    # Beside what the layers before this one have made of it.
+    """Check each body before any other code reads it."""
+    # Keeps the request class of the layers before this one.
     app.request_class = type("FormRequest", (app.request_class,), {"form_data_parser_class": _Parser})
 
     @app.before_request

@@ -1,7 +1,7 @@
-"""The session cookie holds a random token and nothing about anybody; the row that the token opens decides.
+"""Session cookie: a random token and no personal data; the session row of the token decides.
 
-Flask's cookie is signed, not encrypted: everybody can read it, and whoever copied it keeps the copy. So what is in it
-must be worthless once the row has ended.
+This limits a stolen cookie: Flask's cookie is signed but not encrypted, so it can be read and copied. Its content must
+be useless once the session row is revoked.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _log = log.get_logger("bastion.session")
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """Keys that count, what signs and verifies with them, and what was verified: exchanged as a whole."""
+    """The valid keys, their serializer and the cookies verified with them; always replaced together."""
 
     texts: tuple[str, ...] = field(repr=False)
     serializer: URLSafeTimedSerializer
@@ -51,7 +51,7 @@ class _Keys:
 
 
 def _signed(keys: _Keys, cookie: str) -> tuple[_Keys, dict[str, Any], datetime] | None:
-    """What the cookie holds and when it was signed, if one of the keys has signed it."""
+    """Return the content of the cookie and its time of signing if one of the keys signed it, else None."""
     known = keys.verified.get(cookie)
     try:
         content, signed_at = known or keys.serializer.loads(cookie, return_timestamp=True)
@@ -61,13 +61,13 @@ def _signed(keys: _Keys, cookie: str) -> tuple[_Keys, dict[str, Any], datetime] 
 
 
 def _tell_flask(app: Flask, texts: tuple[str, ...]) -> None:
-    """Let code that reads Flask's configuration find the keys there. Nothing in bastion/ does."""
+    """Copy the keys into Flask's configuration for code that reads them there; bastion/ itself does not."""
     app.config["SECRET_KEY_FALLBACKS"] = [*texts[:0:-1]]
     app.secret_key = texts[0]
 
 
 class SignedCookie(SecureCookieSessionInterface):
-    """Flask's signed cookie with SHA-256 and a salt of its own; a key that is not allowed never reaches the browser."""
+    """Flask's signed cookie with SHA-256 and its own salt; only allowed keys reach the browser."""
 
     salt = "bastion-session"
     digest_method = staticmethod(DIGEST)
@@ -76,11 +76,11 @@ class SignedCookie(SecureCookieSessionInterface):
         self._kept: _Keys | None = None
 
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer:
-        """What signs with the active key, and verifies with every key that counts now."""
+        """Return the serializer that signs with the active key and verifies with every valid key."""
         return self._keys(app, state_of(app).rings.get(SECRET).texts()).serializer
 
     def _keys(self, app: Flask, texts: tuple[str, ...]) -> _Keys:
-        """Made once for these keys; with other keys nothing that was verified counts any more."""
+        """Return the serializer for these keys, cached; other keys start with no verified cookies."""
         kept = self._kept
         if kept is None or kept.texts != texts:
             _tell_flask(app, texts)
@@ -91,7 +91,7 @@ class SignedCookie(SecureCookieSessionInterface):
         return kept
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """What the cookie holds, if it is signed and not too old; an empty session otherwise."""
+        """Return the cookie's content if it is signed and not expired; an empty session otherwise."""
         cookies = request.cookies.getlist(self.get_cookie_name(app))
         if len(cookies) != 1:  # of two, which is the one that somebody planted?
             return self.session_class()
@@ -107,7 +107,7 @@ class SignedCookie(SecureCookieSessionInterface):
         return self.session_class(content)
 
     def save_session(self, app: Flask, session: Any, response: Any) -> None:
-        """Write the cookie if it changed, without anything but the allowed keys."""
+        """Write the cookie if it changed, with only the allowed keys."""
         for key in session.keys() - ALLOWED_KEYS:
             del session[key]
             _log.warning("session_key_dropped", name=key)  # everybody can read the cookie: keep it in a table
@@ -115,11 +115,11 @@ class SignedCookie(SecureCookieSessionInterface):
 
 
 def install(app: Flask) -> None:
-    """Configure the cookie; keys come from the secrets backend."""
+    """Configure the cookie; its keys come from the secrets backend."""
     service = state_of(app)
     production = service.settings.production
     _tell_flask(app, service.rings.get(SECRET).texts())
-    # Development runs over http on this machine alone, where Safari drops what is Secure or named __Host-.
+    # Development runs over http only on this machine, where Safari drops cookies that are Secure or named __Host-.
     app.config["SESSION_COOKIE_NAME"] = "__Host-session" if production else "session"
     app.config["SESSION_COOKIE_SECURE"] = production
     app.config.update(LOCKED)
@@ -127,22 +127,22 @@ def install(app: Flask) -> None:
 
 
 def authenticate() -> Principal | None:
-    """The user of the live session that the cookie's token opens."""
+    """Return the user of the live session with the cookie's token, or None."""
     token = session.get(TOKEN)
     return sessions.find_by_token(token) if isinstance(token, str) else None
 
 
 def signed_session(app: Flask, environ: WSGIEnvironment) -> str | None:
-    """Return what the signed cookie of a request is counted by, or None if it names no session. Asks no database."""
+    """Return the rate-limit key of a request's signed cookie, or None without a session. Uses no database."""
     content = app.session_interface.open_session(app, app.request_class(environ, populate_request=False))
     token = content.get(TOKEN) if content is not None else None
     return sessions.digest(token).hex() if isinstance(token, str) else None
 
 
 def log_in(identifier: str, password: str) -> bool:
-    """Open a session and make the cookie anew; nothing moves over but where the visitor wanted to go.
+    """Open a session and replace the cookie, against session fixation; only the `next` page moves over.
 
-    False when the account has a second factor: the cookie then holds the handle of a login that waits for it.
+    Returns False when the account has a second factor: the cookie then holds the token of a waiting login.
     """
     begun = login.with_password(identifier, password, arrival())
     if isinstance(begun, flows.Begun):
@@ -153,7 +153,7 @@ def log_in(identifier: str, password: str) -> bool:
 
 
 def arrival() -> login.Arrival:
-    """How the sender of this request comes to sign in."""
+    """Return the context of a login from this request."""
     return login.Arrival(
         lifetime=timedelta(hours=state().limits.session_absolute_hours),
         address=request.remote_addr or "",
@@ -164,13 +164,13 @@ def arrival() -> login.Arrival:
 
 
 def enter(opened: sessions.Opened) -> None:
-    """The login is complete: the cookie is made anew for its session, and the device is known."""
+    """Complete the login: replace the cookie for its session and store the device token."""
     begin(opened.token)
     _keep_device(opened.device_token)
 
 
 def device_token() -> str:
-    """What an earlier login gave to this browser, or an empty text."""
+    """Return the token that an earlier login gave to this browser, or an empty text."""
     return request.cookies.get(_device_cookie(), "")
 
 
@@ -179,7 +179,7 @@ def _device_cookie() -> str:
 
 
 def _keep_device(token: str) -> None:
-    """Let the browser be known again at its next login. The cookie signs nobody in, so it outlives the logout."""
+    """Set the known-device cookie for the next login. It signs no user in, so it outlives the logout."""
 
     @after_this_request
     def set_cookie(response: Response) -> Response:
@@ -196,7 +196,7 @@ def _keep_device(token: str) -> None:
 
 
 def begin(token: str) -> None:
-    """Make the cookie anew for a session that has just begun; only where the visitor wanted to go moves over."""
+    """Replace the cookie for a new session, against session fixation; only the `next` page moves over."""
     target = session.get(NEXT)
     session.clear()  # a cookie that somebody planted before ends here, its form token with it
     csrf.forget()
@@ -206,6 +206,6 @@ def begin(token: str) -> None:
 
 
 def log_out() -> None:
-    """End the session on the server first; the browser's copy of the cookie is then only tidied away."""
+    """End the session on the server first, then clear the browser's cookie."""
     sessions.end(current_user.session_id, current_user.id)
     session.clear()

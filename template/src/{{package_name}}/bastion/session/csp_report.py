@@ -1,7 +1,7 @@
-"""What a browser reports about the Content-Security-Policy is logged, cut short, and changes nothing.
+"""CSP reports: browsers' reports of Content-Security-Policy violations are logged, truncated, and change nothing.
 
-Anybody can send a report, of whatever length and with whatever in it for the terminal of who reads the log: few are
-read, strictly, and three fields of the first in a request are kept, with how many came. Source: ASVS 2.4.1, 16.4.1.
+This stops a flood of the log and terminal injection, as any client can send reports. Few are read, strictly; only three
+fields of the first in a request are logged, with their number. Source: ASVS 2.4.1, 16.4.1.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _log = log.get_logger("bastion.csp")
 
 
 def receive() -> Response:
-    """204 for well-formed reports; 400, 413, 415 or 429 otherwise."""
+    """Return 204 for well-formed reports; 400, 413, 415 or 429 otherwise."""
     client: Client = request.environ[CLIENT]
     ceiling: Ceiling = current_app.extensions[EXTENSION]
     if (wait := ceiling.hit(client.network)) is not None:  # in memory: a stranger makes no row
@@ -63,10 +63,10 @@ def _short(body: dict[str, Any], *names: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Line breaks, terminal codes and what reorders text as they are written in source: `\\r`, `\\x1b`."""
+    """Escape line breaks, terminal codes and bidirectional controls as in source code: `\\r`, `\\x1b`."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def install(app: Flask) -> None:
-    """Count per network and minute, in this process."""
+    """Count requests per network and minute, in this process."""
     app.extensions[EXTENSION] = Ceiling(PER_MINUTE)

@@ -1,7 +1,7 @@
-"""Every request that changes something carries a token that only a page of this session could have read.
+"""CSRF protection: every unsafe request needs a token that only a page of this session can read.
 
-Without it a form on any other site posts to this one with the visitor's cookie. The check covers the whole app, views
-of the team included, and does not depend on a form class being used.
+This stops a form on an attacker's site from posting with the visitor's cookie. The check covers the whole app,
+including the team's views, and needs no form class.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ protect: Final = CSRFProtect()
 
 
 def require_token() -> None:
-    """400 for an unsafe method without this session's token, in the field csrf_token or the header X-CSRFToken."""
+    """Refuse with 400 an unsafe method without this session's token, in the field csrf_token or header X-CSRFToken."""
     if request.endpoint in EXEMPT:
         return
     if state().rings.tried(SECRET, _protected) is None:
@@ -42,7 +42,7 @@ def require_token() -> None:
 
 
 def _protected(_texts: tuple[str, ...]) -> bool | None:
-    """Whether the request carries what it needs; None if not. Flask-WTF takes the keys from _Keys."""
+    """Return True if the request has a valid token, else None. Flask-WTF takes the keys from _Keys."""
     try:
         protect.protect()
     except CSRFError:
@@ -51,25 +51,25 @@ def _protected(_texts: tuple[str, ...]) -> bool | None:
 
 
 def begin() -> None:
-    """Put what this session's tokens are made of into it: 256 random bits, before Flask-WTF takes 160 by itself."""
+    """Put the secret of this session's tokens into it: 256 random bits, in place of Flask-WTF's 160."""
     session.setdefault(FIELD, secrets.token_urlsafe(32))
 
 
 def forget() -> None:
-    """The session begins anew: a token that this request has made for its former self fits no form any more."""
+    """Drop the token that this request has made for the old session; it is invalid in the new one."""
     g.pop(FIELD, None)
 
 
 def csrf_token() -> str:
-    """The token for a form of this session, made on first use."""
+    """Return the token for a form of this session; make it on first use."""
     begin()
     return str(generate_csrf())
 
 
 class _Keys:
-    """The keys of form tokens, in the order that Flask-WTF wants, as the ring has them whenever it asks.
+    """The keys of form tokens, in Flask-WTF's order, read from the key ring at each use.
 
-    A form that was open while the key was rotated is still accepted.
+    A form that was opened before a key rotation is still accepted.
     """
 
     def __init__(self, rings: Rings) -> None:
@@ -83,7 +83,7 @@ class _Keys:
 
 
 def install(app: Flask) -> None:
-    """Check the token of every unsafe request, whatever view it is for."""
+    """Check the token of every unsafe request, for every view."""
     service = state_of(app)
     app.config.update(LOCKED)
     app.config["WTF_CSRF_TIME_LIMIT"] = service.limits.csrf_token_minutes * 60

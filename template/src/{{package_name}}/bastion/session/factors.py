@@ -1,7 +1,7 @@
-"""The pages of second factors: where a login waits for one, and where an account is given one, or loses it.
+"""Pages of second factors: the second step of a login, and the enrolment and removal of factors.
 
-A page only asks and shows; what a code or a passkey is worth is decided in identity/. To open a page makes no row, and
-recovery codes are shown in one answer alone, which no address leads back to.
+identity/ decides whether a code or passkey is valid; opening a page adds no row. Recovery codes appear in one answer
+only, which no address leads back to, so an attacker in a later session cannot read them.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class CodeForm(SubmittedForm):
 
 
 class PasskeyForm(SubmittedForm):
-    """What passkey.js fills in: the answer of the device, beside the signed challenge that it was asked with."""
+    """Fields that passkey.js fills in: the device's answer, and the signed challenge that it answers."""
 
     state = HiddenField("Challenge", [InputRequired(), Length(max=signing.LONGEST)])
     credential = HiddenField("Passkey", [InputRequired("The device gave no answer."), Length(max=LONGEST_CREDENTIAL)])
 
     def answer(self) -> dict[str, Any]:
-        """The answer, read as every other JSON; 400 for what is none."""
+        """Return the answer, parsed as strict JSON; 400 for invalid JSON."""
         try:
             found: dict[str, Any] = strict_json.loads((self.credential.data or "").encode())
         except strict_json.InvalidJSON:
@@ -57,13 +57,13 @@ class PasskeyForm(SubmittedForm):
 
 
 class NewPasskeyForm(PasskeyForm):
-    """A new passkey, and the name by which its owner tells it from his others."""
+    """A new passkey, and the name by which its owner recognises it."""
 
     name = StringField("Name", [InputRequired(), Length(max=passkeys.LONGEST_NAME), PlainText()])
 
 
 class PasskeyNameForm(SubmittedForm):
-    """Another name for a passkey."""
+    """A new name for a passkey."""
 
     name = StringField("Name", [InputRequired(), Length(max=passkeys.LONGEST_NAME), PlainText()])
 
@@ -74,7 +74,7 @@ class PasskeyNameForm(SubmittedForm):
 @blueprint.route("/login/passkey", methods=["GET", "POST"])
 @public
 def passkey_login() -> ResponseReturnValue:
-    """Sign in with a passkey alone. Everybody is asked the same, and every failure looks the same."""
+    """Sign in with a passkey, no password. All clients get the same options, and all failures look the same."""
     form = PasskeyForm()
 
     def page() -> str:
@@ -95,7 +95,7 @@ def passkey_login() -> ResponseReturnValue:
 @blueprint.get("/login/factor")
 @public
 def second_factor() -> ResponseReturnValue:
-    """Ask for the second factor of the login that waits; without one there is nothing to do here."""
+    """Ask for the second factor of the waiting login; redirect to the login form without one."""
     if flows.find(flows.LOGIN, _handle()) is None:
         if session.pop(PENDING, None) is not None:
             flash(ENDED, "info")
@@ -106,7 +106,7 @@ def second_factor() -> ResponseReturnValue:
 @blueprint.post("/login/factor")
 @public
 def check_code() -> ResponseReturnValue:
-    """Complete the login that waits with a code."""
+    """Complete the waiting login with a code."""
     form = CodeForm()
     return _complete(form, WRONG_CODE, lambda: login.with_code(_handle(), form.code.data or "", arrival()))
 
@@ -114,7 +114,7 @@ def check_code() -> ResponseReturnValue:
 @blueprint.post("/login/factor/passkey")
 @public
 def check_second_passkey() -> ResponseReturnValue:
-    """Complete the login that waits with a passkey."""
+    """Complete the waiting login with a passkey."""
     form = PasskeyForm()
     return _complete(
         form,
@@ -126,14 +126,14 @@ def check_second_passkey() -> ResponseReturnValue:
 @blueprint.post("/login/factor/cancel")
 @public
 def cancel_login() -> ResponseReturnValue:
-    """Give up the login that waits: from here on its handle opens nothing."""
+    """End the waiting login; its token is invalid from then on."""
     login.abandon(_handle())
     session.pop(PENDING, None)
     return redirect(url_for("bastion.login"), 303)
 
 
 def _handle() -> str:
-    """The handle of the login that waits in this browser, or an empty text."""
+    """Return the token of this browser's waiting login, or an empty text."""
     kept = session.get(PENDING)
     return kept if isinstance(kept, str) else ""
 
@@ -144,7 +144,7 @@ def _complete(form: SubmittedForm, wrong: str, action: Callable[[], Opened]) -> 
 
 
 def _factor_page(form: SubmittedForm) -> str:
-    """What the account that waits can be asked for; the form of signing in when it waits no more."""
+    """Return the page with the account's methods, or the login form when the waiting login has ended."""
     flow = flows.find(flows.LOGIN, _handle())
     if flow is None:
         session.pop(PENDING, None)
@@ -163,7 +163,7 @@ def _factor_page(form: SubmittedForm) -> str:
 @blueprint.get("/account/factors", endpoint="factors")
 @login_required(without_factor=True)
 def show_factors() -> ResponseReturnValue:
-    """What is set up, and what can be done about it."""
+    """Show the account's second factors and the possible actions."""
     return render_template(
         "bastion/factors.html", held=factors.held(current_user.id), passkeys=passkeys.of(current_user.id)
     )
@@ -172,7 +172,7 @@ def show_factors() -> ResponseReturnValue:
 @blueprint.route("/account/factors/totp", methods=["GET", "POST"], endpoint="totp")
 @login_required(without_factor=True, fresh=True)
 def begin_totp() -> ResponseReturnValue:
-    """Give out a seed for an authenticator app, in this very answer: no address leads back to it."""
+    """Show the seed for an authenticator app in this answer only; no address leads back to it."""
     if request.method == "POST":
         return _totp_page(CodeForm(formdata=None), factors.begin_totp(me()))
     return render_template("bastion/totp.html", form=None, replaces=factors.held(current_user.id).totp)
@@ -181,7 +181,7 @@ def begin_totp() -> ResponseReturnValue:
 @blueprint.post("/account/factors/totp/confirm")
 @login_required(without_factor=True)  # the seed was given out when this session was fresh, ten minutes ago at the most
 def confirm_totp() -> ResponseReturnValue:
-    """Put the app in force with its first code."""
+    """Activate the app with its first code."""
     form = CodeForm()
     enrolled = perform(form, lambda: _totp_page(form), lambda: factors.confirm_totp(me(), form.code.data or ""))
     return _enrolled(enrolled, "Your authenticator app is set up.")
@@ -197,7 +197,7 @@ def _totp_page(form: CodeForm, begun: factors.Enrolment | None = None) -> str:
 
 
 def _qr(text: str) -> tuple[int, str]:
-    """The QR code of this text: its width, and its black modules as the path of an SVG."""
+    """Return the QR code of this text: its width, and its black modules as an SVG path."""
     rows = [bytes(row) for row in segno.make_qr(text, error="m").matrix_iter(border=QUIET)]
     black = [(x, y) for y, row in enumerate(rows) for x, module in enumerate(row) if module]
     return len(rows), "".join(f"M{x} {y}h1v1h-1z" for x, y in black)
@@ -206,7 +206,7 @@ def _qr(text: str) -> tuple[int, str]:
 @blueprint.route("/account/factors/passkeys/new", methods=["GET", "POST"])
 @login_required(without_factor=True, fresh=True)
 def add_passkey() -> ResponseReturnValue:
-    """Put a new passkey in force."""
+    """Activate a new passkey."""
     form = NewPasskeyForm()
 
     def page() -> str:
@@ -223,7 +223,7 @@ def add_passkey() -> ResponseReturnValue:
 
 
 def _enrolled(made: factors.Enrolled, message: str) -> Response:
-    """Go on in the renewed session; the first recovery codes are shown in this very answer and never again."""
+    """Continue in the renewed session; the first recovery codes are shown only in this answer."""
     onward = start_page() if current_user.factor_missing else url_for("bastion.factors")
     begin(made.opened.token)
     if not made.recovery_codes:
@@ -237,7 +237,7 @@ def _enrolled(made: factors.Enrolled, message: str) -> Response:
 @blueprint.route("/account/factors/passkeys/<uuid:passkey_id>", methods=["GET", "POST"])
 @login_required(fresh=True)
 def rename_passkey(passkey_id: UUID) -> ResponseReturnValue:
-    """Give one of one's own passkeys another name."""
+    """Rename one of the user's own passkeys."""
     found = _own_passkey(passkey_id)
     form = PasskeyNameForm(name=found.name)
 
@@ -255,7 +255,7 @@ def rename_passkey(passkey_id: UUID) -> ResponseReturnValue:
 @blueprint.route("/account/factors/passkeys/<uuid:passkey_id>/remove", methods=["GET", "POST"])
 @login_required(fresh=True)
 def remove_passkey(passkey_id: UUID) -> ResponseReturnValue:
-    """Remove one of one's own passkeys."""
+    """Remove one of the user's own passkeys."""
     found = _own_passkey(passkey_id)
     if request.method == "POST":
         begin(factors.remove_passkey(me(), passkey_id).token)
@@ -269,7 +269,7 @@ def remove_passkey(passkey_id: UUID) -> ResponseReturnValue:
 
 
 def _own_passkey(passkey_id: UUID) -> Any:
-    """404 for what is no passkey of this account."""
+    """Return this passkey of the account; 404 when the account has no such passkey."""
     for one in passkeys.of(current_user.id):
         if one.id == passkey_id:
             return one
@@ -292,7 +292,7 @@ def remove_totp() -> ResponseReturnValue:
 
 
 def _consequences() -> str:
-    """What else happens when one factor is removed."""
+    """Return the text about the other effects of removing a factor."""
     held = factors.held(current_user.id)
     last = held.totp + held.passkeys + held.suspended == 1
     codes = " It is your last second factor, so your recovery codes are worthless then, too." if last else ""
@@ -302,7 +302,7 @@ def _consequences() -> str:
 @blueprint.route("/account/factors/codes", methods=["GET", "POST"])
 @login_required(fresh=True)
 def renew_codes() -> ResponseReturnValue:
-    """Make new recovery codes; the old ones are worthless."""
+    """Make new recovery codes, which makes the old ones invalid."""
     if request.method == "POST":
         return _enrolled(factors.renew_codes(me()), "Your old recovery codes are worthless now.")
     return confirm(
@@ -324,7 +324,7 @@ def confirm(
     back: tuple[str, str] | None = None,
     form: PasskeyNameForm | None = None,
 ) -> str:
-    """A page that asks once more; its form posts to `action`, and its other way leads `back` (a text, an address)."""
+    """Return a page that asks for confirmation; it posts to `action`, and its link leads `back` (text, address)."""
     back = back or ("Second factors", url_for("bastion.factors"))
     return render_template(
         "bastion/confirm.html", title=title, text=text, button=button, action=action, kind=kind, back=back, form=form

@@ -1,6 +1,6 @@
-"""Every field of a form, and of a list's address, is declared: its type, its length, its allowed values.
+"""Input validation: every field of a form, and of a list's query, declares its type, length and allowed values.
 
-What is not declared is not read; what does not fit is shown again with a message beside the field and changes nothing.
+This stops mass assignment and invalid input: an undeclared field is not read; an invalid one changes nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NUMBER: Final = re.compile(r"\A[0-9]+\Z")
 
 
 class PlainText:
-    """Refuses control characters and those that reorder what is read; `lines=True` allows line breaks and tabs."""
+    """Refuse control and bidirectional characters; `lines=True` allows line breaks and tabs."""
 
     def __init__(self, *, lines: bool = False) -> None:
         self._lines = lines
@@ -59,10 +59,10 @@ MESSAGES: Final = {
 
 
 def perform(form: SubmittedForm, page: Callable[[], str], action: Callable[[], T], *, wrong: str = MESSAGES[401]) -> T:
-    """What `action` gives back. When the form or the action refuses, the page is the answer, with the reasons on it.
+    """Return the result of `action`. If the form or the action refuses, answer with the page and the reasons on it.
 
-    422 for what was typed, 409 for what can't be done now, and the action's own 401, 403, 429 or 503; `wrong` is what a
-    wrong password says instead of its usual text. Any other refusal goes its way.
+    422 for invalid input, 409 for a conflict, and the action's own 401, 403, 429 or 503. `wrong` replaces the message
+    for a wrong password. Other refusals pass through.
     """
     status, headers = 422, list[tuple[str, str]]()
     if form.validate():
@@ -94,13 +94,13 @@ class LoginForm(SubmittedForm):
 
 
 class AddressForm(SubmittedForm):
-    """An address to mail to. Whether it has an account makes no difference to any answer."""
+    """An address to mail to. Every answer is the same whether or not it has an account."""
 
     email = EmailField("Email address", [InputRequired(), Length(max=LONGEST_IDENTIFIER)])
 
 
 class NewPasswordForm(SubmittedForm):
-    """A new password, twice: what nobody can see is easily mistyped."""
+    """A new password, typed twice: hidden text is easily mistyped."""
 
     password = PasswordField("New password", [InputRequired(), Length(max=LONGEST_TYPED)])
     again = PasswordField(
@@ -110,7 +110,7 @@ class NewPasswordForm(SubmittedForm):
 
 
 class NumberField(StringField):
-    """A whole number in plain digits, 1 to 2**31-1; `+1`, ` 1 ` and `1_0` are no numbers here."""
+    """A whole number in plain digits, 1 to 2**31-1; `+1`, ` 1 ` and `1_0` are refused."""
 
     def process_formdata(self, valuelist: list[str]) -> None:
         super().process_formdata(valuelist)
@@ -120,12 +120,12 @@ class NumberField(StringField):
 
     @property
     def number(self) -> int:
-        """The number, after the form was validated."""
+        """Return the number, after the form was validated."""
         return int(self.data or "1")
 
 
 class ListQuery(Form):
-    """What a list's address may carry: `page`, `q` to search for, and `sort`, one of the names in `sorts`."""
+    """The query of a list: `page`, the search text `q`, and `sort`, one of the names in `sorts`."""
 
     sorts: tuple[str, ...] = ("newest",)
     page = NumberField()
@@ -134,7 +134,7 @@ class ListQuery(Form):
 
     @classmethod
     def read(cls) -> Any:
-        """The checked query of this request; 422 when something in it is not valid."""
+        """Return the validated query of this request; 422 when a value is invalid."""
         values = MultiDict([("page", "1"), ("q", ""), ("sort", cls.sorts[0])])
         for name in ("page", "q", "sort"):
             if given := request.args.getlist(name):

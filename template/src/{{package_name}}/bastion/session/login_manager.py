@@ -1,8 +1,8 @@
-"""Code and extensions that know Flask-Login find the user they expect, and none of the doors that it leaves open.
+"""Flask-Login's interface over our sessions: its current_user works, its ways to sign in do not.
 
-Its defaults let a hand-made `remember_token` cookie sign in for a year, let everybody in under LOGIN_DISABLED, and
-run a protected view for an anonymous OPTIONS. So it is the surface here and never the mechanism: who somebody is
-comes from the session row, and whether he may from the route's mark.
+This stops bypasses by its defaults. A forged `remember_token` cookie would sign an attacker in for a year,
+LOGIN_DISABLED would admit every client, and an anonymous OPTIONS request would run a protected view. The session row
+decides who the user is, and the route's mark whether they may.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ LOCKED: Final[dict[str, object]] = {"LOGIN_DISABLED": False, "SESSION_PROTECTION
 
 
 class RowsOnly(LoginManager):  # type: ignore[misc]  # Flask-Login has no types
-    """Knows the user of the session row. Neither a remember cookie nor a loader is ever asked."""
+    """Return only the user of the session row; remember cookies and loaders are never used."""
 
     def init_app(self, app: Flask, add_context_processor: bool = False) -> None:  # noqa: ARG002
-        """Attach without the hook that writes remember cookies, which is all that the original does besides."""
+        """Attach without the hook that writes remember cookies, the only other effect of the original."""
         app.login_manager = self  # type: ignore[attr-defined]
 
     def _load_user(self) -> None:
         g._login_user = current_user._get_current_object()  # type: ignore[attr-defined]
 
     def _update_request_context_with_user(self, user: Any = None) -> None:
-        """Called by `login_user`, which raises TypeError, and by `logout_user`, which ends the session's row."""
+        """Raise TypeError for `login_user`; end the session's row for `logout_user`."""
         if user is not None:
             raise TypeError("login_user() opens no session here: people sign in by this service's own form")
         if current_user.is_authenticated:
@@ -39,11 +39,11 @@ class RowsOnly(LoginManager):  # type: ignore[misc]  # Flask-Login has no types
         g.principal = g._login_user = ANONYMOUS
 
     def unauthorized(self) -> Any:
-        """Answer as this service answers every anonymous visitor."""
+        """Return this service's answer to every anonymous client."""
         return unauthenticated()
 
 
 def install(app: Flask) -> None:
-    """Let Flask-Login's `current_user` be this service's."""
+    """Make Flask-Login's `current_user` return this service's user."""
     app.config.update(LOCKED)
     RowsOnly().init_app(app)

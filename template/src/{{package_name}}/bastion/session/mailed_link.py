@@ -1,8 +1,8 @@
-"""A mailed link's token leaves the address bar at once: it goes, signed, into a cookie, and nothing has happened yet.
+"""Mailed links: opening one moves its token at once from the address into a signed cookie, and uses nothing up.
 
-In an address it would be in the browser's history and in the Referer of the next page; and mail scanners open every
-link, so opening one must not use it. The pages that have one mailed are here as well; what a stranger must not learn is
-decided in identity/. Source: ASVS 3.5.3, 14.2.1.
+This stops leaks of the token through the browser's history and the Referer. Mail scanners open every link, so opening
+must not use it. The pages that request such mails are here too; identity/ decides what their answers may reveal.
+Source: ASVS 3.5.3, 14.2.1.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ LONGEST_LINK_TOKEN: Final = 100  # characters; ours have 43
 
 
 class LinkForm(SubmittedForm):
-    """A form that a mailed link leads to. It is for the account of that link, whatever was opened since.
+    """A form that a mailed link leads to, bound to this link even if the browser has opened another one since.
 
-    The cookie alone would let whoever makes the browser open a link of his have its user choose his password.
+    Otherwise an attacker could open their own link in a victim's browser, and the victim would set its password.
     """
 
     purpose: ClassVar = links.EMAIL  # whose form has no other field
@@ -59,36 +59,36 @@ class LinkForm(SubmittedForm):
 
 
 class ResetForm(LinkForm, NewPasswordForm):
-    """The new password that the reader of a mailed link chooses."""
+    """The new password for the account of a mailed link."""
 
     purpose = links.RESET
 
 
 class ActivateForm(LinkForm, NewPasswordForm):
-    """What the reader of a mailed link decides about the new account."""
+    """The password and name for the new account of a mailed link."""
 
     purpose = links.ACTIVATE
     display_name = StringField("Name", [Length(max=LONGEST_NAME)])
 
 
 def address_of(purpose: str, token: str | None) -> str:
-    """The address to put into a mail, of this service's own origin; without a token the page to ask for a new link."""
+    """Return the address for a mail, of this service's own origin; without a token, of the page to request a link."""
     origin = state().settings.public_origin
     return f"{origin}/forgot" if token is None else f"{origin}/link/{purpose}/{token}"
 
 
 def by_hand(purpose: str, token: str) -> str:
-    """How to go on from the mail on a developer's terminal."""
+    """Return the instruction for a mail on a developer's terminal."""
     return f"Open {address_of(purpose, token)}"
 
 
 def cookie_name() -> str:
-    """`__Host-link`; in development over http browsers take it without the prefix alone."""
+    """Return `__Host-link`, or `link` in development, where browsers over http refuse the prefix."""
     return "__Host-link" if state().settings.production else "link"
 
 
 def keep(response: Response, purpose: str, token: str) -> None:
-    """Put the token into the cookie, for its purpose alone."""
+    """Put the token into the signed cookie, valid only for its purpose."""
     response.set_cookie(
         cookie_name(),
         signing.sign(f"link-{_kind(purpose)}", token),
@@ -101,22 +101,22 @@ def keep(response: Response, purpose: str, token: str) -> None:
 
 
 def kept(purpose: str) -> str:
-    """The token that the cookie holds for this purpose, or an empty text."""
+    """Return the cookie's token for this purpose, or an empty text."""
     return signing.unsign(f"link-{_kind(purpose)}", request.cookies.get(cookie_name(), ""), GOOD_FOR) or ""
 
 
 def _mark(token: str) -> str:
-    """Names the link in its form; it opens nothing, and is not what is stored of it."""
+    """Return the name of the link in its form; it opens nothing and differs from the stored hash."""
     return sha256(f"form {token}".encode()).hexdigest()
 
 
 def drop(response: Response) -> None:
-    """The link was used: forget the cookie."""
+    """Delete the cookie of a used link."""
     response.delete_cookie(cookie_name(), path="/", secure=state().settings.production, httponly=True, samesite="Lax")
 
 
 def _kind(purpose: str) -> str:
-    """Links of several purposes lead to one form, which takes each of them."""
+    """Return the form's name: links of several purposes share one form, which accepts each of them."""
     return PAGES[purpose].rpartition(".")[2]
 
 
@@ -126,7 +126,7 @@ def _kind(purpose: str) -> str:
 @blueprint.route("/register", methods=["GET", "POST"])
 @public
 def register() -> ResponseReturnValue:
-    """Ask for an account. Nothing about it is decided here: the mailed link makes it."""
+    """Request an account. Nothing is decided here: the mailed link makes it."""
     registration.require_mode("open")
     form = AddressForm()
 
@@ -142,7 +142,7 @@ def register() -> ResponseReturnValue:
 @blueprint.route("/forgot", methods=["GET", "POST"])
 @public
 def forgot() -> ResponseReturnValue:
-    """Ask for a link to choose another password."""
+    """Request a link to set a new password."""
     form = AddressForm()
 
     def page() -> str:
@@ -157,14 +157,14 @@ def forgot() -> ResponseReturnValue:
 @blueprint.get("/sent")
 @public
 def sent() -> ResponseReturnValue:
-    """Look into your mail: the same page whether there is one or not."""
+    """Ask the visitor to check their mail: the same page whether or not a mail is sent."""
     return render_template("bastion/sent.html")
 
 
 @blueprint.get("/link/<purpose>/<token>")
 @public
 def open_link(purpose: str, token: str) -> ResponseReturnValue:
-    """Take the token of a mailed link out of the address. The link is neither used nor looked up here."""
+    """Move the token of a mailed link from the address into the cookie. It is neither used nor looked up here."""
     no_referrer(request.environ)
     if purpose not in PAGES or len(token) > LONGEST_LINK_TOKEN or not token.isascii():
         refuse(404, "mailed-link-fixed-origin")
@@ -174,7 +174,7 @@ def open_link(purpose: str, token: str) -> ResponseReturnValue:
 
 
 def kept_link(*purposes: str) -> Any:
-    """The good link in this browser's cookie; 410 when there is none, 429 for a network that tries many."""
+    """Return the usable link of this browser's cookie; 410 without one, 429 after too many wrong tokens."""
     token = kept(purposes[0])
     if not token:
         links.gone(purposes[0])
@@ -184,7 +184,7 @@ def kept_link(*purposes: str) -> Any:
 @blueprint.route("/activate", methods=["GET", "POST"])
 @public
 def activate() -> ResponseReturnValue:
-    """Choose the password of the account that a mailed link makes."""
+    """Set the password of the new account of a mailed link."""
     link = kept_link(*links.MAKES_ACCOUNT)
     form = ActivateForm()
 
@@ -201,7 +201,7 @@ def activate() -> ResponseReturnValue:
 @blueprint.route("/reset", methods=["GET", "POST"])
 @public
 def reset() -> ResponseReturnValue:
-    """Choose another password, by a mailed link."""
+    """Set a new password by a mailed link."""
     link = kept_link(links.RESET)
     form = ResetForm()
 

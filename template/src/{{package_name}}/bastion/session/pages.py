@@ -1,4 +1,4 @@
-"""Signing in and out; what it decides stands in identity/. The other pages are in account.py and administration.py."""
+"""Login and logout pages; identity/ makes the decisions. Other pages: account.py, administration.py."""
 
 from __future__ import annotations
 
@@ -23,47 +23,47 @@ blueprint: Final = Blueprint("bastion", __name__, template_folder="templates")
 
 
 def start_page() -> str:
-    """Where a signed-in visitor begins: the team's start page, or the account."""
+    """Return the first page of a signed-in user: the team's start page, or the account."""
     return url_for(state().team.start_page or "bastion.account")
 
 
 def go_on() -> ResponseReturnValue:
-    """After proving who he is a visitor goes on to where he wanted to go, or to the start page."""
+    """Redirect after authentication to the requested page, or to the start page."""
     return redirect(safe_next(session.pop(NEXT, None), start_page()), 303)
 
 
 def me() -> Any:
-    """The signed-in user himself, not the proxy: it is compared and kept."""
+    """Return the signed-in user itself, not the proxy: it is compared and kept."""
     return current_user._get_current_object()  # type: ignore[attr-defined]
 
 
 def unauthenticated() -> ResponseReturnValue:
-    """Send the visitor to sign in; where he wanted to go comes along and is checked when it is used."""
+    """Redirect the visitor to the login form; the requested page comes along and is validated on use."""
     wanted = request.full_path.rstrip("?") if request.method == "GET" and request.path != "/" else None
     return redirect(url_for("bastion.login", next=wanted), 303)
 
 
 def not_fresh() -> ResponseReturnValue:
-    """Ask once more who it is before something sensitive. What was posted is not repeated: its page is shown again."""
+    """Redirect to re-authentication. A posted form is not repeated: the user returns to its page."""
     wanted = request.full_path.rstrip("?") if request.method == "GET" else page_of_action(request.path)
     return redirect(url_for("bastion.reauthenticate", next=wanted), 303)
 
 
 def factor_missing() -> ResponseReturnValue:
-    """Send who must have a second factor, and signed in without one, to set it up or to show it."""
+    """Redirect a user without a required second factor in this session, to enrol one or to use it."""
     return redirect(url_for("bastion.factors"), 303)
 
 
 @public
 def home() -> ResponseReturnValue:
-    """The start page for whom is signed in, the login form for everybody else."""
+    """Redirect a signed-in user to the start page, other visitors to the login form."""
     return redirect(start_page() if current_user.is_authenticated else url_for("bastion.login"), 303)
 
 
 @blueprint.get("/login")
 @public
 def login() -> ResponseReturnValue:
-    """The login form. `next` is kept in the signed cookie, not in the form."""
+    """Show the login form. `next` is kept in the signed cookie, not in the form."""
     wanted = safe_next(request.args.get("next"), "")
     if wanted:
         session[NEXT] = wanted
@@ -89,7 +89,7 @@ def check_login() -> ResponseReturnValue:
 @blueprint.post("/logout")
 @login_required(without_factor=True)
 def logout() -> ResponseReturnValue:
-    """End this session on the server, then tidy up in the browser."""
+    """End this session on the server, then clear the browser's data."""
     audit.record("logout", user_id=current_user.id, session_id=current_user.session_id)
     log_out()
     answer = redirect(url_for("bastion.login"), 303)
@@ -100,7 +100,7 @@ def logout() -> ResponseReturnValue:
 @blueprint.get("/static/bastion/<path:filename>")
 @public
 def static(filename: str) -> ResponseReturnValue:
-    """The stylesheet and the script of passkeys; every visitor gets the same bytes."""
+    """Return the stylesheet or the passkey script; every visitor gets the same bytes."""
     return send_from_directory(STATIC, filename, max_age=STATIC_SECONDS)
 
 
@@ -109,5 +109,5 @@ def static(filename: str) -> ResponseReturnValue:
 )  # csrf.py, request/cross_site.py and request/authentication.py know it
 @public
 def csp_reports() -> ResponseReturnValue:
-    """Where browsers tell what the Content-Security-Policy stopped."""
+    """Receive browsers' reports of Content-Security-Policy violations."""
     return csp_report.receive()

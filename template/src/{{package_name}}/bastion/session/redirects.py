@@ -1,6 +1,6 @@
-"""Open redirects after login are prevented: the target of a login is always a page of this service.
+"""Open redirect protection: the target after a login is always a page of this service.
 
-`//evil.example`, `/\\evil.example` and their relatives look like paths to a check and like hosts to a browser.
+It stops a phishing link to `//evil.example` or `/\\evil.example`: a check reads a path, a browser a host.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _UNSAFE: Final = re.compile(r"[\x00-\x20\x7f-\x9f\u200b-\u200f\u2028-\u202e\u206
 
 
 def safe_next(target: str | None, default: str) -> str:
-    """`target` if it is the path of a page of this service that can be opened with GET, otherwise `default`."""
+    """Return `target` if it is a path of this service that can be opened with GET, otherwise `default`."""
     if not target or len(target) > LONGEST or _UNSAFE.search(target):
         return default
     if "\\" in target:
@@ -35,7 +35,7 @@ def safe_next(target: str | None, default: str) -> str:
 
 
 def safe_link(address: str) -> str:
-    """The address, which somebody typed, if a link may lead there: a web page, a mailbox, a path here; else `#`.
+    """Return the user-supplied address if it is safe as a link: a web page, a mailbox, a path here; else `#`.
 
     In templates it is the filter `link`: href="{{ note.address | link }}". A `javascript:` address would run here.
     """
@@ -58,7 +58,7 @@ def _is_page(path: str) -> bool:
 
 
 def page_of_action(path: str) -> str | None:
-    """The page that a posted form belongs to: the nearest path above the action that can be opened with GET."""
+    """Return the page of a posted form: the nearest path above the action that GET can open, or None."""
     while path and not safe_next(path, ""):
         path = path.rpartition("/")[0]
     return path or None

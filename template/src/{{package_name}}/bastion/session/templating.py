@@ -1,8 +1,8 @@
-"""What a person typed is shown as text, never run: every template escapes, whatever its name, and no name is guessed.
+"""XSS protection: every template escapes user input, whatever its file name.
 
-Flask escapes only in files that end in .html and four more; a page that is called page.html.j2 or mail.txt is an open
-door. An error is a plain page of these with a fixed text and the request's id: nothing of the request or of the inside
-is in it.
+Flask escapes only in files that end in .html and four other suffixes, so page.html.j2 or mail.txt would run an
+attacker's input. An error page has a fixed text and the request's id, and shows no other data of the request or the
+service.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ERROR_PAGE: Final = "bastion/error.html"
 
 
 def install(app: Flask) -> None:
-    """Escape everywhere, fail on a missing variable, and give pages what every page needs."""
+    """Escape in every template, fail on an undefined variable, and add the values that every page needs."""
     service = state_of(app)
     app.jinja_env.autoescape = True
     app.jinja_env.undefined = StrictUndefined
@@ -36,7 +36,7 @@ def install(app: Flask) -> None:
 
 
 def error_body_of(app: Flask) -> ErrorBody:
-    """Content type and body of an error page; it needs no request, since the edge refuses before Flask has one."""
+    """Return the maker of error pages, which needs no request: the edge refuses before Flask has one."""
 
     def error_body(
         status: int,
