@@ -1,6 +1,6 @@
-"""auth=jwt: programs sign in with JSON and carry short-lived tokens, each of a session row that can be ended.
+"""auth=jwt: programs sign in with JSON and hold short-lived tokens of a session row that can be revoked.
 
-The surface that the rest of bastion/ knows of this style; the other style has the same names.
+This is the interface to the rest of bastion/; the other style has the same names.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ __all__ = [
 ]
 
 PAGE_POLICY: Final = False
-"""This style has no HTML, and sets no cookie."""
+"""This style has no HTML and sets no cookie."""
 SECRETS: Final[Mapping[str, str]] = {keys.SECRET: "signs access tokens, and is made by `keys new jwt`"}
 DEVELOPMENT_SECRETS: Final[dict[str, Callable[[], str]]] = {keys.SECRET: keys.new_ring}
-"""How `dev` makes what is missing."""
+"""How `dev` makes missing secrets."""
 RINGS: Final[Mapping[str, tuple[float, float]]] = {keys.SECRET: (keys.NEXT_WAITS, keys.RETIRED_COUNTS)}
-"""Rings of this style: seconds until a next key may become active, and for which a retired one counts."""
+"""Key rings of this style: seconds before a next key may become active, and seconds a retired key stays valid."""
 LOCKED: Final[dict[str, object]] = {"TRAP_HTTP_EXCEPTIONS": False, "TRAP_BAD_REQUEST_ERRORS": None}
-"""Configuration that carries a protection; the seal refuses a start in which the team's function changed it."""
+"""Configuration that a protection needs; the seal refuses a start in which the team's function changed it."""
 
 
 def check(general: BastionSettings, own: Settings, secrets: Secrets) -> Iterator[str]:
-    """Reasons against these settings and this key ring, without a value of it; the guards say that it is missing."""
+    """Yield reasons against these settings and this key ring, without their values; guards report a missing ring."""
     yield from mailed_link.check(own, general)
     text = secrets.find(keys.SECRET)
     if text is None:
@@ -67,7 +67,7 @@ def check(general: BastionSettings, own: Settings, secrets: Secrets) -> Iterator
 
 
 def install(app: Flask) -> None:
-    """Key ring, JSON, and the operations of signing in, of accounts and of those who manage them."""
+    """Install the key ring, JSON handling, and the operations of login, accounts and administration."""
     service = state_of(app)
     app.extensions[keys.EXTENSION] = keys.Keys(service.secrets)
     api.install(app)
@@ -77,7 +77,7 @@ def install(app: Flask) -> None:
 
     @app.after_request
     def name_the_scheme(response: Response) -> Response:
-        """Every 401 says how to sign in, also those of layers that know nothing of tokens (RFC 9110, 15.5.2)."""
+        """Add the scheme to every 401, also of layers that know nothing of tokens (RFC 9110, 15.5.2)."""
         if response.status_code == 401 and "WWW-Authenticate" not in response.headers:
             response.headers["WWW-Authenticate"] = "Bearer"
         return response

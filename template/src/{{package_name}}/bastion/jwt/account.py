@@ -1,7 +1,7 @@
-"""One's own account, for programs: made by a mailed link, changed with the password, taken along, ended.
+"""Operations on the user's own account: registration, reset, changes with re-authentication, export and deletion.
 
-Everything about it is decided in identity/. What is asked for an address is answered alike whatever it belongs to, and
-each answer that replaces a session holds the new pair of tokens: the old one is worth nothing.
+This stops account enumeration: the answer for an address is the same with or without an account. identity/ makes the
+decisions. Each answer that replaces a session holds a new pair of tokens; the old pair is invalid.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ blueprint: Final = Blueprint("bastion_account", __name__)
 Address = Annotated[str, Field(min_length=1, max_length=users.LONGEST_IDENTIFIER)]
 Name = Annotated[str, Field(max_length=users.LONGEST_NAME)]
 Password = Annotated[SecretStr, Field(min_length=1, max_length=LONGEST_TYPED)]
-# The length that counts is that of the normalised password, and is looked at with it; this only says so.
+# Only documents the minimum length: identity/ checks it, on the normalised password.
 NewPassword = Annotated[Password, Field(json_schema_extra={"minLength": SHORTEST})]
 MailedToken = Annotated[SecretStr, Field(min_length=1, max_length=100)]
 
 
 class AddressBody(Schema):
-    """Where to mail to."""
+    """The address to mail to."""
 
     email: Address
 
 
 class ForgottenBody(AddressBody):
-    """Whose password was forgotten; with what a login gave to this device, no stranger uses up the account's mails."""
+    """The address to reset. With the device token of an earlier login, an attacker cannot use up the limit of mails."""
 
     device_token: DeviceToken = SecretStr("")
 
 
 class ActivateBody(Schema):
-    """The token of a mailed link, and what its reader chooses."""
+    """The token of a mailed link, the password and the display name."""
 
     token: MailedToken
     password: NewPassword
@@ -71,14 +71,14 @@ class ConfirmBody(Schema):
 
 
 class ProofBody(Schema):
-    """The present password and, for an account with a second factor, a code of the app or a recovery code."""
+    """The current password and, for an account with a second factor, an app code or a recovery code."""
 
     password: Password
     code: Annotated[SecretStr, Field(max_length=LONGEST_CODE)] = SecretStr("")
 
 
 class ChangeBody(Schema):
-    """The present password, and another one."""
+    """The current password and a new one."""
 
     current_password: Password
     new_password: NewPassword
@@ -91,7 +91,7 @@ class ProfileBody(Schema):
 
 
 class AcceptedAnswer(Answer):
-    """The one answer to whatever may lead to a mail: it tells nothing about the address."""
+    """The same answer for every request that may send a mail; it reveals nothing about the address."""
 
     status: str = "accepted"
 
@@ -110,7 +110,7 @@ class AccountAnswer(Answer):
 
 
 class EventAnswer(Answer):
-    """Something that happened to the account."""
+    """An event of the account."""
 
     at: datetime
     kind: str
@@ -118,23 +118,23 @@ class EventAnswer(Answer):
 
 
 class EventsAnswer(Answer):
-    """What happened lately, newest first."""
+    """Recent events, newest first."""
 
     items: list[EventAnswer]
 
 
 class ExportAnswer(Answer):
-    """Everything that is stored about the user: name of a table to his rows."""
+    """All stored data about the user: table name to rows."""
 
     tables: dict[str, list[dict[str, JsonValue]]]
 
 
 @contextmanager
 def answering(conflict: str = "admin-disable-immediate", **fields: str) -> Iterator[None]:
-    """Answer what identity/ refuses: 422 for a field, 409 for a state, 503 when all hash slots are taken.
+    """Answer errors of identity/: 422 for a field, 409 for a state, 503 when all hash slots are taken.
 
-    `conflict` is the catalogue's id of the protection that refuses with 409, for the log.
-    `fields` are pointers into the body where they differ from identity's names: answering(password="#/new_password").
+    `conflict` is the catalogue id of the protection that refuses with 409, for the log. `fields` are pointers into the
+    body where they differ from identity's names: answering(password="#/new_password").
     """
     try:
         yield
@@ -155,7 +155,7 @@ def answering(conflict: str = "admin-disable-immediate", **fields: str) -> Itera
 @public
 @operation(status=202, refuses=(404,))
 def register(body: AddressBody) -> AcceptedAnswer:
-    """Ask for an account: a link is mailed to the address."""
+    """Request an account: a link is mailed to the address."""
     with answering():
         registration.register(body.email)
     return AcceptedAnswer()
@@ -165,7 +165,7 @@ def register(body: AddressBody) -> AcceptedAnswer:
 @public
 @operation(refuses=(410,))
 def activate(body: ActivateBody) -> None:
-    """Make the account that a mailed link stands for. Signs nobody in."""
+    """Make the account of a mailed link. Opens no session."""
     with answering():
         registration.activate(body.token.get_secret_value(), body.password.get_secret_value(), body.display_name)
 
@@ -174,7 +174,7 @@ def activate(body: ActivateBody) -> None:
 @public
 @operation(status=202)
 def request_reset(body: ForgottenBody) -> AcceptedAnswer:
-    """Forgot the password: a link is mailed to the address if it has an account."""
+    """Request a password reset: a link is mailed to the address if it has an account."""
     with answering():
         recovery.request_reset(body.email, body.device_token.get_secret_value())
     return AcceptedAnswer()
@@ -184,7 +184,7 @@ def request_reset(body: ForgottenBody) -> AcceptedAnswer:
 @public
 @operation(refuses=(410,))
 def complete_reset(body: ResetBody) -> None:
-    """Set a new password by a mailed link; every login ends. Signs nobody in."""
+    """Set a new password with a mailed link; all logins end. Opens no session."""
     with answering():
         recovery.complete_reset(body.token.get_secret_value(), body.password.get_secret_value())
 
@@ -196,7 +196,7 @@ def complete_reset(body: ResetBody) -> None:
 @login_required(without_factor=True)
 @operation(refuses=(403,))
 def reauthenticate(body: ProofBody) -> TokenAnswer:
-    """Prove once more who it is, for what asks for that; the login goes on with a new pair."""
+    """Re-authenticate with the password, and a code if needed; returns a new pair."""
     password, code = body.password.get_secret_value(), body.code.get_secret_value()
     return TokenAnswer.of(refresh.first_pair(account.step_up(current_user, password, code)))
 
@@ -205,7 +205,7 @@ def reauthenticate(body: ProofBody) -> TokenAnswer:
 @login_required
 @operation(refuses=(403,))
 def change_password(body: ChangeBody) -> TokenAnswer:
-    """Change the password; every other login ends, and this one goes on with a new pair."""
+    """Change the password; all other logins end, and the answer holds a new pair."""
     with answering(password="#/new_password"):  # noqa: S106  (a field)
         current, new = body.current_password.get_secret_value(), body.new_password.get_secret_value()
         return TokenAnswer.of(refresh.first_pair(account.change_password(current_user, current, new)))
@@ -215,7 +215,7 @@ def change_password(body: ChangeBody) -> TokenAnswer:
 @login_required(fresh=True)
 @operation(status=202)
 def request_email_change(body: AddressBody) -> AcceptedAnswer:
-    """Ask for another address: a link is mailed to it, and a notice to the present one."""
+    """Request a new address: a link is mailed to it, and a notice to the current one."""
     with answering():
         account.request_email_change(current_user, body.email)
     return AcceptedAnswer()
@@ -225,7 +225,7 @@ def request_email_change(body: AddressBody) -> AcceptedAnswer:
 @login_required
 @operation(refuses=(410,))
 def confirm_email_change(body: ConfirmBody) -> TokenAnswer:
-    """Put the new address in force; every other login ends, and this one goes on with a new pair."""
+    """Activate the new address; all other logins end, and the answer holds a new pair."""
     return TokenAnswer.of(refresh.first_pair(account.confirm_email_change(current_user, body.token.get_secret_value())))
 
 
@@ -233,7 +233,7 @@ def confirm_email_change(body: ConfirmBody) -> TokenAnswer:
 @login_required
 @operation
 def me() -> AccountAnswer:
-    """Who is signed in, with his roles as the database has them now."""
+    """Return the signed-in user, with their present roles in the database."""
     return _own_account()
 
 
@@ -241,7 +241,7 @@ def me() -> AccountAnswer:
 @login_required
 @operation
 def update_profile(body: ProfileBody) -> AccountAnswer:
-    """Change the name that is shown."""
+    """Change the display name."""
     with answering():
         account.update_profile(current_user, body.display_name)
     return _own_account()
@@ -251,7 +251,7 @@ def update_profile(body: ProfileBody) -> AccountAnswer:
 @login_required(fresh=True)
 @operation(refuses=(409,))
 def delete_account() -> None:
-    """Delete the account with everything that belongs to it."""
+    """Delete the account and everything that belongs to it."""
     with answering():
         account.delete_account(current_user)
 
@@ -260,7 +260,7 @@ def delete_account() -> None:
 @login_required(fresh=True)
 @operation
 def export() -> ExportAnswer:
-    """Everything that is stored about the user."""
+    """Return all stored data about the user."""
     return ExportAnswer(tables=to_jsonable_python(account.export(current_user), bytes_mode="base64"))
 
 
@@ -268,7 +268,7 @@ def export() -> ExportAnswer:
 @login_required
 @operation
 def events() -> EventsAnswer:
-    """What happened to the account lately."""
+    """Return recent events of the account."""
     return EventsAnswer.model_validate({"items": account.recent_events(current_user.id)})
 
 

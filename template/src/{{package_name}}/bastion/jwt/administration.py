@@ -1,7 +1,7 @@
-"""Accounts of others, for whoever may manage them: shown, invited, switched off and on, given roles, made to reset.
+"""User administration for programs: list, invite, disable and enable accounts, give roles, start resets.
 
-An administrator never learns or chooses what somebody signs in with: no answer holds a password, a token or a hash, and
-no body takes one. What changes something asks for the password a short while ago. Source: ASVS 6.4.6, 7.4.5, 7.5.1.
+This stops an administrator from impersonating a user: no answer holds a password, token or hash, and no body takes one.
+Every change needs a recent login. Source: ASVS 6.4.6, 7.4.5, 7.5.1.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ may_manage: Final = requires(users.MANAGE, fresh=True)
 
 
 class UsersQuery(Query):
-    """Which accounts to list: the page, and how their address begins."""
+    """The page of accounts to list, and the prefix of their addresses."""
 
     page: PageNumber = 1
     q: SearchText = ""
 
 
 class InvitationBody(Schema):
-    """Whom to invite, and the roles that the account gets."""
+    """The address to invite, and the roles of the new account."""
 
     email: Address
     roles: Annotated[list[Annotated[str, Field(max_length=50)]], Field(max_length=MOST_ROLES)] = []  # noqa: RUF012
@@ -61,7 +61,7 @@ class OneUserAnswer(UserAnswer):
 
 
 class UsersAnswer(Answer):
-    """One page of the accounts, by address, and whether there is a page after it."""
+    """One page of the accounts, by address, and whether there is a next page."""
 
     items: list[UserAnswer]
     page: int
@@ -69,7 +69,7 @@ class UsersAnswer(Answer):
 
 
 def _found(user_id: UUID) -> Any:
-    """The account of this id; 404 when there is none."""
+    """Return the account of this id; 404 when there is none."""
     row = users.shown(user_id)
     if row is None:
         refuse(404, "ownership-404")
@@ -84,7 +84,7 @@ def _fields(row: Any) -> dict[str, Any]:
 @requires(users.READ)
 @operation
 def list_users(query: UsersQuery) -> UsersAnswer:
-    """The accounts, in pages."""
+    """List the accounts, in pages."""
     rows, has_next = users.page(query.page, query.q)
     audit.record("user.listed", session_id=current_user.session_id)
     return UsersAnswer(items=[UserAnswer(**_fields(row)) for row in rows], page=query.page, has_next=has_next)
@@ -94,7 +94,7 @@ def list_users(query: UsersQuery) -> UsersAnswer:
 @requires(users.READ)
 @operation
 def show_user(user_id: UUID) -> OneUserAnswer:
-    """One account."""
+    """Show one account."""
     idle = timedelta(minutes=state().limits.refresh_idle_minutes)
     shown = OneUserAnswer(**_fields(_found(user_id)), live_sessions=len(sessions.live_sessions(user_id, idle=idle)))
     audit.record("user.read", user_id=user_id, session_id=current_user.session_id)
@@ -105,7 +105,7 @@ def show_user(user_id: UUID) -> OneUserAnswer:
 @may_manage
 @operation(refuses=(409,))
 def disable(user_id: UUID) -> None:
-    """Switch an account off; its logins end at once."""
+    """Disable an account; its logins end at once."""
     _found(user_id)
     with answering():
         users.set_active(user_id, False, by=current_user.id)
@@ -115,7 +115,7 @@ def disable(user_id: UUID) -> None:
 @may_manage
 @operation(refuses=(409,))
 def enable(user_id: UUID) -> None:
-    """Switch an account on again; what has ended stays ended."""
+    """Enable an account again; its old logins stay ended."""
     _found(user_id)
     with answering():
         users.set_active(user_id, True, by=current_user.id)
@@ -145,7 +145,7 @@ def take_role(user_id: UUID, role: str) -> None:
 @may_manage
 @operation(refuses=(409,))
 def reset_factors(user_id: UUID) -> None:
-    """Remove all second factors of somebody who lost them; his logins end, and he must set up a new one."""
+    """Remove all second factors of a user who lost them; their logins end, and they must set up a new one."""
     _found(user_id)
     with answering("mfa-removal-guarded"):
         factors.reset(user_id, by=current_user.id)
@@ -155,7 +155,7 @@ def reset_factors(user_id: UUID) -> None:
 @may_manage
 @operation(status=202)
 def start_reset(user_id: UUID) -> AcceptedAnswer:
-    """End the logins of an account, and mail its owner the ordinary link to a new password."""
+    """End the logins of an account and mail its owner a password reset link."""
     recovery.start_reset(user_id, _found(user_id).email, by=current_user.id)
     return AcceptedAnswer()
 
@@ -174,7 +174,7 @@ def end_sessions_of(user_id: UUID) -> None:
 @may_manage
 @operation
 def end_everybodys_sessions() -> None:
-    """End all logins of everybody but the one that asks."""
+    """End all logins of all users except the current one."""
     ended = sessions.end_of_everybody(but=current_user.session_id)
     audit.record("session.ended_of_everybody", user_id=current_user.id, session_id=current_user.session_id, count=ended)
 
@@ -183,7 +183,7 @@ def end_everybodys_sessions() -> None:
 @may_manage
 @operation(status=202, refuses=(404,))
 def invite(body: InvitationBody) -> AcceptedAnswer:
-    """Mail an invitation; whether the address has an account makes no difference to the answer."""
+    """Mail an invitation; the answer is the same whether or not the address has an account."""
     with answering(role="#/roles"):
         registration.invite(body.email, body.roles, by=current_user.id)
     return AcceptedAnswer()

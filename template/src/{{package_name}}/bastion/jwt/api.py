@@ -1,7 +1,7 @@
-"""An operation gets only input that its declaration allows, as JSON that no foreign page can send by itself.
+"""JSON operations: each gets only validated input, of a content type that no other site can send unasked.
 
-A plain form, or a fetch without a preflight, can't send application/json: so no other site reaches a function of this
-service through somebody's browser. Source: OWASP CSRF Prevention Cheat Sheet; Fetch Standard, CORS-safelisted types.
+This stops CSRF: an HTML form, or a fetch without a preflight, cannot send application/json, so no attacker's site calls
+an operation from a user's browser. Source: OWASP CSRF Prevention Cheat Sheet; Fetch Standard, CORS-safelisted types.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Q = TypeVar("Q", bound=Query)
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What an operation takes and gives, read from its annotations."""
+    """The input and output of an operation, read from its annotations."""
 
     body: type[Schema] | None
     query: type[Query] | None
@@ -57,13 +57,12 @@ def operation(
     also: Mapping[int, type[Answer]] = _NO_OTHER,
     refuses: tuple[int, ...] = (),
 ) -> Operation | Callable[[View], Operation]:
-    """Make a JSON operation of a view: its parameters `body` (a Schema) and `query` (a Query) arrive checked, the
-    Answer that it returns is sent with `status`, and None as 204. Put it below the access mark. For a view that returns
-    `One | Other`, `also` names the status of each other answer: {202: Other}. `refuses` are the statuses of the view's
-    own refusals, for the description; those of the layers are known.
+    """Make a JSON operation of a view: its parameters `body` (a Schema) and `query` (a Query) arrive validated.
 
-    Refuses other content types with 415, JSON that can be read in two ways and undeclared or repeated query parameters
-    with 400, and what does not fit the declaration with 422. Raises TypeError for an annotation that it can't use.
+    Sends the returned Answer with `status`, and None as 204. Put it below the access mark. For a view that returns `One
+    | Other`, `also` names the status of each other answer: {202: Other}. `refuses` lists the view's own refusals for
+    the description. Refuses other content types with 415, ambiguous JSON and undeclared or repeated query parameters
+    with 400, and other invalid input with 422. Raises TypeError for an unusable annotation.
     """
     if view is None:
         return lambda given: _operation(given, status, also, refuses)
@@ -121,13 +120,13 @@ def _nothing() -> Response:
 
 
 def declaration_of(view: object) -> Declaration | None:
-    """The declaration of an operation, None for any other view."""
+    """Return the declaration of an operation, or None for any other view."""
     found: Declaration | None = getattr(view, OPERATION, None)
     return found
 
 
 def require_json() -> None:
-    """415 for a request whose content is not JSON in UTF-8, a missing type included."""
+    """Refuse with 415 a content type other than JSON in UTF-8, and a missing one."""
     parameters = request.mimetype_params
     if (
         request.mimetype not in ACCEPTED
@@ -138,7 +137,7 @@ def require_json() -> None:
 
 
 def read_body(schema: type[B]) -> B:
-    """The request's JSON, read strictly and checked against the schema; 415, 400 or 422 when it does not fit."""
+    """Return the request's JSON, parsed strictly and validated; 415, 400 or 422 when it is invalid."""
     require_json()
     data = request.get_data()
     try:
@@ -153,7 +152,7 @@ def read_body(schema: type[B]) -> B:
 
 
 def read_query(model: type[Q]) -> Q:
-    """The query string, checked; 400 for a parameter that is not declared or is there twice, 422 for a wrong value."""
+    """Return the validated query string; 400 for an undeclared or repeated parameter, 422 for an invalid value."""
     given = request.args
     if given.keys() - model.model_fields.keys() or any(len(values) != 1 for _, values in given.lists()):
         refuse(400, "input-validated-typed")
@@ -164,13 +163,13 @@ def read_query(model: type[Q]) -> Q:
 
 
 class _PlainResponse(Response):
-    """What a bare view returns as text is text: nothing in this service is HTML, nor becomes it by default."""
+    """Send the text of a bare view as plain text: this service sends no HTML, not even by default."""
 
     default_mimetype = "text/plain"
 
 
 def install(app: Flask) -> None:
-    """Refuse every content but JSON before any view."""
+    """Refuse every content type but JSON before any view runs."""
     app.response_class = _PlainResponse
     app.url_map.merge_slashes = app.url_map.strict_slashes = False  # Flask would answer `//x` with an HTML redirect
 

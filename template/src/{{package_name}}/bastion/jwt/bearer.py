@@ -1,7 +1,7 @@
-"""The access token comes in one Authorization header, and from nowhere else.
+"""Bearer authentication: the access token comes in exactly one Authorization header, and nowhere else.
 
-What a browser attaches by itself (a cookie), what lands in logs and histories (an address) or what a form can send
-would let another site, or whoever reads a log, act for the user. Source: RFC 6750, 2.1; RFC 9700, 2.6.
+This stops CSRF and leaks: a browser attaches cookies itself, logs and histories keep addresses, and any site can send a
+form. Source: RFC 6750, 2.1; RFC 9700, 2.6.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ FACTOR_TEXT: Final = (
 
 
 def authenticate() -> Principal | None:
-    """Whose access token this request carries, by his live session row; None for no token, or one that is refused.
+    """Return the user of the access token by its live session row; None without a token or for a refused one.
 
-    A refused token is no error yet: a public operation, such as the exchange of a refresh token, is for everybody.
+    A refused token is no error yet: public operations, such as the exchange of a refresh token, need none.
     """
     try:
         token = bearer_token()
@@ -46,13 +46,13 @@ def authenticate() -> Principal | None:
 
 
 def bearer_token() -> str | None:
-    """The token of the Authorization header, None without one; InvalidToken for two headers or another scheme."""
+    """Return the token of the Authorization header, or None without one. InvalidToken for two or another scheme."""
     header = request.headers.get("Authorization")
     return None if header is None else _token_in(header)
 
 
 def signed_session(app: Flask, environ: WSGIEnvironment) -> str | None:
-    """Return what the access token of a request is counted by, or None if it is refused. Asks no database."""
+    """Return the rate-limit key of a request's access token, or None if it is refused. Uses no database."""
     header = environ.get("HTTP_AUTHORIZATION")
     if header is None:
         return None
@@ -73,7 +73,7 @@ def _token_in(header: str) -> str:
 
 
 def unauthenticated() -> ResponseReturnValue:
-    """401 for an anonymous client: without a reason in the body, the same for every token that was refused."""
+    """Refuse an anonymous client with 401; the body gives no reason and is the same for every refused token."""
     fault = g.get("bearer_fault")
     if fault is None:
         refuse(401, "deny-by-default", headers=[("WWW-Authenticate", "Bearer")])
@@ -81,12 +81,12 @@ def unauthenticated() -> ResponseReturnValue:
 
 
 def factor_missing() -> ResponseReturnValue:
-    """403 for who must have a second factor and signed in without one, with what he can do about it."""
+    """Refuse with 403 a user without a required second factor; the answer says how to continue."""
     refuse(403, "mfa-required-for-admins", errors=[{"detail": FACTOR_TEXT}])
 
 
 def not_fresh() -> ResponseReturnValue:
-    """401 that asks the client to let the user prove once more who he is: POST /auth/reauthenticate (RFC 9470, 3)."""
+    """Refuse with 401 to request re-authentication by POST /auth/reauthenticate (RFC 9470, 3)."""
     seconds = state().limits.fresh_login_seconds
     challenge = f'Bearer error="insufficient_user_authentication", max_age="{seconds}"'
     refuse(401, "fresh-login-5-min", headers=[("WWW-Authenticate", challenge)])

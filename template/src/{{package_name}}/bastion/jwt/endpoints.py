@@ -1,6 +1,6 @@
-"""Signing in and out, and one's own logins, for programs: everything about them is decided in identity/ and refresh.py.
+"""Login, refresh, logout and the user's own logins, for programs; identity/ and refresh.py make the decisions.
 
-A token leaves in the body of an answer that nobody may keep, never in an address or a cookie.
+This stops leaks of tokens: they leave only in the body of an uncacheable answer, never in an address or cookie.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ DeviceToken = Annotated[SecretStr, Field(max_length=LONGEST_TOKEN)]
 
 
 class LoginBody(Schema):
-    """Who signs in."""
+    """The credentials of a login."""
 
-    # Only lengths are checked: any other message would tell which accounts can exist.
+    # Only lengths are checked: any other message would reveal which accounts can exist.
     identifier: Annotated[str, Field(min_length=1, max_length=LONGEST_IDENTIFIER)]
     password: Annotated[SecretStr, Field(min_length=1, max_length=LONGEST_TYPED)]
-    # What an earlier login gave to this device. With it, nobody else's failures make this device wait.
+    # From an earlier login on this device. With it, failures from other devices do not delay this one.
     device_token: DeviceToken = SecretStr("")
 
 
@@ -61,16 +61,16 @@ class TokenAnswer(Answer):
 
 
 class LoginAnswer(TokenAnswer):
-    """The first pair, and what the device keeps, beyond the logout, to send with its next login.
+    """The first pair, and the device token, which the device keeps after the logout and sends with its next login.
 
-    A login without it is one from a new device, and the account's owner is told so by mail.
+    A login without it counts as one from a new device and is mailed to the owner.
     """
 
     device_token: str
 
     @classmethod
     def opened(cls, opened: sessions.Opened) -> Self:
-        """What is answered for a session that a login has just opened."""
+        """Return the answer for a session that a login has just opened."""
         pair = TokenAnswer.of(refresh.first_pair(opened))
         return cls(**pair.model_dump(), device_token=opened.device_token)
 
@@ -87,7 +87,7 @@ class WaitingAnswer(Answer):
 
 
 class SessionAnswer(Answer):
-    """One live login; `id` is its public handle."""
+    """One live login; `id` is its public id."""
 
     id: UUID
     created_at: datetime
@@ -109,15 +109,15 @@ class SessionsAnswer(Answer):
 def login(body: LoginBody) -> LoginAnswer | WaitingAnswer:
     """Sign in; 202 when the login waits for a second factor (POST /auth/login/factor or /auth/login/factor/passkey).
 
-    A status of its own, and no 200 with other members: whoever takes every 200 for a login is then not mistaken, and a
-    client that is made from the description gets one type a status.
+    It has its own status, not 200 with other members: a client that takes every 200 for a login makes no mistake, and a
+    generated client gets one type per status.
     """
     begun = identity.with_password(body.identifier, body.password.get_secret_value(), arrival(body.device_token))
     return _waiting(begun) if isinstance(begun, flows.Begun) else LoginAnswer.opened(begun)
 
 
 def arrival(device_token: SecretStr) -> identity.Arrival:
-    """How the sender of this request comes to sign in."""
+    """Return the context of a login from this request."""
     return identity.Arrival(
         lifetime=timedelta(hours=state().limits.refresh_absolute_hours),
         address=request.remote_addr or "",
@@ -148,7 +148,7 @@ def exchange(body: RefreshBody) -> TokenAnswer:
 @login_required(without_factor=True)
 @operation
 def logout() -> None:
-    """End this login on the server: its access and refresh tokens are worth nothing from now on."""
+    """End this login on the server: its access and refresh tokens are invalid from now on."""
     refresh.revoke_family(current_user.session_id)
     audit.record("logout", user_id=current_user.id, session_id=current_user.session_id)
 
@@ -157,7 +157,7 @@ def logout() -> None:
 @login_required
 @operation
 def list_sessions() -> SessionsAnswer:
-    """One's own live logins."""
+    """List the user's own live logins."""
     idle = timedelta(minutes=state().limits.refresh_idle_minutes)
     rows = sessions.live_sessions(current_user.id, idle=idle)
     return SessionsAnswer(
@@ -179,7 +179,7 @@ def list_sessions() -> SessionsAnswer:
 @login_required(fresh=True)
 @operation
 def end_session(session_id: UUID) -> None:
-    """End one of one's own logins; another user's is not there."""
+    """End one of the user's own logins; 404 for a login of another user."""
     if not sessions.end(session_id, current_user.id):
         refuse(404, "ownership-404")
     audit.record("session.ended", user_id=current_user.id, session_id=session_id)
@@ -189,7 +189,7 @@ def end_session(session_id: UUID) -> None:
 @login_required(fresh=True)
 @operation
 def end_others() -> None:
-    """End all of one's own logins but this one."""
+    """End all of the user's own logins except this one."""
     ended = sessions.end_all(current_user.id, but=current_user.session_id)
     if ended:  # or whoever is in could write rows without end
         audit.record("session.ended_others", user_id=current_user.id, session_id=current_user.session_id, count=ended)
@@ -198,7 +198,7 @@ def end_others() -> None:
 @blueprint.get("/.well-known/jwks.json")
 @public
 def jwks() -> Response:
-    """The public keys, for whoever wants to verify an access token (RFC 7517)."""
+    """Return the public keys that verify access tokens (RFC 7517)."""
     shareable(request.environ)
     caching = {"Cache-Control": f"public, max-age={keys.JWKS_SECONDS}"}
     return Response(json.dumps(keys.ring().jwks()), mimetype="application/jwk-set+json", headers=caching)

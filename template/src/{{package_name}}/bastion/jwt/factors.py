@@ -1,7 +1,7 @@
-"""Second factors and passkeys, for programs: a login that waits is completed, one's own are set up, used and removed.
+"""Second factors and passkeys for programs: complete a waiting login; enrol, use and remove the user's own.
 
-Everything about them is decided in identity/. A login that waits has no token of any kind, only a handle that opens the
-one thing that is still to come; it goes in bodies alone. Each answer that replaces a session holds the new pair.
+This stops an attacker with only the password: a waiting login has no token pair, only a handle for its next step, sent
+only in bodies. identity/ makes the decisions. Each answer that replaces a session holds the new pair.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ blueprint: Final = Blueprint("bastion_factors", __name__)
 LONGEST_STATE: Final = 1_000  # characters; ours have about 300
 LONGEST_PART: Final = 8_192  # characters of what an authenticator made; the chain of certificates of a TPM has 6,000
 MOST_TRANSPORTS: Final = 10
-# Whoever has yet to set up the factor that he must have gets as far as the first two, and no further.
+# A user without their required second factor can use only the first two.
 looking: Final = login_required(without_factor=True)
 enrolling: Final = login_required(without_factor=True, fresh=True)
 changing: Final = login_required(fresh=True)
@@ -44,13 +44,13 @@ Part = Annotated[str, Field(min_length=1, max_length=LONGEST_PART)]
 
 
 class FromBrowser(Schema):
-    """Part of what PublicKeyCredential.toJSON() gives. Browsers add members to it: what we do not read is dropped."""
+    """Part of PublicKeyCredential.toJSON(). Browsers add members to it; unknown ones are dropped."""
 
     model_config = ConfigDict(extra="ignore", json_schema_extra={"additionalProperties": True})
 
 
 class Attested(FromBrowser):
-    """What the authenticator says of a new passkey."""
+    """The authenticator's answer for a new passkey."""
 
     client_data: Part = Field(alias="clientDataJSON")
     attestation_object: Part = Field(alias="attestationObject")
@@ -58,7 +58,7 @@ class Attested(FromBrowser):
 
 
 class Asserted(FromBrowser):
-    """What the authenticator signed."""
+    """The authenticator's signed answer."""
 
     client_data: Part = Field(alias="clientDataJSON")
     authenticator_data: Part = Field(alias="authenticatorData")
@@ -67,14 +67,14 @@ class Asserted(FromBrowser):
 
 
 class Credential(FromBrowser):
-    """What both ceremonies give."""
+    """The members that both ceremonies share."""
 
     id: Part
     raw_id: Part = Field(alias="rawId")
     type: Annotated[str, Field(min_length=1, max_length=50)]
 
     def as_sent(self) -> dict[str, Any]:
-        """The members that are read, as the browser named them."""
+        """Return the members that are read, under the browser's names."""
         return self.model_dump(by_alias=True, exclude_none=True)
 
 
@@ -112,7 +112,7 @@ class PasskeyLoginBody(Schema):
 
 
 class PasskeyFactorBody(PasskeyLoginBody):
-    """The same for a login that waits."""
+    """The same answer, for a waiting login."""
 
     mfa_token: MfaToken
 
@@ -125,13 +125,13 @@ class PasskeyBody(Schema):
 
 
 class CodeBody(Schema):
-    """The present code of the app that is being set up."""
+    """The present code of the app that is being enrolled."""
 
     code: Code
 
 
 class NewPasskeyBody(Schema):
-    """The answer of a new passkey, with the `state` that came with its options, and what to call it."""
+    """The answer of a new passkey, the `state` that came with its options, and the passkey's name."""
 
     state: State
     credential: NewCredential
@@ -139,21 +139,21 @@ class NewPasskeyBody(Schema):
 
 
 class NameBody(Schema):
-    """What to call a passkey."""
+    """The new name of a passkey."""
 
     name: PasskeyName
 
 
 class OptionsAnswer(Answer):
     """`options` are for the browser (PublicKeyCredential.parseCreationOptionsFromJSON or parseRequestOptionsFromJSON);
-    `state` comes back with its answer, once and within five minutes."""
+    send `state` back with its answer, once and within five minutes."""
 
     options: dict[str, JsonValue]
     state: str
 
 
 class PasskeyAnswer(Answer):
-    """A passkey. A suspended one opens nothing any more: its counter went back, so there may be a copy."""
+    """A passkey. A suspended one cannot be used: its counter went back, so it may have been copied."""
 
     id: UUID
     name: str
@@ -164,8 +164,8 @@ class PasskeyAnswer(Answer):
 
 
 class FactorsAnswer(Answer):
-    """What the account has. `missing`: this login was proved without the second factor that is `required`, so that only
-    setting it up, or POST /auth/reauthenticate with it, is open."""
+    """The account's second factors. `missing`: this login was proved without the second factor that is `required`, so
+    it may only enrol one, or use it with POST /auth/reauthenticate."""
 
     totp: bool
     passkeys: list[PasskeyAnswer]
@@ -175,14 +175,14 @@ class FactorsAnswer(Answer):
 
 
 class SeedAnswer(Answer):
-    """What an authenticator app is given: `uri` as a QR code, or `secret` to type."""
+    """The seed for an authenticator app: `uri` as a QR code, or `secret` to type."""
 
     secret: str
     uri: str
 
 
 class CodesAnswer(TokenAnswer):
-    """The new pair, and recovery codes, which are shown this once; none when the account has them already."""
+    """The new pair, and recovery codes, shown only here; empty when the added factor is not the first."""
 
     recovery_codes: list[str]
 
@@ -206,7 +206,7 @@ def _enrolled(enrolled: factors.Enrolled) -> CodesAnswer:
 @public
 @operation(refuses=(401,))
 def complete_login(body: FactorBody) -> LoginAnswer:
-    """Complete a login that waits, with a code of the app or a recovery code."""
+    """Complete a waiting login with an app code or a recovery code."""
     mfa_token, code = body.mfa_token.get_secret_value(), body.code.get_secret_value()
     return LoginAnswer.opened(identity.with_code(mfa_token, code, arrival(body.device_token)))
 
@@ -215,7 +215,7 @@ def complete_login(body: FactorBody) -> LoginAnswer:
 @public
 @operation(refuses=(401,))
 def second_passkey_options(body: WaitingBody) -> OptionsAnswer:
-    """What a browser needs to complete a login that waits with a passkey of the account."""
+    """Return the browser's options to complete a waiting login with a passkey of the account."""
     return _asked(identity.second_factor_options(body.mfa_token.get_secret_value()))
 
 
@@ -223,7 +223,7 @@ def second_passkey_options(body: WaitingBody) -> OptionsAnswer:
 @public
 @operation(refuses=(401,))
 def complete_login_with_passkey(body: PasskeyFactorBody) -> LoginAnswer:
-    """Complete a login that waits, with a passkey of the account."""
+    """Complete a waiting login with a passkey of the account."""
     mfa_token, answer = body.mfa_token.get_secret_value(), body.credential.as_sent()
     return LoginAnswer.opened(identity.with_second_passkey(mfa_token, body.state, answer, arrival(body.device_token)))
 
@@ -232,7 +232,7 @@ def complete_login_with_passkey(body: PasskeyFactorBody) -> LoginAnswer:
 @public
 @operation
 def passkey_login_options() -> OptionsAnswer:
-    """What a browser needs to sign in with a passkey alone; the same for everybody."""
+    """Return the browser's options to sign in with only a passkey; the same for all clients."""
     return _asked(passkeys.login())
 
 
@@ -240,7 +240,7 @@ def passkey_login_options() -> OptionsAnswer:
 @public
 @operation(refuses=(401,))
 def login_with_passkey(body: PasskeyLoginBody) -> LoginAnswer:
-    """Sign in with a passkey, which is two factors: no password is asked for."""
+    """Sign in with a passkey, which is two factors and needs no password."""
     return LoginAnswer.opened(identity.with_passkey(body.state, body.credential.as_sent(), arrival(body.device_token)))
 
 
@@ -251,7 +251,7 @@ def login_with_passkey(body: PasskeyLoginBody) -> LoginAnswer:
 @looking
 @operation
 def show_factors() -> FactorsAnswer:
-    """The second factors of the account, and whether it must have one."""
+    """Show the second factors of the account, and whether it must have one."""
     held = factors.held(current_user.id)
     must = second_factor_missing(current_user.permissions, frozenset(), must_enrol=current_user.factor_missing)
     return FactorsAnswer(
@@ -281,7 +281,7 @@ def _own_passkeys() -> list[PasskeyAnswer]:
 @enrolling
 @operation
 def begin_totp() -> SeedAnswer:
-    """Begin to set up an authenticator app. Nothing changes before POST /auth/totp/confirm."""
+    """Begin to enrol an authenticator app. Nothing changes before POST /auth/totp/confirm."""
     begun = factors.begin_totp(current_user)
     return SeedAnswer(secret=begun.seed, uri=begun.uri)
 
@@ -290,7 +290,7 @@ def begin_totp() -> SeedAnswer:
 @login_required(without_factor=True)  # it was begun in this session when that was fresh, ten minutes ago at the most
 @operation(refuses=(410,))
 def confirm_totp(body: CodeBody) -> CodesAnswer:
-    """Put the app in force with its present code; every other login ends, and this one goes on with a new pair."""
+    """Activate the app with its present code; all other logins end, and the answer holds a new pair."""
     with answering():
         return _enrolled(factors.confirm_totp(current_user, body.code.get_secret_value()))
 
@@ -299,7 +299,7 @@ def confirm_totp(body: CodeBody) -> CodesAnswer:
 @changing
 @operation(refuses=(404,))
 def remove_totp() -> TokenAnswer:
-    """Remove the authenticator app; every other login ends, and this one goes on with a new pair."""
+    """Remove the authenticator app; all other logins end, and the answer holds a new pair."""
     return _renewed(factors.remove_totp(current_user))
 
 
@@ -307,7 +307,7 @@ def remove_totp() -> TokenAnswer:
 @changing
 @operation(refuses=(404,))
 def new_codes() -> CodesAnswer:
-    """New recovery codes; the former ones are worthless, every other login ends, this one goes on with a new pair."""
+    """Make new recovery codes; the old codes and all other logins end, and the answer holds a new pair."""
     return _enrolled(factors.renew_codes(current_user))
 
 
@@ -315,7 +315,7 @@ def new_codes() -> CodesAnswer:
 @enrolling
 @operation
 def new_passkey_options() -> OptionsAnswer:
-    """What a browser needs to make a passkey for this account."""
+    """Return the browser's options to make a passkey for this account."""
     return _asked(passkeys.registration(current_user))
 
 
@@ -323,7 +323,7 @@ def new_passkey_options() -> OptionsAnswer:
 @enrolling
 @operation(refuses=(409,))
 def add_passkey(body: NewPasskeyBody) -> CodesAnswer:
-    """Put a new passkey in force; every other login ends, and this one goes on with a new pair."""
+    """Activate a new passkey; all other logins end, and the answer holds a new pair."""
     with answering("passkey-count-and-owner"):
         return _enrolled(factors.register_passkey(current_user, body.state, body.credential.as_sent(), body.name))
 
@@ -332,7 +332,7 @@ def add_passkey(body: NewPasskeyBody) -> CodesAnswer:
 @changing
 @operation
 def rename_passkey(passkey_id: UUID, body: NameBody) -> PasskeyAnswer:
-    """Give one of one's own passkeys another name."""
+    """Rename one of the user's own passkeys."""
     with answering():
         factors.rename_passkey(current_user, passkey_id, body.name)
     renamed = next((passkey for passkey in _own_passkeys() if passkey.id == passkey_id), None)
@@ -345,7 +345,7 @@ def rename_passkey(passkey_id: UUID, body: NameBody) -> PasskeyAnswer:
 @changing
 @operation
 def remove_passkey(passkey_id: UUID) -> TokenAnswer:
-    """Remove one of one's own passkeys; every other login ends, and this one goes on with a new pair."""
+    """Remove one of the user's own passkeys; all other logins end, and the answer holds a new pair."""
     return _renewed(factors.remove_passkey(current_user, passkey_id))
 
 
@@ -356,7 +356,7 @@ def remove_passkey(passkey_id: UUID) -> TokenAnswer:
 @looking
 @operation
 def step_up_options() -> OptionsAnswer:
-    """What a browser needs to prove with a passkey of the account who it is."""
+    """Return the browser's options to re-authenticate with a passkey of the account."""
     return _asked(passkeys.step_up(current_user))
 
 
@@ -364,5 +364,5 @@ def step_up_options() -> OptionsAnswer:
 @looking
 @operation(refuses=(403,))
 def step_up_with_passkey(body: PasskeyBody) -> TokenAnswer:
-    """Prove once more who it is, with a passkey and no password; the login goes on with a new pair."""
+    """Re-authenticate with a passkey and no password; the answer holds a new pair."""
     return _renewed(account.step_up_with_passkey(current_user, body.state, body.credential.as_sent()))

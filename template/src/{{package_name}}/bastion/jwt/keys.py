@@ -1,6 +1,6 @@
-"""Tokens are signed and verified by this service's own ring alone: each key has one algorithm, one name, one state.
+"""JWT signing keys: only this service's own ring signs and verifies; each key has one algorithm, name and state.
 
-A verifier that lets the token bring its key, or choose how it is checked, accepts whatever an attacker signed himself.
+This stops forged tokens: a verifier that takes a key or an algorithm from the token accepts an attacker's signature.
 The ring is a JWK Set (RFC 7517) in the secret JWT_KEYS; a token's header only names a key of it.
 """
 
@@ -46,7 +46,7 @@ PUBLISHED: Final = frozenset(
         "YP7UuiVanTHJYet0xjVtaMBJuJI7Yfps5mliLmDyn7Y",  # RFC 6979, A.2.5
     }
 )
-"""`x` of keys whose private part everybody can read in a standard; people paste them from there."""
+"""`x` of keys whose private part is printed in a standard, from where people copy them."""
 
 PrivateKey: TypeAlias = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 PublicKey: TypeAlias = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
@@ -54,7 +54,7 @@ _log = log.get_logger("bastion.jwt")
 
 
 class InvalidKeys(ValueError):
-    """The ring can't be used. `reasons` has each fault as the end of a sentence, without any value of it."""
+    """The ring cannot be used. `reasons` has each fault as the end of a sentence, without any value of the ring."""
 
     def __init__(self, *reasons: str) -> None:
         self.reasons = reasons
@@ -63,7 +63,7 @@ class InvalidKeys(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of the ring: what signs, what verifies, and the public JWK that everybody may have."""
+    """One key of the ring: its private and public key, and the JWK that is published."""
 
     kid: str
     algorithm: str
@@ -72,19 +72,19 @@ class Key:
     public: PublicKey = field(repr=False)
     jwk: Mapping[str, str]
     since: int
-    """Seconds since the epoch when it got its status."""
+    """When it got its status, in seconds since the epoch."""
 
     def verifies_at(self, moment: float, life: float) -> bool:
-        """Whether tokens by this key still count: a retired one's for `life` seconds after all processes know of it.
+        """Return whether this key's tokens are valid: a retired key's for `life` seconds after all processes know it.
 
-        That is as long as its last tokens live.
+        That is the remaining life of its last tokens.
         """
         return self.status != "retired" or moment <= self.since + SPREAD + life
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified access token says; immutable, so that one request can't change what the next one sees."""
+    """The claims of a verified access token; immutable, so that one request cannot change them for the next."""
 
     user_id: UUID
     session_id: UUID
@@ -97,19 +97,19 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """The keys by their names, the one that signs, and what was verified with them."""
+    """The keys by name, the active key, and the tokens already verified with this ring."""
 
     keys: Mapping[str, Key]
     active: Key
     verified: Verified[Claims] = field(default_factory=Verified, repr=False)
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
-        """The public JWK Set: next, active and retired keys, none with a private member (RFC 7517, 5)."""
+        """Return the public JWK Set: next, active and retired keys, without private members (RFC 7517, 5)."""
         return {"keys": [dict(key.jwk) for key in self.keys.values()]}
 
 
 def parse(text: str) -> KeyRing:
-    """The ring that a JWK Set in JSON describes. Raises InvalidKeys with every fault."""
+    """Return the ring of a JWK Set in JSON. Raises InvalidKeys with every fault."""
     try:
         listed = strict_json.loads(text.encode("utf-8", "surrogatepass")).get("keys")
     except strict_json.InvalidJSON:
@@ -136,7 +136,7 @@ def parse(text: str) -> KeyRing:
 
 
 def _key(jwk: Any) -> Key:
-    """One private JWK, checked in full: kind, state, strength, and that its parts and its name belong together."""
+    """Validate one private JWK: kind, state, strength, and that its parts and its name belong together."""
     if not isinstance(jwk, dict) or not all(isinstance(jwk.get(name), str) for name in ("kty", "crv", "d", "kid")):
         raise InvalidKeys("is no private JWK with kty, crv, d and kid")
     algorithm = KINDS.get((jwk["kty"], jwk["crv"]))
@@ -172,7 +172,7 @@ def _private(algorithm: str, d: str) -> PrivateKey:
 
 
 def _public_parts(private: PrivateKey) -> dict[str, str]:
-    """The members of the public key that its thumbprint is made of."""
+    """Return the members of the public key that form its thumbprint."""
     if isinstance(private, ed25519.Ed25519PrivateKey):
         return {"crv": "Ed25519", "kty": "OKP", "x": _text(private.public_key().public_bytes_raw())}
     point = private.public_key().public_numbers()
@@ -180,7 +180,7 @@ def _public_parts(private: PrivateKey) -> dict[str, str]:
 
 
 def thumbprint(parts: Mapping[str, str]) -> str:
-    """The name of a key: SHA-256 of its public members, so that no two keys share one (RFC 7638, 3)."""
+    """Return the name of a key: SHA-256 of its public members, unique for each key (RFC 7638, 3)."""
     members = json.dumps(dict(parts), separators=(",", ":"), sort_keys=True)
     return _text(hashlib.sha256(members.encode()).digest())
 
@@ -193,9 +193,9 @@ def _text(value: bytes) -> str:
 
 
 def generate(algorithm: str = "EdDSA", *, status: str = "active") -> dict[str, Any]:
-    """A new private JWK for `EdDSA` or `ES256`. It is a secret: write it where the secrets are, and nowhere else.
+    """Make a new private JWK for `EdDSA` or `ES256`. It is a secret: store it only where the secrets are.
 
-    Its status is of this moment.
+    Its status starts now.
     """
     private: PrivateKey
     if algorithm == "EdDSA":
@@ -210,15 +210,15 @@ def generate(algorithm: str = "EdDSA", *, status: str = "active") -> dict[str, A
 
 
 def new_ring(algorithm: str = "EdDSA") -> str:
-    """The JSON text of a ring with one new active key, for the secret JWT_KEYS."""
+    """Return the JSON text of a ring with one new active key, for the secret JWT_KEYS."""
     return json.dumps({"keys": [generate(algorithm)]})
 
 
 def rotated(found: Found) -> Turned:
-    """The ring one step on. Raises InvalidKeys, and TooEarly: see crypto/ring.py.
+    """Return the ring after one step of key rotation. Raises InvalidKeys, and TooEarly: see crypto/ring.py.
 
-    First a `next` key is added, which other verifiers learn from the JWKS, as late as they may keep what a process may
-    keep. The step after makes it active and retires the one before, which goes at a later step.
+    The first step adds a `next` key, which other verifiers learn from the JWKS after their cache time. The next step
+    makes it active and retires the active one; a later step removes the retired key.
     """
     text = found.value.reveal()
     algorithm, listed = parse(text).active.algorithm, strict_json.loads(text.encode())["keys"]
@@ -233,18 +233,18 @@ def write_ring(algorithm: str) -> None:
 
 
 NEW_KEYS: Final[tuple[click.Command, ...]] = (write_ring,)
-"""Of `keys new`, beside those of every service (commands/keys.py)."""
+"""Commands of `keys new`, in addition to those of every service (commands/keys.py)."""
 ROTATED: Final[Mapping[str, tuple[str, Callable[[], Turned]]]] = {
     "jwt": (SECRET, lambda: rotated(state().secrets.found(SECRET)))
 }
-"""Of `keys rotate`, beside those of every service: kind of key to its secret, and what makes the next text of it."""
+"""Kinds of `keys rotate`, in addition to those of every service: its secret, and the maker of the secret's new text."""
 
 
 # --- the ring in force ------------------------------------------------------------------------------------------
 
 
 class Keys:
-    """The ring in force: that of the secret as it is now, unless it can't be used, which leaves the ring as it was."""
+    """The ring in force, from the present secret. An unusable secret is logged, and the former ring stays in force."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
@@ -252,7 +252,7 @@ class Keys:
         self._kept = (text, parse(text))
 
     def ring(self) -> KeyRing:
-        """The ring, as soon as the secret says so after a rotation (see secrets/kept.py). Raises SecretUnavailable."""
+        """Return the ring; follows a rotation of the secret (see secrets/kept.py). Raises SecretUnavailable."""
         text = self._secrets.get(SECRET).reveal()
         known, ring = self._kept
         if text != known:
@@ -264,7 +264,7 @@ class Keys:
         return ring
 
     def newer(self, ring: KeyRing) -> KeyRing | None:
-        """Another ring than this one, if the backend has one by now; at most one question in ten seconds."""
+        """Return the backend's ring if it differs from this one, or None; asks it at most once in ten seconds."""
         self._secrets.refresh(SECRET)
         found = self.ring()
         return found if found is not ring else None
@@ -275,10 +275,10 @@ def _keys() -> Keys:
 
 
 def ring() -> KeyRing:
-    """The ring of the current app."""
+    """Return the ring of the current app."""
     return _keys().ring()
 
 
 def newer(ring: KeyRing) -> KeyRing | None:
-    """The ring that the current app has by now, if it is another one: for a token that names a key that is not here."""
+    """Return the current app's ring if it is a newer one, or None: for a token that names an unknown key."""
     return _keys().newer(ring)

@@ -1,7 +1,7 @@
-"""A mailed link leads to the client's own page, with the token in the fragment, which no browser sends to a server.
+"""Mailed links lead to the client's own page, with the token in the fragment, which browsers send to no server.
 
-So it is in no log and no Referer; the client posts it to the API in the body. The page's address comes from the
-settings alone. Source: ASVS 14.2.1; RFC 9110, 4.2.4.
+This stops leaks through logs and the Referer; the client posts the token to the API in the body. Only the settings name
+the page's address. Source: ASVS 14.2.1; RFC 9110, 4.2.4.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PATH: Final = re.compile(r"\A(?:/[A-Za-z0-9._~-]++)*+/?\Z")
 
 
 def check(settings: Settings, general: BastionSettings) -> Iterator[str]:
-    """A reason against a start whose mails would lead nowhere, or over http."""
+    """Yield a reason against a start without a valid page for mailed links over https."""
     if not general.production and not settings.link_base:
         return
     scheme, mark, rest = settings.link_base.partition("://")
@@ -42,13 +42,13 @@ def check(settings: Settings, general: BastionSettings) -> Iterator[str]:
 
 
 def address_of(purpose: str, token: str | None) -> str:
-    """The address to put into a mail; without a token the client's page to ask for a new link."""
+    """Return the address for a mail; without a token, of the client's page to request a new link."""
     base = settings().link_base or f"{state().settings.public_origin}/"  # the latter in development alone
     return f"{base}#{urlencode({'purpose': purpose} | ({'token': token} if token else {}))}"
 
 
 def by_hand(purpose: str, token: str) -> str:
-    """How to go on from the mail on a developer's terminal."""
+    """Return the command for a mail on a developer's terminal."""
     body = {"token": token}
     if purpose != links.EMAIL:
         body["password"] = "..."  # noqa: S105  (a hint; too short to be taken as it is)

@@ -1,6 +1,6 @@
-"""The description of the interface (OpenAPI 3.1) is made of the operations themselves, so it can't say anything else.
+"""API description (OpenAPI 3.1), generated from the operations themselves, so it cannot differ from them.
 
-It also tells an attacker every address and field; BASTION_OPENAPI says who may read it, and it shows no more than that.
+It would show an attacker every address and field, so BASTION_OPENAPI restricts who may read it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Named = Mapping[Any, dict[str, Any]]
 
 
 class FieldError(BaseModel):
-    """One field that is not valid: a JSON pointer into the body, or the name of a query parameter."""
+    """One invalid field: a JSON pointer into the body, or the name of a query parameter."""
 
     pointer: str | None = None
     parameter: str | None = None
@@ -70,13 +70,13 @@ class Problem(BaseModel):
 
 
 def install(app: Flask, settings: Settings) -> None:
-    """Answer /openapi.json for whom BASTION_OPENAPI names; `off` makes no route."""
+    """Serve /openapi.json to the clients that BASTION_OPENAPI allows; `off` adds no route."""
     if settings.openapi == "off":
         return
     made: list[str] = []
 
     def document() -> Response:
-        """This interface as OpenAPI 3.1."""
+        """Return this interface as OpenAPI 3.1."""
         if not made:  # at the first request, when every route is there and sealed
             made.append(json.dumps(describe(app), separators=(",", ":")))
         return Response(made[0], mimetype="application/json")
@@ -85,7 +85,7 @@ def install(app: Flask, settings: Settings) -> None:
 
 
 def describe(app: Flask) -> dict[str, Any]:
-    """The OpenAPI document of all operations of the app, the team's included."""
+    """Return the OpenAPI document of all operations of the app, including the team's."""
     operations = [*_operations(app)]
     named, schemas = _schemas([declared for _, declared in operations])
     paths: dict[str, dict[str, Any]] = {}

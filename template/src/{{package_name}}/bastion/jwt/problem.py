@@ -1,6 +1,6 @@
-"""An error is a problem document of fixed members (RFC 9457): a client can act on it.
+"""Errors are problem documents with fixed members (RFC 9457), on which a client can act.
 
-A message, path or value in it would show an attacker how the service is built and whether his guess came near.
+This stops information leaks: no message, path or value shows an attacker how the service works or how close a guess is.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ def error_body(
     request_id: str,
     errors: list[dict[str, str]] | None = None,
 ) -> tuple[str, bytes]:
-    """Content type and body; it needs neither Flask nor a request, since the edge refuses before there is one."""
+    """Return the content type and body; needs neither Flask nor a request, since the edge refuses before them."""
     problem: dict[str, object] = {"type": "about:blank", "title": title, "status": status, "instance": _urn(request_id)}
     if errors is not None:
         problem["errors"] = errors
     text = json.dumps(problem, separators=(",", ":"))
-    # Names of fields are the only thing from outside in here; even a client that shows it as HTML runs nothing.
+    # Only field names come from outside; escaped, they run nothing even in a client that shows the body as HTML.
     return CONTENT_TYPE, text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").encode()
 
 
 def error_body_of(_app: Flask) -> ErrorBody:
-    """The same for every app."""
+    """Return the same maker of errors for every app."""
     return error_body
 
 

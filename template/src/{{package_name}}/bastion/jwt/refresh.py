@@ -1,8 +1,8 @@
-"""A refresh token is good for one exchange; whoever comes second with it, thief or owner, ends the login for both.
+"""Refresh token rotation with reuse detection: each token is valid once, and a second use ends the login.
 
-A copied refresh token would otherwise open the account for as long as the thief likes. Which of two comes first is
-decided by the database, in one conditional UPDATE, and the end of the login is committed before the refusal. Source:
-RFC 9700, 4.14.2; ASVS 10.4.5.
+This stops an attacker with a copied refresh token from using the account for ever. One conditional UPDATE in the
+database decides which use is first, and the end of the login commits before the refusal. Source: RFC 9700, 4.14.2; ASVS
+10.4.5.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _FAMILY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What a client gets for a login or an exchange; `expires_in` are the access token's seconds."""
+    """The tokens of a login or an exchange; `expires_in` is the access token's lifetime in seconds."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
@@ -62,14 +62,14 @@ class Pair:
 
 
 def first_pair(opened: Opened) -> Pair:
-    """The tokens of a login that has just begun, or was begun anew and keeps its end."""
+    """Return the tokens of a new session, or of a renewed one that keeps its end."""
     with transaction() as connection:
         refresh_token = _issue(connection, opened.id)
     return _pair(opened.user_id, opened.id, refresh_token, opened.expires_at)
 
 
 def exchange(token: str) -> Pair:
-    """Spend a refresh token for a new pair. 401 for one that is unknown, used, too old, or of an ended login."""
+    """Exchange a refresh token for a new pair. 401 for one that is unknown, used, too old, or of an ended login."""
     moment = now()
     alive_since = moment - timedelta(minutes=state().limits.refresh_idle_minutes)
     values = {"spent": digest(token), "alive_since": alive_since, "moment": moment}
@@ -97,7 +97,7 @@ def _pair(user_id: UUID, session_id: UUID, refresh_token: str, ends_at: datetime
 
 
 def _refuse(token_hash: bytes) -> NoReturn:
-    """Say 401, the same for every reason; for a used token end its login first."""
+    """Refuse with the same 401 for every reason; for a used token end its login first."""
     with connect() as connection:
         family = connection.execute(_FAMILY, {"wanted": token_hash}).one_or_none()
     if family is None:
@@ -112,7 +112,7 @@ def _refuse(token_hash: bytes) -> NoReturn:
 
 
 def _end_stolen(session_id: UUID, user_id: UUID, email: str) -> None:
-    """End the login whose used token was shown again, and tell its owner: once, and whatever becomes of the answer."""
+    """End the login whose used token came again, and mail its owner: once, committed before the answer."""
     with transaction() as connection:
         if not _revoke(connection, session_id):
             return
@@ -127,7 +127,7 @@ def _end_stolen(session_id: UUID, user_id: UUID, email: str) -> None:
 
 
 def revoke_family(session_id: UUID) -> bool:
-    """End a login with all its refresh tokens, in a transaction of its own; whether it was this call that ended it."""
+    """End a login and all its refresh tokens, in its own transaction; return whether this call ended it."""
     with transaction() as connection:
         return _revoke(connection, session_id)
 

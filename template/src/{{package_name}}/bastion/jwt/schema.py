@@ -1,7 +1,7 @@
-"""What a client sends is declared, with type, length and allowed values; what is not declared is refused.
+"""Input validation: client input is declared with type, length and allowed values; undeclared input is refused.
 
-A `"1"` that becomes 1, a field that nobody expected, or a character that reorders what is read gets past every check
-that was written for something else. Source: ASVS 1.3, 2.2, 15.3.5.
+This stops type confusion (a `"1"` that becomes 1), mass assignment, and bidirectional characters that get past other
+checks. Source: ASVS 1.3, 2.2, 15.3.5.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..text import is_plain
 MOST_FAULTS: Final = 20  # told in one answer; a list of a thousand wrong items must not make a huge one
 LONGEST_TEXT: Final = 1_000  # characters of a text field that declares no max_length
 LONGEST_SEARCH: Final = 100
-# Messages of pydantic that hold numbers and names of the schema, and nothing of what was sent.
+# Pydantic messages that contain only numbers and names of the schema, and no input of the client.
 _TELLABLE: Final = frozenset(
     """missing string_type string_too_short string_too_long bool_type int_type float_type list_type dict_type
     greater_than greater_than_equal less_than less_than_equal literal_error enum uuid_type datetime_type date_type
@@ -28,15 +28,15 @@ _TELLABLE: Final = frozenset(
 
 
 class Lines:
-    """Marks a field whose text may have several lines."""
+    """Mark a field whose text may have several lines."""
 
 
 Text = Annotated[str, Lines()]
-"""A text of several lines: line breaks and tabs may be in it. A plain `str` is one line."""
+"""A text of several lines, with line breaks and tabs. A plain `str` is one line."""
 
 
 def _whole_number(value: object) -> object:
-    # pydantic would also take " 1", "+1", "1.0" and "1_0" for 1.
+    # Pydantic would also accept " 1", "+1", "1.0" and "1_0" as 1.
     if isinstance(value, str) and not (value.isascii() and value.isdigit() and len(value) <= 10):
         raise PydanticCustomError("whole_number", "Use a whole number.")
     return value
@@ -45,11 +45,11 @@ def _whole_number(value: object) -> object:
 PageNumber = Annotated[int, Field(ge=1, le=LARGEST_NUMBER), BeforeValidator(_whole_number)]
 """The number of a page in a query: 1 to 2**31-1, in plain digits."""
 SearchText = Annotated[str, Field(max_length=LONGEST_SEARCH)]
-"""What to search for: one line of at most 100 characters."""
+"""A search text: one line of at most 100 characters."""
 
 
 class _Sent(BaseModel):
-    """What both kinds of input share: nothing undeclared, and no text that can't be shown safely."""
+    """Base of both kinds of input: no undeclared field, and no text that cannot be shown safely."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, str_max_length=LONGEST_TEXT)
 
@@ -65,23 +65,23 @@ class _Sent(BaseModel):
 
 
 class Schema(_Sent):
-    """Base of every body: strict types, so `"1"` is no 1 and `true` no 1. Use SecretStr for what must not be shown."""
+    """Base of every body: strict types, so neither `"1"` nor `true` is a 1. Use SecretStr for secret values."""
 
     model_config = ConfigDict(strict=True)
 
 
 class Query(_Sent):
-    """Base of every query string: each parameter at most once, none that is not declared."""
+    """Base of every query string: each parameter at most once, and only declared ones."""
 
 
 class Answer(BaseModel):
-    """Base of every answer: only what it declares leaves, whatever the row behind it holds."""
+    """Base of every answer: it contains only declared fields, whatever the row holds."""
 
     model_config = ConfigDict(from_attributes=True, frozen=True)
 
     @classmethod
     def of(cls, row: object) -> Self:
-        """The declared fields, read from the attributes of a row."""
+        """Return the declared fields, read from the attributes of a row."""
         return cls.model_validate(row)
 
 
@@ -89,7 +89,7 @@ A = TypeVar("A", bound=Answer)
 
 
 class PageAnswer(Answer, Generic[A]):
-    """One page of a list: its items, its number from 1 on, and how many pages and items there are."""
+    """One page of a list: its items, its number (from 1), and the number of pages and items."""
 
     items: list[A]
     page: int
@@ -98,7 +98,7 @@ class PageAnswer(Answer, Generic[A]):
 
     @classmethod
     def of_page(cls, page: Page[Any]) -> Self:
-        """What `page_of` found, with the declared fields of its items."""
+        """Return the page that `page_of` found, with the declared fields of its items."""
         return cls.model_validate(page)
 
 
@@ -115,7 +115,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def faults_of(error: ValidationError, *, in_query: bool) -> list[dict[str, str]]:
-    """Where the input is wrong (RFC 6901 pointer, or parameter) and what it must be; never what it was."""
+    """Return where the input is invalid (RFC 6901 pointer, or parameter) and the rule; never the input itself."""
     found: list[dict[str, str]] = []
     for fault in error.errors(include_input=False, include_url=False, include_context=False)[:MOST_FAULTS]:
         kind, place = fault["type"], fault["loc"]
@@ -131,6 +131,6 @@ def faults_of(error: ValidationError, *, in_query: bool) -> list[dict[str, str]]
 
 
 def _pointer(place: tuple[int | str, ...]) -> str:
-    """A JSON pointer as a URI fragment, as in `#/lines/0/amount` (RFC 6901, 6; RFC 9457, 3)."""
+    """Return a JSON pointer as a URI fragment, as in `#/lines/0/amount` (RFC 6901, 6; RFC 9457, 3)."""
     parts = (quote(str(part).replace("~", "~0").replace("/", "~1"), safe="~!$&'()*+,;=:@") for part in place)
     return "#" + "".join(f"/{part}" for part in parts)

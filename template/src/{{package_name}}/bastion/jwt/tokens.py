@@ -1,7 +1,7 @@
-"""An access token lets in only whom this service signed it for, for this purpose, now, and while his session lives.
+"""Access tokens: signed by this service, for this purpose, valid now, and only while the session lives.
 
-Each line of the checks refuses one known forgery (RFC 8725). The library verifies signature, issuer and audience; every
-other claim, and every time, is checked here, by the service's one clock. Whatever a library raises is a refusal.
+This stops forged tokens; each check refuses one known forgery (RFC 8725). The library verifies signature, issuer and
+audience; other claims and all times are checked here, by the service's one clock. Library errors are refusals.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ REQUIRED: Final[Mapping[str, type]] = {
     "nbf": int,
     "exp": int,
 }
-# The rest is checked here: PyJWT would take times from a clock of its own, and lets "60" or 60.5 through as a time.
+# The other checks are here: PyJWT would use its own clock, and accepts "60" or 60.5 as a time.
 _OWN_CHECKS: Final = ("verify_exp", "verify_nbf", "verify_iat", "verify_sub", "verify_jti")
 OPTIONS: Final[Any] = {**dict.fromkeys(_OWN_CHECKS, False), "strict_aud": True}
 _ROWS: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -51,7 +51,7 @@ _ROWS: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 
 class InvalidToken(Exception):
-    """The one error of this module. `reason` is the catalogue's id of the check that failed, for the log alone."""
+    """The one error of this module. `reason` is the catalogue id of the failed check, only for the log."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -63,7 +63,7 @@ class UnknownKey(InvalidToken):
 
 
 def issue_access_token(user_id: UUID, session_id: UUID, ends_at: datetime | None = None) -> str:
-    """A signed token for this session. It lives 10 minutes (access_token_seconds), but never beyond `ends_at`."""
+    """Return a signed token for this session. It lives 10 minutes (access_token_seconds), but not beyond `ends_at`."""
     moment = int(clock.seconds())
     claims = {
         "iss": issuer(),
@@ -81,15 +81,15 @@ def issue_access_token(user_id: UUID, session_id: UUID, ends_at: datetime | None
 
 
 def lifetime(moment: int, ends_at: datetime | None) -> int:
-    """Seconds that a token lives that is issued at `moment`, for a login that ends at `ends_at`."""
+    """Return the lifetime in seconds of a token issued at `moment` for a login that ends at `ends_at`."""
     longest = state().limits.access_token_seconds
     return longest if ends_at is None else max(0, min(longest, int(ends_at.timestamp()) - moment))
 
 
 def verify_access_token(token: str) -> Claims:
-    """What the token says, if every check passes; raises InvalidToken otherwise, or SecretUnavailable without a ring.
+    """Return the token's claims if every check passes. Raises InvalidToken, or SecretUnavailable without a ring.
 
-    The caller still has to look at the session row. Source: RFC 9068, 4; RFC 8725, 3; ASVS 9.1, 9.2.
+    The caller must still check the session row. Source: RFC 9068, 4; RFC 8725, 3; ASVS 9.1, 9.2.
     """
     ring = keys.ring()
     try:
@@ -117,7 +117,7 @@ def _verified_by(ring: KeyRing, token: str) -> Claims:
 
 
 def _verified(token: str, ring: KeyRing) -> Claims:
-    """Everything about a token that can't change later: form, type, key, signature, claims."""
+    """Verify the properties of a token that never change: form, type, key, signature, claims."""
     parts = token.split(".")
     if len(parts) > 3:  # five would be an encrypted token (JWE)
         raise InvalidToken("jwt-signature-verified")
@@ -153,7 +153,7 @@ def _verified(token: str, ring: KeyRing) -> Claims:
 
 
 def _bytes(part: str) -> bytes:
-    """The bytes of one part, which must be spelt in the one canonical way: no padding, no stray bits (RFC 7515, 2)."""
+    """Return the bytes of one part; only canonical base64url, without padding or stray bits (RFC 7515, 2)."""
     data = urlsafe_b64decode(part + "=" * (-len(part) % 4))
     if urlsafe_b64encode(data).rstrip(b"=") != part.encode():
         raise InvalidToken("jwt-signature-verified")
@@ -172,7 +172,7 @@ def _check_claims(payload: Mapping[str, Any]) -> None:
 
 
 def _check_now(claims: Claims, ring: KeyRing) -> None:
-    """What time alone can change; looked at on every request, remembered signature or not."""
+    """Check the validity that changes with time, on every request, even for a cached signature."""
     moment = clock.seconds()
     if claims.expires_at + LEEWAY <= moment:
         raise InvalidToken("jwt-access-10-min")
