@@ -27,8 +27,8 @@ KIND: Final = "login"
 DEVICE: Final = "device"  # the counter of one device from which the user has signed in to the account before
 AGAIN: Final = "password"  # the counter of a signed-in user who re-authenticates
 NETWORK: Final = "login-network"
-# Attempts on one account, failed or not: a right password costs a hash as well. All its devices share one
-# allowance, which an attacker without a known device cannot use up.
+# Attempts on one account, failed or not: a right password costs a hash as well. All its known devices share one
+# allowance, which an attacker without such a device cannot use up.
 RATE: Final = throttle.Allowance(20, timedelta(minutes=1))
 HEAD_START: Final = 5  # attempts a minute of a known device or a session that go before those of any network
 # Counters of wrong codes: of an account, of one known device of it, of its signed-in users. An attacker with the

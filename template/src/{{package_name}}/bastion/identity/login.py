@@ -225,7 +225,7 @@ def with_second_passkey(token: str, text: str, answer: object, arrival: Arrival)
 
 
 def with_passkey(text: str, answer: object, arrival: Arrival) -> Opened:
-    """Open a session for only a passkey, which is two factors. 401 for every invalid answer."""
+    """Open a session with a passkey and no password: a passkey is two factors. 401 for every invalid answer."""
     network = attempts.spend()
     assertion = attempts.asserted(passkeys.LOGIN, "", text, answer)
     device = _device(assertion.user_id, arrival)

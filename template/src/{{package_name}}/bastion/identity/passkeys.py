@@ -54,7 +54,7 @@ from .sessions import digest
 from .users import UserError
 
 REGISTER: Final = "passkey-register"
-LOGIN: Final = "passkey-login"  # without a password: the challenge is bound to nobody
+LOGIN: Final = "passkey-login"  # without a password: the challenge is bound to no account
 SECOND: Final = "passkey-second"  # bound to a login that waits
 STEP_UP: Final = "passkey-step-up"  # bound to a session
 GOOD_FOR: Final = timedelta(minutes=5)
@@ -205,7 +205,7 @@ def store(connection: Connection, user_id: UUID, made: Made) -> None:
         raise UserError(f"An account has at most {MOST} passkeys. Remove one first.")
     mine = (_u.id == user_id, or_(_u.passkey_handle.is_(None), _u.passkey_handle == made.handle))
     if connection.execute(update(User).where(*mine).values(passkey_handle=made.handle)).rowcount != 1:
-        raise Refusal("handle")  # another ceremony made one meanwhile
+        raise Refusal("handle")  # another ceremony made one since
     try:
         connection.execute(insert(Passkey).values(**made.values))
     except IntegrityError:

@@ -192,7 +192,7 @@ class Passwords:
         with self._change:
             insort(self._waiting, mine)
             del self._waiting[self._free + self._places :]
-            self._change.notify_all()  # whoever gives way
+            self._change.notify_all()  # a caller that gives way
             self._change.wait_for(lambda: mine not in self._waiting[self._free :], WAIT_SECONDS)
             is_next = mine in self._waiting[: self._free]
             self._waiting = [one for one in self._waiting if one != mine]

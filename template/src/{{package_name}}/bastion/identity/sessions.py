@@ -83,7 +83,7 @@ def open_session(
 ) -> Opened | None:
     """Open a session that ends after `lifetime` at the latest; end the one it replaces in the same transaction.
 
-    Returns None and changes nothing when the account is inactive or its row does not match `only_if`: a value that was
+    Returns None and changes nothing when the account is inactive or its row does not match `only_if`. A value that was
     compared before may have changed since.
     """
     if connection is None:

@@ -1,6 +1,6 @@
 """TOTP: a code of an authenticator app is valid once, only in its own 30-second step, by the server's clock.
 
-This stops an attacker who reads a code over a shoulder: pyotp remembers no used code, and a window would keep each one
+This stops an attacker who reads a code over a shoulder. pyotp remembers no used code, and a window would keep each one
 valid for 90 seconds. The app uses SHA-1 only inside an HMAC (RFC 6238, 1.2). Source: ASVS 6.5.1, 6.5.5, 6.5.8.
 """
 

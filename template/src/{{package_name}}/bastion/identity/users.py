@@ -20,7 +20,7 @@ from ..state import state
 from ..text import is_plain
 from . import links, passwords, sessions
 from .models import User
-from .principal import MANAGE as MANAGE  # their other names, for whoever shows or manages accounts
+from .principal import MANAGE as MANAGE  # other names, for code that shows or manages accounts
 from .principal import READ as READ
 
 LONGEST_IDENTIFIER: Final = 254  # RFC 5321 4.5.3.1, less the angle brackets

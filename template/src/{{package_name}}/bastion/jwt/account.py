@@ -139,7 +139,7 @@ def answering(conflict: str = "admin-disable-immediate", **fields: str) -> Itera
     try:
         yield
     except users.UserError as error:
-        text = str(error)  # written for whoever typed it
+        text = str(error)  # written for the user who typed it
         if not error.field:
             refuse(409, conflict, errors=[{"detail": text}])
         name = fields.get(error.field, f"#/{error.field}")

@@ -1,7 +1,8 @@
 """JSON operations: each gets only validated input, of a content type that no other site can send unasked.
 
-This stops CSRF: an HTML form, or a fetch without a preflight, cannot send application/json, so no attacker's site calls
-an operation from a user's browser. Source: OWASP CSRF Prevention Cheat Sheet; Fetch Standard, CORS-safelisted types.
+This stops CSRF: no attacker's site can call an operation from a user's browser. An HTML form, or a fetch without a
+preflight, cannot send application/json. Source: OWASP CSRF Prevention Cheat Sheet; Fetch Standard, CORS-safelisted
+types.
 """
 
 from __future__ import annotations

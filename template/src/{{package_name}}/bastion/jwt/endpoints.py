@@ -109,8 +109,8 @@ class SessionsAnswer(Answer):
 def login(body: LoginBody) -> LoginAnswer | WaitingAnswer:
     """Sign in; 202 when the login waits for a second factor (POST /auth/login/factor or /auth/login/factor/passkey).
 
-    It has its own status, not 200 with other members: a client that takes every 200 for a login makes no mistake, and a
-    generated client gets one type per status.
+    It has its own status, not 200 with other members. So a client that takes every 200 for a login makes no mistake,
+    and a generated client gets one type per status.
     """
     begun = identity.with_password(body.identifier, body.password.get_secret_value(), arrival(body.device_token))
     return _waiting(begun) if isinstance(begun, flows.Begun) else LoginAnswer.opened(begun)
@@ -191,7 +191,7 @@ def end_session(session_id: UUID) -> None:
 def end_others() -> None:
     """End all of the user's own logins except this one."""
     ended = sessions.end_all(current_user.id, but=current_user.session_id)
-    if ended:  # or whoever is in could write rows without end
+    if ended:  # otherwise a signed-in attacker could write rows without end
         audit.record("session.ended_others", user_id=current_user.id, session_id=current_user.session_id, count=ended)
 
 

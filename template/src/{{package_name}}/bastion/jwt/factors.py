@@ -1,6 +1,6 @@
 """Second factors and passkeys for programs: complete a waiting login; enrol, use and remove the user's own.
 
-This stops an attacker with only the password: a waiting login has no token pair, only a handle for its next step, sent
+This stops an attacker with only the password. A waiting login has no token pair, only a handle for its next step, sent
 only in bodies. identity/ makes the decisions. Each answer that replaces a session holds the new pair.
 """
 
@@ -199,7 +199,7 @@ def _enrolled(enrolled: factors.Enrolled) -> CodesAnswer:
     return CodesAnswer(**_renewed(enrolled.opened).model_dump(), recovery_codes=enrolled.recovery_codes)
 
 
-# --- completing a login that waits, and signing in with a passkey alone -----------------------------------------------
+# --- completing a waiting login, and signing in with only a passkey ---------------------------------------------------
 
 
 @blueprint.post("/auth/login/factor")

@@ -43,7 +43,7 @@ def check(settings: Settings, general: BastionSettings) -> Iterator[str]:
 
 def address_of(purpose: str, token: str | None) -> str:
     """Return the address for a mail; without a token, of the client's page to request a new link."""
-    base = settings().link_base or f"{state().settings.public_origin}/"  # the latter in development alone
+    base = settings().link_base or f"{state().settings.public_origin}/"  # the latter only in development
     return f"{base}#{urlencode({'purpose': purpose} | ({'token': token} if token else {}))}"
 
 

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from ..request.queries import LARGEST_NUMBER, Page
 from ..text import is_plain
 
-MOST_FAULTS: Final = 20  # told in one answer; a list of a thousand wrong items must not make a huge one
+MOST_FAULTS: Final = 20  # in one answer; a list of a thousand wrong items must not make a huge one
 LONGEST_TEXT: Final = 1_000  # characters of a text field that declares no max_length
 LONGEST_SEARCH: Final = 100
 # Pydantic messages that contain only numbers and names of the schema, and no input of the client.

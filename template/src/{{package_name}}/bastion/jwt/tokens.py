@@ -123,7 +123,7 @@ def _verified(token: str, ring: KeyRing) -> Claims:
         raise InvalidToken("jwt-signature-verified")
     data = [_bytes(part) for part in parts]
     header = strict_json.loads(data[0])
-    strict_json.loads(data[1])  # a name that occurs twice means one thing to us and another to somebody else
+    strict_json.loads(data[1])  # two parsers may read a repeated name differently
     if str(header.get("typ")).lower().removeprefix("application/") != TYPE:
         raise InvalidToken("jwt-type-checked")
     if "crit" in header:  # asks for an extension; we have none (RFC 7515, 4.1.11)

@@ -134,7 +134,7 @@ def end_session(session_id: UUID) -> ResponseReturnValue:
 def end_others() -> ResponseReturnValue:
     """End all of the user's own sessions except this one."""
     ended = sessions.end_all(current_user.id, but=current_user.session_id)
-    if ended:  # or whoever is in could write rows without end
+    if ended:  # otherwise a signed-in attacker could write rows without end
         audit.record("session.ended_others", user_id=current_user.id, session_id=current_user.session_id, count=ended)
     return _back("All other sessions have ended.")
 

@@ -65,7 +65,7 @@ def check_parts() -> None:
         refuse(400, TYPE)
     for name, text in fields:
         refuse_large(text)
-        if not name or {"\x00", "\ufffd"} & {*name, *text}:  # None, or what was no UTF-8
+        if not name or {"\x00", "\ufffd"} & {*name, *text}:  # None, or invalid UTF-8
             refuse(400, CHARACTERS)
 
 

@@ -93,7 +93,7 @@ class SignedCookie(SecureCookieSessionInterface):
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """Return the cookie's content if it is signed and not expired; an empty session otherwise."""
         cookies = request.cookies.getlist(self.get_cookie_name(app))
-        if len(cookies) != 1:  # of two, which is the one that somebody planted?
+        if len(cookies) != 1:  # of two, one may be planted by an attacker
             return self.session_class()
         cookie = cookies[0]
         found = state_of(app).rings.tried(SECRET, lambda texts: _signed(self._keys(app, texts), cookie))
@@ -110,7 +110,7 @@ class SignedCookie(SecureCookieSessionInterface):
         """Write the cookie if it changed, with only the allowed keys."""
         for key in session.keys() - ALLOWED_KEYS:
             del session[key]
-            _log.warning("session_key_dropped", name=key)  # everybody can read the cookie: keep it in a table
+            _log.warning("session_key_dropped", name=key)  # any holder can read the cookie: use a table
         super().save_session(app, session, response)
 
 

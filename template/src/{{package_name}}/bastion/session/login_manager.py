@@ -1,8 +1,8 @@
 """Flask-Login's interface over our sessions: its current_user works, its ways to sign in do not.
 
-This stops bypasses by its defaults. A forged `remember_token` cookie would sign an attacker in for a year,
-LOGIN_DISABLED would admit every client, and an anonymous OPTIONS request would run a protected view. The session row
-decides who the user is, and the route's mark whether they may.
+This stops bypasses by its defaults. A forged `remember_token` cookie would sign an attacker in for a year.
+LOGIN_DISABLED would admit every client; an anonymous OPTIONS would run a protected view. The session row decides who
+the user is, and the route's mark whether they may.
 """
 
 from __future__ import annotations
