@@ -1,4 +1,4 @@
-"""What an edge takes from the core proof that it goes beyond."""
+"""Helpers that an edge takes from the core proof that it extends."""
 
 from __future__ import annotations
 

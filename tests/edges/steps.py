@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def becomes_member(service: Service, email: str, *, name: str = "", address: str = "192.0.2.80") -> User:
     """Somebody who registers, opens the mail and chooses a password; for services that are open."""
     client = service.client(address=address)
-    works(client.register(email).status == DONE["register"], "an address is registered")
+    works(client.register(email).status == DONE["register"], "a visitor registers an address")
     works(
         client.activate(token_for(service, email, "activate"), CHOSEN, name).status == DONE["activate"],
         "and the mailed link makes its account",

@@ -89,7 +89,7 @@ AS_TYPED = {
     ROW,
     folding=edit(USERS, 'if not unicodedata.category(c).startswith("C")).strip()', ").strip().casefold()"),
 )
-def test_a_domain_is_not_taken_for_another_that_looks_the_same_in_small_letters(
+def test_domains_that_differ_only_before_casefolding_stay_apart(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     people = {email: cheap_user(service, email) for email in (SHARP, DOUBLE, FINAL, MIDDLE)}
@@ -111,7 +111,7 @@ def test_a_domain_is_not_taken_for_another_that_looks_the_same_in_small_letters(
     ROW,
     folding=edit(USERS, 'if not unicodedata.category(c).startswith("C")).strip()', ").strip().casefold()"),
 )
-def test_whatever_is_stored_of_an_address_is_what_its_owner_types(service: Service) -> None:
+def test_a_stored_address_equals_what_its_owner_types(service: Service) -> None:
     users = service.module("identity.users")
     works(users.normalised("Bob@b\u00fccher.example") == "bob@xn--bcher-kva.example", "an address has one form")
     label = st.text(
@@ -165,17 +165,17 @@ ENQUEUES_RESET = "mail.enqueue(connection, links.RESET, email, trusted=trusted)"
         ENQUEUES_RESET.replace("email", "typed"),
     ),
 )
-def test_no_spelling_or_lookalike_of_an_address_is_another_account_or_mailbox(service: Service) -> None:
+def test_spellings_and_lookalikes_reach_no_other_account(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")
     user = cheap_user(service, STORED)
-    works(signs_in(service, STORED, user.password), "the stored spelling signs in")
+    works(signs_in(service, STORED, user.password), "the user signs in with the stored spelling")
     service.client(address="192.0.2.1").register("bob@example.com")
     works([mail["To"] for mail in sent(service)] == ["bob@example.com"], "somebody else registers")
     for number, typed in enumerate((*SPELLINGS, *LOOKALIKES), 2):
         client = service.client(address=f"192.0.{number}.1")
         answers = [client.register(typed).status, client.forgot(typed).status]
         noted = {email for _, email in waiting(service)}
-        harm(noted - {STORED}, f"a mail is on its way to {noted}")
+        harm(noted - {STORED}, f"a mail is queued for another mailbox: {noted}")
         if typed in LOOKALIKES:
             assert answers == [422, 422]
             assert noted == set()
@@ -183,6 +183,6 @@ def test_no_spelling_or_lookalike_of_an_address_is_another_account_or_mailbox(se
             assert answers == [Client.DONE["register"], Client.DONE["forgot"]]
             sent(service)
     assert accounts(service) == 1
-    harm(not signs_in(service, "ALICE@example.com", user.password), "its owner is shut out by a capital letter")
+    harm(not signs_in(service, "ALICE@example.com", user.password), "capital letters locked the owner out")
     service.client(address="192.0.2.1").register("bob@b\u00fccher.example")
     assert sent(service)[-1]["To"] == "bob@xn--bcher-kva.example"  # an international domain has one form, too

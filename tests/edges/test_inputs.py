@@ -40,7 +40,7 @@ NAMES = ("a%00b", "%E2%80%AEa", "a%E2%81%A6", "a%1B", "a%0Ab", "%C2%85", "%E2%80
     "input-validated-typed",
     paths=edit("__init__.py", "    paths.install(app)  # before the first route\n", ""),
 )
-def test_no_view_gets_a_part_of_an_address_that_no_database_can_hold(service: Service) -> None:
+def test_path_values_that_no_database_can_hold_are_refused(service: Service) -> None:
     arrived: list[Any] = []
 
     def view(**values: Any) -> Any:
@@ -170,18 +170,18 @@ def test_no_path_holds_what_cant_be_seen_or_is_no_text(service: Service) -> None
     arrived.clear()
     bad = ("%00", "%0d%0aSet-Cookie:x=1", "%0a", "%1b", "%7f", "%ff", "%c0%af", "%ed%a0%80")
     answers = [client.get(f"/any/a{text}") for text in bad]
-    harm(arrived, "a view got a control character, or something that nobody sent")
+    harm(arrived, "a view received a control character or invalid UTF-8")
     for answer in answers:
         refused(answer, 400, CHARACTERS)
 
 
 @protects(LIMITS, query=edit("request/inputs.py", '    if query.count(b"&") >= MOST_FIELDS:\n', "    if False:\n"))
 @protects(LIMITS, length=edit("request/inputs.py", "    if len(query) > LONGEST_QUERY:\n", "    if False:\n"))
-def test_no_view_gets_a_query_of_many_or_long_parts_however_written(service: Service) -> None:
+def test_queries_with_too_many_or_long_parts_are_refused(service: Service) -> None:
     arrived = adds_reader(service)
     client = service.client(service.user()).login()
     hundred = {f"n{number}": "" for number in range(100)}
-    works(client.get("/read", query=hundred).status == 200, "a query of 100 parts is read")
+    works(client.get("/read", query=hundred).status == 200, "100 parameters are accepted")
     works(client.get("/read?q=" + "x" * 8_190).status == 200, "so is one of 8 KiB")
     works([len(query) for _, query in arrived] == [100, 1], "by the view")
     arrived.clear()
@@ -202,20 +202,20 @@ def test_no_view_gets_a_query_of_many_or_long_parts_however_written(service: Ser
     TYPE, encoding=edit("request/inputs.py", '"identity").strip().lower() != "identity"', '"identity").strip() == "?"')
 )
 @protects(TYPE, body=edit("request/inputs.py", "    if request.method in SAFE:\n", "    if False:\n"))
-def test_no_view_runs_for_a_body_in_any_coding_or_of_any_method_without(service: Service) -> None:
+def test_compressed_bodies_and_bodies_of_get_are_refused(service: Service) -> None:
     seen = service.adds_route("/bare", methods=METHODS)
     client = service.client(service.user()).login()
-    works(client.post("/bare", json={"a": 1}).status == 200, "a body as it is, is taken")
+    works(client.post("/bare", json={"a": 1}).status == 200, "an uncompressed body is accepted")
     works(client.post("/bare", json={"a": 1}, headers={"Content-Encoding": "identity"}).status == 200, "said or not")
     works(client.get("/bare").status == 200, "GET has none")
-    works(seen == ["POST", "POST", "GET"], "the view ran")
+    works(seen == ["POST", "POST", "GET"], "the view ran for each")
     seen.clear()
     bomb = gzip.compress(b'{"a": "' + b"x" * 1_000_000 + b'"}')
     packed = [
         client.post("/bare", body=bomb, content_type="application/json", headers={"Content-Encoding": coding})
         for coding in ("gzip", "GZIP", "br", "deflate", "zstd", "identity, gzip", "x-gzip")
     ]
-    harm(seen, "a view ran for a body that is a thousand times as long as it was announced")
+    harm(seen, "a view ran for a compressed body that expands a thousandfold")
     chunked = {"Content-Length": None, "Transfer-Encoding": "chunked"}
     early = [
         client.get("/bare", body=b'{"a": 1}', content_type="application/json"),
@@ -237,7 +237,7 @@ def test_no_view_runs_for_a_body_in_any_coding_or_of_any_method_without(service:
 def test_no_view_gets_one_of_two_equal_names_however_written(service: Service) -> None:
     arrived = adds_reader(service, "tag")
     client = service.client(service.user()).login()
-    works(client.get("/lists?tag=a&tag=b&page=1").status == 200, "a list that the view declares is taken")
+    works(client.get("/lists?tag=a&tag=b&page=1").status == 200, "a declared repeated parameter is accepted")
     works(client.get("/read?role=user&page=1").status == 200, "so are names that are there once")
     works(
         [query for _, query in arrived] == [{"tag": ["a", "b"], "page": ["1"]}, {"role": ["user"], "page": ["1"]}],
@@ -253,7 +253,7 @@ def test_no_view_gets_one_of_two_equal_names_however_written(service: Service) -
         client.get("/read?tag=a&tag=b"),
         client.post("/read?role=user&x=1&role=admin"),
     ]
-    harm(arrived, "a view got a name twice: the check may look at the one and the work at the other")
+    harm(arrived, "a view received a duplicate parameter, which a check and the view may read differently")
     for answer in answers:
         refused(answer, 400, TWICE)
 
@@ -276,7 +276,7 @@ def test_no_view_gets_any_character_that_cant_be_seen(service: Service) -> None:
     answers = [client.get(f"/read?q={text}") for text in bad]
     answers += [client.get(f"/read?{text}=1") for text in bad]
     answers += [client.post(f"/read?next={text}") for text in bad]
-    harm([one for one in arrived if one], "a view got a control character, or something that nobody sent")
+    harm([one for one in arrived if one], "a view received a control character or invalid UTF-8")
     for answer in answers:
         refused(answer, 400, CHARACTERS)
         assert answer.header("x") is None
@@ -352,7 +352,7 @@ def test_no_text_is_read_that_is_not_utf_8(service: Service) -> None:
 
 
 @protects("json-strict")
-def test_no_document_is_read_that_is_malformed_or_of_another_kind(service: Service) -> None:
+def test_malformed_json_is_refused(service: Service) -> None:
     client, arrived = reads(service)
     answers = [sends(client, document) for document in MALFORMED]
     harm(arrived, "a document was read that is none")
@@ -361,9 +361,7 @@ def test_no_document_is_read_that_is_malformed_or_of_another_kind(service: Servi
 
 
 @protects("json-strict", depth=edit("text/strict_json.py", "    if levels:\n", "    if False:\n"))
-def test_no_document_is_read_that_is_nested_deeper_than_any_needs(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_json_nested_deeper_than_32_levels_is_refused(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     client, arrived = reads(service)
     parsed: list[str] = []
     parser = SimpleNamespace(loads=lambda text, **options: parsed.append(text) or json.loads(text, **options))
@@ -443,7 +441,7 @@ def test_text_in_an_answer_adds_no_member(service: Service) -> None:
     service.adds_route("/probe", view=lambda: {"text": text})
     service.adds_route("/plain", view=lambda: {"text": "Zoë"})
     client = service.client(service.user()).login()
-    works(client.get("/plain").json == {"text": "Zoë"}, "an answer is read as it was meant")
+    works(client.get("/plain").json == {"text": "Zoë"}, "the client reads the JSON answer unchanged")
     answer = client.get("/probe")
     harm("admin" in answer.json, "what was typed became a member of the answer")
     assert answer.json == {"text": text}
@@ -473,7 +471,7 @@ def twice(value: Any) -> bool:
 
 
 @protects("json-strict", duplicates=edit("text/strict_json.py", "            object_pairs_hook=_object,\n", ""))
-def test_a_document_that_is_read_means_to_every_other_reader_the_same(service: Service) -> None:
+def test_accepted_json_means_the_same_to_every_parser(service: Service) -> None:
     client, arrived = reads(service)
     numbers = strategies.integers(-(2**53), 2**53) | strategies.floats(-1e15, 1e15)
     leaves = strategies.none() | strategies.booleans() | numbers | strategies.text(max_size=4)
@@ -621,7 +619,7 @@ def test_no_method_of_any_spelling_reaches_a_view_or_is_echoed(service: Service)
     seen.clear()
     for method in (*unknown, "TRACE ", "A" * 200, "<script>"):
         answer = client.send(method, "/probe", headers={"X-Canary": "canary"})
-        harm(seen, f"the view ran for {method}")
+        harm(seen, f"the view ran for the method {method}")
         refused(answer, 405, METHODS_ROW)
         assert (answer.header("Allow"), "canary" in answer.text) == (OPEN, False)
     lower = client.send("GET", "/probe", environ={"REQUEST_METHOD": "get"})

@@ -476,10 +476,10 @@ def say_what_was_sent(service: Service, text: str) -> int:
 )
 def test_nothing_that_was_sent_in_any_way_forges_an_entry_or_commands_a_terminal(service: Service) -> None:
     logger(service, "probe").warning("three apples")
-    works("three apples" in service.output, "what is logged is written")
+    works("three apples" in service.output, "a log entry is written")
     entries = say_what_was_sent(service, FORGED)
-    harm([event for event in service.log if event["event"] == "login.success"], "the log says that somebody signed in")
-    harm([line for line in service.recorder.lines if CONTROL.search(line)], "a line commands its reader's terminal")
+    harm([event for event in service.log if event["event"] == "login.success"], "a client forged a login event")
+    harm([line for line in service.recorder.lines if CONTROL.search(line)], "a log line contains control characters")
     assert len(service.recorder.lines) == len(service.log) == entries
     assert FORGED in [event["event"] for event in service.log]  # whole, once it is parsed
     assert [event["note"] for event in service.log if "note" in event] == [FORGED] * 2  # with all that belongs to it

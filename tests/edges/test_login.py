@@ -171,7 +171,7 @@ def test_no_failed_login_takes_less_work_than_another(service: Service) -> None:
     one = ["$argon2id$v=19$m=65536,t=3,p=4"]
     answer, hashes, _ = work.of(user.email, user.password)
     works(answer.status == SIGNED_IN, "the right password signs in")
-    works(hashes == one, "and is compared once")
+    works(hashes == one, "the login compares the password once")
     done = {cause: work.of(*sent) for cause, sent in causes(service, cheap=False).items() if cause != "deleted"}
     harm([cause for cause, (_, hashes, _) in done.items() if hashes != one], "an attempt costs another amount of work")
     assert len(done) == 4

@@ -458,7 +458,7 @@ if DATABASE == "postgresql":  # the others let the sender wait until the change 
         with service.app.app_context():
             event.listen(service.module("database").db.engine, "before_cursor_execute", sender)
         changed = owner.change_password(PASSWORD, NEW_PASSWORD).status
-        works((changed, bool(tokens[0])) == (owner.DONE["change_password"], True), "the password is changed")
+        works((changed, bool(tokens[0])) == (owner.DONE["change_password"], True), "the owner changes the password")
         harm(is_good(service, tokens[0], "reset"), "a link that a thief asked for sets another password")
         assert waiting(service) == 1  # the notice
 
@@ -605,9 +605,9 @@ def test_nothing_that_a_stranger_typed_is_in_a_mail(service: Service) -> None:
         honest, bait = "honest@example.com", "free-gold.evil.example@example.com"
         register(service, honest)
         send(service)
-        works(server.recipients == [honest], "an honest address gets the mail")
+        works(server.recipients == [honest], "a valid address receives the mail")
         [mail] = server.mails
-        works(mails.link(mail) is not None, "with its link")
+        works(mails.link(mail) is not None, "the mail contains a link")
         assert set(mail.keys()) == {
             *("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type")
         }
@@ -625,7 +625,7 @@ def test_nothing_that_a_stranger_typed_is_in_a_mail(service: Service) -> None:
         ):
             answer = service.client(address=f"203.0.113.{number}").register(typed)
             send(service)
-            harm([one for one in server.recipients if one != honest], f"a mail went to what was typed: {typed!r}")
+            harm([one for one in server.recipients if one != honest], f"a mail went to an injected address: {typed!r}")
             assert answer.status == 422
         assert waiting(service) == 0
 
@@ -637,7 +637,7 @@ def test_nothing_that_a_stranger_typed_is_in_a_mail(service: Service) -> None:
         assert sorted(server.recipients) == sorted([honest, bait, "named@example.com"])
         for mail in server.mails:
             harm("free-gold" in mail["Subject"], "a stranger writes subjects")
-            harm([part for part in parts(mail) if "free-gold" in part], "a stranger writes into mails")
+            harm([part for part in parts(mail) if "free-gold" in part], "a stranger's text appears in a mail")
         assert [mail["Subject"] for mail in server.mails[:2]] == ["Confirm your address"] * 2
 
 
@@ -657,7 +657,7 @@ def test_nothing_that_a_stranger_typed_is_in_a_mail(service: Service) -> None:
     ),
 )
 def test_no_request_decides_where_a_mailed_link_leads(service: Service) -> None:
-    """Mails are sent in no request at all; here they are sent within a hostile one, which may be any that waits."""
+    """Mails are normally sent outside requests; here they are sent within a hostile request."""
     service.setting("BASTION_TRUSTED_HOSTS", f"{HOST},.{HOST}")
 
     def drain() -> dict[str, int]:
@@ -685,7 +685,7 @@ def test_no_request_decides_where_a_mailed_link_leads(service: Service) -> None:
             hostile.get("/login", headers=headers)
             answer = hostile.get("/send", headers=headers)
             [told] = [mail for mail in server.mails if mail["To"] == f"b{number}@example.com"]
-            harm("evil" in "".join(parts(told)), "a mail of the service leads to an attacker's host")
+            harm("evil" in "".join(parts(told)), "a mailed link points to the attacker's host")
             assert answer.json == {"sent": 1}
             assert LINKS_TO in parts(told)[0]
         sent = len(server.mails)
@@ -713,7 +713,7 @@ def test_one_mailbox_gets_one_mail_of_a_kind_whoever_asks(service: Service) -> N
     for number in range(1, 21):
         register(service, victim, number)
         if number % 10 == 0:
-            harm(len(mails.sent(service, victim)) > 1, "strangers fill a mailbox")
+            harm(len(mails.sent(service, victim)) > 1, "strangers sent a second mail to the mailbox within ten minutes")
             assert waiting(service) == 0
     harm(not is_good(service, token, "activate"), "strangers take the owner's link away")
     register(service, bystander, 30)
@@ -761,11 +761,11 @@ def test_a_mail_waits_for_its_server_and_is_given_up_after_a_day(service: Servic
     with relay(service, rejects=True) as server:
         register(service, "a@example.com")
         send(service)
-        works(len(server.mails) == 1, "the server was asked")
+        works(len(server.mails) == 1, "the service offers the mail to the server")
         server.rejects = False
         service.travel(minutes=1, seconds=1)
         send(service)
-        harm(len(server.mails) == 1, "one refusal of the server lost the mail")
+        harm(len(server.mails) == 1, "a mail was lost after the server refused it once")
         assert waiting(service) == 0
 
         server.rejects = True
@@ -893,7 +893,7 @@ def test_no_second_factor_comes_or_goes_without_its_owner_being_told(service: Se
     client = owner.client(methods=both)
     options, asked = client.passkey_options()
     with owner.is_told(ADDED):
-        works(client.add_passkey(asked, device.create(options)).status == DONE["add_passkey"], "a passkey is added")
+        works(client.add_passkey(asked, device.create(options)).status == DONE["add_passkey"], "a user adds a passkey")
     client = owner.client(methods=both)
     [passkey] = client.passkeys()
     with owner.is_told(REMOVED):
@@ -921,7 +921,7 @@ def test_a_copied_passkey_and_what_an_administrator_removed_are_told(
     manager = administrator(service, monkeypatch, at_the_desk)
     client = owner.client()
     options, asked = client.passkey_options()
-    works(client.add_passkey(asked, device.create(options)).status == DONE["add_passkey"], "a passkey is added")
+    works(client.add_passkey(asked, device.create(options)).status == DONE["add_passkey"], "a user adds a passkey")
     assert [mail["Subject"] for mail in owner.news()] == [ADDED]
     thief = service.client(address=THIEF)
     options, asked = thief.login_passkey_options()
@@ -1109,7 +1109,7 @@ def test_no_password_and_no_address_changes_without_its_owner_being_told(service
         works(reader.reset(token, OTHER).status == DONE["reset"], "whoever reads the mail changes it as well")
     client = owner.client()
     with owner.is_told("Your address is about to change"):
-        works(client.ask_email("thief@evil.example").status == DONE["ask_email"], "another address is asked for")
+        works(client.ask_email("thief@evil.example").status == DONE["ask_email"], "the user asks for a new address")
     with owner.is_told("Your address was changed"):
         moved = client.confirm_email(mails.token_for(service, "thief@evil.example", "email"))
         works(moved.status == DONE["confirm_email"], "and confirmed")

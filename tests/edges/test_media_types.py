@@ -33,7 +33,7 @@ def test_a_program_on_the_machine_does_not_decide_what_a_file_is(
         monkeypatch.setitem(mimetypes.types_map, Path(name).suffix, "text/plain")
     adds_careless(service)
     client = service.client()
-    works(types({"": client.get("/careless/file/note.txt")}) == {"": [PLAIN]}, "a text is a text")
+    works(types({"": client.get("/careless/file/note.txt")}) == {"": [PLAIN]}, "a plain text is sent as text/plain")
     harm(types(files(client)) != FILES, "a file is what the machine's table says")
 
 
@@ -133,7 +133,7 @@ def files(client: Client) -> dict[str, Response]:
 def test_no_file_and_no_view_leaves_a_browser_to_guess_what_it_is(service: Service) -> None:
     adds_careless(service)
     client = service.client()
-    works(client.get("/careless/json").json == {"name": MARKUP}, "JSON is parsed")
+    works(client.get("/careless/json").json == {"name": MARKUP}, "the client parses a JSON answer")
     works(types(files(client)) == FILES, "files are what their names say")
     empty = {str(status): client.get(f"/careless/empty/{status}") for status in (204, 302, 304)}
     works([*types(empty).values()] == [[], [], []], "what has no body is of no kind")

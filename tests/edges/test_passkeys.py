@@ -123,7 +123,7 @@ class Holder:
         return asked.gets((device or self.device).create(asked.options, **lies))
 
     def with_passkey(self) -> Holder:
-        works(self.adds().status == DONE[REGISTER], "a passkey is added")
+        works(self.adds().status == DONE[REGISTER], "a user adds a passkey")
         works(len(passkeys_of(self.service, self.user)) == 1, "and is there")
         return self
 
@@ -269,7 +269,7 @@ def test_the_purge_forgets_no_challenge_that_still_counts(service: Service) -> N
     holder, flows = without_counter(service), service.module("identity.flows")
     asked = holder.asks(LOGIN)
     answer = holder.device.get(asked.options)
-    works(asked.gets(answer).status == DONE[LOGIN], "the answer signs in")
+    works(asked.gets(answer).status == DONE[LOGIN], "the user signs in with the device's response")
     before = holder.sessions()
     service.travel(minutes=4, seconds=50)
     with service.app.app_context():
@@ -1101,10 +1101,10 @@ def test_an_answer_that_was_read_on_its_way_opens_nothing_again(service: Service
     holder = without_counter(service)
     asked = holder.asks(LOGIN)
     answer = holder.device.get(asked.options)
-    works(asked.gets(answer).status == DONE[LOGIN], "the answer signs in")
+    works(asked.gets(answer).status == DONE[LOGIN], "the user signs in with the device's response")
     before = holder.sessions()
     replays = [came.login_with_passkey(asked.state, answer) for came in (asked.client, visitor(service))]
-    harm(holder.sessions() - before, "the same answer signed in once more")
+    harm(holder.sessions() - before, "a replayed response opened a second session")
     for replay in replays:
         refused(replay, *REFUSED[LOGIN])
     assert holder.uses(LOGIN).status == DONE[LOGIN]
@@ -1135,7 +1135,7 @@ def test_a_passkey_that_has_counted_never_says_zero_again(service: Service) -> N
     holder.opens_all()
     before = holder.sessions()
     answer = holder.uses(LOGIN, count=0)
-    harm(holder.sessions() - before, "a copy without a counter signed in")
+    harm(holder.sessions() - before, "a cloned passkey with a counter of zero opened a session")
     told = [email for purpose, email in due(service) if purpose == "passkey-suspended"]
     harm(told != [holder.user.email], "its owner was not told")
     refused(answer, *REFUSED[LOGIN])

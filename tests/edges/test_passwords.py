@@ -479,7 +479,7 @@ def test_a_flood_of_logins_takes_neither_the_memory_nor_the_threads_of_a_worker(
         both = [worker.submit(flood.attempt, service.client(user), user.email, user.password) for user in users]
         flood.until(lambda: flood.computing + flood.waiting == 2)
         flood.end()
-        works([one.result().status for one in both] == [SIGNED_IN, SIGNED_IN], "two people sign in at once")
+        works([one.result().status for one in both] == [SIGNED_IN, SIGNED_IN], "two users sign in at the same time")
         works(service.client().get("/probe").status == 200, "a page is answered")
         attackers = [ready(service.client(address=f"198.51.100.{number}")) for number in range(FLOOD)]
         page.clear()
@@ -494,7 +494,7 @@ def test_a_flood_of_logins_takes_neither_the_memory_nor_the_threads_of_a_worker(
             meanwhile.result(Flood.PATIENCE)  # a thread is free, although the first hash is still being computed
         flood.end()
         answers = [one.result(Flood.PATIENCE) for one in attempts]
-    harm(flood.most_computing > 1, "more hashes were computed at a time than memory was set aside for")
+    harm(flood.most_computing > 1, "more hashes ran at the same time than the reserved memory allows")
     harm(flood.most_waiting > 2, "more than a quarter of the threads stood still for logins")
     assert page == ["GET"]
     assert flood.waits == [1.0, 1.0]
@@ -679,7 +679,7 @@ def test_a_hash_of_former_parameters_gets_the_present_ones_at_the_next_login(ser
     refused(answer, 401, "login-uniform-failure")
     for _ in range(2):
         assert signs_in(service, user.email, user.password)
-        harm(not FORMAT.match(stored(service, user.email)), "the cheaper hash stays")
+        harm(not FORMAT.match(stored(service, user.email)), "the login left the weaker hash in place")
     assert stored(service, other.email) == theirs
     assert lives(before)
     # Of a login from a new device its owner is told, but not of the hash: the password is the same.

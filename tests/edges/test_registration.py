@@ -79,7 +79,7 @@ def test_asking_for_another_address_does_not_tell_whether_it_has_an_account(serv
     ]
     views = [seen_by_client(answer, email) for email, answer in answers]
     works(answers[0][1].status == DONE["ask_email"], "a free address is asked for")
-    harm(views[0] != views[1], "the answer tells that there is an account")
+    harm(views[0] != views[1], "the answer reveals that an account exists")
     assert waiting(service)[:2] == [("email", UNKNOWN), ("email", other.email)]
     assert tokens_for(service, other.email, "email") == []
     assert len(tokens_for(service, UNKNOWN, "email")) == 1
@@ -102,7 +102,7 @@ def test_inviting_an_address_does_not_tell_whether_it_has_an_account(
     answers = [(email, inviter.invite(email)) for email in (UNKNOWN, user.email)]
     views = [seen_by_client(answer, email) for email, answer in answers]
     works(answers[0][1].status == DONE["invite"], "a new address is invited")
-    harm(views[0] != views[1], "the answer tells that there is an account")
+    harm(views[0] != views[1], "the answer reveals that an account exists")
     assert waiting(service) == [("invite", UNKNOWN), ("invite", user.email)]
     assert tokens_for(service, user.email, "invite") == []
     assert len(tokens_for(service, UNKNOWN, "invite")) == 1
@@ -477,8 +477,8 @@ def test_registering_an_address_does_not_tell_whether_it_has_an_account(
     known, cost_of_known = asked(service, statements, user.email, "192.0.2.31")
     unknown, cost_of_unknown = asked(service, statements, UNKNOWN, "192.0.2.32")
     views = [seen_by_client(known, user.email), seen_by_client(unknown, UNKNOWN)]
-    harm(views[0] != views[1], "the answer tells that there is an account")
-    harm(waiting(service) != [("activate", UNKNOWN), ("activate", user.email)], "the work tells it")
+    harm(views[0] != views[1], "the answer reveals that an account exists")
+    harm(waiting(service) != [("activate", UNKNOWN), ("activate", user.email)], "the work reveals an account")
     assert known.status == DONE["register"]
     assert cost_of_known == cost_of_unknown >= 2  # counter and outbox
     assert hashing.count == 0
@@ -506,7 +506,7 @@ def test_no_network_registers_more_than_five_addresses_an_hour(
         ]
         for addresses in networks
     ]
-    harm(len(waiting(service)) > 11, "a sixth mail is due")
+    harm(len(waiting(service)) > 11, "a sixth registration queued a mail")
     for six in answers:
         assert [answer.status for answer in six[:5]] == [DONE["register"]] * 5
         refused(six[5], 429, "register-throttle")
@@ -539,7 +539,7 @@ def test_whoever_registers_somebody_elses_address_owns_nothing_of_the_later_acco
     service.client(address="192.0.2.60").register(VICTIM)  # the victim
     answer = service.client(address="192.0.2.60").activate(token_for(service, VICTIM, "activate"), CHOSEN, "Victoria")
     works(answer.status == DONE["activate"], "the victim chooses the password by the newest link")
-    harm(signs_in(service, VICTIM, OTHER), "a stranger's password opens the account")
+    harm(signs_in(service, VICTIM, OTHER), "a stranger's password opened the account")
     made = account(service, VICTIM)
     assert made is not None
     assert (made.display_name, made.roles) == ("Victoria", "")
@@ -565,15 +565,15 @@ def test_a_link_makes_one_account_and_an_older_one_none(service: Service) -> Non
     service.travel(minutes=11)
     client.register(VICTIM)
     new = token_for(service, VICTIM, "activate")
-    works(old != new, "a second mail has a link of its own")
+    works(old != new, "the second mail has a new link")
     before = client.activate(old, OTHER)
-    harm(account(service, VICTIM), "the older link made an account")
+    harm(account(service, VICTIM), "the older link created an account")
     refused(before, 410, SINGLE_USE)
-    works(client.activate(new, CHOSEN).status == DONE["activate"], "the newest link makes the account")
+    works(client.activate(new, CHOSEN).status == DONE["activate"], "the newest link creates the account")
     # Its owner has another address by now, so nothing but the link itself stands against a second use.
     service.rows("UPDATE auth_user SET email = 'moved@example.com' WHERE email = :email", email=VICTIM)
     again = client.activate(new, OTHER)
-    harm(account(service, VICTIM), "a used link made a second account")
+    harm(account(service, VICTIM), "a used link created a second account")
     refused(again, 410, SINGLE_USE)
     assert accounts(service) == 1
     client.register("taken@example.com")
@@ -591,7 +591,7 @@ def test_a_link_makes_one_account_and_an_older_one_none(service: Service) -> Non
 def test_nobody_registers_where_that_is_not_open(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     is_open(service)
     inviter = administrator(service, monkeypatch)
-    works(service.client().register("early@example.com").status == DONE["register"], "where it is open, it works")
+    works(service.client().register("early@example.com").status == DONE["register"], "open registration works")
     works(inviter.invite("guest@example.com").status == DONE["invite"], "and so does an invitation")
     early, guest = (
         token_for(service, "early@example.com", "activate"),
@@ -608,13 +608,10 @@ def test_nobody_registers_where_that_is_not_open(service: Service, monkeypatch: 
         service.restart(BASTION_REGISTRATION=mode)
         stranger = service.client(address="198.51.100.66")
         answer = stranger.register(VICTIM)
-        harm(waiting(service), f"a registration was taken in the mode {mode}")
+        harm(waiting(service), f"a registration was accepted in mode {mode}")
         refused(answer, 404, MODE)
         answer = stranger.activate(early, OTHER)
-        harm(
-            account(service, "early@example.com"),
-            f"a link of open mode made an account in the mode {mode}",
-        )
+        harm(account(service, "early@example.com"), f"a link from open mode created an account in mode {mode}")
         refused(answer, 410, SINGLE_USE)
     answer = stranger.activate(guest, OTHER)
     harm(account(service, "guest@example.com"), "an invitation made an account where there are none")

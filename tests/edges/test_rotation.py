@@ -196,7 +196,7 @@ def test_a_rotation_goes_on_through_its_phases_without_a_refusal(
     with stubbed(service) as stub:
         one = service.app
         strange = accepts(service, one, stolen(service, new_key()))  # after which nothing is looked up for ten seconds
-        works(not strange, "what no key has signed is refused")
+        works(not strange, "a value that no known key signed is refused")
         _, published = rotate(service, monkeypatch, "session")
         works([status for _, status in keys_of(published)] == ["active", "next"], "the first step adds a next key")
         works(keys_of(published)[0][0] == stub.values["SECRET_KEY"], "beside the key that was there")
@@ -207,7 +207,7 @@ def test_a_rotation_goes_on_through_its_phases_without_a_refusal(
             stub.values["SECRET_KEY"] = activated
             two = service._make()
             lost = [text for text in [signs(service, two, "value")] if not accepts(service, one, text)]
-        harm(lost, "what one process signs is refused by another: people are signed out")
+        harm(lost, "another process refused the new signature, so users are signed out")
         assert code == 1
         wait = int(activated.partition("again in ")[2].partition(" ")[0])
         assert KNOWN - 10 < wait <= KNOWN

@@ -124,7 +124,7 @@ MISPLACED = {
 )
 def test_no_required_secret_can_be_empty_or_white_space(service: Service) -> None:
     names = required(service)
-    works(service.start().app is not None, "all secrets are present")
+    works(service.start().app is not None, "the service starts with all secrets present")
     for name in names:
         for blank in ("", " ", "\t \n", "\n"):
             tried = service.start(**{name: blank})
@@ -280,19 +280,19 @@ if SECRETS == "files":
 def test_a_key_of_development_is_random_and_the_owners_alone(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    works(keys_in(f'KEY = "{NEW_KEY}"\n') == [NEW_KEY], "a key in a text is seen")
+    works(keys_in(f'KEY = "{NEW_KEY}"\n') == [NEW_KEY], "the scanner finds a key in a text")
     works(keys_in(f"key: {_BYTES.hex()}"), "in hex as well")
     folder = tracked(service, tmp_path / "copy")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=folder, capture_output=True, text=True, check=True)  # noqa: S607
     files = listed.stdout.strip("\0").split("\0")
-    works("pyproject.toml" in files, "what belongs to the service is in the repository")
+    works("pyproject.toml" in files, "the repository contains the service's files")
     works([name for name in files if name.endswith("bastion/commands/dev.py")], "its code is")
-    harm([name for name in files if name in CANARIES], "a secret, or a copy of the data, would be committed")
+    harm([name for name in files if name in CANARIES], "a secret or a copy of the data would be committed")
     texts = {name: (folder / name).read_text("utf-8", "replace") for name in files if not name.endswith(".lock")}
     published = service.module("jwt.keys").PUBLISHED if AUTH == "jwt" else ()  # by standards; a start with them stops
     public = {*published, service.module("chosen").COMMIT}
     found = {name: keys for name, text in texts.items() if (keys := {*keys_in(text)} - public)}
-    harm(found, f"a key is in the repository: {sorted(found)}")
+    harm(found, f"the repository contains a key: {sorted(found)}")
     assert [name for name in files if Path(name).name in (".env", ".flaskenv")] == []
     development = service.module("commands.dev")
     assert len({development.new_key() for _ in range(3)}) == 3
@@ -492,7 +492,7 @@ def test_no_start_goes_on_without_an_answer_about_each_secret(
 ) -> None:
     with stubbed(service) as stub:
         stub.goes_down(times=1)
-        works(service.start().app is not None, "an outage of a moment is waited for")
+        works(service.start().app is not None, "the service waits for the end of a short outage")
         names = ("SMTP_PASSWORD", *service.environment.secrets)
         for name in names:
             stub.goes_down("refuses this service (forbidden)", only=name)
@@ -531,7 +531,7 @@ def test_an_outage_is_survived_for_an_hour_and_ends_without_a_restart(service: S
         used.clear()
         service.travel(seconds=101)
         answers = [ask(service) for _ in range(3)]
-        harm(used, f"a view went on with {used!r} an hour after the last answer")
+        harm(used, f"a view used {used!r} more than an hour after the last answer")
         assert {(answer.status, answer.header("Retry-After")) for answer in answers} == {(503, "5")}
         assert FIRST not in service.output
         stub.comes_back()
@@ -555,6 +555,6 @@ def test_no_collector_of_errors_gets_a_key_that_a_view_holds(service: Service) -
         answer = visitor.get("/uses")
         works("no connection with" in collector.text, "a collector gets the error of a view")
         works("in dispatch_request" in collector.text, "with its stack")
-    harm(known(service, collector.text), "the local variables of a stack hold a secret")
+    harm(known(service, collector.text), "the collected stack variables contain a secret")
     assert answer.status == 500
     assert known(service, service.output + answer.text) == []

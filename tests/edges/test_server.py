@@ -98,7 +98,7 @@ GATHERED = "(gone or too_long or unreader.is_gathered(received))"
 def test_clients_that_do_not_go_on_hold_nobody_up(service: Service) -> None:
     """They may take a minute for a request: whatever held a thread meanwhile would hold it for that long."""
     server = service.real_server(first=f"from {PACKAGE}.bastion.server import worker; worker.READ_SECONDS = 60.0")
-    works(nobody_waits(service, server), "a service with nobody in the way answers")
+    works(nobody_waits(service, server), "the service answers without slow clients")
     status = served(service, server)
     works(status and asks_first(server, times=2) == [status] * 2, "who waits for a 100 is sent one, and served")
     works(in_chunks(server) == status, "who sends chunks is served")
@@ -424,11 +424,11 @@ def test_a_crowd_that_is_idle_after_a_request_keeps_nobody_out(service: Service)
         f"from {PACKAGE}.bastion.server import gunicorn, worker; worker.READ_SECONDS = 60.0; gunicorn.keepalive = 60"
     )
     server = service.real_server(first=f"{first}; gunicorn.worker_connections = 60")
-    works(nobody_waits(service, server), "a service with nobody in the way answers")
+    works(nobody_waits(service, server), "the service answers without slow clients")
     with ExitStack() as stack:
         for _ in range(70):
             stack.enter_context(connect(server)).sendall(PROBE[:-2])
-        harm(not nobody_waits(service, server), "who sends half a request keeps others out")
+        harm(not nobody_waits(service, server), "clients with half-sent requests kept other clients out")
     with ExitStack() as stack:
         for _ in range(70):
             client = stack.enter_context(connect(server))
@@ -464,7 +464,7 @@ def test_a_request_that_can_be_read_in_any_two_ways_is_not_read(service: Service
     one = service.raw(server, head + b"Content-Length: 5\r\n\r\nabcde" + hidden)
     works(one.count(b"HTTP/1.1 ") == 2, "two requests on one connection get two answers")
     answers = {name: service.raw(server, head + rest + hidden) for name, rest in TWO_MEANINGS.items()}
-    harm([name for name, answer in answers.items() if answer[9:12] != b"400"], "one server's body is another's request")
+    harm([name for name, answer in answers.items() if answer[9:12] != b"400"], "the server read an ambiguous request")
     assert {answer.count(b"HTTP/1.1 ") for answer in answers.values()} == {1}  # and what follows is not read at all
     assert "Traceback" not in server.output
 
@@ -487,7 +487,7 @@ UNFINISHED = {
     faulty=edit(WORKER, " or self.req.body.failed", ""),
 )
 def test_nothing_is_answered_behind_any_unfinished_body(service: Service) -> None:
-    """A second answer would go to the next visitor whose request the proxy sends on this connection."""
+    """The proxy would send a second answer to the next client that uses this connection."""
     first = f"from {PACKAGE}.bastion.server import gunicorn, worker; worker.READ_SECONDS = 2.0; gunicorn.keepalive = 60"
     server = service.real_server(first=first)
     whole = UNREAD % b"Content-Length: 5\r\n" + b"abcde", UNREAD % b"Transfer-Encoding: chunked\r\n" + b"0\r\n\r\n"
@@ -536,11 +536,11 @@ def said_by_the_server(service: Service, server: RealServer) -> list[Response]:
 )
 def test_whatever_the_server_refuses_leaves_like_every_other_answer(service: Service) -> None:
     server = service.real_server()
-    works(service.raw(server, PROBE).startswith(b"HTTP/1.1 200 "), "what can be read is answered")
+    works(service.raw(server, PROBE).startswith(b"HTTP/1.1 200 "), "a readable request is answered")
     answers = said_by_the_server(service, server)
     harm(
         [wrong for answer in answers if (wrong := faults(service, answer))],
-        "a refusal of the server's own left without the headers",
+        "the server's own refusal lacks the security headers",
     )
     assert [answer.status for answer in answers] == [status for status, _ in UNREADABLE.values()]
     assert [answer.text for answer in answers if KEY in answer.text] == []
@@ -566,7 +566,7 @@ def test_no_page_and_no_refusal_tells_what_sent_it(service: Service) -> None:
     works(asked[0].status == 404, "the service answers")
     answers = [*asked, *said_by_the_server(service, server)]
     telling = [header for answer in answers for header in answer.headers if header[0] in (*TELLING, "Via")]
-    harm(telling, "an answer names its server")
+    harm(telling, "an answer names the server software")
     libraries = "flask", "werkzeug", "gunicorn", "jinja2", "sqlalchemy"
     versions = {python_version(), *(version(name) for name in libraries)}
     said = [f"{answer.headers} {answer.text}" for answer in answers]

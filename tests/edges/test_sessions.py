@@ -228,7 +228,7 @@ def test_a_login_too_many_ends_the_session_that_was_unused_for_longest(service: 
     works([client.get("/probe").status for client in (clients[0], *clients[2:])] == [200] * most, "so many are open")
     seen.clear()
     answer = clients[1].get("/probe")
-    harm(seen, "one session more than allowed was open")
+    harm(seen, "one session more than the limit stayed open")
     assert answer.status == NOT_SIGNED_IN
     assert live(service, user) == most
     assert sessions_of(service, user) == most + 1
@@ -245,12 +245,12 @@ def test_while_sessions_cannot_be_read_nobody_is_taken_for_a_visitor(service: Se
     seen, public = service.adds_route("/probe"), service.adds_route("/public", mark="public")
     client = service.client(service.user()).login()
     outage = Outage(service, "auth_session")
-    works([client.get(path).status for path in ("/probe", "/public")] == [200, 200], "a signed-in user is answered")
+    works([client.get(path).status for path in ("/probe", "/public")] == [200, 200], "a signed-in user gets the page")
     seen.clear()
     public.clear()
     outage.on = True
     answers = [client.get("/probe"), client.get("/public")]
-    works(service.client().get("/public").status == 200, "a visitor without a session is answered meanwhile")
+    works(service.client().get("/public").status == 200, "a visitor without a session gets the page during the outage")
     works(service.client().get("/healthz").status == 200, "and the probe of the platform")
     works(public.pop() == "GET", "the view ran for the visitor")
     outage.on = False

@@ -36,7 +36,7 @@ def test_no_other_spelling_of_development_switches_the_mode(service: Service) ->
 def test_no_file_beside_the_service_switches_the_mode(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    works(service.start().app is not None, "the complete environment starts")
+    works(service.start().app is not None, "the service starts with a complete environment")
     write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     works(service.start().app is not None, "stray files stop nothing")
@@ -144,7 +144,7 @@ def test_whatever_flask_takes_for_yes_stops_the_start(service: Service) -> None:
         works(service.start(FLASK_DEBUG=off).app is not None, "who says that it is off is no danger")
     for on in ("1", "true", "yes", "off"):  # Flask takes whatever else is there for yes
         tried = service.start(FLASK_DEBUG=on)
-        harm(tried.app is not None, "it started with FLASK_DEBUG though nobody asked for development")
+        harm(tried.app is not None, "the service started with FLASK_DEBUG without development mode")
         assert tried.reasons == [DEBUG_ON]
 
 
@@ -156,7 +156,7 @@ def test_no_option_and_no_mode_makes_a_development_server_of_it(
     monkeypatch.setattr("flask.Flask.run", lambda *_arguments, **_options: served.append("flask"))
     monkeypatch.setattr("os.execv", lambda _program, arguments: served.append(" ".join(arguments[1:3])))
     command(service, monkeypatch, "serve")
-    works(served == ["-m gunicorn"], "`serve` becomes gunicorn")
+    works(served == ["-m gunicorn"], "`serve` starts gunicorn")
     served.clear()
     for options in (["--debug"], ["--host", "0.0.0.0"]):  # noqa: S104
         assert command(service, monkeypatch, "run", *options)[0] == 2

@@ -30,17 +30,14 @@ def test_no_view_gets_more_than_the_limit_of_a_body_without_a_length(service: Se
     arrived = adds_reader(service)
     client = service.client(service.user()).login()
     most = limit(service)
-    works(
-        sends(client, CountedBody(most), declared=None).json == {"read": most},
-        "exactly the limit is read in chunks",
-    )
+    works(sends(client, CountedBody(most), declared=None).json == {"read": most}, "exactly the limit is read in chunks")
     arrived.clear()
 
     streams = {kind: CountedBody(2 * most, b"a=") for kind in TYPES}
     answers = [sends(client, stream, declared=None, content_type=kind) for kind, stream in streams.items()]
     over = CountedBody(most + 1)
     answers.append(sends(client, over, declared=None))
-    harm(arrived, "a view got more than the limit")
+    harm(arrived, "a view received a body above the limit")
     for answer in answers:
         refused(answer, 413, ROW)
         assert header_table.faults(service, answer) == []
@@ -106,7 +103,7 @@ def test_no_view_that_reads_the_stream_itself_gets_more_than_the_limit(service: 
     arrived.clear()
     endless = {reader: CountedBody(4 * most) for reader in readers}
     answers = [asks(reader, stream, None) for reader, stream in endless.items()]
-    harm(arrived, "a view got more than the limit")
+    harm(arrived, "a view received a body above the limit")
     for answer in answers:
         refused(answer, 413, ROW)
     assert [stream.taken for stream in endless.values()] == [most + 1] * len(readers)
@@ -149,7 +146,7 @@ def test_no_body_of_any_type_or_length_is_read_beyond_the_limit(service: Service
 
     streams = {kind: CountedBody(most + 1) for kind in TYPES}
     answers = [sends(client, stream, declared=most + 1, content_type=kind) for kind, stream in streams.items()]
-    harm(arrived, "a view got more than the limit")
+    harm(arrived, "a view received a body above the limit")
     assert [stream.taken for stream in streams.values()] == [0] * len(TYPES)
     for declared in (2 * most, 10**17, 10**40):
         answers.append(sends(client, CountedBody(10), declared=declared))

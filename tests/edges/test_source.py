@@ -261,7 +261,7 @@ def test_no_text_that_somebody_types_is_computed_or_run(service: Service, proces
     works("subprocess.Popen" in processes, "a process that starts is seen")
     text, kept = shown(service, probe, "plain words")
     works(text.count("plain words") >= 4, "what was typed is shown")
-    works("plain words" in kept, "and kept")
+    works("plain words" in kept, "the longest texts are stored")
     processes.clear()
     for typed in TYPED:
         text, kept = shown(service, probe, typed)

@@ -709,7 +709,7 @@ def test_a_network_asks_so_often_a_minute_and_no_more_whatever_it_asks_for(servi
     works(statuses == [asked[number % len(asked)][2] for number in range(most)], "so many are answered as they should")
     seen.clear()
     answers = [client.send(method, path) for method, path, _ in asked]
-    harm(seen, "one more was answered")
+    harm(seen, "a request above the limit was answered")
     for answer in answers:
         assert answer.status == 429
         assert 1 <= int(answer.header("Retry-After") or 0) <= 60
@@ -956,12 +956,12 @@ def test_no_hash_is_computed_for_an_account_that_has_to_wait(service: Service) -
     spy = HashSpy(service)
     guess(service, forgetful.email, most(service) - 1)
     answer = attempt(service.client(), forgetful.email, forgetful.password)
-    works(answer.status == SIGNED_IN, "four wrong passwords and the right one sign in")
+    works(answer.status == SIGNED_IN, "the right password is accepted after four wrong ones")
     works(len(spy.compared) == most(service), "each was compared")
     wrong = guess(service, victim.email, most(service))
     spy.compared.clear()
     answer = attempt(service.client(address="203.0.113.9"), victim.email, victim.password)
-    harm(sessions_of(service, victim), "the sixth password was looked at")
+    harm(sessions_of(service, victim), "the sixth guess opened a session")
     harm(spy.compared, "a hash was computed for an account that has to wait")
     refused(answer, 429, ROW)
     assert 0 <= service.limits.login_wait_minutes * 60 - int(answer.header("Retry-After") or 0) < 10
@@ -1001,7 +1001,7 @@ def test_no_hash_is_computed_for_a_network_that_has_to_wait(service: Service) ->
             headers={"X-Forwarded-For": "203.0.113.77", "Forwarded": "for=203.0.113.77"},
         ),
     ]
-    harm(sessions_of(service, victim), "the eleventh password of one network was looked at")
+    harm(sessions_of(service, victim), "the eleventh guess from one network opened a session")
     harm(spy.compared, "a hash was computed for a network that has to wait")
     for answer in wrong:
         refused(answer, 401, "login-uniform-failure")
@@ -1022,14 +1022,14 @@ def test_a_new_password_opens_an_account_that_a_stranger_keeps_waiting(service: 
     alice, chosen = cheap_user(service), "another correct horse battery"
     laptop, phone = service.client(), service.client(address="203.0.113.9")
     first = attempt(laptop, alice.email, alice.password)
-    works(first.status == SIGNED_IN, "she signs in on her laptop")
+    works(first.status == SIGNED_IN, "the owner signs in on a laptop")
     works(attempt(phone, alice.email, alice.password).status == SIGNED_IN, "and on another device")
     row = service.rows("SELECT * FROM auth_user")
     keep_blocked(service, alice.email)
     assert service.rows("SELECT * FROM auth_user") == row  # it waits; nothing has become of the account itself
     before = sessions_of(service, alice)
     known = attempt(service.client(), alice.email, alice.password, device_of(first))
-    harm(sessions_of(service, alice) == before, "a stranger kept her out on a device that is known")
+    harm(sessions_of(service, alice) == before, "a stranger locked the owner out on a known device")
     refused(attempt(service.client(address="203.0.113.8"), alice.email, alice.password), 429, ROW)
     asks_for_reset(service.client(address="203.0.113.8"), alice.email)
     token = mails.token_for(service, alice.email, "reset")
@@ -1063,9 +1063,9 @@ def test_while_failures_cannot_be_counted_in_any_way_no_password_is_looked_at(se
     answers = [attempt(client, user.email, WRONG) for client in visitors[1:]]
     answers += [attempt(visitors[0], user.email, user.password), step_up(signed_in, user.password)]
     answers += [asks_for_reset(visitors[0], user.email), registers(visitors[0], "new@example.com")]
-    works(service.client().get("/public").status == 200, "what needs no counter goes on")
+    works(service.client().get("/public").status == 200, "a route without a counter still answers")
     outage.on = False
-    harm(spy.compared, "passwords were looked at that nobody counted")
+    harm(spy.compared, "the service checked passwords without counting them")
     harm(sessions_of(service, user) - before, "somebody was signed in")
     assert mails.waiting(service) == []
     for answer in answers:
@@ -1088,10 +1088,10 @@ def test_a_process_that_starts_counts_on_what_others_have_counted(service: Servi
     guess(service, victim.email, here)
     server = service.real_server()  # another process, which has counted nothing yet
     assert through(service, server, forgetful.email, WRONG, 1) == 401
-    works(through(service, server, forgetful.email, forgetful.password, 2) == SIGNED_IN, "the other process signs in")
+    works(through(service, server, forgetful.email, forgetful.password, 2) == SIGNED_IN, "the server accepts a login")
     elsewhere = [through(service, server, victim.email, WRONG, number) for number in (3, 4)]
     answer = attempt(service.client(address="203.0.113.9"), victim.email, victim.password)
-    harm(sessions_of(service, victim), "each process gave five guesses of its own")
+    harm(sessions_of(service, victim), "each process allowed its own five guesses")
     assert elsewhere == [401, 401]
     refused(answer, 429, ROW)
     assert through(service, server, victim.email, victim.password, 5) == 429

@@ -177,7 +177,7 @@ def test_an_administrator_ends_the_sessions_of_one_user_or_of_everybody(
 def test_the_column_alone_keeps_a_user_out(service: Service) -> None:
     user, _other = service.user(), service.user()  # that somebody else is active helps nobody
     client = service.client(user).login()
-    works(lives(client), "an active user is in")
+    works(lives(client), "an active user has access")
     service.client(address="192.0.2.13").forgot(user.email)
     token = token_for(service, user.email, "reset")
     with service.engine.begin() as connection:
@@ -206,7 +206,7 @@ def test_an_administrator_starts_a_reset_and_neither_learns_nor_chooses_anything
     page = manager.show_user(user.id)
     works(page.ok, "the administrator sees the account")
     harm(stored(service, user.email) != before, "an administrator chose somebody's password")
-    harm(lives(client), "a session outlived the reset that an administrator started")
+    harm(lives(client), "a session survived an administrator's password reset")
     told = [word for answer in (*answers, page) for word in re.findall(r"[\w-]{43}", answer.text)]
     digests = {sha256(word.encode()).digest() for word in told}
     kept = {bytes(row[0]) for row in service.rows("SELECT token_hash FROM auth_link")}

@@ -1,1 +1,1 @@
-"""Those of auth=jwt."""
+"""Edges of auth=jwt."""

@@ -1,4 +1,4 @@
-"""Proofs of one's own account that concern tokens and JSON alone; the others are in ../test_account.py."""
+"""Proofs of account functions that only concern tokens and JSON; the others are in ../test_account.py."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def test_no_refresh_token_outlives_a_new_password(service: Service) -> None:
     user = service.user()
     first, second = (service.client(user, f"192.0.2.{number}").login() for number in (11, 12))
     copy, other = first.copy(), service.client(service.user(), "192.0.2.13").login()
-    works(first.change_password(user.password, CHOSEN).status == 200, "the password is changed")
+    works(first.change_password(user.password, CHOSEN).status == 200, "the owner changes the password")
     answers = [exchange(service, one) for one in (second, copy)]
-    harm([answer for answer in answers if answer.ok], "a refresh token outlived a new password")
+    harm([answer for answer in answers if answer.ok], "a refresh token survived a password change")
     for answer in answers:
         refused(answer, 401, "refresh-lifetimes")
     for one in (first, other):
@@ -58,10 +58,10 @@ def test_a_field_that_is_not_declared_reaches_no_column(service: Service, monkey
     administrator(service, monkeypatch)
     user = service.user()
     client = service.client(user).login()
-    works(client.rename("Member").json["display_name"] == "Member", "the name is changed")
-    works(client.account().json["display_name"] == "Member", "and shown")
+    works(client.rename("Member").json["display_name"] == "Member", "the user changes the display name")
+    works(client.account().json["display_name"] == "Member", "the account shows the new display name")
     before = account(service, user.email)
     answer = client.rename("Member", roles=ADMINISTRATOR)
-    harm(account(service, user.email) != before, "a user gave himself a role")
+    harm(account(service, user.email) != before, "a user gave themselves a role through an undeclared field")
     refused(answer, 422, "input-validated-typed")
     assert answer.json["errors"] == [{"pointer": "#", "detail": "There is a field that is not known."}]

@@ -1,4 +1,4 @@
-"""Proofs of jwt/administration.py that concern JSON alone; the others are in ../test_users.py."""
+"""Proofs of jwt/administration.py that only concern JSON; the others are in ../test_users.py."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     account=edit("jwt/administration.py", '    if row is None:\n        refuse(404, "ownership-404")\n', ""),
 )
 def test_nothing_is_done_to_an_account_that_is_not_there(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An administrator who mistakes an id is told so, and no row says that it was done."""
+    """An administrator who sends an unknown id gets 404, not a success."""
     admin = administrator(service, monkeypatch)
     there, nobody = service.user().id, UUID(ANY_ID)
-    works(admin.end_sessions_of(there).status == 204, "the sessions of an account are ended")
+    works(admin.end_sessions_of(there).status == 204, "an administrator ends the sessions of an account")
     answers = [
         *(admin.end_sessions_of(nobody), admin.disable(nobody), admin.enable(nobody), admin.admin_reset(nobody)),
         *(admin.give(nobody, ADMINISTRATOR), admin.take(nobody, ADMINISTRATOR), admin.reset_factors(nobody)),
         admin.show_user(nobody),
     ]
-    harm([answer for answer in answers if answer.ok], "something was done to nobody")
+    harm([answer for answer in answers if answer.ok], "an action on an unknown account was answered with a success")
     for answer in answers:
         refused(answer, 404, "ownership-404")

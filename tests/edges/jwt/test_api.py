@@ -43,23 +43,23 @@ def test_a_form_on_another_site_can_neither_sign_in_nor_write(service: Service) 
     item = json.dumps({"title": "a title", "body": ""}).encode()
     for number, good in enumerate(JSON):
         works(visitor.post("/auth/login", body=credentials, content_type=good).status == 200, f"a login as {good}")
-        works(client.post("/probe", body=item, content_type=good).status == 201, f"a new thing as {good}")
+        works(client.post("/probe", body=item, content_type=good).status == 201, f"a client creates a row with {good}")
         works((sessions_of(service, user), probe.count()) == (number + 2, number + 1), "both are in the database")
     before = sessions_of(service, user), probe.count()
     for what, kind in {**SIMPLE, **OTHERS}.items():
         for sender, path, body in ((visitor, "/auth/login", credentials), (client, "/probe", item)):
             answer = sender.post(path, body=body, headers={"Content-Type": kind})
-            harm((sessions_of(service, user), probe.count()) != before, f"{path} took a body that was sent as {what}")
+            harm((sessions_of(service, user), probe.count()) != before, f"{path} accepted a body sent as {what}")
             refused(answer, 415, ROW)
     disguised = b'{"identifier": "%s", "password": "%s", "x": "="}\r\n' % (user.email.encode(), user.password.encode())
     answer = visitor.post("/auth/login", body=disguised, content_type="text/plain")  # as such a form spells its fields
-    harm(sessions_of(service, user) != before[0], "a field of a form was read as JSON")
+    harm(sessions_of(service, user) != before[0], "a form field was read as JSON")
     refused(answer, 415, ROW)
 
 
 @protects(ROW, view=BEFORE, type=PLAIN)
-def test_a_view_that_reads_its_body_by_itself_gets_none_that_a_form_can_send(service: Service) -> None:
-    """A team's view may read whatever it likes: `force=True` is only one way to believe a body of any type."""
+def test_a_view_gets_no_body_that_a_cross_site_form_can_send(service: Service) -> None:
+    """A team's view may parse any body: `force=True` is one way to ignore the content type."""
     read: list[Any] = []
 
     def bare() -> str:
@@ -71,20 +71,20 @@ def test_a_view_that_reads_its_body_by_itself_gets_none_that_a_form_can_send(ser
     seen = service.adds_route("/bare", methods=("POST", "PUT", "PATCH", "DELETE"), view=bare)
     client = service.client(service.user()).login()
     for method in ("POST", "PUT", "PATCH", "DELETE"):
-        works(client.send(method, "/bare", json={"order": 1}).status == 200, f"{method} with JSON is read")
-        works(client.send(method, "/bare", body=b"{}").status == 200, f"{method} with an empty object is read")
-    works(len(seen) == len(read) == 8, "the view has read each")
+        works(client.send(method, "/bare", json={"order": 1}).status == 200, f"{method} with JSON is accepted")
+        works(client.send(method, "/bare", body=b"{}").status == 200, f"{method} with an empty JSON object is accepted")
+    works(len(seen) == len(read) == 8, "the view read each body")
     seen.clear()
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         for what, kind in {**SIMPLE, **OTHERS}.items():
             answer = client.send(method, "/bare", body=b'{"order": 1}', headers={"Content-Type": kind})
-            harm(seen, f"the view ran for a {method} that was sent as {what}")
+            harm(seen, f"the view ran for a {method} sent as {what}")
             refused(answer, 415, ROW)
     chunked = client.send(
         "POST", "/bare", body=b'{"order": 1}',
         headers={"Content-Type": "text/plain", "Content-Length": None, "Transfer-Encoding": "chunked"},
     )  # fmt: skip
-    harm(seen, "the view ran for a body whose length nobody had told")
+    harm(seen, "the view ran for a chunked text/plain body")
     refused(chunked, 415, ROW)
 
 
@@ -100,12 +100,12 @@ def test_a_view_that_reads_its_body_by_itself_gets_none_that_a_form_can_send(ser
 def test_no_operation_takes_what_is_not_checked(service: Service) -> None:
     kinds = Kinds(service)
     for good in ({}, {"body": kinds.sent}, {"query": kinds.query}, {"body": kinds.sent, "query": kinds.query}):
-        works(kinds.is_made({**good, "return": None}), f"an operation with {[*good]} is made")
+        works(kinds.is_made({**good, "return": None}), f"an operation with {[*good]} is accepted")
     bodies = (dict, dict[str, str], str, bytes, Any, kinds.foreign, kinds.query, kinds.one, kinds.sent | kinds.other)
     queries = (dict, str, kinds.foreign, kinds.sent, list[kinds.query])  # type: ignore[name-defined]
     unchecked: list[tuple[str, Any]] = [("body", one) for one in bodies] + [("query", one) for one in queries]
     taken = [one for one in unchecked if kinds.is_made({one[0]: one[1], "return": None})]
-    harm(taken, f"an operation takes whatever is sent: {taken}")
+    harm(taken, f"an operation accepts unvalidated input: {taken}")
     with pytest.raises(TypeError, match="annotate body with a subclass of Schema"):
         kinds.made({"body": dict, "return": None})
     with pytest.raises(TypeError, match="annotate query with a subclass of Query"):
@@ -123,12 +123,12 @@ def test_no_operation_takes_what_is_not_checked(service: Service) -> None:
 def test_no_operation_answers_what_no_schema_names(service: Service) -> None:
     kinds = Kinds(service)
     one, other = kinds.one, kinds.other
-    works(kinds.is_made({"return": one}) and kinds.is_made({"return": None}), "an Answer, or nothing, is answered")
-    works(kinds.is_made({"return": one | other}, also={202: other}), "and one of two, each with a status")
+    works(kinds.is_made({"return": one}) and kinds.is_made({"return": None}), "an Answer or None is accepted")
+    works(kinds.is_made({"return": one | other}, also={202: other}), "two Answers with statuses are accepted")
     unnamed: list[Any] = [dict, str, bytes, kinds.foreign, kinds.sent, one | dict, dict | one, one | None]
     unnamed.append(list[one])  # type: ignore[valid-type]
     given = [answer for answer in unnamed if kinds.is_made({"return": answer})]
-    harm(given, f"an operation may answer all that it has: {given}")
+    harm(given, f"an operation may return fields that no schema lists: {given}")
     with pytest.raises(TypeError, match="annotate what it returns with a subclass of Answer, or None"):
         kinds.made({})
     for answer, also in ((one | other, {}), (one, {202: other}), (one | other, {202: one}), (one, {202: one})):

@@ -102,7 +102,7 @@ SCHEME = '    if scheme.lower() != "bearer":\n'
 
 @protects(HEADER_ONLY, cookie=also_from('request.cookies.get("access_token_cookie")'))
 def test_a_token_in_a_cookie_signs_nobody_in(service: Service) -> None:
-    """A browser attaches a cookie by itself, whoever makes it send the request."""
+    """A browser attaches cookies automatically, also to requests that another site causes."""
     places = Places(service)
     for name in ("access_token_cookie", "access_token", "__Host-session", "session", "Authorization", "jwt", "token"):
         cookie = {"Cookie": f"{name}={places.client.token}"}
@@ -117,7 +117,7 @@ def test_a_token_in_a_body_or_another_header_signs_nobody_in(service: Service) -
         places.ignored(places.stranger.post("/probe", {name: places.client.token}), f"the field {name} of a body")
     form = f"access_token={places.client.token}".encode()
     posted = places.stranger.post("/probe", body=form, content_type="application/x-www-form-urlencoded")
-    harm(places.seen, "the view ran for a token in a form")
+    harm(places.seen, "the view ran for a token in a form body")
     refused(posted, 415, "api-needs-json-preflight")
     for name in ("X-Access-Token", "X-Authorization", "Proxy-Authorization", "X-Auth-Token", "Authentication"):
         answer = places.stranger.get("/probe", headers={name: f"Bearer {places.client.token}"})
@@ -129,7 +129,7 @@ def test_a_token_under_another_scheme_signs_nobody_in(service: Service) -> None:
     places = Places(service)
     for scheme in ("Token", "JWT", "Basic", "DPoP", "Bearer:", "Bearer\t", "Bear", "Bearer=", "xBearer", ""):
         answer = places.stranger.get("/probe", headers={"Authorization": f"{scheme} {places.client.token}"})
-        harm(places.seen, f"the view ran for the scheme {scheme!r}")
+        harm(places.seen, f"the view ran for a token under the scheme {scheme!r}")
         refused(answer, 401, HEADER_ONLY)
     bare = places.stranger.get("/probe", headers={"Authorization": places.client.token})
     harm(places.seen, "the view ran for a token without a scheme")
@@ -138,7 +138,7 @@ def test_a_token_under_another_scheme_signs_nobody_in(service: Service) -> None:
 
 @protects(HEADER_ONLY, two=edit(FILE, COMMA, '    token = token.partition(",")[0].strip()\n'))
 def test_two_authorization_headers_sign_nobody_in(service: Service) -> None:
-    """The proxy in front could have looked at the other one."""
+    """The proxy in front may have checked the other header."""
     places = Places(service)
     token = places.client.token
     for joined in (
@@ -146,19 +146,19 @@ def test_two_authorization_headers_sign_nobody_in(service: Service) -> None:
         *(f"Bearer {token},", f"Bearer x,Bearer {token}", f",Bearer {token}", f"Basic eDp4, Bearer {token}"),
     ):
         answer = places.stranger.get("/probe", headers={"Authorization": joined})
-        harm(places.seen, "the view ran for one of two headers")
+        harm(places.seen, "the view ran for one of two Authorization headers")
         refused(answer, 401, HEADER_ONLY)
     server = service.real_server()
     one = asks(service, server, f"Authorization: Bearer {token}")
-    works(one.startswith(b"HTTP/1.1 200 "), "the real server passes one header on")
+    works(one.startswith(b"HTTP/1.1 200 "), "the real server passes a single Authorization header on")
     for lines in (("Bearer x", f"Bearer {token}"), (f"Bearer {token}", "Bearer x"), (f"Bearer {token}",) * 2):
         found = asks(service, server, *(f"Authorization: {line}" for line in lines))
-        harm(b" 200 " in found[:16], "the real server's application took one of two headers")
+        harm(b" 200 " in found[:16], "the real server accepted one of two headers")
         assert found.startswith(b"HTTP/1.1 401 ")
 
 
 def asks(service: Service, server: RealServer, *lines: str) -> bytes:
-    """What the real server answers to whoever asks for his own sessions, with these header lines."""
+    """Return the real server's answer to GET /auth/sessions with these header lines."""
     head = ("GET /auth/sessions HTTP/1.1", f"Host: {HOST}", "X-Forwarded-Proto: https", "X-Forwarded-For: 192.0.2.10")
     return service.raw(server, "\r\n".join([*head, *lines, "Connection: close", "", ""]).encode())
 
@@ -182,25 +182,25 @@ def test_nothing_is_decoded_of_a_token_that_is_longer_than_any(
     monkeypatch.setattr(tokens, "urlsafe_b64decode", spy)
     claims = claims_of(client.token)
     longest = 4096 - len(logins.key.token({**claims, "x": ""}))
-    works(logins.sign(client, x="x" * (longest * 3 // 4 - 3)).get("/probe").status == 200, "a long one is good")
-    works(len(decoded) >= 3, "and was decoded part by part")
+    works(logins.sign(client, x="x" * (longest * 3 // 4 - 3)).get("/probe").status == 200, "a long token is accepted")
+    works(len(decoded) >= 3, "the service decoded its parts")
     logins.seen.clear()
     decoded.clear()
     for more in (logins.sign(client, x="x" * longest), logins.sign(client, x="x" * 1_000_000)):
         answer = more.get("/probe")
-        harm(decoded, "a token of any length is decoded")
+        harm(decoded, "the service decoded a token above the maximum length")
         refused(answer, 401, MALFORMED)
     logins.alive(client)
 
 
 @protects(MALFORMED, catch=edit(TOKENS, "    except Exception as error:", "    except jwt.PyJWTError as error:"))
-def test_no_text_that_anybody_can_think_of_is_answered_in_another_way(service: Service) -> None:
+def test_generated_invalid_tokens_all_get_the_same_answer(service: Service) -> None:
     logins = Logins(service)
     client = logins.of(logins.user)
     claims = claims_of(client.token)
     good = str(client.token)
     known = told(service.client().get("/probe", headers={"Authorization": "Bearer no.known.token"}))
-    works(known[0] == 401, "a client is told that its token is not valid")
+    works(known[0] == 401, "a client with an invalid token gets error=invalid_token")
     characters = st.characters(codec="latin-1", exclude_characters="\r\n\0")  # what a server passes on
     value = st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -235,8 +235,8 @@ def test_no_text_that_anybody_can_think_of_is_answered_in_another_way(service: S
             found.append(f"{answer.status} {reasons} for {header!r}")
 
     shows()
-    harm(logins.seen, "the view ran for a token that this service did not make")
-    harm(found, f"another answer: {found[:3]}")
+    harm(logins.seen, "the view ran for a token that this service did not sign")
+    harm(found, f"an invalid token got a different answer: {found[:3]}")
     assert len(tried) >= 75
     logins.alive(client)
 
@@ -288,20 +288,20 @@ def test_the_token_of_a_login_that_ended_in_any_way_opens_nothing(service: Servi
 
 
 class Places:
-    """A view of both kinds of method, and a client whose token reaches it by the header."""
+    """A view for GET and POST, and a client whose token in the Authorization header reaches it."""
 
     def __init__(self, service: Service) -> None:
         self.seen = service.adds_route("/probe", methods=("GET", "POST"))
         self.client = service.client(service.user()).login()
         for scheme in ("Bearer", "bearer", "BEARER"):
             answer = self.client.get("/probe", headers={"Authorization": f"{scheme} {self.client.token}"})
-            works(answer.status == 200, f"by the scheme {scheme} it reaches the view")
-        works(self.client.post("/probe").status == 200, "also with a body")
+            works(answer.status == 200, f"the scheme {scheme} reaches the view")
+        works(self.client.post("/probe").status == 200, "a POST with the token reaches the view")
         self.seen.clear()
         self.stranger = service.client()
 
     def ignored(self, answer: Response, where: str) -> None:
-        """The token was not looked at: the request is anybody's, and is told how to sign in."""
+        """Check that the token was ignored: the request is unauthenticated, and the 401 asks for a Bearer token."""
         harm(self.seen, f"the view ran for a token in {where}")
         refused(answer, 401, "deny-by-default")
         assert answer.header("WWW-Authenticate") == "Bearer"
@@ -309,7 +309,7 @@ class Places:
 
 @protects(HEADER_ONLY, query=also_from('(request.args.get("access_token") or request.args.get("jwt"))'))
 def test_a_token_in_any_parameter_signs_nobody_in(service: Service) -> None:
-    """An address is kept in logs and histories, and sent on as Referer (RFC 6750, 5.3)."""
+    """URLs end up in logs, browser histories and Referer headers (RFC 6750, 5.3)."""
     places = Places(service)
     for name in ("access_token", "jwt", "token", "Authorization", "bearer", "auth"):
         for value in (places.client.token, f"Bearer {places.client.token}"):
@@ -318,12 +318,12 @@ def test_a_token_in_any_parameter_signs_nobody_in(service: Service) -> None:
 
 
 def part(content: bytes | object) -> str:
-    """One part of a token that holds these bytes, or the JSON of this."""
+    """Return one part of a token: these bytes, or this object as JSON."""
     return text(content if isinstance(content, bytes) else json.dumps(content).encode())
 
 
 def malformed(good: str) -> Iterator[str]:
-    """What somebody could put in the place of a token: none of it has the form of one."""
+    """Yield texts in the place of a token, none of which is well-formed."""
     header, payload, signature = good.split(".")
     yield from ("", ".", "..", "...", "a.b.c", "null", "undefined", "Bearer", " ", f" {good}", f"{header}.{payload}")
     yield from ("\xe9", "\xf0\x9f\x98\x80", "\xff\xfe.\x80.\xc3", f"{header}.\xc3\xa9.{signature}", "a.b.c\x7f", "%00")
@@ -341,7 +341,7 @@ def malformed(good: str) -> Iterator[str]:
 
 
 def odd_times(key: Key, claims: dict[str, Any]) -> Iterator[str]:
-    """Well signed, but for what a clock can't be compared with."""
+    """Yield correctly signed tokens whose times or ids are not valid values."""
     for name in ("exp", "nbf", "iat"):
         for value in ("NaN", "Infinity", "-Infinity", "1e999", "9" * 30, "9" * 400, '"9"', "[[]]", "1e2", "{}"):
             body = json.dumps({**claims, name: 0}).replace(f'"{name}": 0', f'"{name}": {value}').encode()
@@ -360,22 +360,22 @@ def odd_times(key: Key, claims: dict[str, Any]) -> Iterator[str]:
         '    refuse(401, fault, headers=INVALID_TOKEN, errors=[{"detail": fault}])',
     ),
 )
-def test_whatever_is_no_token_in_any_way_is_answered_in_one_way(service: Service) -> None:
+def test_malformed_tokens_all_get_the_same_answer(service: Service) -> None:
     logins = Logins(service)
     client = logins.of(logins.user)
     stranger = service.client()
     known = told(stranger.get("/probe", headers={"Authorization": "Bearer no.known.token"}))
-    works(known[:2] == (401, 'Bearer error="invalid_token"'), "a client is told that its token is not valid")
+    works(known[:2] == (401, 'Bearer error="invalid_token"'), "a client with an invalid token gets error=invalid_token")
     fixed = {"type": "about:blank", "title": "Not signed in", "status": 401, "instance": "x"}
-    harm(known[2] != fixed, "a client is told why its token is not valid")
+    harm(known[2] != fixed, "the answer reveals why a token is not valid")
     tokens = [*malformed(str(client.token)), *odd_times(logins.key, claims_of(client.token))]
     assert len(tokens) >= 100
     for number, token in enumerate(tokens):
         stranger = service.client(address=f"198.51.100.{number % 250}")
         answer = stranger.get("/probe", headers={"Authorization": f"Bearer {token}"})
         shown = f"{token[:60]!r} ({len(token)} characters)"
-        harm(logins.seen, f"the view ran for {shown}")
-        harm(answer.status >= 500, f"an error of ours for {shown}")
-        harm(told(answer) != known, f"another answer for {shown}")
+        harm(logins.seen, f"the view ran for the malformed token {shown}")
+        harm(answer.status >= 500, f"the service failed with a 5xx status for {shown}")
+        harm(told(answer) != known, f"{shown} got a different answer than other invalid tokens")
     assert "Traceback" not in service.output
     logins.alive(client)

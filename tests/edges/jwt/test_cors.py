@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 @protects(ROW)
-def test_a_listed_origin_is_told_why_it_was_refused_and_gets_nothing_else(service: Service) -> None:
+def test_a_listed_origin_reads_a_refusal_and_nothing_more(service: Service) -> None:
     service.setting("BASTION_CORS_ORIGINS", CLIENT)
     service.adds_route("/probe", methods=("GET", "POST"))
     stranger = service.client()
     answer = calls(stranger, "GET", CLIENT)
-    works((answer.status, opened(answer)) == (401, ANSWER), "the script can read that it has to sign in")
+    works((answer.status, opened(answer)) == (401, ANSWER), "a script of a listed origin can read the 401")
     keys = stranger.get("/.well-known/jwks.json", headers={"Origin": CLIENT})
-    works(keys.status == 200, "the keys are there")
-    harm(opened(keys), "an answer that a cache gives to everybody names one origin")
+    works(keys.status == 200, "the service publishes its JWKS")
+    harm(opened(keys), "a cacheable public answer names one origin")
 
 
 @protects(
@@ -34,7 +34,7 @@ def test_a_listed_origin_is_told_why_it_was_refused_and_gets_nothing_else(servic
     ),
 )
 def test_no_list_of_origins_is_a_pattern(service: Service) -> None:
-    works(service.start(BASTION_CORS_ORIGINS=CLIENT).app is not None, "an origin that is written out starts")
+    works(service.start(BASTION_CORS_ORIGINS=CLIENT).app is not None, "the service starts with an exact origin")
     for wrong in (
         *("*", "null", "https://*.client.example", "https://.*", "^https://client", "http://client.example"),
         *(
@@ -46,7 +46,7 @@ def test_no_list_of_origins_is_a_pattern(service: Service) -> None:
         ),
     ):
         tried = service.start(BASTION_CORS_ORIGINS=f"https://first.example,{wrong}")
-        harm(tried.app is not None, f"it started with {wrong}")
+        harm(tried.app is not None, f"the service started with the origin {wrong}")
         assert tried.reasons == [
             "BASTION_CORS_ORIGINS: entry 2 is no https origin. Write it as in https://client.example, without a path."
         ]
@@ -93,18 +93,18 @@ def test_no_origin_that_looks_like_a_listed_one_reads_an_answer(service: Service
     seen = service.adds_route("/probe", methods=("GET", "POST"))
     client = service.client(service.user()).login()
     asked = asks(client, CLIENT)
-    works((asked.status, asked.body, opened(asked)) == (204, b"", PREFLIGHT), "a listed origin may ask")
-    works(asked.header("Content-Length") is None, "and is told no length, which a 204 has not (RFC 9110, 8.6)")
+    works((asked.status, asked.body, opened(asked)) == (204, b"", PREFLIGHT), "a preflight of a listed origin passes")
+    works(asked.header("Content-Length") is None, "the 204 answer has no Content-Length (RFC 9110, 8.6)")
     for method in ("GET", "POST"):
         called = calls(client, method, CLIENT)
-        works((called.status, opened(called)) == (200, ANSWER), f"and {method}")
-        works("Origin" in (called.header("Vary") or ""), "a cache is told that the answer differs by origin")
-    works(seen == ["GET", "POST"], "the view ran for each, and not for the question")
+        works((called.status, opened(called)) == (200, ANSWER), f"a listed origin reads the answer to {method}")
+        works("Origin" in (called.header("Vary") or ""), "the answer varies by Origin, for caches")
+    works(seen == ["GET", "POST"], "the view ran for each call, and not for the preflight")
     seen.clear()
     for origin in ALIKE:
         answers = [asks(client, origin), calls(client, "GET", origin), calls(client, "POST", origin)]
-        harm([found for one in answers if (found := opened(one))], f"the origin {origin!r} may read an answer")
-        harm(seen, f"the view ran for a script of {origin!r}")
+        harm([found for one in answers if (found := opened(one))], f"a script of origin {origin!r} may read an answer")
+        harm(seen, f"the view ran for a script of origin {origin!r}")
         for one in answers:
             refused(one, 403, "csrf-cross-site-blocked")
             assert "Origin" in (one.header("Vary") or "")

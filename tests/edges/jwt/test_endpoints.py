@@ -1,6 +1,6 @@
-"""Proofs of jwt/endpoints.py that concern JSON alone; the others are in ../test_login.py and ../test_sessions.py.
+"""Proofs of jwt/endpoints.py that only concern JSON; the others are in ../test_login.py and ../test_sessions.py.
 
-They stop somebody else's login from looking like one's own in the list that its owner is to notice it by.
+They stop an attacker's login from looking like the owner's in the list of sessions.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def test_a_login_is_listed_with_where_it_came_from(service: Service) -> None:
     for client in (owner, thief):
         client.login(through_form=True)
     answer = owner.sessions()
-    works(len(answer.json["items"]) == 2, "both logins are listed")
+    works(len(answer.json["items"]) == 2, "the list shows both logins")
     listed = {one["agent"]: one for one in answer.json["items"]}
-    harm(listed["the thief's"]["address"] != thief.address, "nobody sees where a login came from")
+    harm(listed["the thief's"]["address"] != thief.address, "the list does not show the address of a login")
     assert listed["the owner's"]["address"] == owner.address
     assert (listed["the owner's"]["current"], listed["the thief's"]["current"]) == (True, False)
     assert {one["current"] for one in thief.sessions().json["items"] if one["agent"] == thief.agent} == {True}

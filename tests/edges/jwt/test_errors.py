@@ -1,6 +1,6 @@
-"""Proofs of jwt/problem.py: an error is a problem document of fixed members that points to what is wrong.
+"""Proofs of jwt/problem.py: each error is a problem document with fixed members that points to the invalid value.
 
-They stop an attacker from reading in a member that somebody added what happened inside, and a client from guessing.
+They stop an attacker from reading internal details in an added member, and a client from guessing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MEMBERS = {"type", "title", "status", "instance"}
 def test_a_problem_has_no_member_that_tells_what_happened_inside(service: Service) -> None:
     add_failures(service)
     client = service.client(service.user()).login()
-    works(client.get("/fine").status == 200, "the operation answers")
+    works(client.get("/fine").status == 200, "the operation answers a valid request")
     too_large = str(service.app.extensions["bastion"].limits.body_bytes + 1)
     answers = [
         *((code, client.get(f"/abort/{code}")) for code in STATUSES),
@@ -41,7 +41,7 @@ def test_a_problem_has_no_member_that_tells_what_happened_inside(service: Servic
     for code, answer in answers:
         assert answer.status == code
         assert answer.mimetype == "application/problem+json"
-        harm(set(answer.json) - MEMBERS, f"{code} has the members {sorted(set(answer.json) - MEMBERS)}")
+        harm(set(answer.json) - MEMBERS, f"{code} has undeclared members {sorted(set(answer.json) - MEMBERS)}")
         assert set(answer.json) == MEMBERS
         assert answer.json["status"] == code
         assert answer.json["type"] == "about:blank"
@@ -52,12 +52,12 @@ def test_a_problem_has_no_member_that_tells_what_happened_inside(service: Servic
     "errors-one-format",
     pointer=edit("jwt/api.py", "errors=faults_of(error, in_query=False)", "errors=error.errors(include_context=False)"),
 )
-def test_a_value_that_is_not_valid_is_pointed_to_and_not_repeated(service: Service) -> None:
+def test_an_invalid_value_is_pointed_to_and_not_repeated(service: Service) -> None:
     probe = service.adds_probe()
     client = service.client(service.user()).login()
-    works(probe.create(client, title="apples").status == 201, "a valid body is taken")
+    works(probe.create(client, title="apples").status == 201, "a valid body is accepted")
     wrong = probe.create(client, title="", body={"canary": 1}, **{"<script>canary": 1})
-    harm("canary" in wrong.text, "what was sent comes back")
+    harm("canary" in wrong.text, "the answer repeats the client's input")
     assert wrong.status == 422
     assert set(wrong.json) == {*MEMBERS, "errors"}
     assert sorted(error["pointer"] for error in wrong.json["errors"]) == ["#", "#/body", "#/title"]
@@ -67,12 +67,12 @@ def test_a_value_that_is_not_valid_is_pointed_to_and_not_repeated(service: Servi
 
 @protects("errors-one-format", scheme=edit("jwt/__init__.py", "if response.status_code == 401 and", "if False and"))
 def test_every_401_says_how_to_sign_in_and_no_other_answer_does(service: Service) -> None:
-    """Libraries of clients ask for a token where they are told to, and nowhere else (RFC 9110, 15.5.2)."""
+    """Client libraries send a token where WWW-Authenticate asks for one (RFC 9110, 15.5.2)."""
     user = cheap_user(service)
     client, stranger = service.client(user).login(), service.client()
-    works(client.get("/auth/me").status == 200, "whoever is signed in is answered")
+    works(client.get("/auth/me").status == 200, "a signed-in user is answered")
     wrong = attempt(stranger, user.email, WRONG)
-    harm(wrong.header("WWW-Authenticate") is None, "a client is not told how to sign in")
+    harm(wrong.header("WWW-Authenticate") is None, "a 401 answer lacks WWW-Authenticate")
     assert (wrong.status, wrong.header("WWW-Authenticate")) == (401, "Bearer")
     assert stranger.get("/auth/me").headers_named("WWW-Authenticate") == ["Bearer"]
     assert [client.get(path).header("WWW-Authenticate") for path in ("/auth/me", "/nowhere", "/auth/users")] == [

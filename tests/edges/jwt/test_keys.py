@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def key_server(jwk: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
-    """A server of the attacker's that gives his key set to everybody: its address, and the paths it was asked for."""
+    """Run the attacker's key server: yield its address, and the paths that it was asked for."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -51,7 +51,7 @@ def key_server(jwk: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
             self.wfile.write(body)
 
         def log_message(self, *_arguments: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -73,7 +73,7 @@ def test_no_key_is_fetched_from_where_a_token_says(service: Service) -> None:
         mine = Key.new("EdDSA", key.kid)
         with key_server(public_jwk(mine)) as (address, asked):
             with urlopen(address) as answer:  # noqa: S310  (our own)
-                works(json.load(answer)["keys"][0]["kid"] == key.kid, "the attacker's server gives his key")
+                works(json.load(answer)["keys"][0]["kid"] == key.kid, "the attacker's server serves the attacker's key")
             asked.clear()
             for name in ("jku", "x5u"):
                 target.show(mine.token(target.claims, **{name: address}))
@@ -183,7 +183,7 @@ def test_what_a_key_verified_goes_with_the_key(service: Service, monkeypatch: py
 
 
 def service_ring(service: Service) -> list[dict[str, Any]]:
-    """The private keys that the service has."""
+    """Return the service's private keys."""
     with service.app.app_context():
         ring = service.module("state").state().secrets.get("JWT_KEYS").reveal()
     found: list[dict[str, Any]] = json.loads(ring)["keys"]
@@ -202,10 +202,10 @@ def test_what_is_remembered_has_a_bound(service: Service, monkeypatch: pytest.Mo
     with service.app.app_context():
         for number in range(most + 50):
             verify(key.token({**claims, "jti": f"{number}"}))
-    harm(memory.size() > most, "each token more takes memory")
+    harm(memory.size() > most, "each new token grows the cache without a bound")
     assert memory.size() == most
     before = len(memory.verified)
-    works(memory.target.owner.get("/probe").status == 200, "the oldest is out, and is verified once more")
+    works(memory.target.owner.get("/probe").status == 200, "a token that left the cache is verified again")
     assert len(memory.verified) == before + 1
     memory.target.seen.clear()
     for number in range(most + 1):
@@ -219,7 +219,7 @@ def test_no_request_changes_what_the_next_one_sees(service: Service) -> None:
     victim: list[Any] = []
 
     def careless() -> dict[str, str]:
-        """A function of the team's that writes into what it was given."""
+        """A view of the team that writes into the claims that it received."""
         from flask import request
 
         token = request.headers["Authorization"].partition(" ")[2]
@@ -231,12 +231,12 @@ def test_no_request_changes_what_the_next_one_sees(service: Service) -> None:
     owner, other = service.client(service.user()).login(), service.client(service.user()).login()
     assert owner.user is not None
     works(owner.get("/auth/me").json["email"] == owner.user.email, "a token names its user")
-    works(key.kid in service.client().get("/.well-known/jwks.json").text, "by the key of the ring")
+    works(key.kid in service.client().get("/.well-known/jwks.json").text, "the JWKS contains the ring's key")
     theirs = claims_of(other.token)
     victim += [UUID(theirs["sub"]), UUID(theirs["sid"])]
     tried = owner.get("/careless")
     after = owner.get("/auth/me").json
-    harm(after["email"] != owner.user.email, "one request made the next one another user's")
+    harm(after["email"] != owner.user.email, "one request changed the user of the next one")
     assert tried.status == 500
 
 
@@ -247,19 +247,19 @@ RETIRED = "    if not ring.keys[claims.key_id].verifies_at(moment, state().limit
 
 
 @protects(ROTATION, retired=edit(TOKENS, RETIRED, "    if False:\n"))
-def test_a_retired_key_is_worth_nothing_to_a_thief_once_its_tokens_have_ended(service: Service) -> None:
+def test_a_retired_key_signs_no_valid_token_after_its_last_one(service: Service) -> None:
     target = Target(service, three_keys(service))
     last = service.limits.access_token_seconds + 30 + SPREAD
     claims = target.claims
 
     def now(key: Key) -> str:
-        """A token as whoever has stolen this key makes it at this moment, for a login that lives."""
+        """Return a token that a thief of this key signs now, for a live login."""
         moment = int(service.now().timestamp())
         return key.token({**claims, "iat": moment, "nbf": moment, "exp": moment + 600})
 
     for seconds in (0, last - 10):
         service.travel(seconds=seconds)
-        works(target.show(now(target.keys[2])).status == 200, "what a retired key has signed counts while it may live")
+        works(target.show(now(target.keys[2])).status == 200, "a retired key's token is accepted while it may be live")
     service.travel(seconds=11)
     target.seen.clear()
     target.attack("a key that was retired", now(target.keys[2]), ROTATION)
@@ -288,7 +288,7 @@ def test_no_key_of_another_kind_signs_tokens(service: Service) -> None:
     generate, thumbprint = service.module("jwt.keys").generate, service.module("jwt.keys").thumbprint
     for algorithm in ("EdDSA", "ES256"):
         ring = json.dumps({"keys": [generate(algorithm)]})
-        works(service.start(JWT_KEYS=ring).app is not None, f"a key for {algorithm} starts")
+        works(service.start(JWT_KEYS=ring).app is not None, f"the service starts with a key for {algorithm}")
 
     def curved(name: str, curve: ec.EllipticCurve) -> dict[str, Any]:
         numbers = ec.generate_private_key(curve).private_numbers()
@@ -306,7 +306,7 @@ def test_no_key_of_another_kind_signs_tokens(service: Service) -> None:
     wrong = [curved("secp256k1", ec.SECP256K1()), curved("P-192", ec.SECP192R1()), curved("P-384", ec.SECP384R1())]
     for jwk in wrong:
         tried = service.start(JWT_KEYS=json.dumps({"keys": [jwk]}))
-        harm(tried.app is not None, f"it signs with a key of {jwk['crv']}")
+        harm(tried.app is not None, f"the service started with a key of the curve {jwk['crv']}")
         assert tried.reasons == [
             "JWT_KEYS: key 1 is neither OKP with Ed25519 nor EC with P-256. "
             "Put back the ring that was used, or make one with `keys new jwt`."
@@ -336,7 +336,7 @@ repository would find them."""
 
 
 def jwk_of(service: Service, algorithm: str, d: str) -> dict[str, Any]:
-    """The private JWK of these bytes, right in every other part."""
+    """Return a valid private JWK with these private bytes."""
     keys, d = service.module("jwt.keys"), d.replace(" ", "")
     parts = keys._public_parts(keys._private(algorithm, d))
     return {**keys.generate(algorithm), **parts, "kid": keys.thumbprint(parts), "d": d}
@@ -347,20 +347,20 @@ def shown(value: Any) -> str:
 
 
 class Guard:
-    """What stands before a start, asked for a ring by itself: a start takes a hundred times as long."""
+    """Check a ring with the start guard only: a whole start takes a hundred times as long."""
 
     def __init__(self, service: Service) -> None:
         self._state = service.module("state").state_of(service.app)
         self._check, self._secret = service.module("jwt").check, service.module("secrets").Secret
 
     def reasons(self, ring: str) -> list[str]:
-        """Why a service with this secret would not start; none if it would."""
+        """Return why a service with this ring would not start; empty if it would."""
         secrets = SimpleNamespace(find=lambda _name: self._secret(ring))
         return [*self._check(self._state.settings, self._state.style, secrets)]
 
 
 def no_keys(service: Service) -> Iterator[tuple[str, Content, str]]:
-    """Each way in which a JWK is no key to sign with, and what is said of it."""
+    """Yield each invalid JWK with its description and the expected fault."""
     generate = service.module("jwt.keys").generate
     good, curved = generate(), generate("ES256")
     for name in ("kty", "crv", "d", "kid"):
@@ -397,15 +397,15 @@ def no_keys(service: Service) -> Iterator[tuple[str, Content, str]]:
     printed=edit(KEYS, '    if parts["x"] in PUBLISHED:\n', "    if False:\n"),
     named=edit(KEYS, '    if jwk["kid"] != thumbprint(parts):\n', "    if False:\n"),
 )
-def test_no_start_takes_a_key_that_is_not_what_it_says_or_that_others_know(service: Service) -> None:
+def test_no_start_accepts_an_invalid_or_published_key(service: Service) -> None:
     for algorithm in ("EdDSA", "ES256"):
         ring = json.dumps({"keys": [service.module("jwt.keys").generate(algorithm)]})
-        works(service.start(JWT_KEYS=ring).app is not None, f"a key for {algorithm} starts")
+        works(service.start(JWT_KEYS=ring).app is not None, f"the service starts with a key for {algorithm}")
     guard, told = Guard(service), set[str]()
     for what, jwk, fault in no_keys(service):
         ring = json.dumps({"keys": [jwk]})
         reasons = guard.reasons(ring)
-        harm(not reasons, f"it signs with a key with {what}")
+        harm(not reasons, f"the service accepted a key with {what}")
         assert reasons == [f"JWT_KEYS: key 1 {fault}. {PUT_BACK}"], what
         if fault not in told:  # a whole start, once for each
             tried = service.start(JWT_KEYS=ring)
@@ -421,7 +421,7 @@ def test_no_start_takes_a_key_that_is_not_what_it_says_or_that_others_know(servi
     twice=edit(KEYS, "        if key.kid in keys:\n", "        if False:\n"),
     most=edit(KEYS, "1 <= len(listed) <= 10:", "1 <= len(listed):"),
 )
-def test_no_start_takes_a_ring_of_which_nobody_knows_what_signs(service: Service) -> None:
+def test_no_start_accepts_a_ring_without_one_clear_active_key(service: Service) -> None:
     generate = service.module("jwt.keys").generate
     one, other, *more = [generate(status="active"), *(generate(status="next") for _ in range(10))]
     for keys in ([one], [one, other], [other, one], [*more, one]):
@@ -440,23 +440,23 @@ def test_no_start_takes_a_ring_of_which_nobody_knows_what_signs(service: Service
     }
     for what, (keys, faults) in rings.items():
         tried = service.start(JWT_KEYS=json.dumps({"keys": keys}))
-        harm(tried.app is not None, f"it starts with {what}")
+        harm(tried.app is not None, f"the service started with a ring with {what}")
         assert tried.reasons == [f"JWT_KEYS: {fault}. {PUT_BACK}" for fault in faults], what
     whole = json.dumps({"keys": [one]})
     for ring in ("x" * 43, whole[:-1], f"[{whole}]", f'{{"keys": [], {whole[1:]}'):
         tried = service.start(JWT_KEYS=ring)
-        harm(tried.app is not None, "it starts with what is no ring")
+        harm(tried.app is not None, "the service started with an invalid ring")
         assert tried.reasons == [f"JWT_KEYS: is no JWK Set in JSON. {PUT_BACK}"]
         assert one["d"] not in tried.text
 
 
 @protects(ROTATION, reread=edit(KEYS, "        self._secrets.refresh(SECRET)\n", ""))
-def test_a_token_of_a_key_that_another_process_knows_is_looked_up_once_more(service: Service) -> None:
+def test_an_unknown_key_makes_the_process_reread_the_ring_once(service: Service) -> None:
     seen = service.adds_route("/probe")
     with stubbed(service) as stub:
         one, keys = service.app, service.module("jwt.keys")
         client = service.client(service.user()).login()
-        works(client.get("/probe").status == 200, "a token opens the view")
+        works(client.get("/probe").status == 200, "a token reaches the view")
         service.travel(seconds=11)
         stub.values["JWT_KEYS"] = keys.new_ring()  # exchanged by hand, in a hurry
         service.app = service._make()
@@ -465,7 +465,7 @@ def test_a_token_of_a_key_that_another_process_knows_is_looked_up_once_more(serv
         service.app = one
         seen.clear()
         client.get("/probe")
-        harm(not seen, "what one process has signed is refused by another for five minutes")
+        harm(not seen, "for five minutes, one process refused tokens that another signed")
         questions, mine = len(stub.asked), Key.new("EdDSA", "x")
         assert client.token is not None
         for _ in range(20):
@@ -483,15 +483,15 @@ def test_a_token_of_a_key_that_another_process_knows_is_looked_up_once_more(serv
         "            except KeyError as error:\n                _log.error(",
     ),
 )
-def test_a_slip_of_whoever_exchanges_the_ring_changes_nothing_in_a_process_that_runs(service: Service) -> None:
+def test_a_running_process_keeps_its_ring_when_a_new_one_is_bad(service: Service) -> None:
     with stubbed(service) as stub:
         client = service.client(service.user()).login()
-        works(client.get("/auth/me").status == 200, "a token is verified by the ring")
+        works(client.get("/auth/me").status == 200, "the ring verifies a token")
         ring = stub.values["JWT_KEYS"]
         stub.values["JWT_KEYS"] = json.dumps({"keys": [{**private_key(), "kid": "x"}] * 2})
         service.travel(seconds=361)
         first, again = client.get("/auth/me"), client.get("/auth/me")
-        harm(first.status != 200, "half a ring puts everybody out")
+        harm(first.status != 200, "an invalid new ring signed every user out")
         assert again.status == 200
         faults = [event for event in service.log if event["event"] == "key_ring_not_changed"]
         named = "; ".join(f"key {number} has a kid that is not its thumbprint (RFC 7638)" for number in (1, 2))
@@ -502,7 +502,7 @@ def test_a_slip_of_whoever_exchanges_the_ring_changes_nothing_in_a_process_that_
 
 
 @protects(ROTATION, age=edit("crypto/ring.py", "    if moment < known_at:\n", "    if False:\n"))
-def test_a_ring_is_turned_by_a_command_and_nobody_notices(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_rotation_by_command_signs_no_user_out(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = service.adds_route("/probe")
     with stubbed(service) as stub:
         one = service.app
@@ -519,9 +519,9 @@ def test_a_ring_is_turned_by_a_command_and_nobody_notices(service: Service, monk
             service.app = service._make()
             client.login()
             service.app = one
-        works(one is service.app, "the process that began is still there")
+        works(one is service.app, "the process that began still runs")
         client.get("/probe")
-        harm(not seen, "what one process signs is refused by another, and by who has kept the public keys")
+        harm(not seen, "a process, or a verifier with cached public keys, refused tokens of another process")
         assert (code, activated.partition(" in ")[0]) == (
             1,
             "Error: Not every process knows the next key yet. Run this again",
@@ -577,7 +577,7 @@ def test_a_token_brings_its_key_in_no_member(service: Service) -> None:
 
 
 class Memory:
-    """A login whose token was verified once, and how often the library has verified since."""
+    """A login whose token was verified once, with the list of tokens that the library verified since."""
 
     def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         self.service = service
@@ -596,18 +596,18 @@ class Memory:
 
     @property
     def token(self) -> str:
-        """The owner's token."""
+        """Return the owner's token."""
         return str(self.target.owner.token)
 
     def hit(self) -> None:
-        """The owner's token is good, and is not verified again."""
+        """Check that the owner's token is accepted and not verified again."""
         self.verified.clear()
-        works(self.target.owner.get("/probe").status == 200, "a token that was verified reaches the view")
-        works(self.verified == [], "no signature was verified for it")
+        works(self.target.owner.get("/probe").status == 200, "a token with a cached result reaches the view")
+        works(self.verified == [], "the service verified no signature for it")
         self.target.seen.clear()
 
     def size(self) -> int:
-        """How many texts are remembered."""
+        """Return the number of cached results."""
         with self.service.app.app_context():
             return len(self.service.module("jwt.keys").ring().verified)
 

@@ -1,4 +1,4 @@
-"""Proofs of jwt/mailed_link.py: a mailed link leads to the client's own page, and its secret to no server."""
+"""Proofs of jwt/mailed_link.py: a mailed link opens the client's own page, and its token reaches no server."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def test_the_token_in_a_mailed_address_is_sent_to_no_server(service: Service) ->
     [address] = re.findall(r"https://client\.example/\S+", mails.text(letter))
     [token] = re.findall(r"token=([\w-]+)", address)
     assert chooses_by_mail(reader, token, CHOSEN).status == 204
-    works(attempt(service.client(), user.email, CHOSEN).status == SIGNED_IN, "the token opens what it is for")
+    works(attempt(service.client(), user.email, CHOSEN).status == SIGNED_IN, "the mailed token resets the password")
     sent = urlsplit(address)
-    harm(token in f"{sent.netloc}{sent.path}?{sent.query}", "the client's server is told the token")
+    harm(token in f"{sent.netloc}{sent.path}?{sent.query}", "the token is sent to the client's server")
     assert sent.fragment.startswith("purpose=reset&token=")
 
 
@@ -61,10 +61,10 @@ NO_PAGES = (
 )
 def test_no_start_has_mails_that_lead_nowhere_or_over_http(service: Service) -> None:
     for page in PAGES:
-        works(service.start(BASTION_LINK_BASE=page).app is not None, f"links may lead to {page}")
+        works(service.start(BASTION_LINK_BASE=page).app is not None, f"the service starts with the link page {page}")
     works(service.start(BASTION_ENV="development", BASTION_LINK_BASE=None).app is not None, "development needs no page")
     for other in NO_PAGES:
         tried = service.start(BASTION_LINK_BASE=other)
-        harm(tried.app is not None, f"the token of a mailed link goes to {other!r}")
+        harm(tried.app is not None, f"the service started with mailed links to {other!r}")
         assert tried.reasons == [NOWHERE], other
     assert service.start(BASTION_ENV="development", BASTION_LINK_BASE="http://app.example").reasons == [NOWHERE]

@@ -29,10 +29,10 @@ def test_a_stranger_does_not_get_the_description_of_the_interface(service: Servi
     service.adds_probe()
     member, stranger = service.client(service.user()).login(), service.client()
     known = member.get("/openapi.json")
-    works(known.status == 200, "whoever is signed in reads it")
-    works({"/probe", "/probe/{item_id}", "/auth/login"} <= set(known.json["paths"]), "the team's operations are in it")
+    works(known.status == 200, "a signed-in user reads the document")
+    works({"/probe", "/probe/{item_id}", "/auth/login"} <= set(known.json["paths"]), "it lists the team's operations")
     answer = stranger.get("/openapi.json")
-    harm("paths" in answer.text, "a stranger has the description")
+    harm("paths" in answer.text, "a stranger read the OpenAPI document")
     refused(answer, 401, "deny-by-default")
 
 
@@ -46,9 +46,9 @@ def test_a_stranger_does_not_get_the_description_of_the_interface(service: Servi
 def test_nobody_gets_the_description_where_it_is_off(service: Service) -> None:
     service.setting("BASTION_OPENAPI", "off")
     member = service.client(service.user()).login()
-    works(member.get("/auth/me").status == 200, "the interface itself is there")
+    works(member.get("/auth/me").status == 200, "the API answers a signed-in user")
     answer = member.get("/openapi.json")
-    harm("paths" in answer.text, "the description is there")
+    harm("paths" in answer.text, "the OpenAPI document was served although it is off")
     assert answer.status == 404
 
 
@@ -60,8 +60,8 @@ def test_nobody_gets_the_description_where_it_is_off(service: Service) -> None:
     fresh=edit("jwt/openapi.py", "    if access.fresh:\n", "    if False:\n"),
     shortest=edit("jwt/account.py", 'Field(json_schema_extra={"minLength": SHORTEST})', "Field()"),
 )
-def test_the_description_says_what_needs_a_fresh_login_and_how_long_a_new_password_is(service: Service) -> None:
-    """Otherwise a client signs its user out, or lets him type for nothing."""
+def test_openapi_states_fresh_logins_and_password_length(service: Service) -> None:
+    """Otherwise a client signs its user out, or accepts a new password that the service then refuses."""
     user = service.user()
     client = service.client(user).login()
     document = client.get("/openapi.json").json
@@ -69,9 +69,9 @@ def test_the_description_says_what_needs_a_fresh_login_and_how_long_a_new_passwo
     said = {schemas[name]["properties"][field]["minLength"] for name, field in NEW}
     before, shortest = stored(service, user.email), min(said)
     answer = client.change_password(user.password, (CHOSEN * 2)[:shortest])
-    works(client.account().status == 200, "whoever is signed in sees his account")
-    harm(stored(service, user.email) == before, "the description allows a password that is refused as too short")
-    works(answer.status == 200, "a password of the shortest length that it says is taken")
+    works(client.account().status == 200, "a signed-in user reads their account")
+    harm(stored(service, user.email) == before, "the document allows a password that the service refuses as too short")
+    works(answer.status == 200, "a password of the documented minimum length is accepted")
     refused(client.change_password((CHOSEN * 2)[:shortest], OTHER[: shortest - 1]), 422, "input-validated-typed")
 
     service.travel(seconds=service.limits.fresh_login_seconds + 1)
@@ -81,7 +81,7 @@ def test_the_description_says_what_needs_a_fresh_login_and_how_long_a_new_passwo
         for method, operation in operations.items()
         if refused_as_stale(service, client, method, path) and "x-fresh-login-seconds" not in operation
     ]
-    harm(stale, "the description does not say that the login must be fresh")
+    harm(stale, "the document does not say that an operation needs a fresh login")
     marked = [one for ones in document["paths"].values() for one in ones.values() if "x-fresh-login-seconds" in one]
     assert {one["x-fresh-login-seconds"] for one in marked} == {service.limits.fresh_login_seconds}
     assert ["401" in one["responses"] for one in marked] == [True] * len(marked)
@@ -92,7 +92,7 @@ def test_the_description_says_what_needs_a_fresh_login_and_how_long_a_new_passwo
 
 
 def refused_as_stale(service: Service, client: Client, method: str, path: str) -> bool:
-    """Whether this operation asks for a proof first."""
+    """Return whether this operation requires re-authentication."""
     answer = reached(service, client, method, path)
     return 'error="insufficient_user_authentication"' in (answer.header("WWW-Authenticate") or "")
 
@@ -106,17 +106,17 @@ def refused_as_stale(service: Service, client: Client, method: str, path: str) -
     ),
     factor=edit("jwt/openapi.py", "set() if access.public or access.without_factor else {403}", "set()"),
 )
-def test_the_description_says_what_a_login_without_its_second_factor_is_answered(service: Service) -> None:
-    """Otherwise a client takes a login that waits for a failure, and a door that a code would open for a closed one."""
+def test_openapi_describes_logins_that_lack_a_second_factor(service: Service) -> None:
+    """Otherwise a client takes a waiting login for a failure, and a missing second factor for a lasting refusal."""
     service.adds_probe()
     user = service.user()
     client = service.client(user).login()
     document = client.get("/openapi.json").json
-    works(client.confirm_totp(App(service, client.seed_of(client.begin_totp())).code()).ok, "an app is set up")
+    works(client.confirm_totp(App(service, client.seed_of(client.begin_totp())).code()).ok, "a user sets up an app")
     waits = attempt(service.client(user), user.email, user.password)
-    works("mfa_token" in waits.json, "and the next login waits for its code")
+    works("mfa_token" in waits.json, "the next login waits for the second factor")
     described = document["paths"]["/auth/login"]["post"]["responses"]
-    harm(str(waits.status) not in described, "the description does not know a login that waits")
+    harm(str(waits.status) not in described, "the document does not describe a login that waits for its second factor")
     shape = described[str(waits.status)]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     assert {*waits.json} == {*document["components"]["schemas"][shape]["required"]}
     assert described["200"] != described[str(waits.status)]
@@ -133,7 +133,7 @@ def test_the_description_says_what_a_login_without_its_second_factor_is_answered
                 assert "POST /auth/totp" in answer.json["errors"][0]["detail"]
                 shut.append((method, path))
                 silent += [f"{method} {path}" for _ in range("403" not in operation["responses"])]
-    harm(silent, "the description does not say that a second factor may be missing")
+    harm(silent, "the document does not say that a second factor may be missing")
     assert {("get", "/auth/me"), ("get", "/probe"), ("get", "/auth/users")} <= {*shut}
     assert not {("get", "/auth/factors"), ("post", "/auth/totp"), ("post", "/auth/logout")} & {*shut}
 
@@ -156,12 +156,12 @@ ALWAYS, SUCCESSES = {"400", "429", "500", "503"}, {200, 201, 202, 204}
         edit("jwt/endpoints.py", "also={202: WaitingAnswer}", "also={102: WaitingAnswer}"),
     ),
 )
-def test_the_description_knows_what_the_layers_before_a_view_refuse(service: Service) -> None:
-    """A client that was made from it takes what it does not know for a fault of its own."""
+def test_openapi_describes_refusals_of_the_layers(service: Service) -> None:
+    """A generated client takes an undocumented refusal for a fault of its own."""
     probe = service.adds_probe()
     client, declaration_of = service.client(service.user()).login(), service.module("jwt.api").declaration_of
     paths = client.get("/openapi.json").json["paths"]
-    works(probe.create(client).status == 201, "an honest client writes")
+    works(probe.create(client).status == 201, "an honest client creates a row")
     ceiling, busy = service.app.wsgi_app._ceiling, "198.51.100.77"  # type: ignore[attr-defined]
     for _ in range(service.limits.requests_per_minute_and_address):
         ceiling.hit(busy)
@@ -184,7 +184,7 @@ def test_the_description_knows_what_the_layers_before_a_view_refuse(service: Ser
         for path, method, one in answers
         if str(one.status) not in paths[path][method]["responses"]
     ]
-    harm(unknown, f"the description denies an answer of a layer: {unknown}")
+    harm(unknown, f"the document does not describe a layer's answer: {unknown}")
     assert [one.status for _, _, one in answers] == [400, 422, 401, 429, 422, 415, 413, 404, 405, 403, 503]
 
     rules, views = service.module("state").state_of(service.app).rules, service.app.view_functions
@@ -265,7 +265,7 @@ def adds_parts(service: Service) -> list[Any]:
     longest=edit("jwt/openapi.py", '"maxLength": LONGEST, "pattern"', '"maxLength": LONGEST_PATH, "pattern"'),
     query=edit("jwt/openapi.py", '"required": name in schema.get("required", [])', '"required": False'),
 )
-def test_the_description_of_an_address_is_that_of_what_reaches_the_view(service: Service) -> None:
+def test_openapi_describes_the_values_that_reach_the_view(service: Service) -> None:
     arrived = adds_parts(service)
     client = service.client(service.user()).login()
     paths = client.get("/openapi.json").json["paths"]

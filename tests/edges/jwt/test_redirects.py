@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 @protects(ROW, redirect=REDIRECT)
-def test_a_login_answers_with_tokens_whatever_address_it_is_given(service: Service) -> None:
+def test_a_login_returns_tokens_and_never_redirects(service: Service) -> None:
     user = service.user()
     credentials = {"identifier": user.email, "password": user.password}
     client = service.client(user)
-    works(client.post("/auth/login", credentials).status == 200, "the login answers with tokens")
+    works(client.post("/auth/login", credentials).status == 200, "the login returns tokens")
     given = client.post("/auth/login", credentials, query={"next": EVIL}, headers=HOSTILE)
     harm(leads_away(given), f"the login leads to {given.location}")
     assert given.status == 400  # a parameter that nothing declares

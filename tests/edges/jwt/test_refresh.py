@@ -49,7 +49,7 @@ def test_an_exchange_with_its_access_token_passes_the_ceiling(service: Service) 
     "default-throttle",
     exchange=edit(FILE, "            throttle.count_session(family.session_id)", "            pass"),
 )
-def test_a_login_exchanges_its_tokens_no_more_often_than_it_may_ask(service: Service) -> None:
+def test_refreshes_count_towards_the_rate_limit(service: Service) -> None:
     """Each exchange makes a row, and needs no access token by which it would be counted."""
     client = service.client(service.user()).login()
     assert client.user is not None
@@ -106,7 +106,7 @@ def race(service: Service, gate: Gate, number: int) -> tuple[Client, list[Respon
 
 
 @protects(ONE_USE, race=LOOKED_AT_FIRST)
-def test_of_ten_exchanges_at_once_one_gives_a_pair_and_the_login_ends(
+def test_one_of_ten_parallel_refreshes_wins_and_the_login_ends(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate(service, monkeypatch)
@@ -124,7 +124,7 @@ def test_of_ten_exchanges_at_once_one_gives_a_pair_and_the_login_ends(
 
 
 @protects(ONE_USE, race=LOOKED_AT_FIRST)
-def test_of_ten_exchanges_at_once_one_gives_a_pair_where_a_bad_line_is_forgiven(
+def test_one_of_ten_parallel_refreshes_wins_in_the_grace_time(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.setting("BASTION_REFRESH_RACE_SECONDS", "10")
@@ -154,7 +154,7 @@ def test_of_ten_exchanges_at_once_one_gives_a_pair_where_a_bad_line_is_forgiven(
         "def digest(token: str) -> bytes:\n    return token.encode()[:32]\n",
     ),
 )
-def test_what_the_database_holds_of_a_refresh_token_is_no_refresh_token(service: Service) -> None:
+def test_a_stored_refresh_token_hash_is_refused_as_a_token(service: Service) -> None:
     from sqlalchemy import select
 
     client = service.client(service.user()).login()
@@ -187,7 +187,7 @@ QUERY = (
 
 
 @protects(ONE_USE, query=QUERY)
-def test_a_refresh_token_is_read_from_the_body_of_its_exchange_and_nowhere_else(service: Service) -> None:
+def test_a_refresh_token_is_read_only_from_the_body(service: Service) -> None:
     """An address is kept in logs and histories; a cookie or header could be attached by somebody else."""
     seen = service.adds_route("/probe", methods=("GET", "POST"))
     client = service.client(service.user()).login()
@@ -237,7 +237,7 @@ def test_a_bad_line_is_forgiven_for_seconds_only(service: Service) -> None:
     theft.seen.clear()
     service.travel(seconds=11)
     thief = theft.use()
-    harm(thief.ok, "the thief got a pair")
+    harm(thief.ok, "the thief exchanged the copied refresh token for a pair")
     theft.ended(ONE_USE)  # its revocation, too, is a moment ago
     refused(thief, 401, REUSE)
     assert len(reuse_events(service)) == 1
@@ -334,7 +334,7 @@ def test_the_last_access_token_of_a_login_does_not_outlive_it(service: Service) 
     renewed=edit("identity/sessions.py", "lifetime=row.expires_at - now(),", "lifetime=timedelta(days=1),"),
     first=edit(FILE, "refresh_token, opened.expires_at)", "refresh_token, now() + timedelta(days=1))"),
 )
-def test_a_login_that_is_begun_anew_after_a_proof_of_who_it_is_keeps_its_end(service: Service) -> None:
+def test_reauthentication_does_not_extend_a_login(service: Service) -> None:
     login = Login(service)
     login.comes_back_until(3)
     former, before = login.client.copy(), claims_of(login.client.token)
@@ -387,7 +387,7 @@ def test_a_refresh_token_of_a_chain_gives_no_second_pair(service: Service) -> No
     works(len(set(chain)) == 4, "each is a new one")
     works(tokens_of(service, client.user) == (4, 1), "one of them is unused")
     answer = exchange(service, chain[2])
-    harm(answer.ok, "a used refresh token gave another pair")
+    harm(answer.ok, "a used refresh token was exchanged for another pair")
     refused(answer, 401, REUSE)
     assert answer.header("WWW-Authenticate") == 'Bearer error="invalid_token"'
     assert tokens_of(service, client.user) == (4, 0)
@@ -399,10 +399,10 @@ def test_a_refresh_token_of_a_chain_gives_no_second_pair(service: Service) -> No
     session=edit(FILE, "    return connection.execute(ended).rowcount == 1", "    return ended is not None"),
     rollback=NOT_COMMITTED,
 )
-def test_a_copied_refresh_token_ends_its_login_and_is_told_nothing(service: Service) -> None:
+def test_reuse_of_a_refresh_token_revokes_its_login(service: Service) -> None:
     theft = Theft(service)
     thief = theft.use()
-    harm(thief.ok, "the thief got a pair")
+    harm(thief.ok, "the thief exchanged the copied refresh token for a pair")
     theft.ended()
     refused(thief, 401, REUSE)
     unknown = exchange(service, "x" * 43)
@@ -464,11 +464,11 @@ class Login:
     LIVES,
     end=edit(FILE, ".values(seen_at=moment))", ".values(seen_at=moment, expires_at=moment + timedelta(hours=24)))"),
 )
-def test_no_exchange_every_fifty_minutes_moves_the_end_of_the_login(service: Service) -> None:
+def test_refreshes_do_not_extend_the_absolute_lifetime(service: Service) -> None:
     login = Login(service)
     login.comes_back_until(10)
     service.travel(minutes=10, seconds=1)
     answer = login.renew()
-    harm(answer.ok, "a login that was renewed again and again outlived its day")
+    harm(answer.ok, "repeated refreshes extended a login beyond its absolute lifetime")
     refused(answer, 401, LIVES)
     login.is_over()

@@ -36,7 +36,7 @@ def left_behind(service: Service, user: User) -> tuple[int, int]:
 
 
 @protects(ROW, family=UNCOMMITTED)
-def test_the_refusal_of_a_used_refresh_token_does_not_roll_back_the_end_of_its_login(service: Service) -> None:
+def test_refusing_a_reused_token_keeps_the_revocation(service: Service) -> None:
     user = service.user()
     client = service.client(user).login()
     answer = exchange(client, client.refresh_token)
@@ -49,7 +49,7 @@ def test_the_refusal_of_a_used_refresh_token_does_not_roll_back_the_end_of_its_l
 
 
 @protects(ROW, family=UNCOMMITTED)
-def test_an_exception_after_the_refusal_does_not_roll_back_the_end_of_the_login(service: Service) -> None:
+def test_an_exception_after_the_refusal_keeps_the_revocation(service: Service) -> None:
     failing = fails_afterwards(service)
     user = service.user()
     client = service.client(user).login()

@@ -148,7 +148,7 @@ def test_no_value_is_taken_for_one_of_another_type(service: "Service") -> None:
         works(
             client.post("/typed", {"number": number, "switch": True, "text": "Zoë"}).status == 204, f"{number} is taken"
         )
-    works(arrived == [(1, True, "Zoë"), (17, True, "Zoë"), (2**31 - 1, True, "Zoë")], "as it was sent")
+    works(arrived == [(1, True, "Zoë"), (17, True, "Zoë"), (2**31 - 1, True, "Zoë")], "the view gets them unchanged")
     works(client.post("/typed", {"number": 1, "text": "x" * TEXT}).status == 204, "so is a text of any usual length")
     arrived.clear()
 
@@ -240,7 +240,7 @@ def test_no_operation_reads_json_that_has_two_meanings(service: "Service") -> No
     values=edit("text/strict_json.py", "        if number > most_values:\n", "        if False:\n"),
     declared=edit("jwt/api.py", ", most_values=state().limits.json_values_per_body)", ")"),
 )
-def test_no_operation_checks_more_fields_than_a_document_may_have(
+def test_a_body_with_too_many_fields_is_refused_unchecked(
     service: "Service", monkeypatch: pytest.MonkeyPatch, tmp_path: "Path"
 ) -> None:
     """Each refusal of a field costs the processor as much as reading a hundred of them."""

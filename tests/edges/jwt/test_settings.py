@@ -14,7 +14,7 @@ RACE, AUDIENCE = "BASTION_REFRESH_RACE_SECONDS", "BASTION_JWT_AUDIENCE"
 
 
 @protects("refresh-one-use", longest=edit("jwt/settings.py", "Field(0, ge=0, le=10,", "Field(0, ge=0, le=3600,"))
-def test_no_setting_forgives_a_second_use_for_longer_than_ten_seconds(service: Service) -> None:
+def test_reuse_grace_time_is_at_most_ten_seconds(service: Service) -> None:
     """A thief who comes within that time is not noticed."""
     for seconds in ("0", "1", "10"):
         works(service.start(**{RACE: seconds}).app is not None, f"{seconds} seconds may be forgiven")

@@ -131,9 +131,7 @@ def test_a_claim_that_is_there_twice_opens_nothing(service: Service) -> None:
 
 
 @protects(ALGORITHM, list=edit(FILE, "algorithms=[key.algorithm],", 'algorithms=["EdDSA", "ES256", "HS256"],'))
-def test_the_library_is_given_the_one_algorithm_of_the_key_and_no_other(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_library_gets_only_the_algorithm_of_the_key(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """It compares the type of the key as well, which would hide a list that is too long from the forgeries above."""
     target = Target(service, three_keys(service))
     library = service.module("jwt.tokens").jwt
@@ -207,7 +205,7 @@ def test_a_ring_of_es256_alone_refuses_the_same_forgeries(service: Service) -> N
         "    if False:",
     ),
 )
-def test_a_token_that_would_live_longer_than_any_of_this_service_opens_nothing(service: Service) -> None:
+def test_a_token_with_too_long_a_lifetime_is_refused(service: Service) -> None:
     target = Target(service, three_keys(service))
     target.honest()
     signing, claims = target.keys[1], target.claims
@@ -510,7 +508,7 @@ def test_a_token_with_any_claim_missing_or_odd_opens_nothing(service: Service) -
         edit(FILE, "<= state().limits.access_token_seconds:", "<= 3600:"),
     ),
 )
-def test_an_access_token_ends_after_ten_minutes_and_half_a_minute(service: Service) -> None:
+def test_an_access_token_expires_after_ten_and_a_half_minutes(service: Service) -> None:
     target = Target(service, three_keys(service))
     target.honest()
     life, leeway = service.limits.access_token_seconds, 30
@@ -518,7 +516,7 @@ def test_an_access_token_ends_after_ten_minutes_and_half_a_minute(service: Servi
     issued = claims_of(target.owner.login(through_form=True).token)
     # The beginning of a token is a whole second: each step stays one away from the end that it looks at.
     service.travel(seconds=life - 2)
-    works(target.owner.get("/probe").status == 200, "it is good to its end")
+    works(target.owner.get("/probe").status == 200, "the token is valid until it expires")
     service.travel(seconds=leeway)
     works(target.owner.get("/probe").status == 200, "and for the half minute that two clocks may differ")
     target.seen.clear()
@@ -547,7 +545,7 @@ def elsewhere(claims: Content) -> Iterator[tuple[str, Any]]:
     aud=edit(FILE, 'False), "strict_aud": True}', 'False), "strict_aud": True, "verify_aud": False}'),
 )
 def test_a_token_of_nearly_this_issuer_or_service_opens_nothing(service: Service) -> None:
-    """Signed by the right key: another service that shares it must not sign in here for anybody."""
+    """The signing key is right: a token of another service that shares the key must not be accepted here."""
     target = Target(service, three_keys(service))
     target.honest()
     claims, signing = target.claims, target.keys[1]
@@ -580,7 +578,7 @@ def test_no_claim_of_any_name_gives_a_right(service: Service, monkeypatch: pytes
     secret = service.adds_route("/secret", mark=(PERMISSION,))
     target = Target(service, three_keys(service))
     admin = administrator(service, monkeypatch).login()
-    works(admin.get("/secret").status == 200, "whoever has the role in the database may")
+    works(admin.get("/secret").status == 200, "a user with the role in the database is allowed")
     target.honest()
     secret.clear()
     rights: dict[str, Any] = {
@@ -593,5 +591,5 @@ def test_no_claim_of_any_name_gives_a_right(service: Service, monkeypatch: pytes
     thief.token = more
     target.seen.clear()
     answer = thief.get("/secret")
-    harm(secret, "a claim gave a permission")
+    harm(secret, "a claim of the token granted a permission")
     refused(answer, 403, "role-required")
