@@ -1,4 +1,4 @@
-"""A client that takes its time, for proofs of what it may keep."""
+"""A slow client, for proofs of what it may occupy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def slow_reader(client: socket.socket) -> Iterator[None]:
-    """Meanwhile this client reads a little, twenty times a second, until the server closes or it is over."""
+    """Read a little, twenty times a second, until the block ends or the server closes the connection."""
     done = threading.Event()
 
     def read() -> None:

@@ -1,4 +1,4 @@
-"""What users and their clients do in edges alone."""
+"""Steps of users and their clients that only edges need."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 def becomes_member(service: Service, email: str, *, name: str = "", address: str = "192.0.2.80") -> User:
-    """Somebody who registers, opens the mail and chooses a password; for services that are open."""
+    """Register, open the mail and choose a password; for services with open registration."""
     client = service.client(address=address)
     works(client.register(email).status == DONE["register"], "a visitor registers an address")
     works(
         client.activate(token_for(service, email, "activate"), CHOSEN, name).status == DONE["activate"],
-        "and the mailed link makes its account",
+        "the mailed link creates the account",
     )
     made = account(service, email)
-    works(made is not None, "which is there")
+    works(made is not None, "the account exists")
     return User(made.id, email, CHOSEN)  # type: ignore[union-attr]
 
 
 def stored_form(service: Service, typed: str) -> str | None:
-    """What would be stored of an address that somebody types, or None when it is refused."""
+    """Return the stored form of this address, or None when it is refused."""
     users = service.module("identity.users")
     with suppress(users.UserError):
         return str(users.address(typed))
@@ -42,7 +42,7 @@ def stored_form(service: Service, typed: str) -> str | None:
 
 
 def asks_for_reset(client: BaseClient, email: str, device: str | None = None) -> Response:
-    """Say that the password of this address is forgotten. `device` is what device_of() gave."""
+    """Request a password reset for this address. `device` comes from device_of()."""
     fields = {"email": email}
     if device is not None and AUTH == "session":
         client.cookies[DEVICE_COOKIE] = device
@@ -52,19 +52,19 @@ def asks_for_reset(client: BaseClient, email: str, device: str | None = None) ->
 
 
 def chooses_by_mail(client: Client, token: str, password: str) -> Response:
-    """Open the link that was mailed, and choose this password."""
+    """Open the mailed link and choose this password."""
     return client.reset(token, password)
 
 
 def is_a_rule(service: Service, *permissions: object) -> bool:
-    """Whether @requires takes these for an access rule; False when it refuses them."""
+    """Return whether @requires accepts these as an access rule."""
     with suppress(TypeError):
         return callable(service.module().requires(*permissions))
     return False
 
 
 def session_ids(service: Service, user: User) -> list[uuid.UUID]:
-    """The user's live sessions, last used first."""
+    """Return the user's live sessions, last used first."""
     with service.app.app_context():
         found = service.module("identity.sessions").live_sessions(user.id, idle=timedelta(minutes=30))
         return [row.id for row in found]

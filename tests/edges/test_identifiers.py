@@ -38,7 +38,7 @@ many = settings(max_examples=100, deadline=None, database=None, derandomize=True
     invisible=edit(USERS, 'if not unicodedata.category(c).startswith("C")).strip()', ").strip()"),
 )
 def test_every_spelling_of_an_identifier_is_one(service: Service) -> None:
-    """For looking up and for counting attempts; what is stored comes out of the same function."""
+    """The same function normalises for lookup, for counting attempts and for storing."""
     users = service.module("identity.users")
     works(users.normalised(STORED) == STORED, "a plain address is its own normal form")
     local = st.text("abcdefghijklmnopqrstuvwxyz0123456789._+-", min_size=1, max_size=30)
@@ -50,7 +50,7 @@ def test_every_spelling_of_an_identifier_is_one(service: Service) -> None:
         typed = plain[:place] + hidden + plain[place:]
         typed = typed.upper() if upper else typed
         typed = typed.translate(WIDE) if wide else typed
-        harm(users.normalised(typed) != plain, f"{typed!r} counts apart from {plain!r}")
+        harm(users.normalised(typed) != plain, f"{typed!r} is counted separately from {plain!r}")
 
     is_one()
 
@@ -68,7 +68,7 @@ def test_an_address_is_stored_as_it_is_looked_up(service: Service) -> None:
     @given(label, label)
     def is_found_again(local: str, domain: str) -> None:
         stored = stored_form(service, f"{local}@{domain}.example")
-        harm(stored is not None and users.normalised(stored) != stored, f"{stored!r} is never found again")
+        harm(stored is not None and users.normalised(stored) != stored, f"lookups never find {stored!r}")
         assert stored is None or (stored.isascii() and unicodedata.is_normalized("NFKC", stored))
 
     is_found_again()
@@ -93,12 +93,12 @@ def test_domains_that_differ_only_before_casefolding_stay_apart(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     people = {email: cheap_user(service, email) for email in (SHARP, DOUBLE, FINAL, MIDDLE)}
-    works(signs_in(service, DOUBLE, people[DOUBLE].password, "192.0.2.1"), "a domain in ASCII signs in")
+    works(signs_in(service, DOUBLE, people[DOUBLE].password, "192.0.2.1"), "a user with an ASCII domain signs in")
     for number, (typed, (meant, other)) in enumerate(AS_TYPED.items(), 2):
         before = sessions_of(service, people[other])
         signed_in = signs_in(service, typed, people[meant].password, f"192.0.2.{number}")
         harm(sessions_of(service, people[other]) > before, f"{typed!r} opened the account of {other}")
-        harm(not signed_in, f"{typed!r} does not reach its own account {meant}")
+        harm(not signed_in, f"{typed!r} does not open its own account {meant}")
         with service.app.app_context():
             assert service.module("identity.users").find(typed) == people[meant].id
     code, text = command(service, monkeypatch, "users", "permit", "bob@stra\u00dfe.example", "admin")
@@ -138,7 +138,7 @@ def test_a_stored_address_equals_what_its_owner_types(service: Service) -> None:
             lost.extend([typed] if users.normalised(typed) != stored else [])
 
     is_what_was_typed()
-    harm(lost, f"of {lost} something else is stored, and it is never found again")
+    harm(lost, f"another address is stored for {lost} and cannot be looked up")
     assert len(accepted) >= 30
 
 
@@ -170,7 +170,7 @@ def test_spellings_and_lookalikes_reach_no_other_account(service: Service) -> No
     user = cheap_user(service, STORED)
     works(signs_in(service, STORED, user.password), "the user signs in with the stored spelling")
     service.client(address="192.0.2.1").register("bob@example.com")
-    works([mail["To"] for mail in sent(service)] == ["bob@example.com"], "somebody else registers")
+    works([mail["To"] for mail in sent(service)] == ["bob@example.com"], "another user registers")
     for number, typed in enumerate((*SPELLINGS, *LOOKALIKES), 2):
         client = service.client(address=f"192.0.{number}.1")
         answers = [client.register(typed).status, client.forgot(typed).status]

@@ -63,7 +63,10 @@ FIELDS = (
 def test_what_looks_like_a_secret_is_not_in_the_log_whatever_its_name(service: Service) -> None:
     say = logger(service, "probe")
     say.warning("order of three apples", shelf="A-12", nested=[{"shelf": "B-7"}])
-    works(logged(service) == {"event": "order of three apples", "shelf": "A-12", "nested": [{"shelf": "B-7"}]}, "said")
+    works(
+        logged(service) == {"event": "order of three apples", "shelf": "A-12", "nested": [{"shelf": "B-7"}]},
+        "logged",
+    )
     for what, (text, canary) in PATTERNS.items():
         say.warning(f"a sentence with {text} in it")
         say.warning("a field", note=text, deep=[{"notes": (text,)}], other={text: 1})
@@ -79,14 +82,14 @@ def test_what_looks_like_a_secret_is_not_in_the_log_whatever_its_name(service: S
 def test_what_is_called_a_secret_is_not_in_the_log_whatever_it_looks_like(service: Service) -> None:
     say, plain = logger(service, "probe"), logging.getLogger("team")
     say.warning("order", status_code=404, key_id="k-1", monkey="see")
-    works(logged(service) == {"event": "order", "status_code": 404, "key_id": "k-1", "monkey": "see"}, "said")
+    works(logged(service) == {"event": "order", "status_code": 404, "key_id": "k-1", "monkey": "see"}, "logged")
     for name in FIELDS:
         say.warning("changed", **{name: "canary"})
-        harm("canary" in service.output, f"the field {name} is in the log")
+        harm("canary" in service.output, f"the log contains the field {name}")
         assert logged(service) == {"event": "changed", name: "[redacted]"}
         say.warning("changed", **{"before": {name: "canary"}, "after": [{"x": {name: ["canary"]}}]})
         plain.warning("changed", extra={name: "canary", "headers": {name: "canary"}})
-        harm("canary" in service.output, f"the field {name} of a logger of the standard library is in the log")
+        harm("canary" in service.output, f"the log contains the field {name} of a standard-library logger")
     assert len(service.log) == 3 * len(FIELDS) + 1
 
 
@@ -108,7 +111,7 @@ def test_no_argument_of_a_message_carries_a_secret_into_its_text(service: Servic
     plain.warning("%(password)s", {"password": "canary"})
     plain.warning("%s of %s", [{"api_key": "canary"}], ({"Cookie": "canary"},))
     plain.removeHandler(before_ours)
-    harm("canary" in service.output, "an argument is in the log")
+    harm("canary" in service.output, "the log contains an argument")
     assert [event["event"] for event in service.log[1:]] == [
         "{'password': '[redacted]'}",
         "[redacted]",
@@ -122,9 +125,9 @@ def test_no_argument_of_a_message_carries_a_secret_into_its_text(service: Servic
 def test_no_message_that_is_no_text_carries_a_secret(service: Service) -> None:
     logger(service, "probe")
     logging.getLogger("team").warning({"order": 1})
-    works(logged(service)["event"] == "{'order': 1}", "whatever is logged has a text")
+    works(logged(service)["event"] == "{'order': 1}", "a message that is no text is logged as text")
     logging.getLogger("team").warning({"order": 2, "password": "canary"})
-    harm("canary" in service.output, "a message that is a dict is in the log as it is")
+    harm("canary" in service.output, "the log contains an unredacted dict message")
     assert logged(service)["event"] == "{'order': 2, 'password': '[redacted]'}"
 
 
@@ -161,11 +164,14 @@ def test_no_secret_that_the_service_has_read_is_in_the_log_whatever_it_looks_lik
     with service.app.app_context():
         read = [service.module("secrets").get(name).reveal() for name in ("PARTNER_API", "SHORT_SECRET")]
     say.warning("order of three apples")
-    works((read, logged(service)["event"]) == ([key, "three"], "order of three apples"), "secrets are read, words kept")
+    works(
+        (read, logged(service)["event"]) == ([key, "three"], "order of three apples"),
+        "secrets are read, words logged",
+    )
     say.warning(f"asking with {key}", note=[f"X: {key}"], deep={key: 1})
     plain.warning("sent %s", {"headers": f"x-partner: {key}"})
     try_to_log(ValueError(f"no answer to {key}"))
-    harm(key in service.output, "a key of a partner's is in the log")
+    harm(key in service.output, "the log contains a partner's key")
     assert [event["event"] for event in service.log[-3:-1]] == [
         "asking with [redacted]",
         "sent {'headers': 'x-partner: [redacted]'}",
@@ -181,10 +187,10 @@ def test_an_entry_that_can_not_be_written_is_not_printed_as_it_is(service: Servi
 
     say = logger(service, "probe")
     say.warning("order", note="fine")
-    works(logged(service) == {"event": "order", "note": "fine"}, "said")
+    works(logged(service) == {"event": "order", "note": "fine"}, "a valid entry is logged")
     with redirect_stderr(service.recorder):
         say.warning("order", **{"password": "canary", "note": Odd()})
-    harm("canary" in service.output, "logging printed the entry itself")
+    harm("canary" in service.output, "logging printed the unredacted entry")
     assert logged(service) == {"event": "log_entry_lost"}
     assert (service.log[-1]["level"], service.log[-1]["logger"]) == ("error", say.name)
 
@@ -260,14 +266,14 @@ def test_no_text_however_long_is_more_work_than_64_kib(service: Service, monkeyp
 
     monkeypatch.setattr(log, "_PATTERNS", tuple(Counted(pattern) for pattern in log._PATTERNS))
     say.warning("order", note="three apples")
-    works(len("three apples") in seen, "the patterns look at a value")
+    works(len("three apples") in seen, "the patterns scan a value")
     seen.clear()
     for text in ("-eyJ" * 50_000, "apples and " * 20_000):  # three times the bound
         say.warning(text, note=text, deep=[{text: text.encode()}])
         logging.getLogger("team").warning("%s", text)
         try_to_log(ValueError(text))
         assert len(service.log[-1]["exception"]) <= 16_384
-    harm(max(seen) > 66_000, f"the patterns looked at {max(seen)} characters at once")
+    harm(max(seen) > 66_000, f"the patterns scanned {max(seen)} characters at once")
     assert len(seen) > 5 * len(log._PATTERNS)
 
 
@@ -299,7 +305,7 @@ def test_no_secret_is_cut_in_half_and_kept(service: Service, monkeypatch: pytest
             head = log.redact(f"{filler}{text} {apples}")
             tail = stack(f"{apples} {text}{' ' * (log.LONGEST_READ - offset)}")
             for kept in (head, tail):
-                harm(shared(kept, part) > 7, f"{shared(kept, part)} characters of {what} are left at the cut")
+                harm(shared(kept, part) > 7, f"{shared(kept, part)} characters of {what} remain at the cut")
 
 
 # --- one line of JSON, to one place ----------------------------------------------------------------------------
@@ -328,10 +334,10 @@ def test_each_entry_of_a_request_says_when_where_and_who(service: Service) -> No
     user = service.user()
     answer = service.client(user).login().get("/orders/canary-in-an-address", query={"canary": "1"})
     entries = [event for event in answer.events if str(event["event"]).startswith("looked at")]
-    works([answer.status, len(entries)] == [200, 2], "both loggers have written")
+    works([answer.status, len(entries)] == [200, 2], "both loggers write")
     told = [{name: event.get(name) for name in ("method", "route", "ip", "user_id")} for event in entries]
     expected = {"method": "GET", "route": "/orders/<item>", "ip": "192.0.2.10", "user_id": str(user.id)}
-    harm(told != [expected] * 2, "nobody can tell from the log who did what")
+    harm(told != [expected] * 2, "the log does not say which user and request caused an entry")
     [(session,)] = service.rows("SELECT id FROM auth_session")
     for event in entries:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["ts"])
@@ -345,7 +351,7 @@ def test_each_entry_of_a_request_says_when_where_and_who(service: Service) -> No
     "log-destination-fixed", silenced=edit("start/guards.py", "    if not log.configured():\n", "    if False:\n")
 )
 def test_the_log_of_the_protections_is_not_turned_off(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    works(service.start().app is not None, "a team that configures no logging starts")
+    works(service.start().app is not None, "the service starts without logging configuration")
 
     def disabled(_app: Flask) -> None:  # what logging.config.dictConfig does to the loggers that it finds
         monkeypatch.setattr(logging.getLogger("bastion.errors"), "disabled", True)
@@ -360,14 +366,14 @@ def test_the_log_of_the_protections_is_not_turned_off(service: Service, monkeypa
         service._additions[:] = [change]
         tried = service.start()
         monkeypatch.undo()
-        harm(tried.app is not None, "it started, and nobody will read what was refused")
+        harm(tried.app is not None, "the service started with its security log switched off")
         assert tried.reasons == [
             "logging: the service's own handler was removed, or its loggers were silenced. Leave logging as it is."
         ]
 
 
 def shared(text: str, secret: str) -> int:
-    """How long a beginning or an end of the secret is in the text."""
+    """Return the length of the secret's beginning or end in the text."""
     return max(
         length for length in range(len(secret) + 1) if not length or secret[:length] in text or secret[-length:] in text
     )
@@ -377,7 +383,7 @@ def shared(text: str, secret: str) -> int:
 
 
 def logged(service: Service) -> dict[str, object]:
-    """The last event, without what each has."""
+    """Return the last event without the fields of every entry."""
     each = ("ts", "level", "logger", "request_id")
     return {name: value for name, value in service.log[-1].items() if name not in each}
 
@@ -387,13 +393,13 @@ ROUTE = "rule.rule if rule else None)  # never"
 
 @protects("log-redaction", unknown=edit("log/__init__.py", ROUTE, ROUTE.replace("None", "request.path")))
 def test_the_path_of_an_unknown_address_is_not_logged(service: Service) -> None:
-    """An address that was cut or mistyped may hold a token that no pattern finds."""
+    """A truncated or mistyped URL may hold a token that no pattern finds."""
     service.adds_route("/probe/<part>", mark="public")
     client, cut, twice = service.client(), TOKEN[:20], {"page": ["1", "2"]}
     [told] = client.get(f"/probe/{cut}", query=twice).events
-    works(told["route"] == "/probe/<part>", "of a known address the route is logged")
+    works(told["route"] == "/probe/<part>", "the log has the route of a known URL")
     answer = client.get(f"/prboe/{cut}", query=twice)
-    harm(cut in service.output, "the log holds the token in the path")
+    harm(cut in service.output, "the log contains the token in the path")
     refused(answer, 400, "duplicate-parameters-refused")
     assert [event["route"] for event in answer.events] == [None]
 
@@ -414,9 +420,9 @@ def test_to_be_refused_fills_no_log_and_hides_nothing_else(service: Service, mon
         return client.get("/", headers={"Host": "evil.example"}).status
 
     works([asks() for _ in range(3)] == [400] * 3, "a foreign host is refused")
-    works(lines("host-header-trusted") == 3, "and each time is a line")
+    works(lines("host-header-trusted") == 3, "each refusal is logged")
     statuses = {asks() for _ in range(most + 50)}
-    harm(lines("host-header-trusted") > most, "a stranger fills the disk with lines")
+    harm(lines("host-header-trusted") > most, "a stranger fills the disk with log lines")
     assert (statuses, lines("host-header-trusted"), most) == ({400}, most, 600)
     client.send("TRACE", "/")
     assert lines("methods-closed") == 1  # what is rare is not lost among it
@@ -449,14 +455,14 @@ def test_a_flood_of_strangers_hides_nothing_of_a_session(service: Service, monke
     monkeypatch.setattr(service.module("log"), "MOST_A_MINUTE", 1)
     foreign = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     lines = [len(stranger.post("/probe", headers=foreign).events) for _ in range(2)]
-    works(lines == [1, 0], "what strangers cause is logged up to a limit")
+    works(lines == [1, 0], "strangers' refusals are logged up to a limit")
     answer = user.post("/probe", headers=foreign)
-    harm(not answer.events, "strangers keep out of the log what was tried in a session")
+    harm(not answer.events, "strangers' refusals displaced an event of a session")
     refused(answer, 403, "csrf-cross-site-blocked")
 
 
 def say_what_was_sent(service: Service, text: str) -> int:
-    """Log a text in every way in which what a visitor sent gets into a log; how many entries that makes."""
+    """Log a text in every way in which client input reaches a log; return the number of entries."""
     say, plain = logger(service, "probe"), logging.getLogger("team")
     say.warning("order", note=text, deep=[{"note": (text,)}], **{text: 1})
     say.warning(text)
@@ -510,15 +516,15 @@ def test_no_handler_of_any_logger_gets_the_entries_before_secrets_are_taken_out(
             logging.getLogger(name).addHandler(one)
 
     service.adds(add)
-    works(service.start().app is not None, "a team that configures no logging starts")
+    works(service.start().app is not None, "the service starts without logging configuration")
     added[:] = [("a.library", logging.NullHandler())]
-    works(service.start().app is not None, "so does one with a library that leaves it to others where its entries go")
+    works(service.start().app is not None, "so does one with a library whose logger has a NullHandler")
     for name, one in places.items():
         added[:] = [(name, one)]
         tried = service.start()
         logging.getLogger("probe").warning("signed in", extra={"password": "canary"})
         logging.getLogger(name).removeHandler(one)
-        harm(tried.app is not None, f"it started with a handler on {name or 'the root logger'}")
+        harm(tried.app is not None, f"the service started with a handler on {name or 'the root logger'}")
         assert tried.reasons == [
             f"logging: the logger {name or 'root'!r} got a handler of its own, to which entries go with the secrets in "
             "them. Collect standard output instead."
@@ -527,5 +533,5 @@ def test_no_handler_of_any_logger_gets_the_entries_before_secrets_are_taken_out(
 
 
 def try_to_log(error: Exception) -> None:
-    """As an `except` clause of a team does it."""
+    """Log as an `except` clause of a team does."""
     logging.getLogger("team").error("failed", exc_info=error)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Work:
-    """What an attempt costs: the parameters of each hash that is compared, and the statements sent to the database."""
+    """Record the cost of an attempt: the parameters of each compared hash, and the SQL statements."""
 
     def __init__(self, service: Service) -> None:
         from sqlalchemy import event
@@ -58,9 +58,7 @@ class Work:
         "identity/sessions.py", '== values["user_id"], _u.active, *further)', '== values["user_id"], *further)'
     ),
 )
-def test_a_login_that_is_under_way_while_its_account_is_disabled_opens_nothing(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disabling_an_account_stops_a_login_in_progress(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     other, victim = cheap_user(service), cheap_user(service)
     spy, users = HashSpy(service), service.module("identity.users")
     disabled: list[str] = []
@@ -76,7 +74,7 @@ def test_a_login_that_is_under_way_while_its_account_is_disabled_opens_nothing(
     disabled.append(victim.email)
     answer = attempt(service.client(), victim.email, victim.password)
     works(disabled == [], "the account was disabled after its password was compared")
-    harm(sessions_of(service, victim), "a session was opened that lives again as soon as the account is enabled")
+    harm(sessions_of(service, victim), "a session of a disabled account was opened, live once the account is enabled")
     plain = attempt(service.client(), other.email, WRONG)
     assert seen_by_client(answer, victim.email) == seen_by_client(plain, other.email)
     refused(answer, 401, "login-uniform-failure")
@@ -94,7 +92,7 @@ def test_the_dummy_hash_lets_nobody_in(service: Service) -> None:
     passwords._dummy = PasswordHasher(1, 8, 1, type=Type.ID).hash(WRONG.encode())
     victim: User = service.user(password=None)
     answer = attempt(service.client(), victim.email, WRONG)
-    harm(sessions_of(service, victim), "an account without a password was opened by the dummy's")
+    harm(sessions_of(service, victim), "the dummy password opened an account without a password")
     refused(answer, 401, "login-uniform-failure")
 
 
@@ -107,7 +105,7 @@ def test_the_dummy_hash_lets_nobody_in(service: Service) -> None:
         "identity/devices.py", ".where(_d.user_id == user_id).order_by(_d", ".where(_d.user_id != user_id).order_by(_d"
     ),
 )
-def test_an_account_knows_its_last_ten_devices_and_no_login_forgets_anothers(service: Service) -> None:
+def test_each_account_remembers_its_own_last_ten_devices(service: Service) -> None:
     owner, other, stranger = (cheap_user(service) for _ in range(3))
 
     def known(user: User) -> int:
@@ -123,9 +121,9 @@ def test_an_account_knows_its_last_ten_devices_and_no_login_forgets_anothers(ser
     devices = [signs_in(owner) for _ in range(10)]
     for _ in range(10):
         signs_in(other)
-    works((known(owner), known(other)) == (10, 10), "ten devices of each are known")
+    works((known(owner), known(other)) == (10, 10), "each account remembers ten devices")
     signs_in(stranger)
-    harm((known(owner), known(other)) != (10, 10), "a stranger's login makes devices of others unknown")
+    harm((known(owner), known(other)) != (10, 10), "a stranger's login removed other users' devices")
     signs_in(owner)
     assert (known(owner), known(other), known(stranger)) == (10, 10, 1)
     assert signs_in(owner, devices[1]) == devices[1]
@@ -137,7 +135,7 @@ def test_an_account_knows_its_last_ten_devices_and_no_login_forgets_anothers(ser
     unknown=edit("identity/login.py", REFUSAL, refusing("401 if row else 404")),
     disabled=edit("identity/login.py", REFUSAL, refusing("403 if row and not row.active else 401")),
 )
-def test_no_answer_to_a_failed_login_tells_whether_there_is_an_account(service: Service) -> None:
+def test_failed_logins_do_not_reveal_whether_an_account_exists(service: Service) -> None:
     user = cheap_user(service)
     HashSpy(service, quick=True)
     works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
@@ -145,7 +143,7 @@ def test_no_answer_to_a_failed_login_tells_whether_there_is_an_account(service: 
     for cause, (identifier, password) in causes(service, cheap=True).items():
         answers[cause] = attempt(service.client(), identifier, password), identifier
     views = {cause: seen_by_client(*answer) for cause, answer in answers.items()}
-    harm([cause for cause, view in views.items() if view != views["wrong password"]], "an answer tells its cause")
+    harm([cause for cause, view in views.items() if view != views["wrong password"]], "an answer reveals the cause")
     assert len(views) == 5
     for answer, _ in answers.values():
         refused(answer, 401, "login-uniform-failure")
@@ -173,9 +171,9 @@ def test_no_failed_login_takes_less_work_than_another(service: Service) -> None:
     works(answer.status == SIGNED_IN, "the right password signs in")
     works(hashes == one, "the login compares the password once")
     done = {cause: work.of(*sent) for cause, sent in causes(service, cheap=False).items() if cause != "deleted"}
-    harm([cause for cause, (_, hashes, _) in done.items() if hashes != one], "an attempt costs another amount of work")
+    harm([cause for cause, (_, hashes, _) in done.items() if hashes != one], "an attempt takes different work")
     assert len(done) == 4
-    harm(len({statements for _, _, statements in done.values()}) > 1, "an attempt asks the database more often")
+    harm(len({statements for _, _, statements in done.values()}) > 1, "an attempt sends more SQL statements")
     assert min(statements for _, _, statements in done.values()) >= 3  # counter, account, audit
     for answer, _, _ in done.values():
         refused(answer, 401, "login-uniform-failure")
@@ -201,12 +199,12 @@ def test_nothing_of_the_login_opens_anything_after_the_logout(service: Service) 
     user = service.user()
     client, kept = service.client(user).login(through_form=True), service.client(user).login()
     thief = client.copy()
-    works(thief.get("/probe").status == 200, "a copy of what the client holds opens the page before the logout")
+    works(thief.get("/probe").status == 200, "before the logout, a copied credential opens the page")
     seen.clear()
     out = client.post(LOGOUT_PATH)
     works(out.status == DONE, "the user signs out")
     answer = thief.get("/probe")
-    harm(seen, "a copy of what the client held opens the page after the logout")
+    harm(seen, "after the logout, a copied credential opened the page")
     assert answer.status == CLOSED
     assert out.header("Cache-Control") == "no-store"
     assert kept.get("/probe").status == 200  # only this login has ended

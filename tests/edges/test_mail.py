@@ -47,7 +47,7 @@ NEW_PASSWORD = "seven wet llamas juggle maps"
 
 
 def is_good(service: Service, token: str, purpose: str) -> bool:
-    """Whether this link would open anything now."""
+    """Return whether this link is still valid."""
     with service.app.app_context():
         return service.module("identity.links").look(token, purpose) is not None
 
@@ -60,7 +60,7 @@ def is_good(service: Service, token: str, purpose: str) -> bool:
     password=edit("delivery/transport.py", "(server.user or not server.on_this_machine)", "not server.on_this_machine"),
 )
 def test_not_even_a_relay_on_this_machine_gets_the_password_in_the_clear(service: Service, tmp_path: Path) -> None:
-    """Any program on the machine can listen where the relay does, and be asked for mails instead of it."""
+    """Any program on the machine can listen on the relay's port and receive the mails."""
     ours, secret = Authority(tmp_path), "canary-of-the-relay-5e1d"
     service.setting("BASTION_REGISTRATION", "open")
     service.setting("BASTION_SMTP_CA", ours.file)
@@ -68,16 +68,16 @@ def test_not_even_a_relay_on_this_machine_gets_the_password_in_the_clear(service
     with mail_server.running(context=ours.context("localhost")) as good:
         service.restart(BASTION_SMTP_URL=good.url("service", host="localhost"))
         register(service, "first@example.com")
-        works(send(service) == 1 and good.logins == [f"\0service\0{secret}"], "a relay that offers TLS is logged in to")
+        works(send(service) == 1 and good.logins == [f"\0service\0{secret}"], "the service logs in to a relay with TLS")
         encrypted = good.encrypted
     with mail_server.running(offers_starttls=False) as plain:
         service.restart(BASTION_SMTP_URL=plain.url(host="localhost"))
         register(service, "second@example.com", 1)
-        works(send(service) == 1 and plain.encrypted == [False], "without a password it may do without")
+        works(send(service) == 1 and plain.encrypted == [False], "a relay without a password needs no TLS")
         service.restart(BASTION_SMTP_URL=plain.url("service", host="localhost"))
         register(service, "third@example.com", 2)
         send(service)
-        harm(plain.logins, "whoever listens on this machine has the password")
+        harm(plain.logins, "a listener on this machine got the password")
         assert encrypted == [True]
         assert len(plain.mails) == 1
     assert [event["error"] for event in service.log if event["event"] == "mail_failed"] == ["SMTPNotSupportedError"]
@@ -106,7 +106,7 @@ def test_a_service_that_can_mail_nobody_safely_does_not_start(service: Service, 
     ]
     for changes, reason in faults:
         tried = service.start(**changes)
-        harm(tried.app is not None, f"it started with {changes}")
+        harm(tried.app is not None, f"the service started with {changes}")
         assert len(tried.reasons) == 1
         assert tried.reasons[0].startswith(reason)
         assert "canary-1c" not in tried.text
@@ -131,13 +131,13 @@ def test_no_encoded_word_makes_a_mail_go_to_somebody_else(service: Service, monk
     member = service.client(service.user("member@example.com"), "192.0.2.9").login()
     for number, odd in enumerate(("a=b@example.com", "who?@example.com"), 50):
         register(service, odd, number)
-        works([mail["To"] for mail in mails.sent(service)][-1] == odd, "signs that stand alone are no encoded word")
+        works([mail["To"] for mail in mails.sent(service)][-1] == odd, "an incomplete encoded word is kept")
     for number, typed in enumerate(ENCODED):
         asker = service.client(address=f"203.0.113.{number}")
         answers = [asker.register(typed), asker.forgot(typed), manager.invite(typed), member.ask_email(typed)]
         code, text = command(service, monkeypatch, "users", "create", typed)
-        harm(mails.waiting(service), f"a mail to somebody else is on its way: {typed!r}")
-        harm(len(mails.sent(service)) > 2, f"a mail went to somebody else: {typed!r}")
+        harm(mails.waiting(service), f"a mail to an injected recipient is queued: {typed!r}")
+        harm(len(mails.sent(service)) > 2, f"a mail went to an injected recipient: {typed!r}")
         assert [answer.status for answer in answers] == [422] * 4
         assert (code, "This is not a valid e-mail address." in text) == (1, True)
 
@@ -151,11 +151,11 @@ STRANGERS = "STRANGERS: Final = (Allowance(1, timedelta(minutes=10)), Allowance(
 def test_a_mailbox_that_takes_many_names_gets_no_more_mails(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")
     register(service, "victim+shop@example.com")
-    works(len(mails.sent(service, "victim+shop@example.com")) == 1, "an address with a tag is an address")
+    works(len(mails.sent(service, "victim+shop@example.com")) == 1, "an address with a tag gets its mail")
     for number in range(1, 6):
         register(service, f"victim+{number}@example.com", number)
     register(service, "victim@example.com", 6)
-    harm(len(mails.sent(service)) > 1, "strangers fill a mailbox under many names")
+    harm(len(mails.sent(service)) > 1, "strangers flooded a mailbox through its tagged addresses")
     assert waiting(service) == 0
     client = service.client()
     token = mails.token_for(service, "victim+shop@example.com", "activate")
@@ -206,7 +206,7 @@ def test_nor_does_an_administrator_or_a_known_device_get_more_into_a_mailbox(ser
     assert allowed()
     for _ in range(2):
         assert [allowed("password-changed") for _ in range(11)] == [True] * 10 + [False]  # of each notice, in an hour
-        harm(not allowed("email-changed"), "whoever causes one kind of notice keeps another kind from the owner")
+        harm(not allowed("email-changed"), "one kind of notice used up the limit of another kind")
         service.travel(hours=1, seconds=1)
 
 
@@ -222,17 +222,17 @@ def test_the_whole_service_sends_strangers_so_many_mails_and_notices_beside_them
     owner = service.client(service.user("owner@example.com")).login()
     for number in range(10):
         register(service, f"user{number}@example.com", number)
-    works(len(mails.sent(service)) == 10, "ten different people are served")
+    works(len(mails.sent(service)) == 10, "ten different recipients get mails")
     register(service, "one-more@example.com", 10)
-    harm(len(mails.sent(service)) > 10, "strangers let the service send without an end")
+    harm(len(mails.sent(service)) > 10, "strangers made the service send without a limit")
     assert [event["per_hour"] for event in service.log if event["event"] == "mail_budget_spent"] == [10]
     assert owner.change_password(PASSWORD, NEW_PASSWORD).status == owner.DONE["change_password"]
     told = mails.subjects(service, "owner@example.com")
-    works(told == ["Your password was changed"], "a notice of what the owner did is mailed all the same")
+    works(told == ["Your password was changed"], "the owner still gets the notice of a password change")
     thief = owner.copy()  # who has seen the new password
     assert thief.change_password(NEW_PASSWORD, PASSWORD).status == owner.DONE["change_password"]
     told = mails.subjects(service, "owner@example.com")
-    harm(len(told) < 2, "what a thief did a moment later was told to nobody")
+    harm(len(told) < 2, "the owner got no notice of a later change")
     assert told == ["Your password was changed"] * 2
     service.travel(minutes=55)
     register(service, "one-more@example.com", 11)
@@ -240,7 +240,7 @@ def test_the_whole_service_sends_strangers_so_many_mails_and_notices_beside_them
     service.travel(minutes=6)
     register(service, "one-more@example.com", 12)
     received = mails.sent(service, "one-more@example.com")
-    harm(not received, "a mail that was not sent was counted for its recipient")
+    harm(not received, "an unsent mail counted for its recipient")
     assert len(received) == 1
 
 
@@ -255,11 +255,11 @@ def test_whoever_registers_everybody_stops_no_resets_and_learns_nothing_by_it(se
     owner = service.user("owner@example.com")
     for number in range(10):
         register(service, f"user{number}@example.com", number)
-    works(len(mails.sent(service)) == 10, "ten different people are served")
+    works(len(mails.sent(service)) == 10, "ten different recipients get mails")
     register(service, owner.email, 10)
-    harm(mails.subjects(service, owner.email), "an address with an account is mailed to when no other would be")
+    harm(mails.subjects(service, owner.email), "only an address with an account got a mail above the limit")
     service.client(address="192.0.2.9").forgot(owner.email)
-    harm(mails.tokens_for(service, owner.email, "reset") == [], "strangers use up the mails of who forgot his password")
+    harm(mails.tokens_for(service, owner.email, "reset") == [], "registrations used up the limit of password resets")
     assert len(mails.sent(service)) == 11
 
 
@@ -279,12 +279,12 @@ def test_a_request_never_waits_for_a_mail_server(service: Service) -> None:
         known, unknown = service.user("known@example.com").email, "unknown@example.com"
         client = service.client()
         register(service, "new@example.com")
-        works(waiting(service) == 1, "a request notes a mail")
+        works(waiting(service) == 1, "a request queues a mail")
         assert send(service) == 0
-        works(server.connections == 1, "and the sender sends it")
+        works(server.connections == 1, "the sender sends it")
         for email in (unknown, known):
             answer = client.forgot(email)
-            harm(server.connections > 1, "a mail server decides how long an answer takes, for known addresses alone")
+            harm(server.connections > 1, "an answer waited for the mail server, only for known addresses")
             assert answer.status == client.DONE["forgot"]
         assert mails.waiting(service) == [("activate", "new@example.com"), ("reset", known), ("reset", unknown)]
         server.rejects = False
@@ -343,7 +343,7 @@ def test_of_two_senders_one_sends_a_mail(service: Service) -> None:
 )
 def test_a_database_that_was_away_ends_no_worker_that_sends(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     class Often:
-        """A pause after whose fifth end the worker stops."""
+        """A pause that stops the worker after its fifth use."""
 
         waited = 0
 
@@ -367,7 +367,7 @@ def test_a_database_that_was_away_ends_no_worker_that_sends(service: Service, mo
         monkeypatch.setattr(outbox, "threading", SimpleNamespace(Event=Often))
         with ThreadPoolExecutor() as pool:  # as in its own thread: what ends it is seen by nobody
             pool.submit(outbox._keep_draining, service.app)
-        harm(waiting(service), "nothing is sent any more since the database was away for a moment")
+        harm(waiting(service), "the sender stopped after a short outage of the database")
         assert server.recipients == ["a@example.com", "b@example.com"]
         told = [event["error"] for event in service.log if event["event"] == "outbox_unreachable"]
         assert told == ["OperationalError"] * 2  # once each time that it is away
@@ -383,7 +383,7 @@ def test_a_mail_survives_the_process_that_was_sending_it(service: Service) -> No
         service.client()
         real = service.real_server(first=f"from {PACKAGE}.bastion.delivery import outbox; outbox.POLL_SECONDS = 0.1")
         register(service, "a@example.com")
-        works(server.arrived.wait(60), "a worker of the real server sends by itself")
+        works(server.arrived.wait(60), "a worker of the real server sends the mail")
         workers = [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", real.output)]
         for pid in (real.process.pid, *workers):
             os.kill(pid, signal.SIGKILL)
@@ -393,7 +393,7 @@ def test_a_mail_survives_the_process_that_was_sending_it(service: Service) -> No
         assert send(service) == 0  # its minute is not over
         service.travel(seconds=61)
         send(service)
-        harm(len(server.mails) == 1, "the mail is lost with its process")
+        harm(len(server.mails) == 1, "the mail was lost with its process")
         assert server.recipients == ["a@example.com"] * 2  # the one duplicate that a crash may cost
         first, second = (mails.link(mail) for mail in server.mails)
         assert first is not None
@@ -416,7 +416,7 @@ def test_what_is_cancelled_while_its_mail_is_being_sent_gets_no_link(service: Se
         user = service.user("a@example.com")
         owner, stranger = service.client(user).login(), service.client()
         assert stranger.forgot(service.user("b@example.com").email).status == stranger.DONE["forgot"]
-        works(send(service) == 1, "a link for a new password is mailed")
+        works(send(service) == 1, "a reset link is mailed")
         budget: Any = service.module("delivery.budget")
         allows = budget.allows
 
@@ -449,7 +449,7 @@ if DATABASE == "postgresql":  # the others let the sender wait until the change 
         tokens: list[str] = []
 
         def sender(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-            """Another process makes the link after the change has looked for links, and before it looks for mails."""
+            """Another process makes the link after the change has revoked links, and before it cancels mails."""
             if statement.startswith("DELETE FROM mail_outbox") and not tokens:
                 tokens.append("")
                 [due] = outbox._due()
@@ -459,7 +459,7 @@ if DATABASE == "postgresql":  # the others let the sender wait until the change 
             event.listen(service.module("database").db.engine, "before_cursor_execute", sender)
         changed = owner.change_password(PASSWORD, NEW_PASSWORD).status
         works((changed, bool(tokens[0])) == (owner.DONE["change_password"], True), "the owner changes the password")
-        harm(is_good(service, tokens[0], "reset"), "a link that a thief asked for sets another password")
+        harm(is_good(service, tokens[0], "reset"), "a thief's reset link survived the password change")
         assert waiting(service) == 1  # the notice
 
 
@@ -487,12 +487,12 @@ def test_no_mail_waits_because_the_password_of_the_mail_server_was_exchanged(ser
                 server.password = stub.values["SMTP_PASSWORD"] = f"another-one-{wait}-xyz"
                 service.travel(seconds=wait)
                 register(service, f"{wait}@example.com", number)
-                harm(send(service) == 0, f"{wait} s after the exchange a mail waits for minutes")
+                harm(send(service) == 0, f"{wait} s after a rotation, a mail waited for minutes")
             server.password, before = "one-that-the-backend-has-not-xyz", len(server.logins)
             service.travel(seconds=11)
             register(service, "last@example.com", 3)
             assert send(service) == 0
-            harm(len(server.logins) > before + 1, "a password that was refused is shown again at once")
+            harm(len(server.logins) > before + 1, "a refused password was sent again at once")
             assert waiting(service) == 1
     assert "-xyz" not in service.output
 
@@ -521,7 +521,7 @@ def test_a_slow_sender_does_not_end_the_link_of_the_one_that_took_over(service: 
         send(service)
         assert [mail["To"] for mail in server.mails[1:]] == ["a@example.com"] * 2
         tokens = [link[1] for mail in server.mails[1:] if (link := mails.link(mail)) is not None]
-        harm(not [token for token in tokens if is_good(service, token, "activate")], "no link of the recipient is good")
+        harm(not [token for token in tokens if is_good(service, token, "activate")], "the recipient has no valid link")
 
 
 @protects(
@@ -551,8 +551,8 @@ def test_a_mail_goes_to_no_server_that_does_not_prove_its_name(
     with mail_server.running(context=ours.context(), implicit_tls=True) as good:
         serve(good)
         register(service, "first@example.com")
-        works(send(service) == 1 and good.encrypted == [True], "it goes over TLS to the server of the right name")
-        works(good.logins == [f"\0service\0{secret}"], "with the password")
+        works(send(service) == 1 and good.encrypted == [True], "a server with the right name gets the mail over TLS")
+        works(good.logins == [f"\0service\0{secret}"], "it gets the password")
     with mail_server.running(context=ours.context()) as good:
         serve(good)
         register(service, "second@example.com", 1)
@@ -579,15 +579,15 @@ def test_a_mail_goes_to_no_server_that_does_not_prove_its_name(
                     serve(evil)
                     register(service, "second@example.com", 2)
                     send(service)
-                    harm(evil.mails, f"somebody on the way has a mail ({error})")
-                    harm(evil.logins, f"somebody on the way has the password ({error})")
+                    harm(evil.mails, f"an attacker on the network read a mail ({error})")
+                    harm(evil.logins, f"an attacker on the network read the password ({error})")
                     assert evil.connections == 1
                 assert [event["error"] for event in service.log if event["event"] == "mail_failed"][-1] == error
                 assert waiting(service) == 1
-                works(is_good(service, link[1], "activate"), "the link before it stays good")
+                works(is_good(service, link[1], "activate"), "the earlier link stays valid")
                 serve(good)
                 service.travel(minutes=2)
-                works(send(service) == 1 and waiting(service) == 0, "and the mail goes out when it can")
+                works(send(service) == 1 and waiting(service) == 0, "the mail is sent later")
                 link = mails.link(good.mails[-1])
                 assert link is not None
     assert secret not in service.output
@@ -636,7 +636,7 @@ def test_nothing_that_a_stranger_typed_is_in_a_mail(service: Service) -> None:
         send(service)
         assert sorted(server.recipients) == sorted([honest, bait, "named@example.com"])
         for mail in server.mails:
-            harm("free-gold" in mail["Subject"], "a stranger writes subjects")
+            harm("free-gold" in mail["Subject"], "a stranger's text appears in a subject")
             harm([part for part in parts(mail) if "free-gold" in part], "a stranger's text appears in a mail")
         assert [mail["Subject"] for mail in server.mails[:2]] == ["Confirm your address"] * 2
 
@@ -668,7 +668,7 @@ def test_no_request_decides_where_a_mailed_link_leads(service: Service) -> None:
         client = service.client()
         register(service, "a@example.com")
         works(client.get("/send").json == {"sent": 1}, "a mail is sent within a request")
-        works(mails.link(server.mails[0]) is not None, "and has its link")
+        works(mails.link(server.mails[0]) is not None, "the mail contains a link")
 
         forged = {
             "X-Forwarded-Host": "evil.example",
@@ -709,18 +709,18 @@ def test_one_mailbox_gets_one_mail_of_a_kind_whoever_asks(service: Service) -> N
     victim, bystander = "victim@example.com", "bystander@example.com"
     register(service, victim)
     token = mails.token_for(service, victim, "activate")
-    works(is_good(service, token, "activate"), "the first mail's link is good")
+    works(is_good(service, token, "activate"), "the first mail's link is valid")
     for number in range(1, 21):
         register(service, victim, number)
         if number % 10 == 0:
             harm(len(mails.sent(service, victim)) > 1, "strangers sent a second mail to the mailbox within ten minutes")
             assert waiting(service) == 0
-    harm(not is_good(service, token, "activate"), "strangers take the owner's link away")
+    harm(not is_good(service, token, "activate"), "strangers invalidated the owner's link")
     register(service, bystander, 30)
-    works(len(mails.sent(service, bystander)) == 1, "another recipient is served meanwhile")
+    works(len(mails.sent(service, bystander)) == 1, "another recipient gets a mail")
     service.travel(minutes=10, seconds=1)
     register(service, victim, 31)
-    works(len(mails.sent(service, victim)) == 2, "and the same one ten minutes later")
+    works(len(mails.sent(service, victim)) == 2, "the same recipient gets one ten minutes later")
     assert not is_good(service, token, "activate")  # the newer one replaces it
     assert is_good(service, mails.token_for(service, victim, "activate"), "activate")
 
@@ -738,7 +738,7 @@ def test_no_table_and_no_output_holds_what_the_mail_holds(service: Service, capf
         before = repr(everything(service))
         send(service)
         link = mails.link(server.mails[0])
-        works(link is not None and is_good(service, link[1], "activate"), "the mail's link opens something")
+        works(link is not None and is_good(service, link[1], "activate"), "the mail's link is valid")
         server.rejects = True
         register(service, "b@example.com", 1)
         send(service)
@@ -747,8 +747,8 @@ def test_no_table_and_no_output_holds_what_the_mail_holds(service: Service, capf
         assert rejected is not None
         dump, output = before + repr(everything(service)), "".join(capfd.readouterr()) + service.output
         for _purpose, token in (link, rejected):
-            harm(token in dump, "whoever reads a table has the link")
-            harm(token in output, "whoever reads the output has the link")
+            harm(token in dump, "a reader of the table has the link")
+            harm(token in output, "a reader of the output has the link")
         assert waiting(service) == 1
         assert "a@example.com" in before
 
@@ -799,26 +799,26 @@ PASSWORD_CHANGED = "Your password was changed"
 
 
 class Owner:
-    """Somebody with an account, and the mailbox that is read after each event."""
+    """A user with an account, whose mailbox is read after each event."""
 
     def __init__(self, service: Service) -> None:
         self.service, self.user, self.email = service, service.user(), ""
         self.read: dict[str, int] = {}
 
     def news(self) -> list[EmailMessage]:
-        """What came since the mailbox was last read."""
+        """Return the mails since the mailbox was last read."""
         found = mails.sent(self.service, self.user.email)
         new = found[self.read.get(self.user.email, 0) :]
         self.read[self.user.email] = len(found)
         return new
 
     def hears_nothing(self, what: str) -> None:
-        """The mailbox is empty after something ordinary."""
-        harm([mail["Subject"] for mail in self.news()], f"the owner is mailed to, {what}")
+        """Check that an ordinary event sent no mail."""
+        harm([mail["Subject"] for mail in self.news()], f"the owner got a needless mail, {what}")
 
     @contextmanager
     def is_told(self, subject: str, address: str = THIEF) -> Iterator[None]:
-        """What is done within comes with exactly this notice, of when and from where it was done."""
+        """Expect exactly this notice, with the time and address of the event."""
         assert self.news() == []
         began = self.service.now()
         yield
@@ -826,20 +826,20 @@ class Owner:
         self.service.travel(minutes=3)  # the mail is sent later than that
         found = self.news()
         subjects = [mail["Subject"] for mail in found]
-        harm(subject not in subjects, f"the owner is not told: {subject}")
+        harm(subject not in subjects, f"the owner got no notice: {subject}")
         assert subjects == [subject]
         text = mails.text(found[0])
         harm(not [moment for moment in moments if moment in text], "the notice does not say when it happened")
-        harm(address not in text, "the notice does not say from where")
-        harm(mails.link(found[0]), "a notice holds a link that does something")
+        harm(address not in text, "the notice does not name the address")
+        harm(mails.link(found[0]), "a notice contains a link with a token")
         assert "new password" in text or "write to" in text
 
     def client(self, address: str = THIEF, methods: str = "password") -> Client:
-        """A session that has just been proved."""
+        """Return a client with a fresh session."""
         return self.service.client(replace(self.user, methods=methods), address).login()
 
     def signs_in(self, device: str | None = None, address: str = "", app: App | None = None) -> str:
-        """Sign in with everything that is asked for; what the device is given."""
+        """Sign in with all required factors; return the device."""
         number = next(_numbers)
         client = self.service.client(self.user, address or f"198.{18 + number // 250 % 2}.{number % 250}.5")
         answer = attempt(client, self.user.email, self.user.password, device)
@@ -850,14 +850,14 @@ class Owner:
         return device_of(answer)
 
     def fails(self, times: int, device: str | None = None) -> None:
-        """Somebody, each time from another network, types a wrong password."""
+        """Type wrong passwords, each from another network."""
         for _ in range(times):
             number = next(_numbers)
             client = self.service.client(address=f"198.{18 + number // 250 % 2}.{number % 250}.5")
             assert attempt(client, self.user.email, WRONG, device).status == 401
 
     def guesses(self, times: int, app: App) -> list[Response]:
-        """Somebody who knows the password types wrong codes."""
+        """Type wrong codes after the right password."""
         client = self.service.client(self.user, THIEF)
         attempt(client, self.user.email, self.user.password)
         return [client.send_code(app.wrong_code()) for _ in range(times)]
@@ -882,14 +882,14 @@ def test_no_second_factor_comes_or_goes_without_its_owner_being_told(service: Se
     app = App(service, client.seed_of(client.begin_totp()))
     with owner.is_told(ADDED):
         confirmed = client.confirm_totp(app.code())
-        works(confirmed.status == DONE["confirm_totp"], "an app is added, with the first recovery codes")
+        works(confirmed.status == DONE["confirm_totp"], "the user adds an app and gets recovery codes")
     client = owner.client(methods=both)
     with owner.is_told("New recovery codes"):
         renewed = client.new_codes()
-        works(renewed.status == DONE["new_codes"], "there are new ones")
+        works(renewed.status == DONE["new_codes"], "the user makes new codes")
     [code, *_] = client.codes_of(renewed)
     with owner.is_told("A recovery code was used"):
-        works(client.step_up(PASSWORD, code).status == DONE["step_up"], "one is used")
+        works(client.step_up(PASSWORD, code).status == DONE["step_up"], "the user uses one")
     client = owner.client(methods=both)
     options, asked = client.passkey_options()
     with owner.is_told(ADDED):
@@ -897,7 +897,7 @@ def test_no_second_factor_comes_or_goes_without_its_owner_being_told(service: Se
     client = owner.client(methods=both)
     [passkey] = client.passkeys()
     with owner.is_told(REMOVED):
-        works(client.remove_passkey(passkey["id"]).status == DONE["remove_passkey"], "and removed")
+        works(client.remove_passkey(passkey["id"]).status == DONE["remove_passkey"], "the user removes it")
     client = owner.client(methods=both)
     another = App(service, client.seed_of(client.begin_totp()))
     assert client.confirm_totp(another.code()).status == DONE["confirm_totp"]
@@ -905,7 +905,7 @@ def test_no_second_factor_comes_or_goes_without_its_owner_being_told(service: Se
     assert sorted(mail["Subject"] for mail in owner.news()) == [ADDED, REMOVED]  # one app in the place of the other
     client = owner.client(methods=both)
     with owner.is_told(REMOVED):
-        works(client.remove_totp().status == DONE["remove_totp"], "so is the app")
+        works(client.remove_totp().status == DONE["remove_totp"], "the user removes the app")
 
 
 @protects(
@@ -926,12 +926,12 @@ def test_a_copied_passkey_and_what_an_administrator_removed_are_told(
     thief = service.client(address=THIEF)
     options, asked = thief.login_passkey_options()
     with owner.is_told("A passkey was switched off"):
-        works(thief.login_with_passkey(asked, device.get(options, count=1)).status == 401, "a copy is refused")
-    works(manager.reset_factors(owner.user.id).status == DONE["reset_factors"], "an administrator removes what is lost")
+        works(thief.login_with_passkey(asked, device.get(options, count=1)).status == 401, "the copy is refused")
+    works(manager.reset_factors(owner.user.id).status == DONE["reset_factors"], "an administrator resets the factors")
     found = owner.news()
-    harm(not found, "the owner is not told what an administrator removed")
+    harm(not found, "the owner got no notice of an administrator's reset")
     text = mails.text(found[0])
-    harm(at_the_desk in text, "every user learns where the administrator is")
+    harm(at_the_desk in text, "the notice reveals the administrator's address")
     assert [mail["Subject"] for mail in found] == ["Your second factors were removed"]
     assert "It happened on" in text
     assert "write to" in text
@@ -950,7 +950,7 @@ def test_a_login_from_a_device_that_is_not_known_is_told_and_no_other(service: S
     laptop = owner.signs_in()
     owner.hears_nothing("although it is the very first login")
     for _ in range(2):
-        works(owner.signs_in(laptop) == laptop, "she signs in there again")
+        works(owner.signs_in(laptop) == laptop, "the owner signs in there again")
     owner.hears_nothing("although the device is known")
     foreign = mallory.signs_in()
     for device in (None, foreign):
@@ -980,7 +980,7 @@ def test_a_login_from_a_device_that_is_not_known_is_told_and_no_other(service: S
 
 @protects(ROW, dormant=edit(LOGIN, "< now() - sessions.KEPT:\n", "< now() - 10_000 * sessions.KEPT:\n"))
 def test_an_account_that_slept_for_years_is_no_new_one(service: Service) -> None:
-    """Written as it would be found then: the clock that signs cookies is not the service's, and travels no 500 days."""
+    """Create the cookie as it would be then: the clock that signs cookies is not the service's."""
     owner = Owner(service)
     models = service.module("identity.models")
     users, long_ago = models.User.__table__, service.now() - timedelta(days=500)
@@ -1043,7 +1043,7 @@ def test_a_login_after_wrong_codes_is_told_once(service: Service) -> None:
     owner = Owner(service)
     app = with_app(service, owner.user)
     laptop = owner.signs_in(app=app)
-    works([answer.status for answer in owner.guesses(5, app)] == [401] * 5, "who knows the password guesses codes")
+    works([answer.status for answer in owner.guesses(5, app)] == [401] * 5, "a thief guesses wrong codes")
     assert owner.news() == []
     service.travel(minutes=16)
     with owner.is_told(AFTER_FAILURES):
@@ -1100,17 +1100,17 @@ def test_no_password_and_no_address_changes_without_its_owner_being_told(service
     owner = Owner(service)
     with owner.is_told(PASSWORD_CHANGED):
         changed = owner.client().change_password(PASSWORD, CHOSEN)
-        works(changed.status == DONE["change_password"], "whoever knows the password changes it")
+        works(changed.status == DONE["change_password"], "the user changes the password")
     reader = service.client(address=THIEF)
     assert reader.forgot(owner.user.email).status == DONE["forgot"]
     token = mails.token_for(service, owner.user.email, "reset")
-    works([mail["Subject"] for mail in owner.news()] == ["Choose a new password"], "a link comes for who forgot it")
+    works([mail["Subject"] for mail in owner.news()] == ["Choose a new password"], "a reset link is mailed")
     with owner.is_told(PASSWORD_CHANGED):
-        works(reader.reset(token, OTHER).status == DONE["reset"], "whoever reads the mail changes it as well")
+        works(reader.reset(token, OTHER).status == DONE["reset"], "the mailed link changes it too")
     client = owner.client()
     with owner.is_told("Your address is about to change"):
         works(client.ask_email("thief@evil.example").status == DONE["ask_email"], "the user asks for a new address")
     with owner.is_told("Your address was changed"):
         moved = client.confirm_email(mails.token_for(service, "thief@evil.example", "email"))
-        works(moved.status == DONE["confirm_email"], "and confirmed")
+        works(moved.status == DONE["confirm_email"], "the new address is confirmed")
     assert "evil" not in "".join(mails.text(mail) for mail in mails.sent(service, owner.user.email))

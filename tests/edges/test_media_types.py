@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 def test_a_program_on_the_machine_does_not_decide_what_a_file_is(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An editor registers scripts as text for the whole system, and from then on no browser runs them."""
+    """An editor may register scripts as text for the whole system; browsers then refuse to run them."""
     mimetypes.init()
     for name in FILES:
         monkeypatch.setitem(mimetypes.types_map, Path(name).suffix, "text/plain")
     adds_careless(service)
     client = service.client()
     works(types({"": client.get("/careless/file/note.txt")}) == {"": [PLAIN]}, "a plain text is sent as text/plain")
-    harm(types(files(client)) != FILES, "a file is what the machine's table says")
+    harm(types(files(client)) != FILES, "the machine's table decides the type of a file")
 
 
 @protects(ROW)
@@ -42,7 +42,7 @@ def test_no_client_chooses_what_an_answer_is(service: Service) -> None:
     adds_careless(service)
     client = service.client()
     plain = client.get("/careless/json")
-    works(plain.headers_named("Content-Type") == ["application/json"], "JSON is JSON")
+    works(plain.headers_named("Content-Type") == ["application/json"], "JSON is sent as application/json")
     for query in (
         {"callback": "run"},
         {"jsonp": "run"},
@@ -83,7 +83,7 @@ TEXT: dict[str, Edit] = (
 
 
 def adds_careless(service: Service) -> None:
-    """Views and files that say nothing, or too little, about what they are."""
+    """Views and files that declare no type, or an incomplete one."""
     for name in ("note", "note.unheard-of", "note.txt", *FILES):
         (service.folder / name).write_text(MARKUP)
 
@@ -134,20 +134,20 @@ def test_no_file_and_no_view_leaves_a_browser_to_guess_what_it_is(service: Servi
     adds_careless(service)
     client = service.client()
     works(client.get("/careless/json").json == {"name": MARKUP}, "the client parses a JSON answer")
-    works(types(files(client)) == FILES, "files are what their names say")
+    works(types(files(client)) == FILES, "files have the types of their names")
     empty = {str(status): client.get(f"/careless/empty/{status}") for status in (204, 302, 304)}
-    works([*types(empty).values()] == [[], [], []], "what has no body is of no kind")
+    works([*types(empty).values()] == [[], [], []], "an empty answer has no type")
 
     bare = client.get("/careless/bare")
-    harm(bare.headers_named("Content-Type") != [PLAIN], "a text left without its charset")
+    harm(bare.headers_named("Content-Type") != [PLAIN], "a text was sent without its charset")
     expected = PAGE if AUTH == "session" else PLAIN
     for path in ("/careless/text", "/careless/page", *(["/careless/xhtml"] if AUTH == "jwt" else [])):
-        harm(client.get(path).headers_named("Content-Type") != [expected], "a service without pages sent one")
+        harm(client.get(path).headers_named("Content-Type") != [expected], "a service without pages sent HTML")
     for path in ("/careless/silent", "/careless/file/note", "/careless/file/note.unheard-of"):
         answer = client.get(path)
-        harm(answer.headers_named("Content-Type") != ["application/octet-stream"], f"{path} does not say what it is")
+        harm(answer.headers_named("Content-Type") != ["application/octet-stream"], f"{path} has no safe type")
         saved = answer.header("Content-Disposition") or ""
-        harm(not saved.startswith("attachment"), f"{path}, of an unknown kind, would be shown and not saved")
+        harm(not saved.startswith("attachment"), f"{path}, of an unknown type, would be displayed")
         assert saved.partition("; ")[2] == {"file": f"filename={path.rpartition('/')[2]}"}.get(path.split("/")[2], "")
         assert (answer.status, answer.text) == (200, MARKUP)
         assert (answer.header("Content-Security-Policy") or "").endswith("; sandbox")

@@ -28,9 +28,9 @@ REORDERING = [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x20
 )
 def test_no_text_that_reads_as_another_is_plain(service: Service) -> None:
     is_plain: Any = service.module("text").is_plain
-    works([text for text in SEEN if not is_plain(text)] == [], "what can be seen is plain, in every script")
-    works(all(is_plain(f"a{end}b", lines=True) for end in LINES), "a text of several lines may have them")
+    works([text for text in SEEN if not is_plain(text)] == [], "visible characters of every script are accepted")
+    works(all(is_plain(f"a{end}b", lines=True) for end in LINES), "a text of several lines may contain line ends")
     hidden = [f"{before}{one}b" for one in (*UNSEEN, *REORDERING) for before in ("a", "\u00e9")]
-    harm([text for text in hidden if is_plain(text, lines=True)], "it is shown as something else than it is")
-    harm([end for end in LINES if is_plain(f"a{end}b")], "a name breaks a line")
+    harm([text for text in hidden if is_plain(text, lines=True)], "hidden or reordering characters passed")
+    harm([end for end in LINES if is_plain(f"a{end}b")], "a name with a line break was accepted")
     assert [text for text in hidden if is_plain(text)] == []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def as_seen(answer: Response) -> tuple[int, str]:
-    """What a client can learn from an answer: its status and its body, without the id that each request has."""
+    """Return the status and body that a client sees, without the id of the request."""
     return answer.status, answer.text.replace(answer.request_id or "-", "")
 
 
@@ -37,13 +37,13 @@ def test_an_answer_does_not_tell_whether_the_object_of_another_user_exists(servi
     probe = service.adds_probe()
     owner, other = service.user(), service.client(service.user()).login()
     own = probe.add(other.user, "a thing of his own")
-    works(probe.read(other, own).status == 200, "a user reads what is his own")
+    works(probe.read(other, own).status == 200, "a user reads their own object")
     theirs, missing = probe.add(owner, SECRET), uuid.uuid4()
     answers = {}
     for item in (theirs, missing):
         answers[item] = [probe.read(other, item), probe.change(other, item), probe.delete(other, item)]
     told = [one for one, two in zip(*answers.values(), strict=True) if as_seen(one) != as_seen(two)]
-    harm(told, "the answer for another user's object differs from that for none")
+    harm(told, "the answer reveals that another user's object exists")
     for answer in (*answers[theirs], *answers[missing]):
         refused(answer, 404, "ownership-404")
 
@@ -61,11 +61,11 @@ def test_a_list_a_search_and_a_count_hold_nothing_of_another_user(service: Servi
     thief = service.client(other).login()
     own = service.client(owner).login()
     first, second = probe.list(own), probe.list(own, page=2)
-    works(len(probe.titles(first)) == 20, "the owner sees a page of his things")
-    works("one of his own" in probe.list(thief, q="his own").text, "the other finds his own")
+    works(len(probe.titles(first)) == 20, "the owner sees a page of their objects")
+    works("one of his own" in probe.list(thief, q="his own").text, "the other user finds their own object")
     answers = [probe.list(thief), probe.list(thief, q="canary"), probe.list(thief, page=2), probe.list(thief, q="%")]
     answers.append(probe.list(thief, sort="reverse"))
-    harm([answer for answer in answers if SECRET in answer.text], "a list shows another user's things")
+    harm([answer for answer in answers if SECRET in answer.text], "a list shows another user's objects")
     assert [probe.titles(answer) for answer in answers] == [["one of his own"], [], [], [], ["one of his own"]]
     assert len(probe.titles(second)) == 5  # and the rest on another
     if AUTH == "session":
@@ -88,7 +88,7 @@ def test_who_is_not_signed_in_owns_nothing_not_even_what_has_lost_its_owner(serv
     orphans = Table("proof_orphan", MetaData(), Column("id", Uuid, primary_key=True), Column("user_id", Uuid))
 
     class Orphan:
-        """A thing that may have no owner: it outlived his account."""
+        """A row that may have no owner because the account was deleted."""
 
     registry().map_imperatively(Orphan, orphans)
 
@@ -102,13 +102,13 @@ def test_who_is_not_signed_in_owns_nothing_not_even_what_has_lost_its_owner(serv
     with service.engine.begin() as connection:
         rows = [{"id": uuid.uuid4(), "user_id": owner} for owner in (user.id, None, None)]
         connection.execute(orphans.insert(), rows)
-    works(service.client(user).login().get("/count").json == {"found": 1}, "a user finds what is his own")
+    works(service.client(user).login().get("/count").json == {"found": 1}, "a user finds their own rows")
     found = service.client().get("/count").json["found"]
-    harm(found, "a stranger finds what has no owner")
+    harm(found, "an unauthenticated client finds rows without an owner")
 
 
 def end(client: BaseClient, session_id: uuid.UUID) -> Response:
-    """Ask for the end of one session as the style's client does."""
+    """End one session as the style's client does."""
     if AUTH == "jwt":
         return client.delete(f"/auth/sessions/{session_id}")
     return client.post(f"/account/sessions/{session_id}/end")
@@ -128,7 +128,7 @@ def test_nobody_ends_another_users_session(service: Service) -> None:
     (present,) = session_ids(service, owner)
     service.client(owner).login()
     (other,) = {*session_ids(service, owner)} - {present}
-    works(end(browser, other).status == DONE, "a user ends another session of his own")
+    works(end(browser, other).status == DONE, "a user ends another of their own sessions")
     works(session_ids(service, owner) == [present], "it has ended")
     answers = [end(thief, present), end(thief, uuid.uuid4())]
     harm(session_ids(service, owner) != [present], "another user ended the session")
@@ -150,12 +150,12 @@ def test_no_page_reads_a_list_to_its_end(service: Service, monkeypatch: pytest.M
     for number in range(50):
         probe.add(owner, f"item {number:02}")
     client = service.client(owner).login()
-    works(queries.MOST_LISTED == 10_000, "ten thousand things are listed")
+    works(queries.MOST_LISTED == 10_000, "ten thousand objects are listed")
     monkeypatch.setattr(queries, "MOST_LISTED", 30)
     works(len(probe.titles(probe.list(client))) == 20, "the first page is full")
     listen(service, read)
     answers = [probe.list(client, page=number) for number in (3, 4, 2**31 - 1)]
-    harm([answer for answer in answers if probe.titles(answer)], "the database read all that comes before a page")
+    harm([answer for answer in answers if probe.titles(answer)], "the database read all rows before a page")
     assert [answer.status for answer in answers] == [200] * 3
     assert (
         len([statement for statement in read if TABLE in statement]) == 3
@@ -187,15 +187,15 @@ def test_no_page_reads_all_accounts(service: Service, monkeypatch: pytest.Monkey
     monkeypatch.setattr(users, "MOST_PAGES", 1)
     first = manager.users()
     works(first.status == 200, "the first page is shown")
-    works(last.email in manager.users(q="zoe").text, "further accounts are found by how they begin")
+    works(last.email in manager.users(q="zoe").text, "further accounts are found by their beginning")
     answer = manager.users(page=2)
-    harm(last.email in answer.text, "the database read all that comes before a page")
+    harm(last.email in answer.text, "the database read all rows before a page")
     assert answer.status == 200
     assert ("page=2" in first.text, "page=3" in answer.text, '"has_next":true' in answer.text) == (False, False, False)
 
 
 def listen(service: Service, statements: list[str]) -> None:
-    """Append each statement that the service sends from here on."""
+    """Record each statement that the service sends from here on."""
     from sqlalchemy import event
 
     def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:

@@ -40,7 +40,7 @@ THROTTLE = "reset-throttle"
 
 
 def asked(service: Service, statements: Statements, email: str, number: int) -> tuple[Response, int]:
-    """The answer to a request for this address, and what it cost."""
+    """Request a reset for this address; return the answer and its cost."""
     client = service.client(address=f"192.0.2.{number}")
     client.honest("POST", {}, None, None, None)  # the page is open: only the request itself is counted
     statements.count = 0
@@ -62,12 +62,12 @@ def test_of_two_who_use_a_link_at_once_one_sets_the_password(service: Service, m
     Hashing(service, monkeypatch, cheap=True)
     users = [cheap_user(service) for _ in range(ROUNDS + 1)]
     gate = Gate(service, monkeypatch)
-    works(gate.race(users[0], [CHOSEN])[0].status == DONE["reset"], "a link that is used alone sets a password")
-    works(gate.passed == 1, "and is used here")
+    works(gate.race(users[0], [CHOSEN])[0].status == DONE["reset"], "a single use of a link resets the password")
+    works(gate.passed == 1, "it passed this barrier")
     for user in users[1:]:
         answers = gate.race(user, [CHOSEN, OTHER])
         done = [answer for answer in answers if answer.status == DONE["reset"]]
-        harm(done[1:], "two passwords were set by one link")
+        harm(done[1:], "one link reset the password twice")
         assert len(done) == 1
         [lost] = [answer for answer in answers if answer not in done]
         refused(lost, 410, SINGLE_USE)
@@ -78,7 +78,7 @@ ROUNDS = 5
 
 
 class Gate:
-    """Stands before the use of a link, behind everything that was read: nobody goes on until all have come so far."""
+    """Hold each use of a link between read and write, until all have read."""
 
     def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         import threading
@@ -98,7 +98,7 @@ class Gate:
         monkeypatch.setattr(users, "checked_password", wait)
 
     def race(self, user: User, passwords: list[str]) -> list[Response]:
-        """The answers to these passwords, all of which were sent with one link at the same moment."""
+        """Send these passwords with one link at the same moment; return the answers."""
         with self.service.app.app_context(), self.service.module("database").transaction() as connection:
             self.service.module("mail").enqueue(connection, "reset", user.email)
         token = token_for(self.service, user.email, "reset")
@@ -117,16 +117,16 @@ def test_a_link_ends_after_minutes(service: Service) -> None:
     client = service.client()
     service.stop_time()
     service.travel(minutes=service.limits.reset_minutes, seconds=-5)
-    works(client.reset(tokens[0], CHOSEN).status == DONE["reset"], "until then it sets a password")
+    works(client.reset(tokens[0], CHOSEN).status == DONE["reset"], "until then the link works")
     service.travel(seconds=6)
     answer = client.reset(tokens[1], CHOSEN)
-    harm(signs_in(service, late.email, CHOSEN), "a link that had ended set a password")
+    harm(signs_in(service, late.email, CHOSEN), "an expired link reset the password")
     refused(answer, 410, SINGLE_USE)
 
 
 @protects(SINGLE_USE, siblings=edit(FILE, "        links.cancel(connection, link.email, link.user_id)\n", ""))
 def test_a_new_password_ends_what_was_asked_for_before_it(service: Service) -> None:
-    """A mail that waits is a link that will be good: here it was asked for before, and goes out after."""
+    """A queued mail makes a valid link: it was requested before the reset, and is sent after it."""
     user, email = service.user(), "new@example.com"
     service.client(user, "192.0.2.73").login().ask_email(email)
     first = link_for(service, user)
@@ -134,10 +134,10 @@ def test_a_new_password_ends_what_was_asked_for_before_it(service: Service) -> N
     service.travel(minutes=service.limits.reset_minutes - 1)
     assert service.client(address="198.51.100.66").forgot(user.email).status == DONE["forgot"]
     answer = service.client().reset(first, CHOSEN)
-    works(answer.status == DONE["reset"], "the first link sets a password")
+    works(answer.status == DONE["reset"], "the first link resets the password")
     service.travel(minutes=2)
     later = tokens_for(service, user.email, "reset")[1:]
-    harm(later, "a link that was asked for before the new password went out after it")
+    harm(later, "a link requested before the reset was sent after it")
     again = service.client(user, "192.0.2.73").login()
     refused(again.confirm_email(change), 410, "email-change-confirmed")
     assert waiting(service) == []
@@ -167,7 +167,7 @@ def test_what_the_database_holds_of_a_link_sets_no_password(service: Service) ->
         for one in (as_it_is, found.hex(), in_base64, in_base64.rstrip("="), token[:-1])
         if one
     ]
-    harm(stored(service, user.email) != before, "what the database holds was taken for the token")
+    harm(stored(service, user.email) != before, "a stored value was accepted as the token")
     for answer in answers:
         refused(answer, 410, SINGLE_USE)
     assert len(found) == 32
@@ -192,7 +192,7 @@ def test_nobody_gets_more_than_ten_of_these_mails_a_day(service: Service) -> Non
         service.travel(minutes=10, seconds=1)
     tokens = tokens_for(service, user.email, "reset")
     works(tokens[:10], "one every ten minutes is mailed")
-    harm(tokens[10:], "an eleventh mail went out on the same day")
+    harm(tokens[10:], "an eleventh mail was sent on the same day")
     assert len(tokens) == 10
     service.travel(days=1)
     assert service.client().forgot(user.email).status == DONE["forgot"]
@@ -207,8 +207,8 @@ def test_no_network_asks_for_more_than_ten_mails_an_hour(service: Service) -> No
     users = [service.user() for _ in range(12)]
     stranger = service.client(address="198.51.100.66")
     answers = [stranger.forgot(user.email) for user in users[:11]]
-    works(answers[0].status == DONE["forgot"], "the first is taken")
-    harm(("reset", users[10].email) in waiting(service), "an eleventh mail is due")
+    works(answers[0].status == DONE["forgot"], "the first request is accepted")
+    harm(("reset", users[10].email) in waiting(service), "an eleventh mail was queued")
     assert [answer.status for answer in answers[:10]] == [DONE["forgot"]] * 10
     refused(answers[10], 429, THROTTLE)
     assert service.client(address="192.0.2.75").forgot(users[11].email).status == DONE["forgot"]
@@ -220,12 +220,12 @@ def test_no_network_asks_for_more_than_ten_mails_an_hour(service: Service) -> No
 
 @protects(THROTTLE, wide=WIDE)
 def test_forty_ipv6_networks_of_one_customer_ask_for_as_many_mails_as_five(service: Service) -> None:
-    works(service.client(address="2001:db8:1::1").forgot(UNKNOWN).status == DONE["forgot"], "one is taken")
+    works(service.client(address="2001:db8:1::1").forgot(UNKNOWN).status == DONE["forgot"], "one request is accepted")
     answers = [
         service.client(address=f"2001:db8:0:{number % 40:x}::1").forgot(f"{number}@example.com") for number in range(60)
     ]
     taken = len(waiting(service)) - 1
-    harm(taken > 50, "each /64 of a /48 asked as it liked")
+    harm(taken > 50, "each /64 of a /48 had its own limit")
     assert taken == 50
     for answer in answers[50:]:
         refused(answer, 429, THROTTLE)
@@ -233,7 +233,7 @@ def test_forty_ipv6_networks_of_one_customer_ask_for_as_many_mails_as_five(servi
 
 
 def used_up(service: Service, user: User) -> int:
-    """A stranger has asked for every mail of this account's day; how many tokens were mailed."""
+    """Use up the account's mails of the day as a stranger; return the number of mailed tokens."""
     for number in range(10):
         assert service.client(address=f"198.51.100.{number + 1}").forgot(user.email).status == DONE["forgot"]
         sent(service)
@@ -258,7 +258,7 @@ def test_a_stranger_who_asks_all_day_stops_no_reset_of_an_administrator(
     manager = administrator(service, monkeypatch)
     assert manager.admin_reset(user.id).status == DONE["admin_reset"]
     tokens = tokens_for(service, user.email, "reset")
-    harm(len(tokens) == asked_for, "his sessions have ended, and the link that lets him in was never mailed")
+    harm(len(tokens) == asked_for, "the sessions ended, and no reset link was mailed")
     assert service.client().reset(tokens[-1], CHOSEN).status == DONE["reset"]
     for _ in range(2):  # it has a budget too
         manager.admin_reset(user.id)
@@ -282,17 +282,14 @@ def test_a_stranger_who_asks_all_day_keeps_no_owner_out_on_a_device_that_is_know
     own = device_of(attempt(service.client(), user.email, user.password))
     foreign = device_of(attempt(service.client(), mallory.email, mallory.password))
     asked_for = used_up(service, user)
-    works(asked_for == 10, "whoever asks is mailed to, once in ten minutes")
+    works(asked_for == 10, "each request is mailed, once in ten minutes")
     answers = []
     for number, device in enumerate((foreign, own[:-1], "x")):
         answers.append(asks_for_reset(service.client(address=f"203.0.113.{number}"), user.email, device))
-        harm(
-            len(tokens_for(service, user.email, "reset")) > asked_for,
-            "a device that the account was never signed in to from was mailed to",
-        )
+        harm(len(tokens_for(service, user.email, "reset")) > asked_for, "a device unknown to the account got a mail")
     answers.append(asks_for_reset(service.client(), user.email, own))
     tokens = tokens_for(service, user.email, "reset")
-    harm(len(tokens) == asked_for, "a stranger keeps the owner out of his account")
+    harm(len(tokens) == asked_for, "a stranger locked the owner out")
     assert answers[0].status == DONE["forgot"]
     views = [seen_by_client(one, user.email) for one in answers]
     assert views == [views[0]] * 4
@@ -318,12 +315,12 @@ def test_a_network_has_ten_wrong_tokens_an_hour_and_they_keep_no_good_one_out(se
     user, other = service.user(), service.user()
     token, unused = link_for(service, user), link_for(service, other)
     stranger = service.client(address="198.51.100.66")
-    works(service.client().reset(unused, CHOSEN).status == DONE["reset"], "a link sets a password")
+    works(service.client().reset(unused, CHOSEN).status == DONE["reset"], "a link resets the password")
     guesses = [opens(stranger, f"{number:043}") for number in range(11)]
-    harm([guess for guess in guesses[10:] if guess.status == 410], "there is no end to guessing")
+    harm([guess for guess in guesses[10:] if guess.status == 410], "token guesses have no limit")
     before = stored(service, user.email)
     answer = service.client(address="198.51.100.66").reset(token, OTHER)  # a neighbour who read his mail
-    harm(stored(service, user.email) == before, "a neighbour's wrong tokens keep the owner of a good one out")
+    harm(stored(service, user.email) == before, "a neighbour's wrong tokens blocked a valid token")
     assert answer.status == DONE["reset"]
     assert [guess.status for guess in guesses[:10]] == [410] * 10
     refused(guesses[10], 429, THROTTLE)
@@ -331,13 +328,13 @@ def test_a_network_has_ten_wrong_tokens_an_hour_and_they_keep_no_good_one_out(se
 
 @protects(THROTTLE, choices=edit(FILE, "    throttle.count_link(link.id)\n", ""))
 def test_by_one_link_twenty_passwords_a_minute_are_looked_at(service: Service) -> None:
-    """Each that is refused leaves the link good, and to look at a long one costs as much as twenty requests."""
+    """A refused password leaves the link valid, and checking a long one costs as much as twenty requests."""
     user, other = service.user(), service.user()
     token, another = link_for(service, user), link_for(service, other)
     client = service.client(address="192.0.2.73")
-    works([client.reset(token, "too short").status for _ in range(20)] == [422] * 20, "so many are looked at")
+    works([client.reset(token, "too short").status for _ in range(20)] == [422] * 20, "twenty are checked")
     answer = service.client(address="192.0.2.74").reset(token, "too short")
-    harm(answer.status == 422, "one more is looked at")
+    harm(answer.status == 422, "one more was checked")
     refused(answer, 429, THROTTLE)
     assert client.reset(another, CHOSEN).status == DONE["reset"]
     service.travel(seconds=61)
@@ -345,7 +342,7 @@ def test_by_one_link_twenty_passwords_a_minute_are_looked_at(service: Service) -
 
 
 def opens(client: Client, token: str) -> Response:
-    """Ask once for what this token opens."""
+    """Open the flow of this token once."""
     if AUTH == "jwt":
         return client.reset(token, OTHER)
     client.get(f"/link/reset/{token}")
@@ -368,7 +365,7 @@ def test_asking_for_a_new_password_does_not_tell_which_accounts_exist(
     emails = (known.email, UNKNOWN, disabled.email, "unconfirmed@example.com")
     answers = {email: asked(service, statements, email, number) for number, email in enumerate(emails, 30)}
     views = {email: seen_by_client(answer, email) for email, (answer, _) in answers.items()}
-    works(answers[known.email][0].status == DONE["forgot"], "a known address is mailed to")
+    works(answers[known.email][0].status == DONE["forgot"], "a known address gets a mail")
     harm([email for email in emails if views[email] != views[known.email]], "the answer reveals which accounts exist")
     harm(waiting(service) != sorted(("reset", email) for email in emails), "the work reveals which accounts exist")
     assert len({cost for _, cost in answers.values()}) == 1
@@ -394,8 +391,8 @@ def test_a_link_sets_one_password_and_signs_nobody_in(service: Service) -> None:
     assert f"{service.limits.reset_minutes} minutes" in text(sent(service, user.email)[0])
     short = client.reset(token, "too short")
     answer = client.reset(token, CHOSEN)
-    works(answer.status == DONE["reset"], "the link sets a password, even after one that could not be used")
-    harm(live_sessions(service, user.id), "whoever reads the mail is signed in at once")
+    works(answer.status == DONE["reset"], "the link works after a refused password")
+    harm(live_sessions(service, user.id), "the reset signed the client in")
     again = client.reset(token, OTHER)
     harm(signs_in(service, user.email, OTHER), "a used link changed the password again")
     refused(again, 410, SINGLE_USE)
@@ -424,9 +421,9 @@ def test_a_stranger_who_asks_again_and_again_sends_no_mails_and_ends_no_link(ser
         service.travel(minutes=2)
     tokens = tokens_for(service, user.email, "reset")
     works(answers[0].status == DONE["forgot"] and tokens, "the first request is mailed")
-    harm(tokens[1:], "a second mail went out within ten minutes")
+    harm(tokens[1:], "a second mail was sent within ten minutes")
     answer = service.client().reset(tokens[0], CHOSEN)
-    harm(not signs_in(service, user.email, CHOSEN), "a request that sent nothing ended the owner's link")
+    harm(not signs_in(service, user.email, CHOSEN), "a request without a mail ended the owner's link")
     assert answer.status == DONE["reset"]
     views = [seen_by_client(one, user.email) for one in answers]
     assert views == [views[0]] * 3

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 
 def asked(service: Service, statements: Statements, email: str, address: str) -> tuple[Response, int]:
-    """The answer to registering this address, and what it cost."""
+    """Register this address; return the answer and its cost."""
     client = service.client(address=address)
     client.honest("POST", {}, None, None, None)  # the page is open: only the request itself is counted
     statements.count = 0
@@ -78,7 +78,7 @@ def test_asking_for_another_address_does_not_tell_whether_it_has_an_account(serv
         for number, email in enumerate((UNKNOWN, other.email), 41)
     ]
     views = [seen_by_client(answer, email) for email, answer in answers]
-    works(answers[0][1].status == DONE["ask_email"], "a free address is asked for")
+    works(answers[0][1].status == DONE["ask_email"], "a free address is accepted")
     harm(views[0] != views[1], "the answer reveals that an account exists")
     assert waiting(service)[:2] == [("email", UNKNOWN), ("email", other.email)]
     assert tokens_for(service, other.email, "email") == []
@@ -117,10 +117,10 @@ def test_inviting_an_address_does_not_tell_whether_it_has_an_account(
 )
 def test_what_is_no_address_counts_as_well(service: Service) -> None:
     is_open(service)
-    works(service.client(address="192.0.2.50").register("one@example.com").status == DONE["register"], "one is taken")
+    works(service.client(address="192.0.2.50").register("one@example.com").status == DONE["register"], "one passes")
     guesses = [service.client(address="198.51.100.7").register(f"nobody-{number}@localhost") for number in range(5)]
     answer = service.client(address="198.51.100.7").register("sixth@example.com")
-    harm(("activate", "sixth@example.com") in waiting(service), "the sixth was taken, since five were no addresses")
+    harm(("activate", "sixth@example.com") in waiting(service), "the sixth was accepted after five invalid addresses")
     assert [guess.status for guess in guesses] == [422] * 5
     refused(answer, 429, "register-throttle")
 
@@ -129,14 +129,15 @@ def test_what_is_no_address_counts_as_well(service: Service) -> None:
 def test_forty_ipv6_networks_of_one_customer_register_as_much_as_five(service: Service) -> None:
     is_open(service)
     works(
-        service.client(address="2001:db8:1::1").register("other@example.com").status == DONE["register"], "one is taken"
+        service.client(address="2001:db8:1::1").register("other@example.com").status == DONE["register"],
+        "one passes",
     )
     answers = [
         service.client(address=f"2001:db8:0:{number:x}::1").register(f"new-{number}@example.com")
         for number in range(40)
     ]
     taken = len([email for _, email in waiting(service) if email.startswith("new-")])
-    harm(taken > 25, "each /64 of a /48 registered as it liked")
+    harm(taken > 25, "each /64 of a /48 had its own limit")
     assert taken == 25
     for answer in answers[25:]:
         refused(answer, 429, "register-throttle")
@@ -163,9 +164,9 @@ def test_a_registration_touches_no_account_that_is_there(service: Service) -> No
     session = service.client(user).login()
     before = account(service, user.email)
     answer = service.client(address="198.51.100.66").register(user.email)
-    works(answer.status == DONE["register"], "the registration is taken like any other")
+    works(answer.status == DONE["register"], "the registration gets the usual answer")
     sent(service)
-    harm(account(service, user.email) != before, "it changed an account")
+    harm(account(service, user.email) != before, "the registration changed an account")
     assert session.account().status == DONE["account"]
 
 
@@ -178,9 +179,9 @@ def test_by_one_link_twenty_passwords_a_minute_are_looked_at(service: Service) -
     service.client().register(UNKNOWN)
     token = token_for(service, UNKNOWN, "activate")
     client = service.client(address="192.0.2.73")
-    works([client.activate(token, "too short").status for _ in range(20)] == [422] * 20, "so many are looked at")
+    works([client.activate(token, "too short").status for _ in range(20)] == [422] * 20, "twenty are checked")
     answer = service.client(address="192.0.2.74").activate(token, "too short")
-    harm(answer.status == 422, "one more is looked at")
+    harm(answer.status == 422, "one more was checked")
     refused(answer, 429, "reset-throttle")
     service.travel(seconds=61)
     assert client.activate(token, CHOSEN).status == DONE["activate"]
@@ -196,10 +197,10 @@ def test_a_link_is_good_for_as_long_as_its_mail_says(service: Service) -> None:
     tokens = [token_for(service, email, "activate") for email in ("early@example.com", VICTIM)]
     assert f"{hours} hours" in text(sent(service, VICTIM)[0])
     service.travel(hours=hours, seconds=-5)
-    works(client.activate(tokens[0], CHOSEN).status == DONE["activate"], "until then it makes an account")
+    works(client.activate(tokens[0], CHOSEN).status == DONE["activate"], "until then the link works")
     service.travel(seconds=6)
     answer = client.activate(tokens[1], CHOSEN)
-    harm(account(service, VICTIM), "a link that had ended made an account")
+    harm(account(service, VICTIM), "an expired link created an account")
     refused(answer, 410, SINGLE_USE)
 
 
@@ -220,7 +221,7 @@ def test_a_link_for_something_else_makes_no_account(service: Service) -> None:
     change, reset = token_for(service, VICTIM, "email"), token_for(service, user.email, "reset")
     service.rows("UPDATE auth_user SET email = 'moved@example.com' WHERE email = :email", email=user.email)
     answers = [mallory.activate(change, OTHER), mallory.activate(reset, OTHER)]
-    harm([one for one in (VICTIM, user.email) if account(service, one)], "a link of another purpose made an account")
+    harm([one for one in (VICTIM, user.email) if account(service, one)], "a link of another purpose created an account")
     for answer in answers:
         refused(answer, 410, SINGLE_USE)
     assert accounts(service) == 2
@@ -255,7 +256,7 @@ def test_nobody_is_let_in_by_what_the_database_holds_before_the_mail_is_read(ser
         urlsafe_b64encode(found).decode().rstrip("="),
     )
     answers = [client.activate(one, OTHER) for one in spellings if one]
-    harm(account(service, VICTIM), "what the database holds was taken for the token")
+    harm(account(service, VICTIM), "a stored value was accepted as the token")
     for answer in answers:
         refused(answer, 410, SINGLE_USE)
     assert len(found) == 32
@@ -291,14 +292,14 @@ def test_an_invitation_makes_exactly_the_account_that_it_names(
     inviter.invite("guest@example.com", [role])
     guest = service.client()
     answer = guest.activate(token_for(service, "guest@example.com", "invite"), CHOSEN, "Guest")
-    works(answer.status == DONE["activate"], "an invitation makes an account")
+    works(answer.status == DONE["activate"], "an invitation creates an account")
     made = account(service, "guest@example.com")
-    works(made is not None and (made.display_name, made.roles) == ("Guest", role), "the one that it names")
+    works(made is not None and (made.display_name, made.roles) == ("Guest", role), "it has the invited name and role")
     answers = []
     for email, field, value in (("plain@example.com", "email", VICTIM), ("plainer@example.com", "role", role)):
         inviter.invite(email)
         answers.append(guest.activate(token_for(service, email, "invite"), CHOSEN, **{field: value}))
-        harm(account(service, VICTIM), "an invitation made the account of another address")
+        harm(account(service, VICTIM), "an invitation created the account of another address")
         made = account(service, email)
         harm(made is not None and made.roles, "an invitation gave a role that is not in it")
     for answer in answers:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     ),
 )
 def test_logins_at_the_same_moment_are_counted_together(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In each round three have begun before one of them writes: a count that was made before that is seen at once."""
+    """In each round three logins count the sessions before one of them writes, which exposes a stale count."""
     most, user, app = service.limits.sessions_per_account, cheap_user(service), service.app
     sessions = service.module("identity.sessions")
     from datetime import timedelta
@@ -49,7 +49,7 @@ def test_logins_at_the_same_moment_are_counted_together(service: Service, monkey
 
     for _ in range(most):
         opens()
-    works(live(service, user) == most, "so many logins are open")
+    works(live(service, user) == most, "logins up to the limit are open")
     real, meetings = sessions._beginning, [Meeting(3)]
 
     def begin_together(*only_if: Any, **values: Any) -> Any:
@@ -63,7 +63,7 @@ def test_logins_at_the_same_moment_are_counted_together(service: Service, monkey
         at_once([opens] * 3)
         meetings.append(Meeting(3))
         left.append(live(service, user))
-    harm([number for number in left if number > most], "logins at the same moment left more than allowed open")
+    harm([number for number in left if number > most], "parallel logins left more sessions open than allowed")
     assert left == [most] * rounds
 
 
@@ -79,7 +79,7 @@ ISSUE = edit(
 
 # In the token style the refresh token's row refers to the session's: without that one there is none.
 @protects(CLOSED, **({"issue": ISSUE} if AUTH == "session" else {}))
-def test_no_cookie_or_token_leaves_for_a_session_that_was_not_written(service: Service) -> None:
+def test_a_failed_commit_issues_no_cookie_or_token(service: Service) -> None:
     from sqlalchemy import event
     from sqlalchemy.exc import OperationalError
 
@@ -107,9 +107,9 @@ def test_no_cookie_or_token_leaves_for_a_session_that_was_not_written(service: S
     failing.append("now")
     answer = attempt(client, user.email, user.password)
     works(failing == ["now", "met"], "the login wrote a session, and its commit failed")
-    works(sessions_of(service, user) == before, "the session is not there")
+    works(sessions_of(service, user) == before, "the session does not exist")
     given = [cookie.name for cookie in answer.set_cookies] or [word for word in ("_token",) if word in answer.text]
-    harm(given, "a cookie or token was given for a session that does not exist")
+    harm(given, "a cookie or token was issued for a session that does not exist")
     assert answer.status == 503
     failing.clear()
     assert attempt(service.client(), user.email, user.password).status == SIGNED_IN
@@ -126,7 +126,7 @@ ENDED_FIRST = "row is None or connection.execute(_ending(now(), _s.id == old.ses
 
 
 def changes_address(client: Client) -> Response:
-    """Ask for another address for the account: what a thief with a session would like to do."""
+    """Ask to change the account's address, as a thief with a session would."""
     return client.post(EMAIL_PATH, {"email": "thief@example.org"})
 
 
@@ -138,12 +138,12 @@ def test_a_clock_that_is_put_back_keeps_no_login_fresh(service: Service) -> None
     thief = service.client(user).login()
     service.travel(hours=-1)  # a machine that was an hour ahead, and finds out
     changes_address(service.client(cheap_user(service)).login())
-    works(len(mails.waiting(service)) == 2, "whoever signs in now changes the address")
+    works(len(mails.waiting(service)) == 2, "after a new login the user changes the address")
     service.rows("DELETE FROM mail_outbox")
     if AUTH == "jwt":  # an access token that lies ahead is refused, and exchanged for one of now
         thief.cookie = exchange(service, thief).json["access_token"]
     answer = changes_address(thief)
-    harm(mails.waiting(service), "a session is fresh for an hour and five minutes")
+    harm(mails.waiting(service), "a session counted as fresh for an hour and five minutes")
     assert asks_to_prove_again(answer)
     step_up(thief, user.password)
     changes_address(thief)
@@ -151,17 +151,15 @@ def test_a_clock_that_is_put_back_keeps_no_login_fresh(service: Service) -> None
 
 
 @protects(FRESH, mark=edit(MARK[0], f"{MARK[1]}(fresh=True)", MARK[1]))
-def test_a_stolen_old_session_changes_no_address_until_the_password_was_given(service: Service) -> None:
+def test_a_stale_session_changes_no_address_before_step_up(service: Service) -> None:
     user = cheap_user(service)
     changes_address(service.client(cheap_user(service)).login())
-    works(
-        len(mails.waiting(service)) == 2, "a fresh session changes the address: a link to it, a notice to the present"
-    )
+    works(len(mails.waiting(service)) == 2, "a fresh session mails a link to the new and a notice to the old address")
     service.rows("DELETE FROM mail_outbox")
     owner = service.client(user).login()
     service.travel(seconds=service.limits.fresh_login_seconds + 1)
     answer = changes_address(owner)
-    harm(mails.waiting(service), "an old session changed the address of its account")
+    harm(mails.waiting(service), "a stale session changed the account's address")
     assert asks_to_prove_again(answer)
     wrong = step_up(owner, "not the password of anybody")
     refused(wrong, 403, "password-change-needs-current")
@@ -198,23 +196,23 @@ def test_a_stolen_old_session_changes_no_address_until_the_password_was_given(se
         ),
     ),
 )
-def test_a_step_up_makes_no_other_session_and_no_copy_of_this_one_fresh(service: Service) -> None:
+def test_a_step_up_refreshes_only_the_session_that_proved_it(service: Service) -> None:
     user = cheap_user(service)
     owner, elsewhere = service.client(user).login(), service.client(user, address="198.51.100.7").login()
     thief = owner.copy()
     service.travel(seconds=service.limits.fresh_login_seconds + 1)
-    works(step_up(owner, user.password).status == SIGNED_IN, "the owner proves once more who he is")
+    works(step_up(owner, user.password).status == SIGNED_IN, "the owner re-authenticates")
     changes_address(owner)
-    works(len(mails.waiting(service)) == 2, "and changes the address")
+    works(len(mails.waiting(service)) == 2, "the owner then changes the address")
     service.rows("DELETE FROM mail_outbox")
     answers = [changes_address(elsewhere), changes_address(thief)]
-    harm(mails.waiting(service), "a session was fresh that nobody had proven anything in")
+    harm(mails.waiting(service), "a session counted as fresh without re-authentication")
     assert asks_to_prove_again(answers[0])
     assert answers[1].status == NOT_SIGNED_IN
 
 
 @protects(LIMIT, limit=edit("identity/sessions.py", SURPLUS, "    surplus: Sequence[UUID] = ()\n"))
-def test_a_login_too_many_ends_the_session_that_was_unused_for_longest(service: Service) -> None:
+def test_a_login_above_the_limit_ends_the_least_used_session(service: Service) -> None:
     seen = service.adds_route("/probe")
     most, user, other = service.limits.sessions_per_account, cheap_user(service), cheap_user(service)
     bystander = service.client(other).login(through_form=True)
@@ -225,7 +223,7 @@ def test_a_login_too_many_ends_the_session_that_was_unused_for_longest(service: 
     used = [client.get("/probe").status for client in clients[:1]]  # the first is in use again, the second is not
     works(used == [200], "the first session is open")
     clients.append(service.client(user).login(through_form=True))
-    works([client.get("/probe").status for client in (clients[0], *clients[2:])] == [200] * most, "so many are open")
+    works([client.get("/probe").status for client in (clients[0], *clients[2:])] == [200] * most, "the limit is open")
     seen.clear()
     answer = clients[1].get("/probe")
     harm(seen, "one session more than the limit stayed open")
@@ -241,7 +239,7 @@ def test_a_login_too_many_ends_the_session_that_was_unused_for_longest(service: 
     CLOSED,
     **sabotages(core.test_while_sessions_cannot_be_read_no_user_is_taken_for_a_visitor, CLOSED, "load"),
 )
-def test_while_sessions_cannot_be_read_nobody_is_taken_for_a_visitor(service: Service) -> None:
+def test_an_outage_of_sessions_makes_no_user_anonymous(service: Service) -> None:
     seen, public = service.adds_route("/probe"), service.adds_route("/public", mark="public")
     client = service.client(service.user()).login()
     outage = Outage(service, "auth_session")
@@ -251,10 +249,10 @@ def test_while_sessions_cannot_be_read_nobody_is_taken_for_a_visitor(service: Se
     outage.on = True
     answers = [client.get("/probe"), client.get("/public")]
     works(service.client().get("/public").status == 200, "a visitor without a session gets the page during the outage")
-    works(service.client().get("/healthz").status == 200, "and the probe of the platform")
+    works(service.client().get("/healthz").status == 200, "the platform's probe is answered")
     works(public.pop() == "GET", "the view ran for the visitor")
     outage.on = False
-    harm(seen + public, "a view ran for somebody of whom nobody knew who he was")
+    harm(seen + public, "a view ran for an unauthenticated request")
     for answer in answers:
         assert answer.status == 503
         assert answer.header("Retry-After") == "5"

@@ -67,13 +67,13 @@ ROUNDS = 5  # of a race in which all meet each time
 
 
 @protects(ROW)
-def test_an_account_that_does_not_exist_has_to_wait_in_the_same_words(service: Service) -> None:
+def test_unknown_accounts_are_throttled_with_the_same_answer(service: Service) -> None:
     user = cheap_user(service)
     HashSpy(service, quick=True)
     works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
     answers = {identifier: guess(service, identifier, most(service) + 1) for identifier in (user.email, UNKNOWN)}
     known, unknown = ([seen_by_client(one, name) for one in answers[name]] for name in (user.email, UNKNOWN))
-    harm([pair for pair in zip(known, unknown, strict=True) if pair[0] != pair[1]], "an answer tells of an account")
+    harm([pair for pair in zip(known, unknown, strict=True) if pair[0] != pair[1]], "an answer reveals an account")
     assert [one.status for one in answers[UNKNOWN]] == [401] * most(service) + [429]
     refused(answers[UNKNOWN][-1], 429, ROW)
 
@@ -92,7 +92,7 @@ def test_another_spelling_of_an_address_is_no_further_guess(service: Service) ->
     )
     answers = [guess(service, spellings[number % 5], 1)[0] for number in range(most(service))]
     answer = attempt(service.client(), victim.email, victim.password)
-    harm(sessions_of(service, victim), "five wrong passwords under five spellings were not counted together")
+    harm(sessions_of(service, victim), "five spellings of one address had separate counters")
     refused(answer, 429, ROW)
     for one in answers:
         refused(one, 401, "login-uniform-failure")
@@ -105,7 +105,7 @@ def test_another_spelling_of_an_address_is_no_further_guess(service: Service) ->
     ROW,
     doubling=edit("throttle/__init__.py", "wait = min(window * 2 ** min(rounds, 10), LONGEST_WAIT)", "wait = window"),
 )
-def test_whoever_waits_and_guesses_on_waits_twice_as_long_each_time(service: Service) -> None:
+def test_each_further_wait_is_twice_as_long(service: Service) -> None:
     patient, victim = cheap_user(service), cheap_user(service)
     minutes = service.limits.login_wait_minutes
     guess(service, patient.email, most(service))
@@ -143,20 +143,20 @@ def test_no_wait_is_forgotten_before_a_quiet_day_is_over(service: Service) -> No
     minutes = service.limits.login_wait_minutes
 
     def next_wait(email: str) -> int:
-        """In minutes, after all guesses of one more round."""
+        """Return the wait in minutes after one more round of guesses."""
         return round(int(guess(service, email, most(service) + 1)[-1].header("Retry-After") or 0) / 60)
 
     works([next_wait(user.email) for user in (forgetful, victim)] == [minutes] * 2, "the first wait is short")
     service.travel(minutes=minutes, seconds=1)
     works([next_wait(user.email) for user in (forgetful, victim)] == [2 * minutes] * 2, "the second twice as long")
     service.travel(hours=4)
-    works(next_wait(victim.email) == 4 * minutes, "the third again")
+    works(next_wait(victim.email) == 4 * minutes, "the third wait doubles again")
     service.travel(hours=22)
     with service.app.app_context():
         service.module("throttle").purge()
     waits = next_wait(forgetful.email), next_wait(victim.email)
-    works(waits[0] == minutes, "after a quiet day it is short again")
-    harm(waits[1] < 8 * minutes, "less than a day after a wait the guesses begin anew")
+    works(waits[0] == minutes, "after a quiet day the wait is short again")
+    harm(waits[1] < 8 * minutes, "the wait was reset less than a day after the last one")
     assert waits[1] == 8 * minutes
 
 
@@ -173,14 +173,14 @@ def test_guesses_around_the_end_of_a_window_are_counted_together(service: Servic
         service.travel(minutes=minutes, seconds=1)
         guess(service, forgetful.email, most(service) - 1)
     answer = attempt(service.client(), forgetful.email, forgetful.password)
-    works(answer.status == SIGNED_IN, "failures are forgotten after a quiet quarter of an hour")
+    works(answer.status == SIGNED_IN, "failures are forgotten after 15 quiet minutes")
     guess(service, victim.email, 1)
     service.travel(minutes=minutes, seconds=-60)
     guess(service, victim.email, most(service) - 2)
     service.travel(seconds=120)
     guess(service, victim.email, 1)
     answer = attempt(service.client(), victim.email, victim.password)
-    harm(sessions_of(service, victim), "a sixth guess within two minutes was looked at")
+    harm(sessions_of(service, victim), "a sixth guess within two minutes was compared")
     refused(answer, 429, ROW)
 
 
@@ -192,8 +192,8 @@ def test_whoever_reads_the_counters_learns_no_address(service: Service) -> None:
     user, victim = cheap_user(service), cheap_user(service)
     guess(service, victim.email, most(service) - 1)
     kept = {bytes(key) for (key,) in service.rows("SELECT counter.key FROM throttle_counter counter")}
-    works(kept, "what is tried is counted")
-    harm(kept & {hashlib.sha256(f"login:{victim.email}".encode()).digest()}, "addresses are tried until one is there")
+    works(kept, "attempts are counted")
+    harm(kept & {hashlib.sha256(f"login:{victim.email}".encode()).digest()}, "a counter reveals a guessed address")
     assert {len(key) for key in kept} == {32}
     service.restart(SECRET_KEY=secrets.token_urlsafe(32))  # all is counted anew, and nobody is kept out by it
     assert attempt(service.client(), user.email, user.password).status == SIGNED_IN
@@ -205,7 +205,7 @@ def test_whoever_reads_the_counters_learns_no_address(service: Service) -> None:
     race=edit("throttle/__init__.py", "columns.key == name, columns.version == row.version", "columns.key == name"),
 )
 def test_guesses_at_the_same_moment_are_counted_one_by_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In each round four have read the counter before one of them writes it: a write that gets lost is seen at once."""
+    """In each round four guesses read the counter before one of them writes, which exposes a lost update."""
     victim, spy = cheap_user(service), HashSpy(service)
     rivals = [service.client(address=f"198.51.100.{number}") for number in range(4)]
     guess(service, victim.email, most(service) - 1)
@@ -240,17 +240,17 @@ def test_guesses_at_the_same_moment_are_counted_one_by_one(service: Service, mon
         "identity/attempts.py", "throttle.book(AGAIN, user.email,", "throttle.book(AGAIN, str(user.session_id),"
     ),
 )
-def test_a_signed_in_thief_has_five_guesses_too_and_a_stranger_at_the_login_takes_none_of_them(
+def test_step_up_has_its_own_guess_limit(
     service: Service,
 ) -> None:
     alice, minutes = cheap_user(service), service.limits.login_wait_minutes
     guess(service, alice.email, most(service))
     answer = step_up(service.client(alice).login(), alice.password)
-    works(answer.status == SIGNED_IN, "whoever is signed in proves it while a stranger keeps the login waiting")
+    works(answer.status == SIGNED_IN, "a signed-in user re-authenticates while a stranger blocks the login")
     wrong = [step_up(service.client(alice, address=f"203.0.113.{one}").login(), WRONG) for one in range(most(service))]
     before = steps(service)
     answer = step_up(service.client(alice).login(), alice.password)
-    harm(steps(service) > before, "each session had guesses of its own")
+    harm(steps(service) > before, "each session had its own guesses")
     refused(answer, 429, "password-change-needs-current")
     for one in wrong:
         refused(one, 403, "password-change-needs-current")
@@ -262,15 +262,15 @@ def test_a_signed_in_thief_has_five_guesses_too_and_a_stranger_at_the_login_take
     ROW,
     right=edit("identity/login.py", RATE, '    rate = throttle.Spent(b"", 0.0)\n'),
 )
-def test_not_even_the_right_password_is_compared_as_often_as_one_likes(service: Service) -> None:
-    """Whoever has one account, his own, could keep all slots for hashes busy with it, and everybody else out."""
+def test_right_passwords_count_towards_the_rate_limit(service: Service) -> None:
+    """Otherwise a user with one account could occupy all hash slots and keep all others out."""
     user, other, spy = cheap_user(service), cheap_user(service), HashSpy(service)
     answers = [attempt(service.client(), user.email, user.password) for _ in range(20)]
-    works([answer.status for answer in answers] == [SIGNED_IN] * 20, "so many right logins a minute are taken")
+    works([answer.status for answer in answers] == [SIGNED_IN] * 20, "right logins up to the limit succeed")
     works(len(spy.compared) == 20, "each was compared")
     spy.compared.clear()
     answer = attempt(service.client(address="203.0.113.9"), user.email.upper(), user.password)
-    harm(spy.compared, "one more was compared")
+    harm(spy.compared, "a login above the limit was compared")
     refused(answer, 429, ROW)
     assert 1 <= int(answer.header("Retry-After") or 0) <= 60
     assert attempt(service.client(), other.email, other.password).status == SIGNED_IN
@@ -286,25 +286,25 @@ def test_not_even_the_right_password_is_compared_as_often_as_one_likes(service: 
     others=edit("throttle/__init__.py", "values(**booking.before)", "values(**NOTHING)"),
     moment=edit("throttle/__init__.py", "values(**booking.before)", 'values(**{**booking.before, "window_at": now()})'),
 )
-def test_a_stranger_learns_nothing_of_a_right_login_and_gets_no_new_guesses_by_it(service: Service) -> None:
+def test_an_owners_login_neither_resets_nor_reveals_counters(service: Service) -> None:
     HashSpy(service, quick=True)
     alice, absent, bob, away = (cheap_user(service) for _ in range(4))
     for user in (alice, absent, bob, away):
         guess(service, user.email, most(service) - 1)
-    works(attempt(service.client(), alice.email, alice.password).status == SIGNED_IN, "after four wrong ones she is in")
+    works(attempt(service.client(), alice.email, alice.password).status == SIGNED_IN, "after four the owner is in")
     at_the_time = [[one.status for one in guess(service, user.email, 2)] for user in (alice, absent)]
-    harm(at_the_time[0] != at_the_time[1], "her login gave a stranger further guesses")
+    harm(at_the_time[0] != at_the_time[1], "the owner's login gave a stranger further guesses")
     service.travel(minutes=service.limits.login_wait_minutes - 1)
-    works(attempt(service.client(), bob.email, bob.password).status == SIGNED_IN, "a while later he is in as well")
+    works(attempt(service.client(), bob.email, bob.password).status == SIGNED_IN, "the other owner signs in later too")
     service.travel(minutes=1, seconds=1)
     later = [[one.status for one in guess(service, user.email, most(service) + 1)] for user in (bob, away)]
-    harm(later[0] != later[1], "a stranger sees by what he is counted that the owner was there")
+    harm(later[0] != later[1], "a counter reveals to a stranger that the owner signed in")
     assert at_the_time[0] == [401, 429]
     assert later[0] == [401] * most(service) + [429]
 
 
 def all_slots_taken(service: Service, monkeypatch: pytest.MonkeyPatch, meet: Any = lambda: None) -> None:
-    """From here on no password is compared: each attempt is told to come back."""
+    """From here on compare no password: each attempt is refused with a Retry-After."""
     passwords = service.module("identity.passwords")
 
     def full(_rank: int) -> Any:
@@ -324,7 +324,7 @@ def test_who_is_told_to_come_back_may_come_back(service: Service, monkeypatch: p
         answers = [attempt(service.client(), user.email, user.password) for _ in range(21)]
     before = sessions_of(service, user)
     last = attempt(service.client(), user.email, user.password)
-    harm(sessions_of(service, user) == before, "what was never compared kept the right password out")
+    harm(sessions_of(service, user) == before, "uncompared attempts locked the right password out")
     assert last.status == SIGNED_IN
     for answer in answers:
         refused(answer, 503, "password-hash-concurrency")
@@ -334,9 +334,7 @@ def test_who_is_told_to_come_back_may_come_back(service: Service, monkeypatch: p
     ROW,
     together=edit("throttle/__init__.py", "counter.where(_c.failures > 0)", "counter.where(_c.failures < 0)"),
 )
-def test_several_who_are_told_to_come_back_at_once_may_all_come_back(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parallel_uncompared_attempts_are_not_counted(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     user = cheap_user(service)
     works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
     rivals = [service.client(address=f"198.51.100.{number}") for number in range(4)]
@@ -357,7 +355,7 @@ def test_several_who_are_told_to_come_back_at_once_may_all_come_back(
     attempt(service.client(), user.email, WRONG)  # and now he mistypes, for the first time
     before = sessions_of(service, user)
     last = attempt(service.client(), user.email, user.password)
-    harm(sessions_of(service, user) == before, "what was never compared kept the right password out")
+    harm(sessions_of(service, user) == before, "uncompared attempts locked the right password out")
     assert last.status == SIGNED_IN
     assert [answer.status for answers in rounds for answer in answers] == [503] * 8
 
@@ -368,9 +366,7 @@ def test_several_who_are_told_to_come_back_at_once_may_all_come_back(
         "throttle/__init__.py", "retry_after=int((row.blocked_until - moment).total_seconds()) + 1)", "retry_after=1)"
     ),
 )
-def test_who_comes_back_when_he_is_told_to_is_served_and_not_a_second_sooner(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retry_after_is_exact(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     throttle: Any = service.module("throttle")
     twice = throttle.Allowance(2, timedelta(minutes=1))
     ways = {
@@ -387,13 +383,13 @@ def test_who_comes_back_when_he_is_told_to_is_served_and_not_a_second_sooner(
     monkeypatch.setattr(service.module("clock"), "_source", lambda: moment[0])
     for how, seconds in waits.items():
         statuses = [seven[number // 2].get(f"/uses/{how}").status for number in range(times[how])]
-        works(statuses == [200] * times[how], "so many are served")
+        works(statuses == [200] * times[how], "uses up to the limit succeed")
         moment[0] += timedelta(seconds=0.5)
         told = int(seven[5].get(f"/uses/{how}").header("Retry-After") or 0)
         moment[0] += timedelta(seconds=told - 1)
         early = seven[5].get(f"/uses/{how}")
         moment[0] += timedelta(seconds=1)
-        harm(seven[6].get(f"/uses/{how}").status != 200, "who obeys is refused again")
+        harm(seven[6].get(f"/uses/{how}").status != 200, "a client that waited was refused again")
         refused(early, 429, ROW)
         assert (told, early.header("Retry-After")) == (seconds, "1")
     monkeypatch.setattr(throttle, "_write", lambda *_: False)  # somebody else was counted in between, each time
@@ -407,7 +403,7 @@ def test_who_comes_back_when_he_is_told_to_is_served_and_not_a_second_sooner(
         "throttle/__init__.py", "        rounds=_c.rounds - case((_c.blocked_until.is_(None), 0), else_=1),\n", ""
     ),
 )
-def test_what_is_given_back_among_others_is_one_attempt_and_the_wait_that_it_began(service: Service) -> None:
+def test_a_refunded_attempt_takes_back_the_wait_that_it_began(service: Service) -> None:
     throttle: Any = service.module("throttle")
 
     def counted() -> tuple[Any, ...]:
@@ -416,9 +412,9 @@ def test_what_is_given_back_among_others_is_one_attempt_and_the_wait_that_it_beg
 
     with service.app.app_context():
         bookings = [throttle.book("probe", "somebody", ROW) for _ in range(most(service))]
-        works(counted() == (most(service), 1, 1), "the last one begins a wait")
+        works(counted() == (most(service), 1, 1), "the last failure begins a wait")
         throttle.give_back(bookings[0])
-        harm(counted()[1], "the next wait is twice as long, as if there had been one too many")
+        harm(counted()[1], "the next wait doubled, as if one failure more had been counted")
         assert counted() == (most(service) - 1, 0, 0)
         for booking in bookings[1:]:
             throttle.give_back(booking)
@@ -441,7 +437,7 @@ def test_what_is_given_back_among_others_is_one_attempt_and_the_wait_that_it_beg
     ),
 )
 def test_uses_at_the_same_moment_are_counted_one_by_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has read the counter before another one wrote it reads it again."""
+    """A use that lost the race to write the counter reads it again."""
     throttle: Any = service.module("throttle")
     twice, write = throttle.Allowance(2, timedelta(minutes=1)), throttle._write
     rivals: list[Any] = []
@@ -462,10 +458,10 @@ def test_uses_at_the_same_moment_are_counted_one_by_one(service: Service, monkey
     monkeypatch.setattr(throttle, "_write", overtaken)
     with service.app.app_context():
         first = take()
-        works(first is not None, "there is room for two")
+        works(first is not None, "two uses are allowed")
         meanwhile.append(take)
         late = take()
-        harm(late, "three have passed where two may")
+        harm(late, "three uses passed where two are allowed")
         assert uses() == 2
         throttle.refund(first)
         assert uses() == 1  # the one, and none of the others'
@@ -482,7 +478,7 @@ WIDE = edit("throttle/__init__.py", "    if client.wide is None:\n", "    if cli
 
 
 def has_tried(service: Service, address: str, times: int) -> None:
-    """So many failures around this address, as the service's own counter keeps them: of the /48 of an IPv6 address."""
+    """Count this many failures for this address in the service's own counter: the /48 of an IPv6 address."""
     throttle, client = service.module("throttle"), service.module("edge.address").parse(address)
     room = throttle.Allowance(1_000, timedelta(hours=1))  # it refuses none of them, and forgets none of the hour
     with service.app.app_context():
@@ -491,14 +487,14 @@ def has_tried(service: Service, address: str, times: int) -> None:
 
 
 @protects(NETWORK, hour=edit("identity/attempts.py", PER_HOUR, ""))
-def test_a_network_that_takes_its_time_has_fifty_failures_an_hour(service: Service) -> None:
+def test_a_slow_network_has_fifty_failures_an_hour(service: Service) -> None:
     HashSpy(service, quick=True)
     patient, victim = cheap_user(service), cheap_user(service)
     minute = service.limits.login_failures_per_minute_and_network
     hour = service.limits.login_failures_per_hour_and_network
     spray(service, minute - 1, "203.0.113.5")
     answer = attempt(service.client(address="203.0.113.5"), patient.email, patient.password)
-    works(answer.status == SIGNED_IN, "after nine failures the right password signs in")
+    works(answer.status == SIGNED_IN, "the right password is accepted after nine failures")
     statuses = []
     for first in range(0, hour, minute):
         some = min(minute, hour - first)
@@ -506,7 +502,7 @@ def test_a_network_that_takes_its_time_has_fifty_failures_an_hour(service: Servi
         statuses += [answer.status for answer in spray(service, min(some, 2))]
         service.travel(seconds=61)
     answer = attempt(service.client(address=SPRAYER), victim.email, victim.password)
-    harm(sessions_of(service, victim), "the fifty-first password within an hour was looked at")
+    harm(sessions_of(service, victim), "the fifty-first guess within an hour opened a session")
     assert {*statuses} == {401}
     refused(answer, 429, NETWORK)
     service.travel(minutes=60)
@@ -521,7 +517,7 @@ def test_a_network_that_takes_its_time_has_fifty_failures_an_hour(service: Servi
         "if use // allowance.per.total_seconds() == at // allowance.per.total_seconds()]",
     ),
 )
-def test_failures_around_the_end_of_a_minute_are_counted_together(service: Service) -> None:
+def test_failures_across_a_minute_boundary_count_together(service: Service) -> None:
     HashSpy(service, quick=True)
     user, victim = cheap_user(service), cheap_user(service)
     works(attempt(service.client(), user.email, user.password).status == SIGNED_IN, "the right password signs in")
@@ -537,7 +533,7 @@ def test_failures_around_the_end_of_a_minute_are_counted_together(service: Servi
     NETWORK,
     network=edit("throttle/__init__.py", "spend(kind, client.network, reason", "spend(kind, client.address, reason"),
 )
-def test_another_address_of_the_same_ipv6_network_is_no_further_guess(service: Service) -> None:
+def test_addresses_of_one_ipv6_network_share_their_guesses(service: Service) -> None:
     HashSpy(service, quick=True)
     user, victim = cheap_user(service), cheap_user(service)
     answer = attempt(service.client(address="2001:db8:1::1"), user.email, user.password)
@@ -545,7 +541,7 @@ def test_another_address_of_the_same_ipv6_network_is_no_further_guess(service: S
     for number in range(service.limits.login_failures_per_minute_and_network):
         spray(service, 1, f"2001:db8:2::{number + 1:x}")
     answer = attempt(service.client(address="2001:db8:2:0:ffff::1"), victim.email, victim.password)
-    harm(sessions_of(service, victim), "each address of one network had guesses of its own")
+    harm(sessions_of(service, victim), "each address of one network had its own guesses")
     refused(answer, 429, NETWORK)
     assert attempt(service.client(address="2001:db8:2:1::1"), victim.email, victim.password).status == SIGNED_IN
 
@@ -558,26 +554,26 @@ def test_another_address_of_the_same_ipv6_network_is_no_further_guess(service: S
         'Attempt(throttle.Spent(b"", 0.0), rate,',
     ),
 )
-def test_a_network_guesses_no_further_through_sessions_that_it_stole(service: Service) -> None:
+def test_stolen_sessions_share_the_guesses_of_their_network(service: Service) -> None:
     HashSpy(service, quick=True)
     user, victim = cheap_user(service), cheap_user(service)
     answer = step_up(service.client(user).login(), user.password)
-    works(answer.status == SIGNED_IN, "the right password proves once more who it is")
-    works(steps(service) == 1, "and that is noted")
+    works(answer.status == SIGNED_IN, "a user re-authenticates with the right password")
+    works(steps(service) == 1, "the re-authentication is audited")
     thief, before = service.client(victim, address=SPRAYER).login(), steps(service)
     spray(service, service.limits.login_failures_per_minute_and_network)
     answer = step_up(thief, victim.password)
-    harm(steps(service) > before, "a further password of one network was looked at")
+    harm(steps(service) > before, "a guess above the network's limit was compared")
     refused(answer, 429, NETWORK)
 
 
 def steps(service: Service) -> int:
-    """How often somebody proved once more who he is."""
+    """Return the number of audited re-authentications."""
     return int(service.rows("SELECT count(*) FROM audit_event WHERE kind = 'login.step_up'")[0][0])
 
 
 @protects(NETWORK, wide=WIDE)
-def test_a_hosters_customer_gains_little_by_changing_his_ipv6_network(service: Service) -> None:
+def test_the_networks_of_one_ipv6_site_share_a_limit(service: Service) -> None:
     HashSpy(service, quick=True)
     user, victim = cheap_user(service), cheap_user(service)
     in_all = 5 * service.limits.login_failures_per_minute_and_network
@@ -589,7 +585,7 @@ def test_a_hosters_customer_gains_little_by_changing_his_ipv6_network(service: S
         attempt(service.client(address=address), victim.email, victim.password)
         for address in ("2001:db8:2:0::1", "2001:db8:2:28::1")  # a /64 that has guessed little, and a new one
     ]
-    harm(sessions_of(service, victim), "each /64 of a /48 had guesses of its own")
+    harm(sessions_of(service, victim), "each /64 of a /48 had its own guesses")
     assert statuses == [401] * 10
     for answer in answers:
         refused(answer, 429, NETWORK)
@@ -606,7 +602,7 @@ def test_a_hosters_customer_gains_little_by_changing_his_ipv6_network(service: S
     NETWORK,
     refund=edit("throttle/__init__.py", "        refund(spent)\n        refuse(429, ", "        refuse(429, "),
 )
-def test_what_the_wider_network_was_refused_is_not_held_against_the_own_one(service: Service) -> None:
+def test_refusals_of_a_wider_network_do_not_count_for_a_narrower(service: Service) -> None:
     HashSpy(service, quick=True)
     user, minute = cheap_user(service), service.limits.login_failures_per_minute_and_network
     own = service.client(address="2001:db8:2:ffff::1")
@@ -619,7 +615,7 @@ def test_what_the_wider_network_was_refused_is_not_held_against_the_own_one(serv
     before = sessions_of(service, user)
     service.travel(seconds=31)
     last = attempt(own, user.email, user.password)
-    harm(sessions_of(service, user) == before, "what strangers had used up kept a network out for longer than them")
+    harm(sessions_of(service, user) == before, "strangers' failures blocked a network for longer than them")
     assert last.status == SIGNED_IN
     for answer in answers:
         refused(answer, 429, NETWORK)
@@ -634,7 +630,7 @@ def test_a_process_whose_clock_is_behind_forgets_nothing(service: Service) -> No
     spray(service, service.limits.login_failures_per_minute_and_network)
     service.travel(seconds=-5)  # the next request goes to a process that does not know of these five seconds
     answer = attempt(service.client(address=SPRAYER), victim.email, victim.password)
-    harm(sessions_of(service, victim), "the clocks of two processes gave a network twice as many guesses")
+    harm(sessions_of(service, victim), "clock skew of two processes doubled a network's guesses")
     refused(answer, 429, NETWORK)
     assert int(answer.header("Retry-After") or 0) <= 61
     service.travel(seconds=66)
@@ -658,13 +654,13 @@ def test_no_device_but_the_accounts_own_gets_further_guesses(service: Service) -
     keep_blocked(service, alice.email)
     spy.compared.clear()
     attempt(service.client(), alice.email, WRONG, hers)
-    works(len(spy.compared) == 1, "on her own device a password is looked at")
+    works(len(spy.compared) == 1, "a password from the owner's device is compared")
     spy.compared.clear()
     answers = [
         attempt(service.client(address=f"192.0.2.{number}"), alice.email, WRONG, device)
         for number, device in enumerate((secrets.token_urlsafe(32), own, hers[:-1], "x", "\u00e9"))
     ]
-    harm(spy.compared, "a device that she never signed in from was given guesses")
+    harm(spy.compared, "an unknown device got further guesses")
     for answer in answers:
         refused(answer, 429, ROW)
 
@@ -676,8 +672,8 @@ def test_whoever_has_a_device_has_five_guesses_there_and_no_more(service: Servic
     alice = cheap_user(service)
     laptop = device_of(attempt(service.client(), alice.email, alice.password))
     answer = attempt(service.client(), alice.email, alice.password, laptop)
-    works(answer.status == SIGNED_IN, "she signs in on a device that is known")
-    works(device_of(answer) == laptop, "and it stays the same")
+    works(answer.status == SIGNED_IN, "the owner signs in on a known device")
+    works(device_of(answer) == laptop, "the device keeps its id")
     for number in range(most(service)):
         attempt(service.client(address=f"198.51.100.{number}"), alice.email, (WRONG, "another one")[number % 2], laptop)
     before = sessions_of(service, alice)
@@ -695,7 +691,7 @@ EVICT = "self._windows.popitem(last=False)"
 
 
 @protects(CEILING, edge=edit("edge/__init__.py", "            or self._ceiling.refuse(environ)", "            or None"))
-def test_a_network_asks_so_often_a_minute_and_no_more_whatever_it_asks_for(service: Service) -> None:
+def test_one_network_has_one_request_limit_for_all_routes(service: Service) -> None:
     seen = service.adds_route("/new", mark="public")
     most = service.limits.requests_per_minute_and_address
     client = service.client(address=SPRAYER)
@@ -706,7 +702,7 @@ def test_a_network_asks_so_often_a_minute_and_no_more_whatever_it_asks_for(servi
         method, path, _ = asked[number % len(asked)]
         client.cookies.clear()  # a visitor without cookies, and one with new ones each time, are the same network
         statuses.append(client.send(method, path).status)
-    works(statuses == [asked[number % len(asked)][2] for number in range(most)], "so many are answered as they should")
+    works(statuses == [asked[number % len(asked)][2] for number in range(most)], "up to the limit each is answered")
     seen.clear()
     answers = [client.send(method, path) for method, path, _ in asked]
     harm(seen, "a request above the limit was answered")
@@ -723,13 +719,13 @@ def test_a_network_asks_so_often_a_minute_and_no_more_whatever_it_asks_for(servi
 
 
 def fill(service: Service, address: str) -> None:
-    """Use up what this address may ask for in its minute."""
+    """Use up this address's requests of the minute."""
     for _ in range(service.limits.requests_per_minute_and_address):
         service.app.wsgi_app._ceiling.hit(address)  # type: ignore[attr-defined]
 
 
 def enters(service: Service) -> list[str]:
-    """The path of each request that the edge lets through to the app from here on."""
+    """Record the path of each request that the edge lets through to the app."""
     edge: Any = service.app.wsgi_app
     inside, entered = edge._app, list[str]()
 
@@ -751,7 +747,7 @@ def test_a_signed_in_neighbour_of_a_flooder_is_answered(service: Service) -> Non
     seen.clear()
     fill(service, SPRAYER)
     answers = [client.get(path) for _ in range(20) for client, path in ((neighbour, "/probe"), (flooder, "/public"))]
-    harm(len(seen) < 20, "a flooder keeps a signed-in neighbour out")
+    harm(len(seen) < 20, "a flooding client locked out a signed-in neighbour")
     assert [answer.status for answer in answers] == [200, 429] * 20
     refused(answers[1], 429, CEILING)
     assert [event for answer in answers[3::2] for event in answer.events if event["event"] == "refused"] == []
@@ -779,7 +775,7 @@ UNSIGNED = {
         "elif (seconds := None):",
     ),
 )
-def test_above_the_ceiling_of_its_address_only_a_live_session_passes(service: Service) -> None:
+def test_only_a_live_session_passes_the_limit_of_its_address(service: Service) -> None:
     seen, user = service.adds_route("/public", mark="public"), service.user()
     live, ended = (service.client(user, SPRAYER).login() for _ in range(2))
     anonymous, forged = service.client(address=SPRAYER), live.copy()
@@ -792,9 +788,9 @@ def test_above_the_ceiling_of_its_address_only_a_live_session_passes(service: Se
     entered = enters(service)
     seen.clear()
     answers = [one.get("/public") for one in (anonymous, forged)]
-    harm(entered, "a request without a signed session got past the edge")
+    harm(entered, "a request without a signed session passed the edge")
     answer = ended.get("/public")
-    harm(seen, "an ended session is answered above the ceiling of its address")
+    harm(seen, "an ended session passed its address's rate limit")
     assert [one.status for one in answers] == [429, 429]
     refused(answers[0], 429, CEILING)
     refused(answer, 429, CEILING)
@@ -815,13 +811,13 @@ def test_sessions_above_the_ceiling_of_their_address_are_counted(
     clients = [service.client(service.user(), SPRAYER).login() for _ in range(21)]
     fill(service, SPRAYER)
     entered = enters(service)
-    works([clients[0].get("/probe").status for _ in range(30)] == [200] * 30, "a session is answered so often")
+    works([clients[0].get("/probe").status for _ in range(30)] == [200] * 30, "a session is answered up to its limit")
     answer = clients[0].get("/probe")
-    harm(len(entered) > 30, "a session gets past the edge without an end")
+    harm(len(entered) > 30, "one session passed the edge without a limit")
     assert answer.status == 429
-    works({one.get("/probe").status for one in clients[1:20] for _ in range(30)} == {200}, "and so are twenty")
+    works({one.get("/probe").status for one in clients[1:20] for _ in range(30)} == {200}, "so are twenty sessions")
     answer = clients[20].get("/probe")
-    harm(len(entered) > 600, "the sessions of one address get past the edge without an end")
+    harm(len(entered) > 600, "the sessions of one address passed the edge without a limit")
     assert answer.status == 429
     assert service.client(service.user(), "203.0.113.5").login().get("/probe").status == 200
 
@@ -831,7 +827,7 @@ def test_sessions_above_the_ceiling_of_their_address_are_counted(
     evict=edit("edge/ceiling.py", EVICT, "self._windows = OrderedDict({key: window})"),
     bound=edit("edge/ceiling.py", f"                    {EVICT}\n", "                    pass\n"),
 )
-def test_thirty_thousand_addresses_fill_no_memory_and_free_nobody(service: Service) -> None:
+def test_a_flood_of_addresses_is_bounded_and_resets_no_limit(service: Service) -> None:
     service.adds_route("/public", mark="public")
     address = service.module("edge.address")
     ceiling, most = service.app.wsgi_app._ceiling, service.limits.requests_per_minute_and_address  # type: ignore[attr-defined]
@@ -839,15 +835,15 @@ def test_thirty_thousand_addresses_fill_no_memory_and_free_nobody(service: Servi
     works(blocked.get("/public").status == 200, "an address is answered")
     for _ in range(most):
         ceiling.hit(SPRAYER)
-    works(blocked.get("/public").status == 429, "until it asks too often")
+    works(blocked.get("/public").status == 429, "it is refused above its limit")
     freed, largest = [], 0
     for number in range(30_000):
         ceiling.refuse({address.CLIENT: address.parse(f"10.0.{number >> 8}.{number & 255}")})
         largest = max(largest, len(ceiling))
         if number % 5_000 == 0:
             freed += [number] if ceiling.hit(SPRAYER) is None else []
-    harm(freed, "a flood of other addresses freed one that asks too often")
-    harm(largest > service.module("edge.ceiling").KEYS, "the counters grew without an end")
+    harm(freed, "a flood from other addresses reset the limit of a blocked one")
+    harm(largest > service.module("edge.ceiling").KEYS, "the counters grew without a bound")
     assert largest == service.module("edge.ceiling").KEYS
     assert blocked.get("/public").status == 429
 
@@ -858,12 +854,12 @@ COUNTERS = "SELECT (SELECT count(*) FROM throttle_counter) + (SELECT count(*) FR
 
 
 def counters(service: Service) -> int:
-    """How many counters there are, of failures and of uses."""
+    """Return the number of counters, of failures and of uses."""
     return int(service.rows(COUNTERS)[0][0])
 
 
 def smaller(service: Service, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module with its bounds at a thousandth or less: what is counted, and how, is as it was."""
+    """Return the module with its bounds divided by a thousand or more; the counting itself is unchanged."""
     throttle: Any = service.module("throttle")
     assert (throttle.MOST, throttle.EVERY) == (200_000, 1_000)
     for name, value in {"MOST": 30, "EVERY": 6}.items():
@@ -878,9 +874,7 @@ def smaller(service: Service, monkeypatch: pytest.MonkeyPatch) -> Any:
         "throttle/__init__.py", "func.coalesce(_c.blocked_until, _c.window_at)", "func.coalesce(_c.window_at)"
     ),
 )
-def test_a_flood_of_names_makes_no_more_counters_and_frees_no_account(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_flood_of_names_is_bounded_and_resets_no_wait(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     HashSpy(service, quick=True)
     owner, waiting = cheap_user(service), cheap_user(service)
     throttle = smaller(service, monkeypatch)
@@ -891,7 +885,7 @@ def test_a_flood_of_names_makes_no_more_counters_and_frees_no_account(
     harm(counters(service) > 2 * (throttle.MOST + throttle.EVERY), "a stranger fills the disk with counters")
     assert counters(service) >= 2 * throttle.MOST
     answer = attempt(service.client(), waiting.email, waiting.password)
-    harm(sessions_of(service, waiting), "a flood of names freed an account that has to wait")
+    harm(sessions_of(service, waiting), "a flood of names ended the wait of another account")
     refused(answer, 429, ROW)
     assert attempt(service.client(), owner.email, owner.password).status == SIGNED_IN
 
@@ -903,12 +897,12 @@ def test_counters_that_are_over_go_by_themselves(service: Service, monkeypatch: 
     for number in range(10):
         attempt(service.client(address=f"203.0.{number}.1"), f"nobody-{number}@example.com", WRONG)
     before = counters(service)
-    works(before >= 20, "what strangers try is counted")
+    works(before >= 20, "attempts are counted")
     service.travel(days=3)
     guess(service, user.email, most(service))
     for _ in range(throttle.EVERY):
         attempt(service.client(), user.email, user.password)
-    harm(counters(service) > before, "counters are kept for ever")
+    harm(counters(service) > before, "expired counters were kept")
     assert len(service.rows("SELECT * FROM throttle_counter")) == 1
     refused(attempt(service.client(address="203.0.113.9"), user.email, user.password), 429, ROW)  # a live one is kept
 
@@ -923,14 +917,14 @@ def test_no_counter_goes_that_still_counts(service: Service) -> None:
         service.module("throttle").purge()
     guess(service, victim.email, 1)
     answer = attempt(service.client(), victim.email, victim.password)
-    harm(sessions_of(service, victim), "the failures before a purge were forgotten")
+    harm(sessions_of(service, victim), "a purge forgot the failures of an account")
     refused(answer, 429, ROW)
     spray(service, service.limits.login_failures_per_minute_and_network)
     before = sessions_of(service, user)
     with service.app.app_context():
         service.module("throttle").purge()
     answer = attempt(service.client(address=SPRAYER), user.email, user.password)
-    harm(sessions_of(service, user) > before, "what a network has tried was forgotten")
+    harm(sessions_of(service, user) > before, "a purge forgot the failures of a network")
     refused(answer, 429, NETWORK)
 
 
@@ -988,7 +982,7 @@ def test_no_hash_is_computed_for_a_network_that_has_to_wait(service: Service) ->
     most = service.limits.login_failures_per_minute_and_network
     office, victim, spy = [cheap_user(service) for _ in range(most + 2)], cheap_user(service), HashSpy(service)
     signed_in = [attempt(service.client(address="203.0.113.5"), one.email, one.password).status for one in office]
-    works(signed_in == [SIGNED_IN] * (most + 2), "twelve people of one office sign in within a minute")
+    works(signed_in == [SIGNED_IN] * (most + 2), "twelve users of one office sign in within a minute")
     service.stop_time()
     wrong = spray(service, most)
     spy.compared.clear()
@@ -1018,12 +1012,12 @@ def test_no_hash_is_computed_for_a_network_that_has_to_wait(service: Service) ->
     device=edit("identity/login.py", FIND, "None"),
     reset=edit("identity/recovery.py", "    attempts.forgive(link.email)\n", ""),
 )
-def test_a_new_password_opens_an_account_that_a_stranger_keeps_waiting(service: Service) -> None:
+def test_a_password_reset_ends_the_wait_of_an_account(service: Service) -> None:
     alice, chosen = cheap_user(service), "another correct horse battery"
     laptop, phone = service.client(), service.client(address="203.0.113.9")
     first = attempt(laptop, alice.email, alice.password)
     works(first.status == SIGNED_IN, "the owner signs in on a laptop")
-    works(attempt(phone, alice.email, alice.password).status == SIGNED_IN, "and on another device")
+    works(attempt(phone, alice.email, alice.password).status == SIGNED_IN, "the owner signs in on another device")
     row = service.rows("SELECT * FROM auth_user")
     keep_blocked(service, alice.email)
     assert service.rows("SELECT * FROM auth_user") == row  # it waits; nothing has become of the account itself
@@ -1036,7 +1030,7 @@ def test_a_new_password_opens_an_account_that_a_stranger_keeps_waiting(service: 
     chooses_by_mail(service.client(address="203.0.113.8"), token, chosen)
     before = sessions_of(service, alice)
     new = attempt(service.client(address="203.0.113.8"), alice.email, chosen)
-    harm(sessions_of(service, alice) == before, "a stranger kept her out after she chose another password")
+    harm(sessions_of(service, alice) == before, "a stranger locked the owner out after a password reset")
     assert (known.status, new.status) == (SIGNED_IN, SIGNED_IN)
 
 
@@ -1046,7 +1040,7 @@ def test_a_new_password_opens_an_account_that_a_stranger_keeps_waiting(service: 
     **sabotages(core.test_while_failures_cannot_be_counted_no_password_is_looked_at, CLOSED, "open"),
     order=AFTERWARDS,
 )
-def test_while_failures_cannot_be_counted_in_any_way_no_password_is_looked_at(service: Service, failure: str) -> None:
+def test_no_password_is_compared_while_counting_fails(service: Service, failure: str) -> None:
     from sqlalchemy.exc import TimeoutError as PoolTimeout
 
     service.setting("BASTION_REGISTRATION", "open")
@@ -1066,7 +1060,7 @@ def test_while_failures_cannot_be_counted_in_any_way_no_password_is_looked_at(se
     works(service.client().get("/public").status == 200, "a route without a counter still answers")
     outage.on = False
     harm(spy.compared, "the service checked passwords without counting them")
-    harm(sessions_of(service, user) - before, "somebody was signed in")
+    harm(sessions_of(service, user) - before, "a session was opened")
     assert mails.waiting(service) == []
     for answer in answers:
         assert answer.status == 503
@@ -1080,7 +1074,7 @@ def test_while_failures_cannot_be_counted_in_any_way_no_password_is_looked_at(se
     "throttle-shared-between-workers",
     **sabotages(core.test_two_processes_count_together, "throttle-shared-between-workers", "memory"),
 )
-def test_a_process_that_starts_counts_on_what_others_have_counted(service: Service) -> None:
+def test_a_new_process_shares_the_counters_of_the_others(service: Service) -> None:
     forgetful, victim = cheap_user(service), cheap_user(service)
     HashSpy(service, quick=True)
     here = most(service) - 2
@@ -1126,7 +1120,7 @@ def test_to_be_refused_again_and_again_is_one_row_a_minute(service: Service) -> 
             assert statuses == LOOKS
     after = everything(service)
     events = service.rows("SELECT kind, address, times FROM audit_event WHERE outcome = 'failure'")
-    harm(len(events) > 2 * len(networks), "each refusal of a stranger is a row that is kept for a year")
+    harm(len(events) > 2 * len(networks), "each refusal of a stranger wrote an audit row")
     kinds = ("cross_site.refused", "login.failure")
     assert sorted(map(tuple, events)) == sorted((kind, network, TIMES) for kind in kinds for network in networks)
     assert {*changed(before, after)} == {"audit_event", "throttle_counter", "throttle_use"}

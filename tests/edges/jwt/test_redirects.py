@@ -18,7 +18,7 @@ def test_a_login_returns_tokens_and_never_redirects(service: Service) -> None:
     client = service.client(user)
     works(client.post("/auth/login", credentials).status == 200, "the login returns tokens")
     given = client.post("/auth/login", credentials, query={"next": EVIL}, headers=HOSTILE)
-    harm(leads_away(given), f"the login leads to {given.location}")
+    harm(leads_away(given), f"the login redirects to {given.location}")
     assert given.status == 400  # a parameter that nothing declares
     assert EVIL not in given.text
 
@@ -35,7 +35,7 @@ def test_an_address_with_a_slash_more_or_less_is_not_redirected(service: Service
     service.adds_route("/deep/page")
     service.adds_route("/folder/")
     client = service.client(service.user()).login()
-    works(client.get("/deep/page").status == 200, "the address itself answers")
+    works(client.get("/deep/page").status == 200, "the exact URL is answered")
     answers = [client.get(path, headers=HOSTILE) for path in ("//deep/page", "/deep//page", "/deep/page/", "/folder")]
-    harm([answer for answer in answers if leads_away(answer)], "Flask leads to the address that it takes for meant")
+    harm([answer for answer in answers if leads_away(answer)], "Flask redirected to a corrected URL")
     assert {answer.status for answer in answers} == {200, 404}

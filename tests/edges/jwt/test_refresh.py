@@ -50,17 +50,17 @@ def test_an_exchange_with_its_access_token_passes_the_ceiling(service: Service) 
     exchange=edit(FILE, "            throttle.count_session(family.session_id)", "            pass"),
 )
 def test_refreshes_count_towards_the_rate_limit(service: Service) -> None:
-    """Each exchange makes a row, and needs no access token by which it would be counted."""
+    """Each exchange creates a row and needs no access token, so it has its own rate limit."""
     client = service.client(service.user()).login()
     assert client.user is not None
     token, most = client.refresh_token, service.limits.requests_per_minute_and_session
     for number in range(most):
         answer = exchange(service, token, f"192.0.2.{number % 4}")
-        works(answer.status == 200, "so many are exchanged")
+        works(answer.status == 200, "exchanges up to the limit succeed")
         token = answer.json["refresh_token"]
     before = tokens_of(service, client.user)
     answer = exchange(service, token, "203.0.113.77")
-    harm(tokens_of(service, client.user) != before, "one more was exchanged")
+    harm(tokens_of(service, client.user) != before, "an exchange above the limit succeeded")
     refused(answer, 429, "default-throttle")
     assert 1 <= int(answer.header("Retry-After") or 0) <= 60
     other = service.client(service.user()).login()
@@ -70,7 +70,7 @@ def test_refreshes_count_towards_the_rate_limit(service: Service) -> None:
 
 
 class Gate:
-    """Stands before the write of an exchange, behind whatever it has read: nobody writes until all have come so far."""
+    """Hold each exchange between its read and its write, until all have read."""
 
     def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         self._barrier = threading.Barrier(1)
@@ -79,8 +79,8 @@ class Gate:
         self._real = refresh.transaction
         monkeypatch.setattr(refresh, "transaction", self._transaction)
         alone = exchange(service, service.client(service.user()).login().refresh_token)
-        works(alone.status == 200, "a single exchange is served")
-        works(self._passed == {threading.get_ident()}, "it came through here")
+        works(alone.status == 200, "a single exchange succeeds")
+        works(self._passed == {threading.get_ident()}, "it passed this barrier")
 
     def _transaction(self) -> Any:
         if (thread := threading.get_ident()) not in self._passed:
@@ -89,7 +89,7 @@ class Gate:
         return self._real()
 
     def race(self, calls: list[Callable[[], Response]]) -> list[Response]:
-        """The answers to these calls, all of which wrote at the same moment."""
+        """Return the answers to these calls, all of which wrote at the same moment."""
         self._barrier, self._passed = threading.Barrier(len(calls)), set()
         answers = at_once(calls)
         assert len(self._passed) == len(calls)
@@ -113,7 +113,7 @@ def test_one_of_ten_parallel_refreshes_wins_and_the_login_ends(
     for number in range(ROUNDS):
         client, answers = race(service, gate, number)
         assert client.user is not None
-        harm([answer for answer in answers if answer.ok][1:], "two of the ten got a pair")
+        harm([answer for answer in answers if answer.ok][1:], "two of ten parallel exchanges returned a pair")
         assert Counter(answer.status for answer in answers) == {200: 1, 401: RACERS - 1}
         for answer in answers:
             if answer.status == 401:
@@ -133,7 +133,7 @@ def test_one_of_ten_parallel_refreshes_wins_in_the_grace_time(
         client, answers = race(service, gate, number)
         assert client.user is not None
         winners = [answer for answer in answers if answer.ok]
-        harm(winners[1:], "two of the ten got a pair")
+        harm(winners[1:], "two of ten parallel exchanges returned a pair")
         assert Counter(answer.status for answer in answers) == {200: 1, 401: RACERS - 1}
         for answer in answers:
             if answer.status == 401:
@@ -160,17 +160,17 @@ def test_a_stored_refresh_token_hash_is_refused_as_a_token(service: Service) -> 
     client = service.client(service.user()).login()
     renewed = exchange(service, client.refresh_token)
     works(renewed.status == 200, "the token itself is exchanged")
-    works(len(renewed.json["refresh_token"]) == 43, "it has 256 bits")
+    works(len(renewed.json["refresh_token"]) == 43, "the token has 256 bits")
     column = service.module("identity.models").RefreshToken.__table__.c
     with service.engine.connect() as connection:  # a stolen copy of the database
         [stolen] = connection.scalars(select(column.token_hash).where(column.used_at.is_(None)))
     as_it_is = stolen.decode("latin-1")
     answer = exchange(service, as_it_is)
-    harm(answer.ok, "what the database holds was taken for the token")
+    harm(answer.ok, "the service accepted a stored value as the refresh token")
     assert answer.status == (400 if "\0" in as_it_is else 401)
     for written in (stolen.hex(), urlsafe_b64encode(stolen).decode(), urlsafe_b64encode(stolen).decode().rstrip("=")):
         answer = exchange(service, written)
-        harm(answer.ok, "another spelling of what the database holds was taken for the token")
+        harm(answer.ok, "the service accepted another spelling of a stored value")
         refused(answer, 401, ONE_USE)
     assert len(stolen) == 32
     assert exchange(service, renewed.json["refresh_token"]).status == 200
@@ -188,17 +188,17 @@ QUERY = (
 
 @protects(ONE_USE, query=QUERY)
 def test_a_refresh_token_is_read_only_from_the_body(service: Service) -> None:
-    """An address is kept in logs and histories; a cookie or header could be attached by somebody else."""
+    """URLs end up in logs and histories; an attacker can make a browser attach a cookie."""
     seen = service.adds_route("/probe", methods=("GET", "POST"))
     client = service.client(service.user()).login()
-    works(exchange(service, client.refresh_token).status == 200, "in the body it is exchanged")
+    works(exchange(service, client.refresh_token).status == 200, "the token in the body is exchanged")
     works(client.get("/probe").status == 200, "the view runs for the access token")
     seen.clear()
     client.login()
     token, anonymous = client.refresh_token, service.client()
     for body in ({"refresh_token": "x"}, {"refresh_token": "x" * 43}, {}):
         answer = anonymous.post("/auth/refresh", body, query={"refresh_token": token})
-        harm(answer.ok, "it was read from the address")
+        harm(answer.ok, "a refresh token was read from the URL")
         refused(answer, 400, "input-validated-typed")
     for headers in (
         {"Authorization": f"Bearer {token}"},
@@ -206,7 +206,7 @@ def test_a_refresh_token_is_read_only_from_the_body(service: Service) -> None:
         {"X-Refresh-Token": token},
     ):
         answer = anonymous.post("/auth/refresh", {"refresh_token": "x" * 43}, headers=headers)
-        harm(answer.ok, f"it was read from {[*headers]}")
+        harm(answer.ok, f"a refresh token was read from {[*headers]}")
         refused(answer, 401, ONE_USE)
     for path in ("/probe", "/auth/me", "/auth/sessions"):
         answer = anonymous.get(path, headers={"Authorization": f"Bearer {token}"})
@@ -216,7 +216,7 @@ def test_a_refresh_token_is_read_only_from_the_body(service: Service) -> None:
     refused(logout, 401, "jwt-malformed-is-401")
     for other in (client.token, "", f" {token}", f"{token} ", f"{token}=", str(token).swapcase()):
         answer = exchange(service, other)
-        harm(answer.ok, "another text was taken for it")
+        harm(answer.ok, "another text was accepted as the refresh token")
         assert answer.status == (422 if other == "" else 401)
     assert exchange(service, token).status == 200  # none of this has used it
 
@@ -245,7 +245,7 @@ def test_a_bad_line_is_forgiven_for_seconds_only(service: Service) -> None:
 
 
 def told(service: Service) -> list[tuple[str, str]]:
-    """Which mails are due, and to whom."""
+    """Return the queued mails with their recipients."""
     return [(purpose, email) for purpose, email in service.rows("SELECT purpose, email FROM mail_outbox")]
 
 
@@ -255,9 +255,9 @@ NOTICE = "        mail.enqueue(connection, mail.TOKEN_REUSED, email)\n"
 @protects(REUSE, notice=edit(FILE, NOTICE, ""))
 def test_the_owner_of_a_copied_refresh_token_is_told_once(service: Service) -> None:
     theft = Theft(service)
-    works(told(service) == [], "nobody is told of an honest exchange")
+    works(told(service) == [], "an honest exchange sends no mail")
     thief = theft.use()
-    harm(told(service) != [("token-reused", theft.user.email)], "the owner is not told that a copy was used")
+    harm(told(service) != [("token-reused", theft.user.email)], "the owner got no mail about the reuse")
     refused(thief, 401, REUSE)
     for _ in range(3):
         refused(theft.use(), 401, REUSE)
@@ -266,14 +266,14 @@ def test_the_owner_of_a_copied_refresh_token_is_told_once(service: Service) -> N
 
 @protects("secrets-never-shown", pair=edit(FILE, "    access_token: str = field(repr=False)", "    access_token: str"))
 def test_nothing_that_holds_a_token_shows_it(service: Service) -> None:
-    """What is printed while something is looked for is in a log for years."""
+    """Debug output stays in logs for years."""
     client = service.client(service.user()).login(through_form=True)
     refresh = service.module("jwt.refresh")
     with service.app.app_context():
         pair = refresh.exchange(client.refresh_token)
         texts = f"{pair!r} {pair} {[pair]!r}"
-    works(client.account().status == 200, "the tokens that were given open the account")
-    harm([one for one in (pair.access_token, pair.refresh_token) if one in texts], "whatever prints a pair prints it")
+    works(client.account().status == 200, "the tokens open the account")
+    harm([one for one in (pair.access_token, pair.refresh_token) if one in texts], "printing a pair shows its tokens")
     assert str(pair.expires_in) in texts
 
 
@@ -291,11 +291,11 @@ def test_nothing_that_holds_a_token_shows_it(service: Service) -> None:
 def test_a_refresh_token_that_nobody_used_for_an_hour_is_dead(service: Service) -> None:
     login = Login(service)
     service.travel(minutes=login.idle - 1)
-    works(login.renew().status == 200, "a minute before the hour is over it is exchanged")
-    works(login.client.get("/probe").status == 200, "and the access token of that reaches the view")
+    works(login.renew().status == 200, "the token is exchanged a minute before its idle limit")
+    works(login.client.get("/probe").status == 200, "the new access token reaches the view")
     service.travel(minutes=login.idle, seconds=1)
     answer = login.renew()
-    harm(answer.ok, "a refresh token that was left for an hour gave a pair")
+    harm(answer.ok, "a refresh token past its idle limit was exchanged")
     refused(answer, 401, LIVES)
     refused(login.renew(), 401, LIVES)
 
@@ -309,15 +309,15 @@ def test_an_exchange_is_no_use_of_somebody_elses_login(service: Service) -> None
     email = login.client.user.email
     before, own = service.rows(used, email=other.email), service.rows(used, email=email)
     service.travel(minutes=login.idle - 1)
-    works(login.renew().status == 200, "its own token is exchanged")
-    works(service.rows(used, email=email) != own, "which is a use of its own login")
-    harm(service.rows(used, email=other.email) != before, "somebody else's login that is left alone looks used")
+    works(login.renew().status == 200, "the client exchanges its own token")
+    works(service.rows(used, email=email) != own, "the exchange counts as a use of its own login")
+    harm(service.rows(used, email=other.email) != before, "an exchange refreshed the idle time of another user's login")
     assert len(before) == 1
 
 
 @protects(LIVES, access=edit(FILE, "refresh_token, family.expires_at)", "refresh_token, moment + timedelta(days=1))"))
 def test_the_last_access_token_of_a_login_does_not_outlive_it(service: Service) -> None:
-    """Whoever verifies it by the published keys knows nothing of the row that ends."""
+    """A service that verifies it with the published keys does not see the session row end."""
     login = Login(service)
     login.comes_back_until(3)
     last = claims_of(login.client.token)
@@ -347,13 +347,13 @@ def test_reauthentication_does_not_extend_a_login(service: Service) -> None:
     login.client.token, login.client.refresh_token = pair.access_token, pair.refresh_token
     works(login.client.get("/probe").status == 200, "the new access token reaches the view")
     login.seen.clear()
-    harm(login._end() - login.end > 1, "proving who it is moved the end of the login")
+    harm(login._end() - login.end > 1, "re-authentication moved the end of the login")
     harm(claims_of(login.client.token)["exp"] > login.end + 1, "the first access token outlives its login")
     refused(exchange(service, former.refresh_token), 401, LIVES)
     refused(former.get("/probe"), 401, "jwt-sid-checked")
     service.travel(minutes=3, seconds=1)
     answer = login.renew()
-    harm(answer.ok, "the login that was begun anew outlived its day")
+    harm(answer.ok, "the login outlived its absolute lifetime after re-authentication")
     refused(answer, 401, LIVES)
     login.is_over()
 
@@ -366,7 +366,7 @@ NOT_COMMITTED = edit(
 
 
 def reuse_events(service: Service) -> list[dict[str, Any]]:
-    """What was logged of reuse; the rows of the audit are as many."""
+    """Return the logged reuse events, after checking that the audit has as many rows."""
     logged = [event for event in service.log if event["event"] == "token.refresh_reuse"]
     [(written,)] = service.rows("SELECT count(*) FROM audit_event WHERE kind = 'token.refresh_reuse'")
     assert written == len(logged)
@@ -383,9 +383,9 @@ def test_a_refresh_token_of_a_chain_gives_no_second_pair(service: Service) -> No
         works(answer.status == 200, "each token of the chain gives the next")
         chain.append(answer.json["refresh_token"])
         client.token = answer.json["access_token"]
-        works(client.get("/auth/me").status == 200, "and an access token that opens one's own account")
-    works(len(set(chain)) == 4, "each is a new one")
-    works(tokens_of(service, client.user) == (4, 1), "one of them is unused")
+        works(client.get("/auth/me").status == 200, "each access token opens the user's own account")
+    works(len(set(chain)) == 4, "the tokens of the chain all differ")
+    works(tokens_of(service, client.user) == (4, 1), "one token is unused")
     answer = exchange(service, chain[2])
     harm(answer.ok, "a used refresh token was exchanged for another pair")
     refused(answer, 401, REUSE)
@@ -416,7 +416,7 @@ def test_reuse_of_a_refresh_token_revokes_its_login(service: Service) -> None:
 
 
 class Login:
-    """A login whose client comes back in time, and which ends all the same."""
+    """A login whose client refreshes in time, and which still ends at its absolute lifetime."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -427,7 +427,7 @@ class Login:
         self.end = self._end()
 
     def _end(self) -> float:
-        """When the login of this token ends, in seconds since the epoch, as its row says."""
+        """Return the end of this token's login from its row, in seconds since the epoch."""
         from sqlalchemy import select
 
         columns = self.service.module("identity.models").AuthSession.__table__.c
@@ -436,25 +436,25 @@ class Login:
         return float(end.timestamp())
 
     def renew(self) -> Response:
-        """An exchange of the newest token; the client keeps what it gets."""
+        """Exchange the newest token; the client keeps the new pair."""
         answer = exchange(self.service, self.client.refresh_token)
         if answer.ok:
             self.client.token, self.client.refresh_token = answer.json["access_token"], answer.json["refresh_token"]
         return answer
 
     def comes_back_until(self, minutes: int) -> None:
-        """Come back every 50 minutes, the last time so many minutes before the end of the login."""
+        """Refresh every 50 minutes, the last time this many minutes before the end of the login."""
         whole = self.minutes - minutes
         for step in (*[50] * (whole // 50), whole % 50):
             self.service.travel(minutes=step)
-            works(self.renew().status == 200, "whoever comes back within the hour goes on")
-        works(self.client.get("/probe").status == 200, "and his access token reaches the view")
+            works(self.renew().status == 200, "a client that refreshes within the hour continues")
+        works(self.client.get("/probe").status == 200, "the new access token reaches the view")
         self.seen.clear()
 
     def is_over(self) -> None:
-        """The access token opens nothing any more; a new login does."""
+        """Check that the access token opens nothing any more, and that a new login works."""
         answer = self.client.get("/probe")
-        harm(self.seen, "the view ran for the access token of a login past its end")
+        harm(self.seen, "the view ran for the access token of an expired login")
         refused(answer, 401, "jwt-sid-checked")
         self.client.login(through_form=True)
         assert self.client.get("/probe").status == 200

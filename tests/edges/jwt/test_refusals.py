@@ -1,4 +1,4 @@
-"""Proofs that a refused refresh token ends its login for good: what the refusal wrote is there for everybody."""
+"""Refusing a reused refresh token revokes its login permanently: no error or rollback undoes the revocation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def exchange(client: Client, token: str | None) -> Response:
 
 
 def left_behind(service: Service, user: User) -> tuple[int, int]:
-    """Ended logins of this user, and reuses in the audit, through a connection of our own."""
+    """Return the user's ended logins and audited reuses, read through a separate connection."""
     ended = service.rows(
         "SELECT count(*) FROM auth_session JOIN auth_user ON auth_user.id = auth_session.user_id"
         " WHERE auth_session.revoked_at IS NOT NULL AND auth_user.email = :email",
@@ -40,10 +40,10 @@ def test_refusing_a_reused_token_keeps_the_revocation(service: Service) -> None:
     user = service.user()
     client = service.client(user).login()
     answer = exchange(client, client.refresh_token)
-    works(answer.status == 200, "a refresh token is exchanged once")
+    works(answer.status == 200, "a client exchanges a refresh token once")
     newest = answer.json["refresh_token"]
     again = exchange(client, client.refresh_token)
-    harm(left_behind(service, user) != (1, 1), "the answer rolled back the end of the login, or its audit")
+    harm(left_behind(service, user) != (1, 1), "the answer rolled back the revocation or its audit row")
     refused(again, 401, "refresh-reuse-revokes-family")
     refused(exchange(client, newest), 401, "refresh-reuse-revokes-family")
 
@@ -54,10 +54,10 @@ def test_an_exception_after_the_refusal_keeps_the_revocation(service: Service) -
     user = service.user()
     client = service.client(user).login()
     answer = exchange(client, client.refresh_token)
-    works(answer.status == 200, "a refresh token is exchanged once")
+    works(answer.status == 200, "a client exchanges a refresh token once")
     failing.append("in a function of the team's")
     again = exchange(client, client.refresh_token)
     failing.clear()
-    harm(left_behind(service, user) != (1, 1), "the exception rolled back the end of the login, or its audit")
+    harm(left_behind(service, user) != (1, 1), "the exception rolled back the revocation or its audit row")
     assert again.status == 500
     refused(exchange(client, answer.json["refresh_token"]), 401, "refresh-reuse-revokes-family")

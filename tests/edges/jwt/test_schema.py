@@ -63,15 +63,12 @@ def test_no_credential_is_looked_at_that_is_longer_than_any_can_be(service: "Ser
     path, fields = "/auth/login", {"identifier": "x" * longest, "password": "wrong" * 4}
     works(client.post(path, fields).status == 401, "the longest address is looked up")
     counted = service.rows("SELECT count(*) FROM throttle_counter")[0][0]
-    works(counted == 1, "and the attempt is counted")
+    works(counted == 1, "the attempt is counted")
 
     cases: list[tuple[str, Any]] = [("identifier", "y" * (longest + 1)), ("identifier", "y" * 100_000)]
     cases += [("password", "y" * 100_000), ("password", ""), ("identifier", ""), ("identifier", None), ("password", 1)]
     answers = [(name, client.post(path, {**fields, name: value})) for name, value in cases]
-    harm(
-        service.rows("SELECT count(*) FROM throttle_counter")[0][0] > counted,
-        "an address that nobody has was looked up",
-    )
+    harm(service.rows("SELECT count(*) FROM throttle_counter")[0][0] > counted, "an overlong address was looked up")
     for name, answer in answers:
         refused(answer, 422, ROW)
         assert pointers(answer) == {f"#/{name}"}
@@ -79,7 +76,7 @@ def test_no_credential_is_looked_at_that_is_longer_than_any_can_be(service: "Ser
 
 
 def adds_operation(service: "Service") -> list[Any]:
-    """An operation as a team writes it, with a number, a switch and a text: what reached it."""
+    """An operation as a team writes it, with a number, a switch and a text; records its input."""
     arrived: list[Any] = []
 
     def add(app: Any) -> None:
@@ -126,9 +123,9 @@ def test_no_field_of_ours_takes_more_than_what_it_is_for(service: "Service") -> 
     for path, method, operation in described.operations():
         for name, shape in described.leaves(described.body(operation) or {}) if path.startswith("/auth/") else ():
             found.setdefault(CALLED.get((method, path, name), name), set()).add(described.bounds(shape))
-    works(found["identifier"] == {LENGTHS["identifier"]}, "a login takes the longest address that there can be")
+    works(found["identifier"] == {LENGTHS["identifier"]}, "a login accepts the longest possible address")
     longer = {name: bounds for name, bounds in found.items() if max(most for _, most in bounds) > LENGTHS[name][1]}
-    harm(longer, f"a field takes what nobody means by it: {longer}")
+    harm(longer, f"a field accepts longer values than it needs: {longer}")
     assert found == {name: {bounds} for name, bounds in LENGTHS.items()}
     browsers = described.schema("KnownCredential"), described.schema("Asserted"), described.schema("Attested")
     assert [one["additionalProperties"] for one in browsers] == [True] * 3  # they add members, which are dropped
@@ -145,18 +142,16 @@ def test_no_value_is_taken_for_one_of_another_type(service: "Service") -> None:
     arrived = adds_operation(service)
     client = service.client(service.user()).login()
     for number in (1, 17, 2**31 - 1):
-        works(
-            client.post("/typed", {"number": number, "switch": True, "text": "Zoë"}).status == 204, f"{number} is taken"
-        )
+        works(client.post("/typed", {"number": number, "switch": True, "text": "Zoë"}).status == 204, f"{number} fits")
     works(arrived == [(1, True, "Zoë"), (17, True, "Zoë"), (2**31 - 1, True, "Zoë")], "the view gets them unchanged")
-    works(client.post("/typed", {"number": 1, "text": "x" * TEXT}).status == 204, "so is a text of any usual length")
+    works(client.post("/typed", {"number": 1, "text": "x" * TEXT}).status == 204, "a text of usual length is accepted")
     arrived.clear()
 
     cases: list[tuple[str, Any]] = [("number", value) for value in ("1", True, 1.5, "1.0", [1], None, 0, -1, 2**31)]
     cases += [("switch", value) for value in ("true", 1, 0, "on", None)]
     cases += [("text", value) for value in (1, True, ["a"], {"a": 1}, None, "x" * (TEXT + 1), *LINES)]
     answers = [(name, client.post("/typed", {"number": 1, name: value})) for name, value in cases]
-    harm(arrived, "a value of one type was taken for one of another")
+    harm(arrived, "a value of one type was accepted as another type")
     for name, answer in answers:
         refused(answer, 422, ROW)
         assert pointers(answer) == {f"#/{name}"}
@@ -171,8 +166,8 @@ def test_no_list_gets_a_page_or_search_that_it_does_not_have(service: "Service")
     client = service.client(service.user()).login()
     queries: list[dict[str, Any]] = [{}, {"page": "1"}, {"page": "2147483647"}, {"q": "Zoë"}, {"q": "x" * 100}]
     for query in queries:
-        works(client.get("/typed", query=query).status == 204, f"{query} is taken")
-    works(len(arrived) == 5, "by the view")
+        works(client.get("/typed", query=query).status == 204, f"{query} is accepted")
+    works(len(arrived) == 5, "the view ran for each")
     arrived.clear()
 
     wrong: list[dict[str, Any]] = [{"page": text} for text in (*NUMBERS, *NO_NUMBERS)]
@@ -182,7 +177,7 @@ def test_no_list_gets_a_page_or_search_that_it_does_not_have(service: "Service")
     twice = [client.get("/typed", query=query) for query in ({"page": ["1", "2"]}, {"q": ["a", "b"]})]
     undeclared = [client.get("/typed", query={"pages": "1"})]
     undeclared.append(client.post("/typed?role=admin", {"number": 1}))
-    harm(arrived, "a list was made for what its address may not carry")
+    harm(arrived, "a list accepted an invalid or undeclared query")
     for name, answer in answers:
         refused(answer, 422, ROW)
         assert pointers(answer) == {name}
@@ -196,7 +191,7 @@ def test_no_list_gets_a_page_or_search_that_it_does_not_have(service: "Service")
 def test_no_input_comes_back_in_an_error(service: "Service") -> None:
     arrived = adds_operation(service)
     client = service.client(service.user()).login()
-    works(client.post("/typed", {"number": 1}).status == 204, "what fits is taken")
+    works(client.post("/typed", {"number": 1}).status == 204, "a valid body is accepted")
     arrived.clear()
     canary = "<script>canary</script>"
 
@@ -207,7 +202,7 @@ def test_no_input_comes_back_in_an_error(service: "Service") -> None:
         client.get("/typed", query={"page": canary}),
         client.get("/typed", query={canary: "1"}),
     ]
-    harm([answer.text for answer in answers if "canary" in answer.text], "what a stranger sent was sent back")
+    harm([answer.text for answer in answers if "canary" in answer.text], "an error repeated the client's input")
     assert [answer.status for answer in answers] == [422, 422, 422, 422, 400]
     assert len(client.post("/typed", {f"field{number}": 1 for number in range(1500)}).json["errors"]) == 20
     assert arrived == []
@@ -220,7 +215,7 @@ def test_no_input_comes_back_in_an_error(service: "Service") -> None:
 def test_no_operation_reads_json_that_has_two_meanings(service: "Service") -> None:
     arrived = adds_operation(service)
     client = service.client(service.user()).login()
-    works(client.post("/typed", body=b'{"number": 1}').status == 204, "what has one meaning is read")
+    works(client.post("/typed", body=b'{"number": 1}').status == 204, "unambiguous JSON is accepted")
     arrived.clear()
 
     documents = (
@@ -230,7 +225,7 @@ def test_no_operation_reads_json_that_has_two_meanings(service: "Service") -> No
         b"[" * 100_000,
     )
     answers = [client.post("/typed", body=document) for document in documents]
-    harm(arrived, "one of two meanings was taken")
+    harm(arrived, "ambiguous JSON was accepted")
     for answer in answers:
         refused(answer, 400, "json-strict")
 
@@ -243,7 +238,7 @@ def test_no_operation_reads_json_that_has_two_meanings(service: "Service") -> No
 def test_a_body_with_too_many_fields_is_refused_unchecked(
     service: "Service", monkeypatch: pytest.MonkeyPatch, tmp_path: "Path"
 ) -> None:
-    """Each refusal of a field costs the processor as much as reading a hundred of them."""
+    """Each refused field costs as much processor time as reading a hundred fields."""
     declare(service, monkeypatch, tmp_path / "exceptions.toml", limit("json_values_per_body", 100))
     adds_operation(service)
     client, most = service.client(service.user()).login(), service.limits.json_values_per_body
@@ -255,14 +250,14 @@ def test_a_body_with_too_many_fields_is_refused_unchecked(
         return real(of, data, **more)
 
     monkeypatch.setattr(schema, "model_validate_json", classmethod(counted))
-    works(client.post("/typed", {"number": 1}).status == 204, "a body is read")
+    works(client.post("/typed", {"number": 1}).status == 204, "a valid body is accepted")
     answer = client.post("/typed", {f"field{number}": 1 for number in range(most)})
-    works(answer.status == 422, "one with many wrong fields is looked at")
-    works(len(checked) == 2, "each was checked")
+    works(answer.status == 422, "a body with many invalid fields is validated")
+    works(len(checked) == 2, "both bodies were validated")
     checked.clear()
 
     answer = client.post("/typed", {f"field{number}": 1 for number in range(most + 1)})
-    harm(checked, "one with more was checked field by field")
+    harm(checked, "a body with too many fields was validated field by field")
     refused(answer, 400, "json-strict")
 
 
@@ -270,7 +265,7 @@ def test_a_body_with_too_many_fields_is_refused_unchecked(
 
 
 def adds_containers(service: "Service") -> list[Any]:
-    """An operation that takes a text inside of each thing that can hold one: what reached it."""
+    """An operation that takes a text inside each kind of container; records its input."""
     arrived: list[Any] = []
 
     def add(app: Any) -> None:
@@ -307,13 +302,13 @@ def test_no_text_is_too_deep_inside_to_be_looked_at(service: "Service") -> None:
     client = service.client(service.user()).login()
     fields = ("listed", "paired", "chosen", "fixed")
     good = {**{name: ["Zoë", "a"] for name in fields}, "named": {"Zoë": "a"}, "inner": [{"text": "a"}]}
-    works(client.post("/held", good).status == 204, "ordinary texts are taken, whatever holds them")
+    works(client.post("/held", good).status == 204, "ordinary texts in any container are accepted")
     arrived.clear()
 
     cases: list[tuple[str, dict[str, Any]]] = [(name, {name: ["a", text]}) for name in fields for text in ODD]
     cases += [("named", {"named": held}) for text in ODD for held in ({text: "a"}, {"a": text})]
     answers = [(name, client.post("/held", body)) for name, body in cases]
-    harm(arrived, "a text that can't be shown safely was taken, since something else held it")
+    harm(arrived, "an unsafe text was accepted inside a container")
     for name, answer in answers:
         refused(answer, 422, ROW)
         assert pointers(answer) == {f"#/{name}"}
@@ -332,10 +327,10 @@ def test_an_error_that_is_logged_holds_nothing_of_what_was_sent(service: "Servic
 
     login = service.module("jwt.endpoints").LoginBody
     good = {"identifier": "a@example.com", "password": "a quiet password"}
-    works(login.model_validate(good).identifier == good["identifier"], "a login is read")
+    works(login.model_validate(good).identifier == good["identifier"], "a login body is parsed")
     with pytest.raises(ValidationError) as caught:
         login.model_validate({**good, "identifier": 1, "passwort": "canary"})
-    harm("canary" in str(caught.value), "a password in the wrong field stands in the text of the error")
+    harm("canary" in str(caught.value), "the error text contains a password from the wrong field")
     assert "passwort" in str(caught.value)
 
 
@@ -345,7 +340,7 @@ FAILING = (404, 405, 413, 500)
 
 
 def failures(client: "Client", accept: str) -> "dict[int, Response]":
-    """One error of each kind, asked for as a browser asks."""
+    """Return one error of each kind, requested with a browser's Accept header."""
     headers = {"Accept": accept}
     return {
         404: client.get("/missing", headers=headers),
@@ -375,7 +370,7 @@ def test_no_error_is_html_whatever_accept_says(service: "Service") -> None:
     client = service.client(service.user()).login()
     plain = failures(client, "application/json")
     works([answer.mimetype for answer in plain.values()] == ["application/problem+json"] * 4, "errors are problems")
-    works([answer.json["status"] for answer in plain.values()] == list(FAILING), "that a client can parse")
+    works([answer.json["status"] for answer in plain.values()] == list(FAILING), "a client can parse them")
 
     answers = failures(client, "text/html,application/xhtml+xml;q=0.9,*/*;q=0.1")
     harm([status for status, answer in answers.items() if answer.mimetype == "text/html"], "an error was HTML")

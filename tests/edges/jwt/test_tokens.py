@@ -85,7 +85,7 @@ def test_a_token_of_more_than_three_parts_opens_nothing(service: Service) -> Non
     canonical=edit(FILE, '    if urlsafe_b64encode(data).rstrip(b"=") != part.encode():', "    if False:"),
 )
 def test_a_token_that_is_spelt_in_a_second_way_opens_nothing(service: Service) -> None:
-    """Otherwise one token has many names: what is remembered, counted or blocked by its text would not be met again."""
+    """Otherwise one token has several spellings, and a cache, counter or block list keyed by its text misses some."""
     target = Target(service, three_keys(service))
     target.honest()
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -106,14 +106,14 @@ def test_a_token_that_is_spelt_in_a_second_way_opens_nothing(service: Service) -
 
 
 def uneven(content: Content) -> dict[str, Any]:
-    """The same and a member that nobody knows, so long that the base64 of it would end in padding."""
+    """The same claims and an unknown one, long enough that their base64 would end in padding."""
     longer = ({**content, "x": "x" * number} for number in range(2))
     return next(one for one in longer if len(written(one)) % 3)
 
 
 @protects(SIGNATURE, twice=edit(FILE, "    strict_json.loads(data[1])", "    pass"))
 def test_a_claim_that_is_there_twice_opens_nothing(service: Service) -> None:
-    """Correctly signed: whoever signs for two readers could mean another user to each."""
+    """Correctly signed: two parsers of a duplicate claim could see different users."""
     target = Target(service, three_keys(service))
     target.honest()
     mine = claims_of(target.mallory.token)
@@ -132,7 +132,7 @@ def test_a_claim_that_is_there_twice_opens_nothing(service: Service) -> None:
 
 @protects(ALGORITHM, list=edit(FILE, "algorithms=[key.algorithm],", 'algorithms=["EdDSA", "ES256", "HS256"],'))
 def test_the_library_gets_only_the_algorithm_of_the_key(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It compares the type of the key as well, which would hide a list that is too long from the forgeries above."""
+    """The library also compares the key type, which would hide too long a list from the forgeries above."""
     target = Target(service, three_keys(service))
     library = service.module("jwt.tokens").jwt
     real, given = library.decode, []
@@ -143,7 +143,7 @@ def test_the_library_gets_only_the_algorithm_of_the_key(service: Service, monkey
 
     monkeypatch.setattr(library, "decode", spy)
     target.honest()
-    works(len(given) == 5, "the library has seen two tokens of the service's own and one by each key")
+    works(len(given) == 5, "the library sees two tokens of the service and one for each key")
     given.clear()
     for key in target.keys:
         for name in ("none", "HS256", "ES256", "EdDSA", ["EdDSA", "ES256"]):
@@ -186,7 +186,7 @@ def test_a_ring_of_es256_alone_refuses_the_same_forgeries(service: Service) -> N
     client = service.client(target.owner.user).login(through_form=True)
     works(client.get("/probe").status == 200, "the token of a login reaches the view")
     signed = json.loads(data(str(client.token).split(".")[0]))
-    works(signed == {"alg": "ES256", "kid": key.kid, "typ": "at+jwt"}, "and is signed by ES256")
+    works(signed == {"alg": "ES256", "kid": key.kid, "typ": "at+jwt"}, "the token is signed by ES256")
     target.seen.clear()
     for what, token in badly_signed(key, target):
         target.attack(what, token, SIGNATURE)
@@ -211,9 +211,10 @@ def test_a_token_with_too_long_a_lifetime_is_refused(service: Service) -> None:
     signing, claims = target.keys[1], target.claims
     longest, iat = service.limits.access_token_seconds, claims["iat"]
     for life in (1, longest):
-        works(target.show(signing.token({**claims, "exp": iat + life})).status == 200, f"a life of {life} s is good")
+        works(target.show(signing.token({**claims, "exp": iat + life})).status == 200, f"{life} s are accepted")
     works(
-        target.show(signing.token({**claims, "iat": iat - longest + 60, "exp": iat + 60})).status == 200, "its end too"
+        target.show(signing.token({**claims, "iat": iat - longest + 60, "exp": iat + 60})).status == 200,
+        "its end too",
     )
     target.seen.clear()
     for what, times in {
@@ -278,7 +279,7 @@ def test_a_token_that_is_not_good_yet_opens_nothing(service: Service) -> None:
     ),
 )
 def test_a_token_for_several_services_opens_none(service: Service) -> None:
-    """One of the others could take it from whoever shows it there, and show it here."""
+    """Otherwise another of those services could replay a token that it received."""
     target = Target(service, three_keys(service))
     target.honest()
     claims, signing = target.claims, target.keys[1]
@@ -315,7 +316,7 @@ def test_an_audience_that_was_set_is_the_only_one(service: Service) -> None:
     ),
 )
 def test_an_access_token_is_no_refresh_token(service: Service) -> None:
-    """It is shown with every request, to every service that verifies it: it must not prolong itself."""
+    """It is sent with every request to every service that verifies it, so it must not renew itself."""
     target = Target(service, three_keys(service))
     target.honest()
     stranger = service.client()
@@ -349,14 +350,14 @@ def test_a_token_tells_whoever_finds_it_nothing_about_its_user(
 ) -> None:
     client = administrator(service, monkeypatch).login(through_form=True)
     assert client.user is not None
-    works(client.get("/auth/me").json["email"] == client.user.email, "it names an administrator")
+    works(client.get("/auth/me").json["email"] == client.user.email, "it authenticates an administrator")
     exchanged = service.client().post("/auth/refresh", {"refresh_token": client.refresh_token})
-    works(exchanged.status == 200, "and is exchanged for another")
+    works(exchanged.status == 200, "it is exchanged for another")
     for token in (str(client.token), str(exchanged.json["access_token"])):
         header, claims, _ = token.split(".")
-        harm(set(claims_of(token)) - {*TEXTS, *TIMES}, "a token tells more than it must")
+        harm(set(claims_of(token)) - {*TEXTS, *TIMES}, "a token contains unnecessary claims")
         for known in (client.user.email, ROLE, PERMISSION, "example.com"):
-            harm(known in (data(header) + data(claims)).decode(), f"a token tells {known}")
+            harm(known in (data(header) + data(claims)).decode(), f"a token reveals {known}")
         assert sorted(claims_of(token)) == sorted((*TEXTS, *TIMES))
         assert sorted(json.loads(data(header))) == ["alg", "kid", "typ"]
         for name in ("sub", "sid", "jti"):
@@ -367,7 +368,7 @@ Forgeries = Iterator[tuple[str, str]]
 
 
 def badly_signed(key: Key, target: Target) -> Forgeries:
-    """What somebody without the key can make of the owner's token and of one that is his own."""
+    """Yield forgeries that an attacker without the key makes from the owner's token and their own."""
     theirs, mine = target.claims, claims_of(target.mallory.token)
     header, payload, signature = key.token(theirs).split(".")
     own_signature = key.token(mine).split(".")[2]
@@ -409,7 +410,7 @@ NOT_THE_KEYS: tuple[Any, ...] = (
 
 
 def badly_named(key: Key, target: Target) -> Forgeries:
-    """Tokens whose header names another algorithm than the key's own; the first ones are signed by the right key."""
+    """Yield tokens whose header names another algorithm than the key's; the first ones have the right signature."""
     theirs = target.claims
     for name in (*NOT_THE_KEYS, "ES256" if key.algorithm == "EdDSA" else "EdDSA"):
         shown = "no alg" if name is LEFT_OUT else f"the alg {name!r}"
@@ -431,7 +432,7 @@ def badly_named(key: Key, target: Target) -> Forgeries:
 
 
 def public_bytes(key: Key, target: Target) -> list[bytes]:
-    """Every form in which the public key is published, or could be stored."""
+    """Yield every form in which the public key is published or could be stored."""
     listed = target.service.client().get("/.well-known/jwks.json").json["keys"]
     [jwk] = [one for one in listed if one["kid"] == key.kid]
     pem = key.public(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -467,7 +468,7 @@ TIMES = ("iat", "nbf", "exp")
 
 
 def incomplete(claims: Content) -> Iterator[tuple[str, Any]]:
-    """Each claim left out, and with a value of every kind that it may not have."""
+    """Yield each claim left out, and with a value of every kind that is not allowed."""
     for name in TEXTS:
         for value in (LEFT_OUT, None, 0, 1, True, [], [claims[name]], {"x": claims[name]}, "", "x" * 256):
             yield name, value
@@ -478,7 +479,7 @@ def incomplete(claims: Content) -> Iterator[tuple[str, Any]]:
 
 
 def row_of(name: str, value: Any) -> str:
-    """Whose refusal it is: an issuer or audience that is there is compared first."""
+    """Return the expected refusal; issuer and audience are compared first when they are present."""
     compared = (name == "iss" and value is not LEFT_OUT) or (name == "aud" and value is not LEFT_OUT and value)
     return "jwt-iss-aud-checked" if compared else CLAIMS
 
@@ -490,7 +491,7 @@ def test_a_token_with_any_claim_missing_or_odd_opens_nothing(service: Service) -
     signing, claims = target.keys[1], target.claims
     assert sorted(claims) == sorted((*TEXTS, *TIMES))
     for jti in ("x", "x" * 255):
-        works(target.show(signing.token({**claims, "jti": jti})).status == 200, "a text of 1 to 255 characters is one")
+        works(target.show(signing.token({**claims, "jti": jti})).status == 200, "1 to 255 characters are accepted")
     target.seen.clear()
     cases = list(incomplete(claims))
     assert len(cases) == 87
@@ -518,7 +519,7 @@ def test_an_access_token_expires_after_ten_and_a_half_minutes(service: Service) 
     service.travel(seconds=life - 2)
     works(target.owner.get("/probe").status == 200, "the token is valid until it expires")
     service.travel(seconds=leeway)
-    works(target.owner.get("/probe").status == 200, "and for the half minute that two clocks may differ")
+    works(target.owner.get("/probe").status == 200, "30 s of clock skew are allowed")
     target.seen.clear()
     service.travel(seconds=3)
     target.attack("an end more than half a minute ago", str(target.owner.token), SHORT)
@@ -528,7 +529,7 @@ def test_an_access_token_expires_after_ten_and_a_half_minutes(service: Service) 
 
 
 def elsewhere(claims: Content) -> Iterator[tuple[str, Any]]:
-    """Issuers and audiences that are nearly this service's."""
+    """Yield issuers and audiences that resemble this service's."""
     origin = claims["iss"]
     for name in ("iss", "aud"):
         for value in (
@@ -562,7 +563,7 @@ def test_a_token_of_any_other_type_opens_nothing(service: Service) -> None:
     target.honest()
     for key in target.keys:
         for typ in ("AT+JWT", "application/at+jwt", "Application/At+JWT"):
-            works(target.show(key.token(target.claims, typ=typ)).status == 200, f"the type {typ} is another spelling")
+            works(target.show(key.token(target.claims, typ=typ)).status == 200, f"the equal type {typ} is accepted")
         target.seen.clear()
         types: tuple[Any, ...] = (
             *("JWT", "jwt", "refresh+jwt", "logout+jwt", "id+jwt", "at+jwt ", "at", "application/jwt", "xat+jwt"),
@@ -586,7 +587,7 @@ def test_no_claim_of_any_name_gives_a_right(service: Service, monkeypatch: pytes
         **{"email": "admin@example.com", "groups": ["admin"], "act": {"sub": "admin"}, "verified_at": 2**40},
     }
     more = target.keys[1].token({**target.claims, **rights})
-    works(target.show(more).status == 200, "claims that nobody knows do no harm")
+    works(target.show(more).status == 200, "unknown claims are ignored")
     thief = target.owner.copy()
     thief.token = more
     target.seen.clear()
