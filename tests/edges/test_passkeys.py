@@ -47,7 +47,7 @@ _numbers = itertools.count(1)
 
 
 def visitor(service: Service, user: User | None = None) -> Client:
-    """A client from a network of its own."""
+    """Return a client from a network of its own."""
     number = next(_numbers)
     return service.client(user, f"198.{18 + number // 250 % 2}.{number % 250}.7")
 
@@ -66,7 +66,7 @@ DONE = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One ceremony that has begun: what the browser was given, and how its answer is sent."""
+    """One ceremony in progress: its options and how to send its response."""
 
     client: Client
     options: dict[str, Any]
@@ -78,7 +78,7 @@ class Asked:
 
 
 def passkeys_of(service: Service, user: User) -> list[Any]:
-    """The rows of this account's passkeys, oldest first."""
+    """Return the rows of this account's passkeys, oldest first."""
     table = service.module("identity.models").Passkey.__table__
     with service.engine.connect() as connection:
         mine = table.select().where(table.c.user_id == user.id).order_by(table.c.created_at)
@@ -86,7 +86,7 @@ def passkeys_of(service: Service, user: User) -> list[Any]:
 
 
 class Holder:
-    """Somebody who is signed in, with a device; he comes from another network each time."""
+    """A signed-in user with a device; each session comes from another network."""
 
     def __init__(self, service: Service, device: Authenticator | None = None, user: User | None = None) -> None:
         self.service = service
@@ -95,7 +95,7 @@ class Holder:
         self.client = self.signed_in()
 
     def signed_in(self) -> Client:
-        """One more session of his."""
+        """Open one more session of the user."""
         return visitor(self.service, self.user).login()
 
     def asks(self, way: str, client: Client | None = None) -> Asked:
@@ -113,31 +113,31 @@ class Holder:
         return Asked(came, *came.passkey_options(), came.add_passkey)
 
     def uses(self, way: str, **lies: Any) -> Response:
-        """Do the whole of it with the passkey."""
+        """Complete the whole ceremony with the passkey."""
         asked = self.asks(way)
         return asked.gets(self.device.get(asked.options, **lies))
 
     def adds(self, device: Authenticator | None = None, **lies: Any) -> Response:
-        """Add a passkey of this device, or one more of his own."""
+        """Add a passkey of this device, or of another device of the user."""
         asked = self.asks(REGISTER)
         return asked.gets((device or self.device).create(asked.options, **lies))
 
     def with_passkey(self) -> Holder:
         works(self.adds().status == DONE[REGISTER], "a user adds a passkey")
-        works(len(passkeys_of(self.service, self.user)) == 1, "and is there")
+        works(len(passkeys_of(self.service, self.user)) == 1, "the passkey is stored")
         return self
 
     def sessions(self) -> int:
-        """How many sessions were begun for him, those included that a step-up began anew."""
+        """Return how many sessions were begun for the user, including those renewed by a step-up."""
         return sessions_of(self.service, self.user)
 
     def opens_all(self) -> None:
-        """The legitimate way, for each use."""
+        """Check the legitimate use of a passkey in each ceremony."""
         for way in USES:
             before, asked = self.sessions(), self.asks(way)
-            works(asked.gets(self.device.get(asked.options)).status == DONE[way], f"the passkey is taken at the {way}")
-            works(self.sessions() == before + 1, "and a session begins")
-            works(lives(asked.client), "in which its owner then is")
+            works(asked.gets(self.device.get(asked.options)).status == DONE[way], f"the passkey passes at the {way}")
+            works(self.sessions() == before + 1, "a session begins")
+            works(lives(asked.client), "the session belongs to the owner")
 
 
 _NEW = re.compile(r"((?:name=\"state\" value=\"|\"state\": ?\")|challenge(?:\"|&#34;): ?(?:\"|&#34;))[\w.:=-]+")
@@ -148,7 +148,7 @@ LOCKED = ({"verified": False}, {"present": False}, {"verified": False, "present"
 
 
 def without_counter(service: Service) -> Holder:
-    """Whose passkey always says 0, so that the counter does not hide a second use."""
+    """A device whose counter is always 0, so that the counter does not hide a replay."""
     return Holder(service, Authenticator(counts=False)).with_passkey()
 
 
@@ -168,12 +168,12 @@ ELSEWHERE = (
 
 
 def suspensions(service: Service, user: User) -> list[bool]:
-    """Of each passkey of this account whether it is out of force."""
+    """Return for each passkey of this account whether it is suspended."""
     return [row.suspended_at is not None for row in passkeys_of(service, user)]
 
 
 def noted(service: Service) -> list[uuid.UUID]:
-    """Whose passkeys the audit says to have been copied."""
+    """Return the users whose passkeys the audit reports as copied."""
     table = service.module("audit.tables").AuditEvent.__table__
     with service.engine.connect() as connection:
         found = table.select().where(table.c.kind == "passkey.clone_suspected")
@@ -181,19 +181,19 @@ def noted(service: Service) -> list[uuid.UUID]:
 
 
 def shape(given: tuple[dict[str, Any], str]) -> object:
-    """Options and state, without what is new in each."""
+    """Return options and state without their random parts."""
     options, state = given
     return {**options, "challenge": len(options["challenge"])}, [len(part) for part in re.split(r"[.:]", state)]
 
 
 def seen(answer: Response, typed: str = "<nobody>") -> object:
-    """What the client gets to see, without what is new in each answer."""
+    """Return the answer that the client sees, without its random parts."""
     view = seen_by_client(answer, typed)
     return {**view, "body": _NEW.sub(r"\1<new>", view["body"])}
 
 
 def asks_for(service: Service, email: str) -> list[Response]:
-    """What somebody is told who asks to sign in by passkey, and sends this address along."""
+    """Return the answer to a passkey login request that names this address."""
     fields = {"identifier": email}
     if AUTH == "jwt":
         return [visitor(service).post(OPTIONS_PATH, fields)]
@@ -201,12 +201,12 @@ def asks_for(service: Service, email: str) -> list[Response]:
 
 
 def ids(options: dict[str, Any], name: str = "allowCredentials") -> list[str]:
-    """The credentials that are named."""
+    """Return the credentials that the options name."""
     return [one["id"] for one in options.get(name, [])]
 
 
 def not_added(answer: Response, reason: str) -> None:
-    """No passkey was made of this; the reason is the audit's alone."""
+    """Check that no passkey was added, and that only the audit has the reason."""
     assert answer.status == 422
     assert [event["reason"] for event in answer.events if event["event"] == "passkey.refused"] == [reason]
 
@@ -221,7 +221,7 @@ def test_no_passkey_is_made_on_a_device_that_nobody_unlocked(service: Service) -
     holder = Holder(service).with_passkey()
     for lies in LOCKED:
         answer = holder.adds(Authenticator(), **lies)
-        harm(passkeys_of(service, holder.user)[1:], f"a passkey was made for {lies}")
+        harm(passkeys_of(service, holder.user)[1:], f"a passkey was added for {lies}")
         not_added(answer, "answer")
 
 
@@ -236,7 +236,7 @@ def test_each_ceremony_asks_for_a_device_that_is_unlocked(service: Service) -> N
     holder = Holder(service).with_passkey()
     given = {way: holder.asks(way).options for way in (*USES, REGISTER)}
     asked = {way: options.get("authenticatorSelection", options)["userVerification"] for way, options in given.items()}
-    harm([way for way, wanted in asked.items() if wanted != "required"], "a device may skip the unlocking")
+    harm([way for way, wanted in asked.items() if wanted != "required"], "a device may skip user verification")
     assert given[REGISTER]["authenticatorSelection"]["residentKey"] == "required"
     assert given[REGISTER]["attestation"] == "none"
     assert [one["alg"] for one in given[REGISTER]["pubKeyCredParams"]] == [EDDSA, ES256, RS256]
@@ -275,7 +275,7 @@ def test_the_purge_forgets_no_challenge_that_still_counts(service: Service) -> N
     with service.app.app_context():
         flows.purge()
     replay = asked.gets(answer)
-    harm(holder.sessions() - before, "the purge made a spent challenge good again")
+    harm(holder.sessions() - before, "the purge made a spent challenge valid again")
     refused(replay, *REFUSED[LOGIN])
     service.travel(seconds=11)
     with service.app.app_context():
@@ -312,13 +312,13 @@ def test_a_wrong_answer_spends_the_challenge_too(service: Service) -> None:
         asked, before = holder.asks(way), holder.sessions()
         first = asked.gets(holder.device.get(asked.options, verified=False))
         answers += [(way, first), (way, asked.gets(holder.device.get(asked.options)))]
-        harm(holder.sessions() - before, f"a second try at one challenge was taken at the {way}")
+        harm(holder.sessions() - before, f"a second try at one challenge was accepted at the {way}")
     for way, answer in answers:
         refused(answer, *REFUSED[way])
     asked, other = holder.asks(REGISTER), Authenticator()
     not_added(asked.gets(other.create(asked.options, verified=False)), "answer")
     answer = asked.gets(other.create(asked.options))
-    harm(passkeys_of(service, holder.user)[1:], "a second try at one challenge made a passkey")
+    harm(passkeys_of(service, holder.user)[1:], "a second try at one challenge added a passkey")
     not_added(answer, "challenge")
 
 
@@ -345,9 +345,9 @@ def test_a_challenge_stays_spent_when_the_request_fails_afterwards(service: Serv
     outage.on = True
     failed = asked.gets(answer)
     outage.on = False
-    works((failed.status, outage.met > 0) == (503, True), "a login fails while its session can't be stored")
+    works((failed.status, outage.met > 0) == (503, True), "a login fails while its session cannot be stored")
     again = asked.gets(answer)
-    harm(holder.sessions() - before, "what had failed brought the challenge back")
+    harm(holder.sessions() - before, "a failed request made its challenge valid again")
     refused(again, *REFUSED[LOGIN])
 
 
@@ -368,7 +368,7 @@ def test_a_challenge_for_one_thing_is_good_for_no_other(service: Service) -> Non
         # Whoever owns the device lets it sign what the other ceremony wants, over the challenge of this one.
         before, options = holder.sessions(), {**target.options, "challenge": source.options["challenge"]}
         answer = target.send(source.state, device.create(options) if used_at == REGISTER else device.get(options))
-        harm(holder.sessions() - before, f"the challenge of a {asked_for} was taken at the {used_at}")
+        harm(holder.sessions() - before, f"the challenge of a {asked_for} was accepted at the {used_at}")
         answers.append((used_at, answer))
     assert len(answers) == 12
     for used_at, answer in answers:
@@ -387,11 +387,11 @@ def test_a_challenge_of_another_session_is_good_for_nothing(service: Service) ->
         asked, own = holder.asks(way), holder.asks(way, other if way == STEP_UP else None)
         before = holder.sessions()
         answer = own.send(asked.state, holder.device.get(asked.options))
-        harm(holder.sessions() - before, f"the challenge of another session was taken at the {way}")
+        harm(holder.sessions() - before, f"a challenge of another session was accepted at the {way}")
         refused(answer, *REFUSED[way])
     asked, own = holder.asks(REGISTER), holder.asks(REGISTER, other)
     answer = own.send(asked.state, Authenticator().create(asked.options))
-    harm(passkeys_of(service, holder.user)[1:], "the challenge of another session made a passkey")
+    harm(passkeys_of(service, holder.user)[1:], "a challenge of another session added a passkey")
     not_added(answer, "challenge")
 
 
@@ -401,12 +401,12 @@ def test_no_challenge_is_answered_after_five_minutes(service: Service) -> None:
     for way in (LOGIN, STEP_UP):
         asked = holder.asks(way)
         service.travel(minutes=4, seconds=50)
-        works(asked.gets(holder.device.get(asked.options)).status == DONE[way], "in time the answer is taken")
+        works(asked.gets(holder.device.get(asked.options)).status == DONE[way], "a response in time is accepted")
     for way in (LOGIN, STEP_UP):
         asked, before = holder.asks(way), holder.sessions()
         service.travel(minutes=5, seconds=1)
         answer = asked.gets(holder.device.get(asked.options))
-        harm(holder.sessions() - before, f"an old challenge was taken at the {way}")
+        harm(holder.sessions() - before, f"an expired challenge was accepted at the {way}")
         refused(answer, *REFUSED[way])
 
 
@@ -419,9 +419,9 @@ def test_no_challenge_is_taken_that_the_client_made_up(service: Service) -> None
     signature = asked.state.partition(".")[2]
     for state in (f"{own}::.{signature}", f"{own}::", own, f".{signature}", "x", "x" * 900, asked.state[:-2]):
         answers.append(asked.send(state, holder.device.get(asked.options, challenge=own.rstrip("="))))
-        harm(holder.sessions() - before, "a challenge of the client's own was taken")
+        harm(holder.sessions() - before, "a challenge made by the client was accepted")
     answers.append(asked.gets(holder.device.get(asked.options, challenge=own.rstrip("="))))
-    harm(holder.sessions() - before, "the answer to another challenge was taken")
+    harm(holder.sessions() - before, "the response to another challenge was accepted")
     for answer in answers:
         refused(answer, *REFUSED[LOGIN])
 
@@ -438,9 +438,9 @@ def test_each_challenge_is_a_new_one_of_32_random_bytes(service: Service) -> Non
     holder = without_counter(service)
     asked = [holder.asks(way) for way in (*USES, REGISTER) for _ in range(3)]
     challenges = [from_text(one.options["challenge"]) for one in asked]
-    works(len(asked) == 12, "each ceremony is begun")
-    works({len(challenge) for challenge in challenges} == {32}, "with a challenge")
-    harm(len(set(challenges)) < 12, "a challenge was given out twice")
+    works(len(asked) == 12, "each ceremony begins")
+    works({len(challenge) for challenge in challenges} == {32}, "each has a challenge")
+    harm(len(set(challenges)) < 12, "a challenge was issued twice")
     assert len({byte for challenge in challenges for byte in challenge}) > 150
 
 
@@ -461,7 +461,7 @@ LOOKED_AT_FIRST = (
 
 
 class Gate:
-    """Stands before a challenge is written off, behind whatever was read: nobody writes until all have come so far."""
+    """Hold each write that spends a challenge, until all requests have read it."""
 
     def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         passkeys = service.module("identity.passkeys")
@@ -476,7 +476,7 @@ class Gate:
         return self._real()
 
     def race(self, calls: list[Callable[[], Response]]) -> list[Response]:
-        """The answers to these calls, all of which wrote at the same moment."""
+        """Return the answers to these calls, all of which wrote at the same moment."""
         self._barrier, self.passed = threading.Barrier(len(calls)), set()
         answers = at_once(calls)
         assert len(self.passed) == len(calls)
@@ -488,8 +488,8 @@ class Gate:
 def test_of_the_same_answer_many_times_at_once_one_signs_in(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     holder = without_counter(service)
     gate = Gate(service, monkeypatch)
-    works(holder.uses(LOGIN).status == DONE[LOGIN], "a single answer signs in")
-    works(gate.passed == {threading.get_ident()}, "it came through here")
+    works(holder.uses(LOGIN).status == DONE[LOGIN], "a single response signs in")
+    works(gate.passed == {threading.get_ident()}, "it passed this barrier")
     for _ in range(ROUNDS):
         asked, before = holder.asks(LOGIN), holder.sessions()
         answer = holder.device.get(asked.options)
@@ -498,7 +498,7 @@ def test_of_the_same_answer_many_times_at_once_one_signs_in(service: Service, mo
             came.honest("POST", {}, None, None, None)  # the page is open
         calls = [_sends(came, asked.state, answer) for came in visitors]
         answers = gate.race(calls)
-        harm(holder.sessions() - before > 1, "two of the same answer signed in")
+        harm(holder.sessions() - before > 1, "two copies of one response signed in")
         assert Counter(one.status for one in answers) == {DONE[LOGIN]: 1, 401: RACERS - 1}
         for one in answers:
             if one.status == 401:
@@ -524,12 +524,12 @@ def test_what_was_made_on_another_page_is_no_passkey(service: Service) -> None:
     holder = Holder(service).with_passkey()
     for origin in ELSEWHERE:
         answer = holder.adds(Authenticator(), origin=origin)
-        harm(passkeys_of(service, holder.user)[1:], f"what was made on {origin} is a passkey")
+        harm(passkeys_of(service, holder.user)[1:], f"a registration from {origin} added a passkey")
         not_added(answer, "answer")
 
 
 def through(monkeypatch: pytest.MonkeyPatch, client: Client, host: str) -> Client:
-    """The same client, which calls the service by another of its names."""
+    """Return the same client under another host name of the service."""
     send = client.send
 
     def sends(*arguments: Any, headers: Any = None, **more: Any) -> Response:
@@ -556,16 +556,16 @@ def test_a_passkey_of_another_name_opens_nothing(service: Service, monkeypatch: 
     came = through(monkeypatch, visitor(service), other)
     asked = holder.asks(LOGIN, came)
     answers = [(LOGIN, asked.gets(holder.device.get(asked.options, rp_id=other)))]
-    harm(holder.sessions() - before, "the name by which the service was called was taken for its own")
+    harm(holder.sessions() - before, "the request's host name was used as the relying party ID")
     for way, name in itertools.product(USES, (other, "evil.example", HOST.partition(".")[2], "", HOST.upper())):
         answers.append((way, holder.uses(way, rp_id=name)))
-        harm(holder.sessions() - before, f"a passkey of {name!r} was taken at the {way}")
+        harm(holder.sessions() - before, f"a passkey of {name!r} was accepted at the {way}")
     for way, answer in answers:
         refused(answer, *REFUSED[way])
     assert asked.options["rpId"] == HOST
     asked = holder.asks(REGISTER, through(monkeypatch, holder.client, other))
     answer = asked.gets(Authenticator().create(asked.options, rp_id=other))
-    harm(passkeys_of(service, holder.user)[1:], "a passkey of another name was added")
+    harm(passkeys_of(service, holder.user)[1:], "a passkey of another relying party was added")
     not_added(answer, "answer")
     assert asked.options["rp"]["id"] == HOST
 
@@ -586,11 +586,11 @@ def test_what_was_signed_in_a_frame_of_another_site_opens_nothing(service: Servi
     before, answers = holder.sessions(), []
     for way in USES:
         answers.append((way, holder.uses(way, cross_origin=True)))
-        harm(holder.sessions() - before, f"what was signed in a frame was taken at the {way}")
+        harm(holder.sessions() - before, f"a response from a cross-origin frame was accepted at the {way}")
     for way, answer in answers:
         refused(answer, *REFUSED[way])
     answer = holder.adds(Authenticator(), cross_origin=True)
-    harm(passkeys_of(service, holder.user)[1:], "a passkey was made in a frame")
+    harm(passkeys_of(service, holder.user)[1:], "a cross-origin frame added a passkey")
     not_added(answer, "cross-origin")
 
 
@@ -601,10 +601,10 @@ def test_what_was_signed_for_another_kind_of_ceremony_opens_nothing(service: Ser
     before = holder.sessions()
     for way, kind in itertools.product(USES, ("webauthn.create", "payment.get", "webauthn.GET")):
         answer = holder.uses(way, kind=kind)
-        harm(holder.sessions() - before, f"{kind} was taken at the {way}")
+        harm(holder.sessions() - before, f"{kind} was accepted at the {way}")
         refused(answer, *REFUSED[way])
     answer = holder.adds(Authenticator(), kind="webauthn.get")
-    harm(passkeys_of(service, holder.user)[1:], "a passkey was made of an assertion")
+    harm(passkeys_of(service, holder.user)[1:], "an assertion was accepted as a registration")
     not_added(answer, "answer")
 
 
@@ -629,7 +629,7 @@ def test_only_passkeys_of_strong_keys_are_taken(service: Service) -> None:
     for what, (device, reason) in weak.items():
         holder = Holder(service)
         answer = holder.adds(device)
-        harm(passkeys_of(service, holder.user), f"a passkey of {what} was taken")
+        harm(passkeys_of(service, holder.user), f"a passkey of {what} was accepted")
         not_added(answer, reason)
 
 
@@ -647,7 +647,7 @@ LIVE_AT_FIRST = ", owner, _u.active, _p.suspended_at.is_(None))\n"
 
 
 def in_force_again(service: Service, user: User) -> None:
-    """Take back that this account's passkeys were suspended; the counters stay."""
+    """Lift the suspension of this account's passkeys; the counters stay."""
     table = service.module("identity.models").Passkey.__table__
     with service.engine.begin() as connection:
         connection.execute(table.update().where(table.c.user_id == user.id).values(suspended_at=None))
@@ -668,7 +668,7 @@ def test_a_copy_of_a_passkey_whose_counter_is_behind_opens_nothing_and_ends_it(s
             stored = passkeys_of(service, holder.user)[0].sign_count
             assert stored == 4
             answer = holder.uses(way, count=stored - behind)
-            harm(holder.sessions() - before, f"a counter that is {behind} behind was taken at the {way}")
+            harm(holder.sessions() - before, f"a counter {behind} behind was accepted at the {way}")
             refused(answer, *REFUSED[way])
             assert suspensions(service, holder.user) == [True]
             assert noted(service).count(holder.user.id) == number
@@ -694,15 +694,15 @@ def test_a_passkey_that_may_have_been_copied_opens_nothing_any_more(service: Ser
     holder.opens_all()
     second, signed_in = holder.asks(SECOND), holder.asks(STEP_UP)
     copied = holder.uses(LOGIN, count=1)
-    works(copied.status == 401, "a copy is noticed")
+    works(copied.status == 401, "a copied passkey is detected")
     holder.device.credentials[0].count = 100
     before = holder.sessions()
     answer = holder.uses(LOGIN)
     second.gets(holder.device.get(second.options))
     signed_in.gets(holder.device.get(signed_in.options))
-    harm(holder.sessions() - before, "a suspended passkey was taken")
+    harm(holder.sessions() - before, "a suspended passkey was accepted")
     refused(answer, *REFUSED[LOGIN])
-    harm(lives(holder.client), "a session lives on that the copy may have begun")
+    harm(lives(holder.client), "a session stays open that the copy may have begun")
     # Its account has a second factor as before: the password alone does not open it.
     attempt(visitor(service), holder.user.email, holder.user.password)
     assert holder.sessions() == before
@@ -717,7 +717,7 @@ def test_nobodys_passkey_completes_what_another_began(service: Service) -> None:
     for way in (SECOND, STEP_UP):
         asked = victim.asks(way)  # with the victim's password, and in a session of his that was left open
         answers.append((way, asked.gets(thief.device.get(asked.options))))
-        harm(victim.sessions() - before[0], f"another's passkey was taken at the {way}")
+        harm(victim.sessions() - before[0], f"another user's passkey was accepted at the {way}")
     for way, answer in answers:
         refused(answer, *REFUSED[way])
     assert thief.sessions() == before[1]
@@ -737,7 +737,7 @@ def test_a_passkey_that_names_another_owner_opens_nothing(service: Service) -> N
     before, answers = holder.sessions(), []
     for way, handle in [*itertools.product(USES, handles), (LOGIN, b"")]:
         answers.append((way, holder.uses(way, handle=handle)))
-        harm(holder.sessions() - before, f"a foreign userHandle was taken at the {way}")
+        harm(holder.sessions() - before, f"a foreign userHandle was accepted at the {way}")
     assert len(answers) == 10
     for way, answer in answers:
         refused(answer, *REFUSED[way])
@@ -761,9 +761,9 @@ def test_nobody_adds_a_passkey_that_is_somebodys_already(service: Service) -> No
     [kept] = passkeys_of(service, victim.user)
     for holder in (thief, victim):
         answer = holder.adds(Authenticator(), credential_id=known)
-        harm(passkeys_of(service, victim.user) != [kept], "a passkey went to whoever named its id")
+        harm(passkeys_of(service, victim.user) != [kept], "an existing passkey moved to another account")
         not_added(answer, "taken")
-        harm(len(passkeys_of(service, thief.user)) != 1, "a passkey was added under a known id")
+        harm(len(passkeys_of(service, thief.user)) != 1, "a passkey was added under an existing id")
     victim.opens_all()  # by the key that was there before
 
 
@@ -778,18 +778,18 @@ def test_nobody_adds_a_passkey_that_is_somebodys_already(service: Service) -> No
 def test_a_removed_passkey_opens_nothing_from_that_moment(service: Service) -> None:
     holder = Holder(service).with_passkey()
     lost, [lost_row] = holder.device.credentials[0], passkeys_of(service, holder.user)
-    works(holder.adds().status == DONE[REGISTER], "a second passkey is added")
+    works(holder.adds().status == DONE[REGISTER], "the user adds a second passkey")
     holder.device.credentials.reverse()
     holder.opens_all()
     waiting = {LOGIN: holder.asks(LOGIN), SECOND: holder.asks(SECOND)}
     [shown] = [one for one in holder.client.passkeys() if str(one["id"]) == str(lost_row.id)]
     removed = holder.client.remove_passkey(shown["id"])
-    works(removed.status == Client.DONE["remove_passkey"], "the lost one is removed")
+    works(removed.status == Client.DONE["remove_passkey"], "the user removes the lost passkey")
     before = holder.sessions()
     answers = [(LOGIN, waiting[LOGIN].gets(holder.device.get(waiting[LOGIN].options, lost)))]
     asked = holder.asks(SECOND)
     answers.append((SECOND, asked.gets(holder.device.get(asked.options, lost))))
-    harm(holder.sessions() - before, "the lost passkey was taken")
+    harm(holder.sessions() - before, "the removed passkey was accepted")
     for way, answer in answers:
         refused(answer, *REFUSED[way])
     refused(waiting[SECOND].gets(holder.device.get(waiting[SECOND].options)), 401, "mfa-pending-has-no-access")
@@ -813,13 +813,13 @@ LISTED = edit(FILE, "shown.where(_p.user_id == user_id).order_by", "shown.order_
 )
 def test_nobody_renames_or_removes_anothers_passkey(service: Service) -> None:
     victim, thief = Holder(service).with_passkey(), Holder(service).with_passkey()
-    works(thief.adds().status == DONE[REGISTER], "a second passkey is added")
+    works(thief.adds().status == DONE[REGISTER], "the user adds a second passkey")
     [theirs], [own, other] = (passkeys_of(service, holder.user) for holder in (victim, thief))
-    works(thief.client.rename_passkey(own.id, "Laptop").status == Client.DONE["rename_passkey"], "one's own is renamed")
-    works([row.name for row in passkeys_of(service, thief.user)] == ["Laptop", "Key"], "and has its new name")
-    works(thief.client.remove_passkey(other.id).status == Client.DONE["remove_passkey"], "one's own is removed")
+    works(thief.client.rename_passkey(own.id, "Laptop").status == Client.DONE["rename_passkey"], "the user renames it")
+    works([row.name for row in passkeys_of(service, thief.user)] == ["Laptop", "Key"], "it has its new name")
+    works(thief.client.remove_passkey(other.id).status == Client.DONE["remove_passkey"], "the user removes it")
     answers = [thief.client.rename_passkey(theirs.id, "Mine"), thief.client.remove_passkey(theirs.id)]
-    harm(passkeys_of(service, victim.user) != [theirs], "another's passkey was changed")
+    harm(passkeys_of(service, victim.user) != [theirs], "a user changed another user's passkey")
     for answer in answers:
         refused(answer, 404, "ownership-404")
     assert len(passkeys_of(service, thief.user)) == 1
@@ -831,7 +831,7 @@ def test_an_account_has_no_more_than_ten_passkeys(service: Service) -> None:
     for number in range(10):
         works(holder.adds().status == DONE[REGISTER], f"passkey {number} is added")
     answer = holder.adds()
-    harm(passkeys_of(service, holder.user)[10:], "there is one more")
+    harm(passkeys_of(service, holder.user)[10:], "an eleventh passkey was added")
     assert answer.status == 409
     holder.device.credentials.pop()
     holder.opens_all()
@@ -850,7 +850,7 @@ def test_what_a_browser_says_of_transports_is_a_hint_of_known_words(service: Ser
         made["response"]["transports"] = said
         statuses.append(asked.gets(made).status)
         words = {word for row in passkeys_of(service, holder.user) for word in row.transports.split()}
-        harm(words - {"usb", "hybrid", "internal"}, "a word of the client's own was stored")
+        harm(words - {"usb", "hybrid", "internal"}, "an unknown transport from the client was stored")
     # JSON is declared in the one style; in the other the browser's answer is one field of a form.
     assert statuses == {"session": [DONE[REGISTER]] * 6, "jwt": [DONE[REGISTER]] * 2 + [422] * 4}[AUTH]
     stored = [row.transports for row in passkeys_of(service, holder.user)]
@@ -882,7 +882,7 @@ def test_of_a_passkey_and_its_copies_at_once_one_signs_in(service: Service, monk
             one.client.honest("POST", {}, None, None, None)  # the page is open
         barrier[0] = threading.Barrier(RACERS)
         answers = at_once([_sends(one.client, one.state, holder.device.get(one.options, count=5)) for one in asked])
-        harm(holder.sessions() - before > 1, "two of one count signed in")
+        harm(holder.sessions() - before > 1, "two responses with one counter value signed in")
         assert Counter(one.status for one in answers) == {DONE[LOGIN]: 1, 401: RACERS - 1}
         assert suspensions(service, holder.user) == [True]
         assert noted(service).count(holder.user.id) == RACERS - 1
@@ -911,7 +911,7 @@ def test_every_answer_that_fails_is_the_same_after_the_same_work(service: Servic
     service.rows(
         "UPDATE auth_user SET active = :no WHERE email = :email", no=False, email=holders["disabled"].user.email
     )
-    works(holders["suspended"].uses(LOGIN, count=0).status == 401, "a copy is noticed")
+    works(holders["suspended"].uses(LOGIN, count=0).status == 401, "a copied passkey is detected")
     [row] = passkeys_of(service, holders["removed"].user)
     works(holders["removed"].client.remove_passkey(row.id).status == Client.DONE["remove_passkey"], "one is removed")
     right, wrong = (holders[name].device.credentials[0] for name in ("right", "wrong"))
@@ -923,7 +923,7 @@ def test_every_answer_that_fails_is_the_same_after_the_same_work(service: Servic
         "not unlocked": (holders["right"], {"verified": False}),
         **{name: (holders[name], {}) for name in ("disabled", "suspended", "removed")},
     }
-    works(right.id != wrong.id, "each has a passkey of his own")
+    works(right.id != wrong.id, "each user has a passkey")
     statements, done = Statements(service), {}
     for cause, (holder, lies) in causes.items():
         asked = holder.asks(LOGIN)
@@ -932,8 +932,8 @@ def test_every_answer_that_fails_is_the_same_after_the_same_work(service: Servic
         answer = asked.gets(holder.device.get(asked.options, holder.device.credentials[0], **lies))
         done[cause] = answer, seen(answer), statements.count
     answers, views, work = zip(*done.values(), strict=True)
-    harm([cause for cause, (_, view, _) in done.items() if view != views[0]], "an answer tells its cause")
-    harm([cause for cause, (_, _, count) in done.items() if count != work[0]], "an answer takes another amount of work")
+    harm([cause for cause, (_, view, _) in done.items() if view != views[0]], "an answer reveals its cause")
+    harm([cause for cause, (_, _, count) in done.items() if count != work[0]], "an answer takes different work")
     assert len(done) == 8
     assert work[0] >= 4  # network, challenge, passkey, audit
     for answer in answers:
@@ -964,13 +964,13 @@ def test_to_be_asked_for_a_passkey_makes_no_row(service: Service) -> None:
     visitors = [visitor(service) for _ in range(25)]
     before = everything(service)
     asked = [came.login_passkey_options() for came in visitors for _ in range(4)]
-    harm(changed(before, everything(service)), "a stranger who asks makes rows")
-    works(len({state for _, state in asked}) == 100, "each was asked something of his own")
+    harm(changed(before, everything(service)), "a stranger's request creates rows")
+    works(len({state for _, state in asked}) == 100, "each request gets its own challenge")
     for _ in range(5):
         waiting.factor_passkey_options()
         holder.client.step_up_options()
         holder.client.passkey_options()
-    harm(changed(before, everything(service)), "whoever asks makes rows")
+    harm(changed(before, everything(service)), "an option request creates rows")
     options, state = asked[0]
     assert visitors[0].login_with_passkey(state, holder.device.get(options)).status == DONE[LOGIN]
     assert "auth_spent_challenge" in changed(before, everything(service))
@@ -991,16 +991,16 @@ def test_to_be_asked_for_a_passkey_makes_no_row(service: Service) -> None:
 )
 def test_options_name_nothing_but_what_is_ones_own(service: Service) -> None:
     holder, other, new = Holder(service).with_passkey(), Holder(service).with_passkey(), Holder(service)
-    works(holder.adds().status == DONE[REGISTER], "a second passkey is added")
+    works(holder.adds().status == DONE[REGISTER], "the user adds a second passkey")
     own = [to_text(one.id) for one in holder.device.credentials]
     given = {way: holder.asks(way).options for way in (SECOND, STEP_UP, REGISTER)}
-    works(ids(given[SECOND]) == own, "with the right password the own passkeys are named")
-    works(ids(given[STEP_UP]) == own, "and to whoever is signed in")
+    works(ids(given[SECOND]) == own, "after the right password the user's passkeys are named")
+    works(ids(given[STEP_UP]) == own, "a signed-in user gets the same")
     foreign = {to_text(other.device.credentials[0].id)}
-    harm(foreign & {*ids(given[REGISTER], "excludeCredentials")}, "a passkey of somebody else was named")
+    harm(foreign & {*ids(given[REGISTER], "excludeCredentials")}, "another user's passkey was named")
     assert ids(given[REGISTER], "excludeCredentials") == own
     handles = {one.user.id: from_text(one.asks(REGISTER).options["user"]["id"]) for one in (holder, other, new)}
-    harm([True for one, handle in handles.items() if handle[:8] in one.bytes], "the handle tells the account's id")
+    harm([True for one, handle in handles.items() if handle[:8] in one.bytes], "the handle reveals the account's id")
     assert {len(handle) for handle in handles.values()} == {64}
     assert len({*handles.values()}) == 3
     assert from_text(holder.asks(REGISTER).options["user"]["id"]) == handles[holder.user.id]  # one for all his passkeys
@@ -1015,7 +1015,7 @@ def test_nobody_adds_a_passkey_in_a_session_that_was_left_open(service: Service)
     asked = holder.asks(REGISTER)  # whoever sits down at it has the page open
     service.travel(seconds=101)
     answer = asked.gets(Authenticator().create(asked.options))
-    harm(passkeys_of(service, holder.user)[1:], "a passkey was added in an old session")
+    harm(passkeys_of(service, holder.user)[1:], "a stale session added a passkey")
     assert answer.status == Client.NOT_FRESH
     asked = holder.asks(STEP_UP)
     assert asked.gets(holder.device.get(asked.options)).status == DONE[STEP_UP]
@@ -1043,7 +1043,7 @@ def test_second_factors_are_changed_twenty_times_an_hour_and_no_more(service: Se
     with service.app.app_context():
         while throttle.take("factor-change", holder.user.id.hex, changes)[0] is not None:
             used += 1
-    works(used >= 19, "one of twenty was used for the first passkey")
+    works(used >= 19, "one of twenty changes added the first passkey")
     answers = [
         asked.gets(Authenticator().create(asked.options)),
         client.begin_totp(),
@@ -1051,7 +1051,7 @@ def test_second_factors_are_changed_twenty_times_an_hour_and_no_more(service: Se
         client.rename_passkey(row.id, "Other"),
         client.remove_passkey(row.id),
     ]
-    harm([answer.status for answer in answers if answer.status != 429], "one more change, with its rows and mails")
+    harm([answer.status for answer in answers if answer.status != 429], "one change above the limit")
     for answer in answers:
         refused(answer, 429, "default-throttle")
     assert [one.id for one in passkeys_of(service, holder.user)] == [row.id]
@@ -1065,7 +1065,7 @@ def test_second_factors_are_changed_twenty_times_an_hour_and_no_more(service: Se
     passkeys=edit("identity/attempts.py", "    throttle.count_passkey(assertion.user_id)\n", ""),
 )
 def test_passkeys_are_used_twenty_times_a_minute_and_no_more(service: Service) -> None:
-    """Each use begins a session, and no ceiling of a session stops who takes a new one each time."""
+    """Each use begins a session, so a limit of each session does not stop a client that begins a new one each time."""
     holder = Holder(service).with_passkey()
     throttle = service.module("throttle")
 
@@ -1075,7 +1075,7 @@ def test_passkeys_are_used_twenty_times_a_minute_and_no_more(service: Service) -
             throttle.count_passkey(holder.user.id)
     before = service.rows("SELECT count(*) FROM auth_session")
     answers = [holder.uses(way) for way in (STEP_UP, LOGIN)]
-    harm(service.rows("SELECT count(*) FROM auth_session") != before, "one more session")
+    harm(service.rows("SELECT count(*) FROM auth_session") != before, "one session above the limit")
     for answer in answers:
         refused(answer, 429, "default-throttle")
     service.travel(seconds=61)
@@ -1120,7 +1120,7 @@ def test_what_was_signed_on_another_page_opens_nothing(service: Service) -> None
     before, answers = holder.sessions(), []
     for way, origin in itertools.product(USES, ELSEWHERE):
         answers.append((way, holder.uses(way, origin=origin)))
-        harm(holder.sessions() - before, f"what was signed on {origin} was taken at the {way}")
+        harm(holder.sessions() - before, f"a response from {origin} was accepted at the {way}")
     for way, answer in answers:
         refused(answer, *REFUSED[way])
 
@@ -1137,7 +1137,7 @@ def test_a_passkey_that_has_counted_never_says_zero_again(service: Service) -> N
     answer = holder.uses(LOGIN, count=0)
     harm(holder.sessions() - before, "a cloned passkey with a counter of zero opened a session")
     told = [email for purpose, email in due(service) if purpose == "passkey-suspended"]
-    harm(told != [holder.user.email], "its owner was not told")
+    harm(told != [holder.user.email], "the owner got no mail")
     refused(answer, *REFUSED[LOGIN])
     assert suspensions(service, holder.user) == [True]
     assert noted(service) == [holder.user.id]
@@ -1152,7 +1152,7 @@ def test_whoever_asks_to_sign_in_by_passkey_learns_of_nobody(service: Service) -
     views = []
     for email in (holder.user.email, other.user.email, UNKNOWN):
         answers = asks_for(service, email)
-        harm([answer for answer in answers if own in answer.text], "whoever types an address is told its passkeys")
+        harm([answer for answer in answers if own in answer.text], "options reveal the passkeys of an address")
         views.append([seen(answer, email) for answer in answers])
     assert views[1:] == views[:-1]
     waiting = visitor(service)

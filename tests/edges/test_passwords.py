@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 class Flood:
-    """Holds every comparison of a password until it may end, and counts who computes and who waits for a slot."""
+    """Hold every password comparison until released; count the running hashes and the logins that wait for a slot."""
 
     PATIENCE = 30.0  # seconds, of a proof that hangs
 
@@ -96,7 +96,7 @@ class Flood:
 
 
 class Waits(threading.Condition):
-    """Where the service waits for a slot; each wait is counted, and lasts until the flood ends instead of a second."""
+    """Make the wait for a slot last until the flood ends instead of a second, and count each wait."""
 
     def __init__(self, flood: Flood) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class Waits(threading.Condition):
 
 
 def somebody(service: Service, email: str) -> User:
-    """Whose password takes no time to compare, whatever it is compared with."""
+    """A stored password that is compared in no time."""
     user = cheap_user(service, email)
     store(service, user, cheap_hash(PASSWORD))
     return user
@@ -152,7 +152,7 @@ FLOOD = 20  # more than twice as many as a worker has threads
 
 
 def ready(client: Client) -> Client:
-    """A visitor with the login page open: here only what is sent from there is attacked."""
+    """Return a visitor with the login page open, from which all attacks here are sent."""
     client.honest("POST", {}, None, None, None)
     return client
 
@@ -178,20 +178,20 @@ WAYS: dict[str, Callable[[Service, str, str], Any]] = {
 
 
 def is_open(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everybody may register, and a new hash takes no time."""
+    """Open registration, and make new hashes cost no time."""
     service.setting("BASTION_REGISTRATION", "open")
     Hashing(service, monkeypatch, cheap=True)
 
 
 def holds(service: Service, email: str, password: str) -> bool:
-    """Whether the stored hash of this account is one of this password."""
+    """Return whether the account's stored hash matches this password."""
     row = account(service, email)
     passwords = service.module("state").state_of(service.app).passwords
     return row is not None and passwords.verify(password, row.password_hash)
 
 
 def is_told(answer: Response, text: str) -> None:
-    """The refusal says what to do, beside the field."""
+    """Check that the refusal says how to correct the field."""
     assert answer.status == 422
     assert text in answer.text
     if AUTH == "jwt":
@@ -199,7 +199,7 @@ def is_told(answer: Response, text: str) -> None:
 
 
 def former(password: str) -> str:
-    """A hash of OWASP's smallest parameters, as an earlier version of a service may have made."""
+    """Return a hash with OWASP's smallest parameters, as an earlier version of a service may have made."""
     from argon2 import PasswordHasher
 
     return PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1).hash(password.encode())
@@ -228,7 +228,7 @@ def test_a_row_of_a_weaker_form_opens_no_account_even_with_its_own_password(serv
         store(service, user, text)
         answers[name] = attempt(service.client(), user.email, user.password)
         service.travel(minutes=15, seconds=1)  # so that only the form of the row is against it, and no throttle
-        harm(sessions_of(service, user) > before, f"a row with a {name} value signed somebody in")
+        harm(sessions_of(service, user) > before, f"a row with a {name} value signed a user in")
     for answer in answers.values():
         refused(answer, 401, "login-uniform-failure")
     assert {*spy.compared} & {*planted.values()} == set()  # each takes as long as a right one
@@ -240,7 +240,7 @@ ATTACKERS = 8  # five more than are computed or wait at a time
 def owner_comes(
     flood: Flood, attackers: Sequence[Callable[[], Response]], owner: Callable[[], Response]
 ) -> list[Response]:
-    """Let the attackers take the slot and every place to wait, then the owner come. The owner's answer is the first."""
+    """Let the attackers take every slot and waiting place before the owner comes; the owner's answer is first."""
     flood.begin()
     with ThreadPoolExecutor(max_workers=8) as worker:  # the threads of one worker process
         sent = []
@@ -255,7 +255,7 @@ def owner_comes(
 
 
 def wrong_passwords(service: Service, flood: Flood, addresses: list[str], **more: Any) -> list[Callable[[], Response]]:
-    """One wrong password from each address, for accounts that are not there."""
+    """Send one wrong password from each address, for accounts that do not exist."""
     clients = [ready(service.client(address=address)) for address in addresses]
     return [
         partial(flood.attempt, client, f"nobody-{n}@example.com", WRONG, **more) for n, client in enumerate(clients)
@@ -275,12 +275,12 @@ def test_an_owner_at_another_address_signs_in_during_a_flood(service: Service) -
     owner, flood = cheap_user(service), Flood(service)
     attackers = wrong_passwords(service, flood, [f"198.51.100.{number}" for number in range(ATTACKERS)])
     flood.end()
-    works(fails(attackers), "each of the attackers has failed once")
+    works(fails(attackers), "each attacker has failed once")
     client, compared = ready(service.client(address="203.0.113.9")), flood.real.compared
     compared.clear()
     owners = stored(service, owner.email)
     first, *others = owner_comes(flood, attackers, partial(flood.attempt, client, owner.email, owner.password))
-    harm(not sessions_of(service, owner), "eight attackers at other addresses kept the owner out")
+    harm(not sessions_of(service, owner), "eight attackers at other addresses locked the owner out")
     assert first.status == SIGNED_IN
     assert [number for number, target in enumerate(compared) if target == owners] == [1]
     assert Counter(answer.status for answer in others) == {503: ATTACKERS - 2, 401: 2}
@@ -300,7 +300,7 @@ def test_a_new_ipv6_network_of_one_site_is_not_served_first(service: Service) ->
     works(fails(wrong_passwords(service, flood, networks[3:])), "ten networks of one /48 have failed once")
     client, attackers = ready(service.client(address="203.0.113.9")), wrong_passwords(service, flood, networks[:3])
     first, *_ = owner_comes(flood, attackers, partial(flood.attempt, client, owner.email, owner.password))
-    harm(not sessions_of(service, owner), "a network that is new each time kept the owner out")
+    harm(not sessions_of(service, owner), "new networks of one site locked the owner out")
     assert first.status == SIGNED_IN
 
 
@@ -319,13 +319,13 @@ def test_a_known_device_and_a_session_go_before_every_network(service: Service) 
     attackers = wrong_passwords(service, flood, [f"198.51.100.{number}" for number in range(3)])
     known = partial(flood.attempt, client, owner.email, owner.password, device)
     first, *_ = owner_comes(flood, attackers, known)
-    harm(sessions_of(service, owner) == before, "attackers kept the owner out on a known device")
+    harm(sessions_of(service, owner) == before, "attackers locked the owner out on a known device")
     assert first.status == SIGNED_IN
     signed_in = ready(service.client(owner, "203.0.113.9").login())
     before = sessions_of(service, owner)
     attackers = wrong_passwords(service, flood, [f"198.51.100.{number}" for number in range(10, 13)])
     first, *_ = owner_comes(flood, attackers, partial(flood.counted, partial(step_up, signed_in, owner.password)))
-    harm(sessions_of(service, owner) == before, "attackers kept a signed-in owner from proving who it is")
+    harm(sessions_of(service, owner) == before, "attackers kept a signed-in owner from re-authenticating")
     assert first.status == SIGNED_IN
 
 
@@ -338,10 +338,10 @@ def test_a_device_of_another_account_is_not_served_first(service: Service) -> No
     flood.end()
     device = device_of(attempt(service.client(), mallory.email, mallory.password))
     attackers = wrong_passwords(service, flood, [f"198.51.100.{number}" for number in range(3)], device=device)
-    works(fails(attackers), "each of the attackers has failed once")
+    works(fails(attackers), "each attacker has failed once")
     client = ready(service.client(address="203.0.113.9"))
     first, *_ = owner_comes(flood, attackers, partial(flood.attempt, client, owner.email, owner.password))
-    harm(not sessions_of(service, owner), "attackers with a device of another account kept the owner out")
+    harm(not sessions_of(service, owner), "attackers with another account's device locked the owner out")
     assert first.status == SIGNED_IN
 
 
@@ -359,7 +359,7 @@ def test_an_attackers_own_device_is_served_first_five_times_a_minute(service: Se
     works([login().status for login in logins[:5]] == [SIGNED_IN] * first_ones, "an attacker has an own account")
     client = ready(service.client(address="203.0.113.9"))
     first, *_ = owner_comes(flood, logins[5:], partial(flood.attempt, client, owner.email, owner.password))
-    harm(not sessions_of(service, owner), "an attacker's own device kept the owner out")
+    harm(not sessions_of(service, owner), "an attacker's own device locked the owner out")
     assert first.status == SIGNED_IN
 
 
@@ -372,8 +372,8 @@ def test_seven_characters_beside_words_of_the_account_are_too_few(service: Servi
     with service.app.app_context():
         context = passwords.context_of("ada@mill.example", "Ada Byron")
         name: str = service.module("state").state().service_name
-    works(passwords.faults("ada-Byron-mill-x9kQ2", context) == [], "with eight more characters it is taken")
-    harm(passwords.faults("ada-Byron-mill-x9kQ", context) == [], "one with seven is taken as well")
+    works(passwords.faults("ada-Byron-mill-x9kQ2", context) == [], "with eight more characters it is accepted")
+    harm(passwords.faults("ada-Byron-mill-x9kQ", context) == [], "a password with seven more characters is accepted")
     words = {"ada", "mill", "byron", "app", *(word for word in name.split("-") if len(word) > 2)}
     assert words - {*context} == set()  # of the account, the service's host and its name
 
@@ -386,7 +386,7 @@ def test_a_list_that_was_cut_short_or_altered_starts_nothing(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passwords = service.module("identity.passwords")
-    works(service.start().app is not None, "with the whole list it starts")
+    works(service.start().app is not None, "the service starts with the whole list")
     lines = passwords.COMMON.read_text(encoding="ascii").splitlines()
     swapped = lines[-2].swapcase()
     for name, kept in {"cut": lines[:-9], "altered": [*lines[:-2], swapped, lines[-1]], "empty": []}.items():
@@ -394,7 +394,7 @@ def test_a_list_that_was_cut_short_or_altered_starts_nothing(
         monkeypatch.setattr(passwords, "COMMON", tmp_path / name)
         passwords.common.cache_clear()
         start = service.start()
-        harm(start.app, f"it starts with a list that is {name}")
+        harm(start.app, f"the service started with a list that is {name}")
         [reason] = start.reasons
         assert reason.startswith(f"{name}: the list is missing, cut short or altered.")
 
@@ -426,7 +426,7 @@ def test_a_password_that_is_changed_during_the_login_stays_changed(
 
     monkeypatch.setattr(passwords, "hash", hash_while_it_is_changed)
     assert signs_in(service, user.email, user.password, "203.0.113.81")
-    harm(stored(service, user.email) != newer, "the former password is in force again")
+    harm(stored(service, user.email) != newer, "the login restored the former password")
 
 
 @protects(
@@ -449,7 +449,7 @@ def test_of_two_logins_at_once_the_one_that_stores_a_hash_anew_shuts_out_no_othe
     monkeypatch.setattr(attempts, "matches", matches_while_another_signs_in)
     signed_in = signs_in(service, user.email, user.password, "203.0.113.82")
     assert FORMAT.match(stored(service, user.email))
-    harm(not signed_in, "the right password was refused, because another login had just stored it anew")
+    harm(not signed_in, "the right password was refused, because a parallel login rehashed it")
 
 
 @protects("password-argon2id", time=edit("identity/passwords.py", "time_cost=TIME_COST", "time_cost=2"))
@@ -471,7 +471,7 @@ def test_a_stolen_table_holds_nothing_that_can_be_guessed_cheaply(service: Servi
     waiters=edit("identity/passwords.py", "            del self._waiting[self._free + self._places :]\n", ""),
 )
 def test_a_flood_of_logins_takes_neither_the_memory_nor_the_threads_of_a_worker(service: Service) -> None:
-    """One round: every comparison is held until all but three are answered, so nothing depends on who is faster."""
+    """One round: every comparison is held until all but three are answered, so timing has no influence."""
     page = service.adds_route("/probe", mark="public")
     users = [cheap_user(service) for _ in range(2)]
     flood = Flood(service)
@@ -495,7 +495,7 @@ def test_a_flood_of_logins_takes_neither_the_memory_nor_the_threads_of_a_worker(
         flood.end()
         answers = [one.result(Flood.PATIENCE) for one in attempts]
     harm(flood.most_computing > 1, "more hashes ran at the same time than the reserved memory allows")
-    harm(flood.most_waiting > 2, "more than a quarter of the threads stood still for logins")
+    harm(flood.most_waiting > 2, "logins occupied more than a quarter of the threads")
     assert page == ["GET"]
     assert flood.waits == [1.0, 1.0]
     assert Counter(answer.status for answer in answers) == {503: FLOOD - 3, 401: 3}
@@ -531,14 +531,14 @@ def test_fourteen_characters_are_no_password_whichever_way_it_is_set(
     for way, sets in WAYS.items():
         for kind, password in FIFTEEN.items():
             sets(service, f"{way}-{kind}@example.com", password)
-            works(holds(service, f"{way}-{kind}@example.com", password), f"15 {kind} are taken by {way}")
-    works(signs_in(service, "activation-emoji@example.com", FIFTEEN["emoji"]), "and sign in")
+            works(holds(service, f"{way}-{kind}@example.com", password), f"15 {kind} are accepted by {way}")
+    works(signs_in(service, "activation-emoji@example.com", FIFTEEN["emoji"]), "the password signs in")
     answers = {}
     for way, sets in WAYS.items():
         for kind, password in FOURTEEN.items():
             email = f"{way}-few-{kind}@example.com"
             answers[email] = sets(service, email, password)
-            harm(holds(service, email, password), f"14 {kind} are taken by {way}")
+            harm(holds(service, email, password), f"14 {kind} were accepted by {way}")
     for email, answer in answers.items():
         if not email.startswith("command"):
             is_told(answer, "Use at least 15 characters")
@@ -556,13 +556,13 @@ def test_what_is_tried_first_is_no_password_however_long(service: Service, monke
     for number, password in enumerate(("correct lantern gravel ninety", "quenby and orlaith keep four old mules")):
         email = f"quenby.orlaith-{number}@example.com"
         by_command(service, email, password)
-        works(holds(service, email, password), f"{password!r} is taken")
+        works(holds(service, email, password), f"{password!r} is accepted")
     answers = {}
     for number, (kind, password) in enumerate(EASY.items()):
         email = f"quenby.orlaith-{number + 2}@example.com"
         way = list(WAYS)[number % 3]
         answers[kind] = WAYS[way](service, email, password)
-        harm(holds(service, email, password), f"a password is taken that is {kind}")
+        harm(holds(service, email, password), f"a password is accepted that is {kind}")
     for answer in answers.values():
         is_told(answer, "too easy to guess")
 
@@ -597,21 +597,21 @@ def test_a_password_counts_as_it_was_typed_to_its_last_character(
     for name, password in typed.items():
         by_command(service, f"{name}@example.com", password)
         sent = unicodedata.normalize("NFD", password)
-        works(signs_in(service, f"{name}@example.com", sent), f"{name}: it signs in as it is")
+        works(signs_in(service, f"{name}@example.com", sent), f"{name}: it signs in")
     chosen = f"{text[:100]}Aa{text[100:194]} x  "
     assert len(chosen) == 200
     by_command(service, "exact@example.com", chosen)
     works(signs_in(service, "exact@example.com", chosen), "200 characters sign in")
     others = [chosen[:72], chosen[:128], chosen[:199], chosen.swapcase(), f"{chosen} ", chosen.strip()]
     for number, other in enumerate(others):
-        harm(signs_in(service, "exact@example.com", other, f"198.51.100.{number}"), "almost the password signs in")
+        harm(signs_in(service, "exact@example.com", other, f"198.51.100.{number}"), "a similar password signs in")
         service.travel(minutes=15, seconds=1)
-    harm(signs_in(service, "spaced@example.com", typed["spaced"].strip()), "spaces around it don't count")
+    harm(signs_in(service, "spaced@example.com", typed["spaced"].strip()), "spaces around it are ignored")
     by_command(service, "more@example.com", text[:257])
-    harm(account(service, "more@example.com"), "more is taken than is ever compared")
+    harm(account(service, "more@example.com"), "a password longer than any comparison was accepted")
     spy = HashSpy(service, quick=True)
     answer = attempt(service.client(address="198.51.100.99"), "longest@example.com", text[:257])
-    harm(spy.compared, "a password that can't be one is hashed")
+    harm(spy.compared, "an impossible password is hashed")
     refused(answer, 401, "login-uniform-failure")
 
 
@@ -644,11 +644,11 @@ def test_a_strong_password_of_one_kind_of_characters_is_taken_and_lasts(
     }
     for name, password in alike.items():
         by_command(service, f"{name}@example.com", password)
-        harm(not holds(service, f"{name}@example.com", password), f"a strong password of {name} alone is refused")
+        harm(not holds(service, f"{name}@example.com", password), f"a strong password of only {name} was refused")
     table = service.module("identity.models").User.__table__
     with service.engine.begin() as connection:
         connection.execute(table.update().values(created_at=service.now() - timedelta(days=5 * 365)))
-    harm(not signs_in(service, "words@example.com", alike["words"]), "a password of five years ago is worth nothing")
+    harm(not signs_in(service, "words@example.com", alike["words"]), "a password expired after five years")
     tables = service.module("database").Base.metadata.tables
     columns = {f"{table}.{column}" for table in tables.values() for column in table.columns.keys()}  # noqa: SIM118
     assert "auth_user.password_hash" in columns
@@ -675,7 +675,7 @@ def test_a_hash_of_former_parameters_gets_the_present_ones_at_the_next_login(ser
     weak = former(user.password)
     store(service, user, weak)
     answer = attempt(service.client(), user.email, WRONG)
-    harm(stored(service, user.email) != weak, "a wrong password has changed what is stored")
+    harm(stored(service, user.email) != weak, "a wrong password changed the stored hash")
     refused(answer, 401, "login-uniform-failure")
     for _ in range(2):
         assert signs_in(service, user.email, user.password)

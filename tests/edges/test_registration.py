@@ -117,7 +117,7 @@ def test_inviting_an_address_does_not_tell_whether_it_has_an_account(
 )
 def test_what_is_no_address_counts_as_well(service: Service) -> None:
     is_open(service)
-    works(service.client(address="192.0.2.50").register("one@example.com").status == DONE["register"], "one passes")
+    works(service.client(address="192.0.2.50").register("one@example.com").status == DONE["register"], "one is ok")
     guesses = [service.client(address="198.51.100.7").register(f"nobody-{number}@localhost") for number in range(5)]
     answer = service.client(address="198.51.100.7").register("sixth@example.com")
     harm(("activate", "sixth@example.com") in waiting(service), "the sixth was accepted after five invalid addresses")
@@ -128,10 +128,7 @@ def test_what_is_no_address_counts_as_well(service: Service) -> None:
 @protects("register-throttle", wide=WIDE)
 def test_forty_ipv6_networks_of_one_customer_register_as_much_as_five(service: Service) -> None:
     is_open(service)
-    works(
-        service.client(address="2001:db8:1::1").register("other@example.com").status == DONE["register"],
-        "one passes",
-    )
+    works(service.client(address="2001:db8:1::1").register("other@example.com").status == DONE["register"], "one is ok")
     answers = [
         service.client(address=f"2001:db8:0:{number:x}::1").register(f"new-{number}@example.com")
         for number in range(40)
@@ -301,7 +298,7 @@ def test_an_invitation_makes_exactly_the_account_that_it_names(
         answers.append(guest.activate(token_for(service, email, "invite"), CHOSEN, **{field: value}))
         harm(account(service, VICTIM), "an invitation created the account of another address")
         made = account(service, email)
-        harm(made is not None and made.roles, "an invitation gave a role that is not in it")
+        harm(made is not None and made.roles, "an invitation gave a role that it does not contain")
     for answer in answers:
         nothing_more_was_read(answer, "activate")
     unknown = inviter.invite("other@example.com", ["owner"])
@@ -333,19 +330,19 @@ def test_an_invitation_that_has_ended_makes_no_account(service: Service, monkeyp
         service.module("identity.registration").invite_by_operator(emails[0], [])
     twin = token_for(service, emails[0], "create")
     guest = service.client()
-    works(guest.activate(used, CHOSEN).status == DONE["activate"], "an invitation makes an account")
+    works(guest.activate(used, CHOSEN).status == DONE["activate"], "an invitation creates an account")
     service.rows("UPDATE auth_user SET email = 'moved@example.com' WHERE email = :email", email=emails[0])
     again = guest.activate(used, OTHER)
     twice = service.client(address="192.0.2.60").activate(twin, OTHER)
-    harm(account(service, emails[0]), "an invitation made a second account, or outlived the account of another")
+    harm(account(service, emails[0]), "an invitation created a second account, or outlived a used one")
     assert other.user is not None
     works(inviter.disable(other.user.id).status == DONE["disable"], "an administrator is disabled")
     orphaned = guest.activate(orphan, OTHER)
-    harm(account(service, emails[1]), "an invitation outlived whoever invited")
+    harm(account(service, emails[1]), "an invitation stayed valid after its inviter was disabled")
     altered = [guest.activate(one, OTHER) for one in (late[:-1] + ("A" if late[-1] != "A" else "B"), late[1:], "x")]
     service.travel(days=service.limits.invitation_days, seconds=1)
     ended = guest.activate(late, OTHER)
-    harm(account(service, emails[2]), "an invitation that had ended made an account")
+    harm(account(service, emails[2]), "an expired invitation created an account")
     for answer in (again, twice, orphaned, *altered, ended):
         refused(answer, 410, SINGLE_USE)
 
@@ -372,9 +369,9 @@ def test_an_invitation_is_worth_nothing_while_the_account_that_gave_it_is_off(
     with service.engine.begin() as connection:  # nobody has ended what it had asked for
         table = service.module("identity.models").User.__table__
         connection.execute(table.update().where(table.c.id == other.user.id).values(active=False))
-    works(service.client().activate(guests, CHOSEN).status == DONE["activate"], "an invitation makes an account")
+    works(service.client().activate(guests, CHOSEN).status == DONE["activate"], "an invitation creates an account")
     answer = service.client().activate(orphan, OTHER)
-    harm(account(service, "orphan@example.com"), "somebody who is switched off still lets people in")
+    harm(account(service, "orphan@example.com"), "the invitation of a disabled administrator created an account")
     refused(answer, 410, SINGLE_USE)
 
 
@@ -396,13 +393,13 @@ def test_an_invitation_ends_with_the_permission_of_whoever_invited(
     former.invite("waits@example.com")
     assert chief.take(former.user.id, ADMINISTRATOR).status == DONE["take"]
     guest = service.client()
-    works(guest.activate(hers, CHOSEN).status == DONE["activate"], "the invitation of somebody else makes an account")
+    works(guest.activate(hers, CHOSEN).status == DONE["activate"], "another inviter's guest gets an account")
     traces = [event for event in service.log if event["event"] == "user.activated"]
     assert [trace["inviter"] for trace in traces] == [str(chief.user.id)]  # who let him in can be found out
     assert guest.activate(his, OTHER).status == 410
     assert chief.give(former.user.id, ADMINISTRATOR).status == DONE["give"]
     answer = guest.activate(his, OTHER)
-    harm(account(service, "his@example.com"), "what he gave before his role was taken away came back with it")
+    harm(account(service, "his@example.com"), "an invitation became valid again when its inviter got the role back")
     refused(answer, 410, SINGLE_USE)
     assert sent(service, "waits@example.com") == []
 
@@ -422,9 +419,9 @@ def test_an_invitation_ends_when_the_inviters_role_permits_no_more_to_invite(
     monkeypatch.setattr(team, "roles", {**permits, "former": frozenset({users.READ})})
     service.restart()
     guest = service.client()
-    works(guest.activate(hers, CHOSEN).status == DONE["activate"], "the invitation of somebody else makes an account")
+    works(guest.activate(hers, CHOSEN).status == DONE["activate"], "another inviter's guest gets an account")
     answer = guest.activate(his, OTHER)
-    harm(account(service, "his@example.com"), "his role permits to read, and he let somebody in")
+    harm(account(service, "his@example.com"), "the invitation of a user without the permission created an account")
     refused(answer, 410, MODE)
 
 
@@ -436,7 +433,7 @@ def test_an_invitation_ends_when_the_inviters_role_permits_no_more_to_invite(
 def test_an_invitation_ends_with_the_password_of_whoever_invited(
     service: Service, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    """A thief who was signed in as an administrator has invited himself; then the owner changes the password."""
+    """A thief with an administrator's session has invited themselves; then the owner changes the password."""
     chief, owner = administrator(service, monkeypatch), administrator(service, monkeypatch, "192.0.2.91")
     user = owner.user
     assert user is not None
@@ -455,11 +452,11 @@ def test_an_invitation_ends_with_the_password_of_whoever_invited(
         thief.invite("waits@example.com", [ADMINISTRATOR])
         assert service.client().reset(token, CHOSEN).status == DONE["reset"]
     guest = service.client()
-    works(guest.activate(hers, CHOSEN).status == DONE["activate"], "the invitation of somebody else makes an account")
+    works(guest.activate(hers, CHOSEN).status == DONE["activate"], "another inviter's guest gets an account")
     answer = guest.activate(his, OTHER)
-    harm(account(service, "thief@example.com"), "the thief is still an administrator, under another name")
+    harm(account(service, "thief@example.com"), "the thief's invitation stayed valid after the password change")
     refused(answer, 410, SINGLE_USE)
-    harm(sent(service, "waits@example.com"), "one that waited went out afterwards")
+    harm(sent(service, "waits@example.com"), "a queued invitation was sent after the password change")
 
 
 @protects(
@@ -472,7 +469,7 @@ def test_registering_an_address_does_not_tell_whether_it_has_an_account(
 ) -> None:
     is_open(service)
     becomes_member(service, "member@example.com")
-    works(signs_in(service, "member@example.com", CHOSEN), "whoever registers and opens the mail can sign in")
+    works(signs_in(service, "member@example.com", CHOSEN), "a new user can sign in after activation")
     user, statements, hashing = cheap_user(service), Statements(service), Hashing(service, monkeypatch)
     before = account(service, user.email)
     known, cost_of_known = asked(service, statements, user.email, "192.0.2.31")
@@ -498,7 +495,7 @@ def test_no_network_registers_more_than_five_addresses_an_hour(
 ) -> None:
     is_open(service)
     hashing = Hashing(service, monkeypatch)
-    works(service.client(address="192.0.2.50").register("other@example.com").status == DONE["register"], "one is taken")
+    works(service.client(address="192.0.2.50").register("other@example.com").status == DONE["register"], "one is ok")
     networks = [["198.51.100.7"] * 6, [f"2001:db8:0:7::{number:x}" for number in range(1, 7)]]  # IPv4, and one /64
     answers = [
         [
@@ -528,7 +525,7 @@ def test_no_network_registers_more_than_five_addresses_an_hour(
 )
 def test_whoever_registers_somebody_elses_address_owns_nothing_of_the_later_account(service: Service) -> None:
     is_open(service)
-    works(becomes_member(service, "member@example.com").email, "whoever reads the mail has the account")
+    works(becomes_member(service, "member@example.com").email, "the reader of the mail gets the account")
     mallory = service.client(service.user(), "198.51.100.66").login()
     decided = {"password": OTHER, "again": OTHER, "display_name": "Mallory", "roles": ["admin"], "role": "admin"}
     tried = [mallory.register(VICTIM, **{name: value}) for name, value in decided.items()]
@@ -593,7 +590,7 @@ def test_nobody_registers_where_that_is_not_open(service: Service, monkeypatch: 
     is_open(service)
     inviter = administrator(service, monkeypatch)
     works(service.client().register("early@example.com").status == DONE["register"], "open registration works")
-    works(inviter.invite("guest@example.com").status == DONE["invite"], "and so does an invitation")
+    works(inviter.invite("guest@example.com").status == DONE["invite"], "an invitation works")
     early, guest = (
         token_for(service, "early@example.com", "activate"),
         token_for(service, "guest@example.com", "invite"),
@@ -615,10 +612,10 @@ def test_nobody_registers_where_that_is_not_open(service: Service, monkeypatch: 
         harm(account(service, "early@example.com"), f"a link from open mode created an account in mode {mode}")
         refused(answer, 410, SINGLE_USE)
     answer = stranger.activate(guest, OTHER)
-    harm(account(service, "guest@example.com"), "an invitation made an account where there are none")
+    harm(account(service, "guest@example.com"), "an invitation created an account in a closed mode")
     refused(answer, 410, MODE)
     inviter = service.client(inviter.user, "192.0.2.91").login()
     answer = inviter.invite(VICTIM)
-    harm(waiting(service), "an invitation was mailed where there are none")
+    harm(waiting(service), "an invitation was mailed in a closed mode")
     refused(answer, 404, MODE)
     assert service.start(BASTION_REGISTRATION="Open").app is None

@@ -93,7 +93,7 @@ def test_a_disabled_user_is_out_at_once_and_nothing_of_before_comes_back(
     token = token_for(service, user.email, "reset")
     works(lives(client) and lives(unharmed), "two users are signed in")
     works(manager.disable(user.id).status == DONE["disable"], "an administrator disables one of them")
-    harm(lives(client), "a disabled user went on")
+    harm(lives(client), "a disabled user still had access")
     assert client.account().status == ENDED
     early = service.client().reset(token, CHOSEN)
     refused(early, 410, "reset-token-single-use")
@@ -101,10 +101,10 @@ def test_a_disabled_user_is_out_at_once_and_nothing_of_before_comes_back(
     assert lives(unharmed)
     if AUTH == "jwt":
         refused(exchange(service, client), 401, "refresh-lifetimes")
-    works(manager.enable(user.id).status == DONE["enable"], "and enables him again")
-    harm(lives(client), "a session of before came back")
+    works(manager.enable(user.id).status == DONE["enable"], "the administrator enables the account again")
+    harm(lives(client), "a session from before the disabling was valid again")
     again = service.client(address="192.0.2.14").reset(token, CHOSEN)
-    harm(signs_in(service, user.email, CHOSEN), "a link of before came back")
+    harm(signs_in(service, user.email, CHOSEN), "a link from before the disabling was valid again")
     refused(again, 410, "reset-token-single-use")
     assert signs_in(service, user.email, user.password)
     assert manager.user is not None
@@ -126,7 +126,7 @@ def test_nobody_disables_the_last_administrator(service: Service, monkeypatch: p
     assert second.user is not None
     works(first.disable(second.user.id).status == DONE["disable"], "one of two is disabled")
     answer = first.disable(first.user.id)
-    harm(not account(service, first.user.email).active, "nobody is left who may manage accounts")  # type: ignore[union-attr]
+    harm(not account(service, first.user.email).active, "the last administrator was disabled")  # type: ignore[union-attr]
     assert answer.status == 409
     assert lives(first)
     assert first.take(first.user.id, ADMINISTRATOR).status == 409
@@ -154,16 +154,16 @@ def test_an_administrator_ends_the_sessions_of_one_user_or_of_everybody(
     theirs = service.client(other, "192.0.2.53").login()
     for answer in (theirs.end_sessions_of(user.id), theirs.end_everybodys()):
         refused(answer, 403, "role-required")
-    works(manager.end_sessions_of(user.id).status == DONE["end_sessions_of"], "the sessions of one user are ended")
-    works(not lives(one) and not lives(two), "all of them")
-    works(lives(theirs), "and nobody else's")
+    works(manager.end_sessions_of(user.id).status == DONE["end_sessions_of"], "an administrator ends a user's sessions")
+    works(not lives(one) and not lives(two), "all of them end")
+    works(lives(theirs), "other users' sessions stay")
     again, late = service.client(user, "192.0.2.54").login(), service.user()
     app, thief = with_app(service, late), arrived(service, late, "192.0.2.55")
     assert thief.waiting
     assert manager.end_everybodys().status == DONE["end_everybodys"]
-    harm([client for client in (again, theirs) if lives(client)], "a session outlived the end of all")
+    harm([client for client in (again, theirs) if lives(client)], "a session survived the end of all sessions")
     completed = thief.send_code(app.next_code())
-    harm(lives(thief), "a login that waited for its second factor outlived the end of all")
+    harm(lives(thief), "a login that waited for its second factor survived the end of all sessions")
     assert completed.status == 401
     assert lives(manager)
     refused(manager.end_sessions_of(uuid.uuid4()), 404, "ownership-404")
@@ -183,7 +183,7 @@ def test_the_column_alone_keeps_a_user_out(service: Service) -> None:
     with service.engine.begin() as connection:
         table = service.module("identity.models").User.__table__
         connection.execute(table.update().where(table.c.id == user.id).values(active=False))
-    harm(lives(client), "a user whose account is off went on, since nobody had ended the session")
+    harm(lives(client), "a user with a disabled account still had access")
     assert client.account().status == ENDED
     refused(service.client().reset(token, CHOSEN), 410, "reset-token-single-use")
     if AUTH == "jwt":
@@ -205,12 +205,12 @@ def test_an_administrator_starts_a_reset_and_neither_learns_nor_chooses_anything
     answers = [manager.admin_reset(user.id, password=OTHER, again=OTHER, email=manager.user.email)]
     page = manager.show_user(user.id)
     works(page.ok, "the administrator sees the account")
-    harm(stored(service, user.email) != before, "an administrator chose somebody's password")
+    harm(stored(service, user.email) != before, "an administrator chose another user's password")
     harm(lives(client), "a session survived an administrator's password reset")
     told = [word for answer in (*answers, page) for word in re.findall(r"[\w-]{43}", answer.text)]
     digests = {sha256(word.encode()).digest() for word in told}
     kept = {bytes(row[0]) for row in service.rows("SELECT token_hash FROM auth_link")}
-    harm(digests & kept, "an administrator was told the link")
+    harm(digests & kept, "an administrator received the reset link")
     assert answers[0].status == DONE["admin_reset"]
     token = token_for(service, user.email, "reset")
     assert tokens_for(service, user.email, "reset") == [token]
