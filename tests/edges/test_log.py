@@ -60,7 +60,7 @@ FIELDS = (
 @protects(
     "log-redaction", patterns=edit("log/__init__.py", "    for pattern in _PATTERNS:\n", "    for pattern in ():\n")
 )
-def test_what_looks_like_a_secret_is_not_in_the_log_whatever_its_name(service: Service) -> None:
+def test_values_that_look_like_secrets_are_redacted(service: Service) -> None:
     say = logger(service, "probe")
     say.warning("order of three apples", shelf="A-12", nested=[{"shelf": "B-7"}])
     works(logged(service) == {"event": "order of three apples", "shelf": "A-12", "nested": [{"shelf": "B-7"}]}, "said")
@@ -76,7 +76,7 @@ def test_what_looks_like_a_secret_is_not_in_the_log_whatever_its_name(service: S
 @protects(
     "log-redaction", fields=edit("log/__init__.py", "REDACTED if _is_sensitive(str(k)) else redact(v)", "redact(v)")
 )
-def test_what_is_called_a_secret_is_not_in_the_log_whatever_it_looks_like(service: Service) -> None:
+def test_fields_with_secret_names_are_redacted(service: Service) -> None:
     say, plain = logger(service, "probe"), logging.getLogger("team")
     say.warning("order", status_code=404, key_id="k-1", monkey="see")
     works(logged(service) == {"event": "order", "status_code": 404, "key_id": "k-1", "monkey": "see"}, "said")
@@ -153,7 +153,7 @@ def test_no_text_of_an_exception_carries_a_secret(service: Service) -> None:
 
 
 @protects("log-redaction", values=edit("secrets/kept.py", "        log.hide(answer.value.reveal().strip())\n", ""))
-def test_no_secret_that_the_service_has_read_is_in_the_log_whatever_it_looks_like(service: Service) -> None:
+def test_secrets_that_the_service_has_read_are_redacted(service: Service) -> None:
     key = f"live/{secrets.token_hex(1)}+{secrets.token_hex(2)}"  # the shortest that can be no word
     service.environment.secrets.update(PARTNER_API=key, SHORT_SECRET="three")
     service.restart()
@@ -174,7 +174,7 @@ def test_no_secret_that_the_service_has_read_is_in_the_log_whatever_it_looks_lik
 
 
 @protects("log-redaction", lost=edit("log/__init__.py", "    def handleError(self", "    def _ignored(self"))
-def test_an_entry_that_can_not_be_written_is_not_printed_as_it_is(service: Service) -> None:
+def test_an_unwritable_entry_is_not_printed_unredacted(service: Service) -> None:
     class Odd:
         def __str__(self) -> str:
             raise ValueError("no text")
@@ -474,7 +474,7 @@ def say_what_was_sent(service: Service, text: str) -> int:
     ),
     terminal=edit("log/__init__.py", "processors.JSONRenderer()", "processors.JSONRenderer(ensure_ascii=False)"),
 )
-def test_nothing_that_was_sent_in_any_way_forges_an_entry_or_commands_a_terminal(service: Service) -> None:
+def test_client_input_forges_no_entry_and_no_terminal_command(service: Service) -> None:
     logger(service, "probe").warning("three apples")
     works("three apples" in service.output, "a log entry is written")
     entries = say_what_was_sent(service, FORGED)
@@ -496,9 +496,7 @@ def test_nothing_that_was_sent_in_any_way_forges_an_entry_or_commands_a_terminal
         "start/guards.py", "in sorted({name for name, _handler in log.outlets() - before.outlets}):", "in ():"
     ),
 )
-def test_no_handler_of_any_logger_gets_the_entries_before_secrets_are_taken_out(
-    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_handler_gets_unredacted_entries(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from logging.handlers import SocketHandler
 
     places = {"": logging.FileHandler(tmp_path / "app.log"), "bastion.audit": SocketHandler("127.0.0.1", 9)}

@@ -59,7 +59,7 @@ def is_good(service: Service, token: str, purpose: str) -> bool:
     "mail-tls-verified",
     password=edit("delivery/transport.py", "(server.user or not server.on_this_machine)", "not server.on_this_machine"),
 )
-def test_not_even_a_relay_on_this_machine_gets_the_password_in_the_clear(service: Service, tmp_path: Path) -> None:
+def test_a_local_relay_without_tls_gets_no_password(service: Service, tmp_path: Path) -> None:
     """Any program on the machine can listen on the relay's port and receive the mails."""
     ours, secret = Authority(tmp_path), "canary-of-the-relay-5e1d"
     service.setting("BASTION_REGISTRATION", "open")
@@ -189,7 +189,7 @@ TRUSTED = "TRUSTED: Final = (Allowance(1, timedelta(minutes=1)), Allowance(10, t
     trusted=edit("delivery/budget.py", TRUSTED, TRUSTED.replace(", Allowance(10, timedelta(days=1)))", ",)")),
     each=edit("delivery/budget.py", 'f"{purpose}:{email}", *NOTICE', "email, *NOTICE"),
 )
-def test_nor_does_an_administrator_or_a_known_device_get_more_into_a_mailbox(service: Service) -> None:
+def test_administrators_and_devices_share_the_mailbox_limit(service: Service) -> None:
     budget = service.module("delivery.budget")
 
     def allowed(purpose: str = "invite") -> bool:
@@ -216,7 +216,7 @@ def test_nor_does_an_administrator_or_a_known_device_get_more_into_a_mailbox(ser
     notices=edit("delivery/budget.py", "if purpose in NOTICES:", "if not NOTICES:"),
     refund=edit("delivery/budget.py", "    refund(counted)\n", ""),
 )
-def test_the_whole_service_sends_strangers_so_many_mails_and_notices_beside_them(service: Service) -> None:
+def test_notices_are_sent_beside_the_service_wide_mail_limit(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")
     service.setting("BASTION_MAILS_PER_HOUR", "10")
     owner = service.client(service.user("owner@example.com")).login()
@@ -249,7 +249,7 @@ def test_the_whole_service_sends_strangers_so_many_mails_and_notices_beside_them
     kind=edit("delivery/budget.py", "    kind = EVERYBODY.get(purpose, purpose)\n", '    kind = ""\n'),
     exists=edit("delivery/budget.py", "    kind = EVERYBODY.get(purpose, purpose)\n", "    kind = purpose\n"),
 )
-def test_whoever_registers_everybody_stops_no_resets_and_learns_nothing_by_it(service: Service) -> None:
+def test_mass_registration_blocks_no_resets(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")
     service.setting("BASTION_MAILS_PER_HOUR", "10")
     owner = service.user("owner@example.com")
@@ -411,7 +411,7 @@ def test_a_mail_survives_the_process_that_was_sending_it(service: Service) -> No
         "return links.mint(connection, due)",
     ),
 )
-def test_what_is_cancelled_while_its_mail_is_being_sent_gets_no_link(service: Service) -> None:
+def test_a_link_cancelled_during_sending_is_invalid(service: Service) -> None:
     with relay(service) as server:
         user = service.user("a@example.com")
         owner, stranger = service.client(user).login(), service.client()
@@ -472,7 +472,7 @@ if DATABASE == "postgresql":  # the others let the sender wait until the change 
         "if secrets.refresh(PASSWORD) and False:",
     ),
 )
-def test_no_mail_waits_because_the_password_of_the_mail_server_was_exchanged(service: Service, tmp_path: Path) -> None:
+def test_rotating_the_mail_password_delays_no_mail(service: Service, tmp_path: Path) -> None:
     authority, host = Authority(tmp_path), "127.0.0.1"
     with mail_server.running(context=authority.context(host), password="the-first-of-them-xyz") as server:
         service.setting("BASTION_REGISTRATION", "open")
@@ -501,7 +501,7 @@ def test_no_mail_waits_because_the_password_of_the_mail_server_was_exchanged(ser
     "mail-outbox-at-least-once",
     later=edit("identity/links.py", "        _l.created_at <= this.created_at,\n", ""),
 )
-def test_a_slow_sender_does_not_end_the_link_of_the_one_that_took_over(service: Service) -> None:
+def test_a_slow_sender_keeps_the_link_of_its_successor(service: Service) -> None:
     with relay(service) as server:
         register(service, "warm@example.com")
         works(send(service) == 1, "a mail is sent")
@@ -875,7 +875,7 @@ GUESSED = "Somebody is guessing your codes"
     codes=edit(FACTORS, "        mail.enqueue(connection, mail.CODES_MADE, user.email)\n", ""),
     used=edit(ATTEMPTS, "    notify(connection, user_id, mail.CODE_USED)\n", "    pass\n"),
 )
-def test_no_second_factor_comes_or_goes_without_its_owner_being_told(service: Service) -> None:
+def test_changes_of_second_factors_are_notified(service: Service) -> None:
     owner, device = Owner(service), Authenticator()
     both = "password totp"
     client = owner.client()
@@ -914,9 +914,7 @@ def test_no_second_factor_comes_or_goes_without_its_owner_being_told(service: Se
     administrator=edit("mail/__init__.py", "if purpose in NOTICES - BY_OTHERS else", "if purpose in NOTICES else"),
     administrators=edit(FACTORS, "        mail.enqueue(connection, mail.FACTORS_RESET, row.email)\n", ""),
 )
-def test_a_copied_passkey_and_what_an_administrator_removed_are_told(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_copied_passkeys_and_factor_resets_are_notified(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     owner, device, at_the_desk = Owner(service), Authenticator(), "192.0.2.90"
     manager = administrator(service, monkeypatch, at_the_desk)
     client = owner.client()
@@ -945,7 +943,7 @@ def test_a_copied_passkey_and_what_an_administrator_removed_are_told(
         LOGIN, "    elif seen_at is None and not _is_first(connection, opened):\n", "    elif seen_at is None:\n"
     ),
 )
-def test_a_login_from_a_device_that_is_not_known_is_told_and_no_other(service: Service) -> None:
+def test_only_logins_from_unknown_devices_are_notified(service: Service) -> None:
     owner, mallory = Owner(service), Owner(service)
     laptop = owner.signs_in()
     owner.hears_nothing("although it is the very first login")
@@ -1096,7 +1094,7 @@ def test_who_guesses_twenty_codes_is_told_of_once(service: Service) -> None:
         new='    link = state().mailed_link.address_of(links.RESET, __import__("secrets").token_urlsafe(32))\n',
     ),
 )
-def test_no_password_and_no_address_changes_without_its_owner_being_told(service: Service) -> None:
+def test_changes_of_password_and_address_are_notified(service: Service) -> None:
     owner = Owner(service)
     with owner.is_told(PASSWORD_CHANGED):
         changed = owner.client().change_password(PASSWORD, CHOSEN)

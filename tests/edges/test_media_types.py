@@ -130,7 +130,7 @@ def files(client: Client) -> dict[str, Response]:
     suffix=edit("edge/headers.py", "        if kind.startswith(UNKNOWN):\n", "        if not kind:\n"),
     **TEXT,
 )
-def test_no_file_and_no_view_leaves_a_browser_to_guess_what_it_is(service: Service) -> None:
+def test_every_answer_declares_its_media_type(service: Service) -> None:
     adds_careless(service)
     client = service.client()
     works(client.get("/careless/json").json == {"name": MARKUP}, "the client parses a JSON answer")

@@ -335,7 +335,7 @@ def test_a_wrong_answer_spends_the_challenge_too(service: Service) -> None:
         ),
     ),
 )
-def test_a_challenge_stays_spent_when_the_request_fails_afterwards(service: Service) -> None:
+def test_a_challenge_stays_spent_when_its_request_fails(service: Service) -> None:
     holder = without_counter(service)
     outage = Outage(service, "auth_session")
     holder.opens_all()
@@ -580,7 +580,7 @@ REFUSE_FRAMED = "        _refuse_cross_origin(answer)\n"
         edit(FILE, REFUSE_FRAMED + "        verified", "        verified"),
     ),
 )
-def test_what_was_signed_in_a_frame_of_another_site_opens_nothing(service: Service) -> None:
+def test_responses_from_cross_origin_frames_are_refused(service: Service) -> None:
     holder = Holder(service).with_passkey()
     holder.opens_all()
     before, answers = holder.sessions(), []
@@ -595,7 +595,7 @@ def test_what_was_signed_in_a_frame_of_another_site_opens_nothing(service: Servi
 
 
 @protects(ORIGINS)
-def test_what_was_signed_for_another_kind_of_ceremony_opens_nothing(service: Service) -> None:
+def test_responses_of_another_ceremony_type_are_refused(service: Service) -> None:
     holder = Holder(service).with_passkey()
     holder.opens_all()
     before = holder.sessions()
@@ -654,7 +654,7 @@ def in_force_again(service: Service, user: User) -> None:
 
 
 @protects(OWNERS, count=NO_COUNTER)
-def test_a_copy_of_a_passkey_whose_counter_is_behind_opens_nothing_and_ends_it(service: Service) -> None:
+def test_a_counter_that_falls_back_suspends_the_passkey(service: Service) -> None:
     zero = without_counter(service)
     for _ in range(2):
         zero.opens_all()
@@ -689,7 +689,7 @@ def test_a_copy_of_a_passkey_whose_counter_is_behind_opens_nothing_and_ends_it(s
         "        # one",
     ),
 )
-def test_a_passkey_that_may_have_been_copied_opens_nothing_any_more(service: Service) -> None:
+def test_a_suspended_passkey_opens_nothing(service: Service) -> None:
     holder = Holder(service).with_passkey()
     holder.opens_all()
     second, signed_in = holder.asks(SECOND), holder.asks(STEP_UP)
@@ -841,7 +841,7 @@ def test_an_account_has_no_more_than_ten_passkeys(service: Service) -> None:
     OWNERS,
     transports=edit(FILE, "known & {word for word in given if isinstance(word, str)}", "map(str, given or ())"),
 )
-def test_what_a_browser_says_of_transports_is_a_hint_of_known_words(service: Service) -> None:
+def test_only_known_transports_are_stored(service: Service) -> None:
     holder = Holder(service).with_passkey()
     statuses = []
     for said in (["usb", "<b>", "hybrid"], [], 5, "usb", {"usb": 1}, ["usb", 5, ["usb"]]):
@@ -1034,7 +1034,7 @@ def test_nobody_adds_a_passkey_in_a_session_that_was_left_open(service: Service)
     ),
     renamed=edit("identity/factors.py", "    _spend(user)\n    if not passkeys.rename(", "    if not passkeys.rename("),
 )
-def test_second_factors_are_changed_twenty_times_an_hour_and_no_more(service: Service) -> None:
+def test_second_factors_change_at_most_twenty_times_an_hour(service: Service) -> None:
     holder = Holder(service).with_passkey()
     client, [row] = holder.client, passkeys_of(service, holder.user)
     asked = holder.asks(REGISTER)
@@ -1083,7 +1083,7 @@ def test_passkeys_are_used_twenty_times_a_minute_and_no_more(service: Service) -
 
 
 @protects(VERIFICATION, login=edit(FILE, VERIFY_LOGIN, VERIFY_LOGIN.replace("=True", "=False")))
-def test_a_passkey_opens_nothing_on_a_device_that_nobody_unlocked(service: Service) -> None:
+def test_a_passkey_without_user_verification_is_refused(service: Service) -> None:
     holder = Holder(service).with_passkey()
     holder.opens_all()
     before, answers = holder.sessions(), []

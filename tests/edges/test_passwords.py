@@ -209,7 +209,7 @@ def former(password: str) -> str:
     "password-argon2id",
     form=edit("identity/passwords.py", "stored.startswith(PREFIX)", 'stored.startswith("$argon2")'),
 )
-def test_a_row_of_a_weaker_form_opens_no_account_even_with_its_own_password(service: Service) -> None:
+def test_a_weaker_stored_hash_opens_no_account(service: Service) -> None:
     from argon2 import PasswordHasher, Type
 
     user = cheap_user(service)
@@ -349,7 +349,7 @@ def test_a_device_of_another_account_is_not_served_first(service: Service) -> No
     "password-hash-concurrency",
     own=edit("identity/attempts.py", "self.rate.number - HEAD_START", "1 - HEAD_START"),
 )
-def test_an_attackers_own_device_is_served_first_five_times_a_minute(service: Service) -> None:
+def test_a_device_has_priority_at_most_five_times_a_minute(service: Service) -> None:
     owner, mallory, flood = cheap_user(service), cheap_user(service), Flood(service)
     flood.end()
     device = device_of(attempt(service.client(), mallory.email, mallory.password))
@@ -367,7 +367,7 @@ def test_an_attackers_own_device_is_served_first_five_times_a_minute(service: Se
 
 
 @protects("password-blocklist", measure=edit(FILE, "UNKNOWN: Final = 8", "UNKNOWN: Final = 7"))
-def test_seven_characters_beside_words_of_the_account_are_too_few(service: Service) -> None:
+def test_seven_characters_beside_account_words_are_too_few(service: Service) -> None:
     passwords = service.module("identity.passwords")
     with service.app.app_context():
         context = passwords.context_of("ada@mill.example", "Ada Byron")
@@ -410,9 +410,7 @@ def test_a_list_that_was_cut_short_or_altered_starts_nothing(
         "unchanged = (_u.id == row.id,)",
     ),
 )
-def test_a_password_that_is_changed_during_the_login_stays_changed(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_login_does_not_undo_a_parallel_password_change(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     user = cheap_user(service)
     passwords = service.module("state").state_of(service.app).passwords
     works(signs_in(service, user.email, user.password), "the right password signs in")
@@ -432,9 +430,7 @@ def test_a_password_that_is_changed_during_the_login_stays_changed(
 @protects(
     "password-rehash-on-login", twice=edit("identity/login.py", "    for _ in range(2):\n", "    for _ in range(1):\n")
 )
-def test_of_two_logins_at_once_the_one_that_stores_a_hash_anew_shuts_out_no_other(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rehashing_at_login_breaks_no_parallel_login(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     user, attempts = cheap_user(service), service.module("identity.attempts")
     works(signs_in(service, user.email, user.password), "the right password signs in")
     store(service, user, former(user.password))
@@ -453,7 +449,7 @@ def test_of_two_logins_at_once_the_one_that_stores_a_hash_anew_shuts_out_no_othe
 
 
 @protects("password-argon2id", time=edit("identity/passwords.py", "time_cost=TIME_COST", "time_cost=2"))
-def test_a_stolen_table_holds_nothing_that_can_be_guessed_cheaply(service: Service) -> None:
+def test_stored_passwords_are_expensive_to_guess(service: Service) -> None:
     with service.app.app_context():  # what `users create` calls, after it has asked for the password
         for email in ("ada@example.com", "bob@example.com"):
             service.module("identity.users").create(email, SHARED)
@@ -470,7 +466,7 @@ def test_a_stolen_table_holds_nothing_that_can_be_guessed_cheaply(service: Servi
     slots=edit("identity/passwords.py", "with self._hash_slot(rank):\n            try:", "if True:\n            try:"),
     waiters=edit("identity/passwords.py", "            del self._waiting[self._free + self._places :]\n", ""),
 )
-def test_a_flood_of_logins_takes_neither_the_memory_nor_the_threads_of_a_worker(service: Service) -> None:
+def test_a_flood_of_logins_is_bounded_in_memory_and_threads(service: Service) -> None:
     """One round: every comparison is held until all but three are answered, so timing has no influence."""
     page = service.adds_route("/probe", mark="public")
     users = [cheap_user(service) for _ in range(2)]
@@ -524,9 +520,7 @@ def test_a_flood_of_logins_takes_neither_the_memory_nor_the_threads_of_a_worker(
         "    password_hash = state().passwords.hash(password)\n    with transaction()",
     ),
 )
-def test_fourteen_characters_are_no_password_whichever_way_it_is_set(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fourteen_characters_are_too_few_in_every_flow(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     is_open(service, monkeypatch)
     for way, sets in WAYS.items():
         for kind, password in FIFTEEN.items():
@@ -629,7 +623,7 @@ def test_a_password_counts_as_it_was_typed_to_its_last_character(
         ),
     ),
 )
-def test_a_strong_password_of_one_kind_of_characters_is_taken_and_lasts(
+def test_passwords_need_no_character_classes_and_never_expire(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.app  # noqa: B018
@@ -666,7 +660,7 @@ def test_a_strong_password_of_one_kind_of_characters_is_taken_and_lasts(
         "        matched = attempts.matches(password, row, attempt)\n        _rehash(row, password)\n",
     ),
 )
-def test_a_hash_of_former_parameters_gets_the_present_ones_at_the_next_login(service: Service) -> None:
+def test_a_login_rehashes_former_parameters(service: Service) -> None:
     user, other = service.user(), service.user()
     present, theirs = stored(service, user.email), stored(service, other.email)
     before = service.client(user).login()

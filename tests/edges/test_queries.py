@@ -33,7 +33,7 @@ def as_seen(answer: Response) -> tuple[int, str]:
         '        refuse(403, "ownership-404")\n    if row is None:\n',
     ),
 )
-def test_an_answer_does_not_tell_whether_the_object_of_another_user_exists(service: Service) -> None:
+def test_answers_do_not_reveal_other_users_objects(service: Service) -> None:
     probe = service.adds_probe()
     owner, other = service.user(), service.client(service.user()).login()
     own = probe.add(other.user, "a thing of his own")
@@ -52,7 +52,7 @@ def test_an_answer_does_not_tell_whether_the_object_of_another_user_exists(servi
     "ownership-404",
     list=edit("request/queries.py", "select(model).where(model.user_id == current_user.id)", "select(model)"),
 )
-def test_a_list_a_search_and_a_count_hold_nothing_of_another_user(service: Service) -> None:
+def test_lists_searches_and_counts_exclude_other_users(service: Service) -> None:
     probe = service.adds_probe()
     owner, other = service.user(), service.user()
     for number in range(25):  # more than one page
@@ -80,7 +80,7 @@ def test_a_list_a_search_and_a_count_hold_nothing_of_another_user(service: Servi
     "ownership-404",
     nobody=edit("request/queries.py", "    if not current_user.is_authenticated:", "    if False:"),
 )
-def test_who_is_not_signed_in_owns_nothing_not_even_what_has_lost_its_owner(service: Service) -> None:
+def test_rows_without_an_owner_belong_to_no_visitor(service: Service) -> None:
     from sqlalchemy import Column, MetaData, Table, Uuid
     from sqlalchemy.orm import registry
 

@@ -219,7 +219,7 @@ def test_no_network_asks_for_more_than_ten_mails_an_hour(service: Service) -> No
 
 
 @protects(THROTTLE, wide=WIDE)
-def test_forty_ipv6_networks_of_one_customer_ask_for_as_many_mails_as_five(service: Service) -> None:
+def test_ipv6_networks_of_one_site_share_the_reset_limit(service: Service) -> None:
     works(service.client(address="2001:db8:1::1").forgot(UNKNOWN).status == DONE["forgot"], "one request is accepted")
     answers = [
         service.client(address=f"2001:db8:0:{number % 40:x}::1").forgot(f"{number}@example.com") for number in range(60)
@@ -248,9 +248,7 @@ def used_up(service: Service, user: User) -> int:
     THROTTLE,
     administrator=edit(FILE, "mail.enqueue(connection, links.RESET, email, trusted=True)", ENQUEUES_AS_A_STRANGER),
 )
-def test_a_stranger_who_asks_all_day_stops_no_reset_of_an_administrator(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_strangers_requests_block_no_administrator_reset(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     user, other = service.user(), service.user()
     assert administrator(service, monkeypatch).admin_reset(other.id).status == DONE["admin_reset"]
     works(tokens_for(service, other.email, "reset"), "an administrator starts a reset")
@@ -277,7 +275,7 @@ TRUSTED = "bool(device_token) and devices.find(device_token, email) is not None"
     device=edit(FILE, TRUSTED, "False"),
     foreign=edit(FILE, TRUSTED, "bool(device_token)"),
 )
-def test_a_stranger_who_asks_all_day_keeps_no_owner_out_on_a_device_that_is_known(service: Service) -> None:
+def test_strangers_requests_block_no_reset_from_a_known_device(service: Service) -> None:
     user, mallory = cheap_user(service), cheap_user(service)
     own = device_of(attempt(service.client(), user.email, user.password))
     foreign = device_of(attempt(service.client(), mallory.email, mallory.password))
@@ -311,7 +309,7 @@ COUNTS = '        throttle.spend_for_network("link", "reset-throttle", GUESSES)\
         edit(LINKS, f"{LOOKS}    if row is None:\n", f"{COUNTS[4:]}{LOOKS}    if row is None:\n"),
     ),
 )
-def test_a_network_has_ten_wrong_tokens_an_hour_and_they_keep_no_good_one_out(service: Service) -> None:
+def test_token_guesses_are_limited_and_block_no_valid_token(service: Service) -> None:
     user, other = service.user(), service.user()
     token, unused = link_for(service, user), link_for(service, other)
     stranger = service.client(address="198.51.100.66")
@@ -354,9 +352,7 @@ def opens(client: Client, token: str) -> Response:
     answer=edit(FILE, ASKS, f'{UNKNOWN_TO_US}            refuse(404, "reset-uniform-response")\n{ENQUEUES}'),
     work=edit(FILE, ASKS, f"{UNKNOWN_TO_US}            return\n{ENQUEUES}"),
 )
-def test_asking_for_a_new_password_does_not_tell_which_accounts_exist(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reset_requests_do_not_reveal_accounts(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     service.setting("BASTION_REGISTRATION", "open")
     known, disabled = service.user(), service.user(active=False)
     hashing, statements = Hashing(service, monkeypatch), Statements(service)
@@ -411,7 +407,7 @@ def test_a_link_sets_one_password_and_signs_nobody_in(service: Service) -> None:
         FILE, ASKS, f"    with transaction() as connection:\n        links.cancel(connection, email)\n{ENQUEUES}"
     ),
 )
-def test_a_stranger_who_asks_again_and_again_sends_no_mails_and_ends_no_link(service: Service) -> None:
+def test_repeated_reset_requests_send_one_mail_and_end_no_link(service: Service) -> None:
     user = service.user()
     asks = [service.client(address=f"198.51.100.{number}") for number in range(1, 4)]
     answers = []

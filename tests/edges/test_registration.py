@@ -71,7 +71,7 @@ def asked(service: Service, statements: Statements, email: str, address: str) ->
         "        mail.enqueue(connection, links.EMAIL, email,",
     ),
 )
-def test_asking_for_another_address_does_not_tell_whether_it_has_an_account(service: Service) -> None:
+def test_changing_the_address_does_not_reveal_accounts(service: Service) -> None:
     user, other = service.user(), service.user()
     answers = [
         (email, service.client(user, f"192.0.2.{number}").login().ask_email(email))
@@ -95,9 +95,7 @@ def test_asking_for_another_address_does_not_tell_whether_it_has_an_account(serv
         "        mail.enqueue(connection, links.INVITE, email,",
     ),
 )
-def test_inviting_an_address_does_not_tell_whether_it_has_an_account(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_invitations_do_not_reveal_accounts(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     inviter, user = administrator(service, monkeypatch), service.user()
     answers = [(email, inviter.invite(email)) for email in (UNKNOWN, user.email)]
     views = [seen_by_client(answer, email) for email, answer in answers]
@@ -126,7 +124,7 @@ def test_what_is_no_address_counts_as_well(service: Service) -> None:
 
 
 @protects("register-throttle", wide=WIDE)
-def test_forty_ipv6_networks_of_one_customer_register_as_much_as_five(service: Service) -> None:
+def test_ipv6_networks_of_one_site_share_the_registration_limit(service: Service) -> None:
     is_open(service)
     works(service.client(address="2001:db8:1::1").register("other@example.com").status == DONE["register"], "one is ok")
     answers = [
@@ -233,7 +231,7 @@ def test_a_link_for_something_else_makes_no_account(service: Service) -> None:
         "from .sessions import TOKEN_BYTES\n\n\ndef digest(token: str) -> bytes:\n    return token.encode()[:32]\n",
     ),
 )
-def test_nobody_is_let_in_by_what_the_database_holds_before_the_mail_is_read(service: Service) -> None:
+def test_stored_values_of_an_unread_link_are_no_token(service: Service) -> None:
     is_open(service)
     works(
         signs_in(service, becomes_member(service, "member@example.com").email, CHOSEN), "a confirmed address signs in"
@@ -355,7 +353,7 @@ def test_an_invitation_that_has_ended_makes_no_account(service: Service, monkeyp
         "",
     ),
 )
-def test_an_invitation_is_worth_nothing_while_the_account_that_gave_it_is_off(
+def test_an_invitation_is_invalid_while_its_inviter_is_disabled(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inviter, other = administrator(service, monkeypatch), administrator(service, monkeypatch)
@@ -381,9 +379,7 @@ PERMITTED = (
 
 
 @protects(MODE, demoted=edit("identity/users.py", "            links.cancel_invitations(connection, user_id)\n", ""))
-def test_an_invitation_ends_with_the_permission_of_whoever_invited(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_invitation_ends_when_its_inviter_loses_the_role(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     chief, former = administrator(service, monkeypatch), administrator(service, monkeypatch, "192.0.2.91")
     assert chief.user is not None
     assert former.user is not None
@@ -405,7 +401,7 @@ def test_an_invitation_ends_with_the_permission_of_whoever_invited(
 
 
 @protects(MODE, settings=edit(FILE, PERMITTED, ""))
-def test_an_invitation_ends_when_the_inviters_role_permits_no_more_to_invite(
+def test_an_invitation_ends_when_the_role_loses_the_permission(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chief, users = administrator(service, monkeypatch), service.module("identity.users")
@@ -464,9 +460,7 @@ def test_an_invitation_ends_with_the_password_of_whoever_invited(
     answer=edit(FILE, ENQUEUES, f"{KNOWN}            refuse(409, MODE)\n{ENQUEUES}"),
     work=edit(FILE, ENQUEUES, f"{KNOWN}            return\n{ENQUEUES}"),
 )
-def test_registering_an_address_does_not_tell_whether_it_has_an_account(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_registration_does_not_reveal_accounts(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     is_open(service)
     becomes_member(service, "member@example.com")
     works(signs_in(service, "member@example.com", CHOSEN), "a new user can sign in after activation")
@@ -523,7 +517,7 @@ def test_no_network_registers_more_than_five_addresses_an_hour(
         "password",
     ),
 )
-def test_whoever_registers_somebody_elses_address_owns_nothing_of_the_later_account(service: Service) -> None:
+def test_registering_a_foreign_address_gives_no_access_later(service: Service) -> None:
     is_open(service)
     works(becomes_member(service, "member@example.com").email, "the reader of the mail gets the account")
     mallory = service.client(service.user(), "198.51.100.66").login()

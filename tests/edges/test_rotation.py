@@ -24,14 +24,14 @@ SPREAD = 600  # seconds: see crypto/ring.py
 
 
 @protects(HONOURED, retired=edit(RING, " or key.since > counts_since)", " or key)"))
-def test_a_retired_key_is_worth_nothing_to_a_thief_once_what_it_signed_has_ended(service: Service) -> None:
+def test_a_retired_key_expires_with_its_last_signature(service: Service) -> None:
     former, active = new_key(), new_key()
     service.restart(SECRET_KEY=text_of(service, (former, "retired"), (active, "active")))
     for seconds in (0, DAY + SPREAD - 60):
         service.travel(seconds=seconds)
-        works(accepts(service, service.app, stolen(service, former)), "for a day a retired key counts")
+        works(accepts(service, service.app, stolen(service, former)), "a retired key is valid for a day")
     service.travel(seconds=61)
-    harm(accepts(service, service.app, stolen(service, former)), "whoever stole the retired key signs for ever")
+    harm(accepts(service, service.app, stolen(service, former)), "a stolen retired key is valid without end")
     assert accepts(service, service.app, stolen(service, active))
 
 
@@ -51,12 +51,12 @@ def test_a_key_that_was_taken_out_is_refused_by_every_process(service: Service) 
     with stubbed(service) as stub:
         leaked, other = stub.values["SECRET_KEY"], new_key()
         one, two = service.app, service._make()
-        works(accepts(service, one, signs(service, two, "value")), "processes take what the others sign")
-        works(accepts(service, one, stolen(service, leaked)), "and what somebody signs who has the key")
+        works(accepts(service, one, signs(service, two, "value")), "processes accept each other's signatures")
+        works(accepts(service, one, stolen(service, leaked)), "a removed key's signature is valid before the removal")
         stub.values["SECRET_KEY"] = other
         service.travel(seconds=301)
         taken = [app for app in (one, two) if accepts(service, app, stolen(service, leaked))]
-        harm(taken, "a key that was stolen and taken out still signs")
+        harm(taken, "a stolen key is still valid after its removal")
         assert accepts(service, one, signs(service, two, "value"))
         assert signed_by(signs(service, one, "value"), other)
 
@@ -65,13 +65,13 @@ def test_a_key_that_was_taken_out_is_refused_by_every_process(service: Service) 
 def test_what_an_unknown_key_has_signed_is_looked_up_once_more(service: Service) -> None:
     with stubbed(service) as stub:
         one, fresh = service.app, new_key()
-        works(accepts(service, one, signs(service, one, "value")), "it takes what it has signed")
+        works(accepts(service, one, signs(service, one, "value")), "a process accepts its own signature")
         service.travel(seconds=11)
         stub.values["SECRET_KEY"] = fresh  # exchanged by hand, in a hurry
         two = service._make()
         honest = signs(service, two, "value")
         lost = [text for text in [honest] if not accepts(service, one, text)]
-        harm(lost, "what another process has signed is refused for five minutes: people are signed out")
+        harm(lost, "another process's signature is refused for five minutes, so users are signed out")
         questions = len(stub.asked)
         assert [accepts(service, one, stolen(service, new_key())) for _ in range(20)] == [False] * 20
         assert stub.asked[questions:] == []
@@ -81,7 +81,7 @@ def test_what_an_unknown_key_has_signed_is_looked_up_once_more(service: Service)
 
 
 class Door:
-    """The lock of the secrets, which says when somebody comes to wait for it."""
+    """The lock of the secrets, which signals when a request waits for it."""
 
     def __init__(self, real: Any, came: Event) -> None:
         self._real, self._came = real, came
@@ -105,10 +105,10 @@ class Door:
         "if before is None or self._lock.locked() or before.fault is not None:",
     ),
 )
-def test_whoever_meets_an_unknown_key_waits_for_the_answer_that_another_has_asked_for(service: Service) -> None:
+def test_requests_with_an_unknown_key_share_one_refresh(service: Service) -> None:
     with stubbed(service) as stub:
         one, fresh = service.app, new_key()
-        works(accepts(service, one, signs(service, one, "value")), "it takes what it has signed")
+        works(accepts(service, one, signs(service, one, "value")), "a process accepts its own signature")
         service.travel(seconds=301)  # it was idle: the next one asks
         stub.values["SECRET_KEY"] = fresh
         honest = signs(service, service._make(), "value")
@@ -130,7 +130,7 @@ def test_whoever_meets_an_unknown_key_waits_for_the_answer_that_another_has_aske
             early = outcome(lambda: meets.result(timeout=0))
             answer.set()
             found = [asks.result(timeout=30), meets.result(timeout=30)]
-        harm(early is False, "who comes while another asks is signed out")
+        harm(early is False, "a request that waited for the key refresh was refused")
         assert isinstance(early, TimeoutError)
         assert found == [True, True]
 
@@ -142,16 +142,13 @@ def test_whoever_meets_an_unknown_key_waits_for_the_answer_that_another_has_aske
 def test_a_text_that_is_no_ring_leaves_the_keys_as_they_are(service: Service) -> None:
     with stubbed(service) as stub:
         before, app = stub.values["SECRET_KEY"], service.app
-        works(signed_by(signs(service, app, "value"), before), "it signs with its key")
+        works(signed_by(signs(service, app, "value"), before), "the service signs with its key")
         guessed = "changeme-" * 5
         for text in (guessed, '{"keys": []}', '{"keys"', text_of(service, (new_key(), "next"))):
             stub.values["SECRET_KEY"] = text
             service.travel(seconds=301)
             given = signs(service, app, "value")
-            harm(
-                signed_by(given, guessed),
-                "it signs with a key that anybody guesses, since somebody stored it by mistake",
-            )
+            harm(signed_by(given, guessed), "the service signs with a guessable text stored by mistake")
             assert signed_by(given, before)
             assert accepts(service, app, stolen(service, text)) is False
         told = [event for event in service.log if event["event"] == "key_ring_not_changed"]
@@ -164,23 +161,21 @@ def test_a_text_that_is_no_ring_leaves_the_keys_as_they_are(service: Service) ->
 
 
 @protects(PHASES, used=edit("commands/keys.py", "ring.PURPOSES[name].exact and encryption.is_used(key.text)", "False"))
-def test_no_key_is_taken_out_that_something_is_still_encrypted_under(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_in_use_for_encryption_is_not_removed(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     vault = Vault(service)
     former = service.environment.secrets["DATA_KEY"]
     row = vault.add()
-    works(vault.get(row).status == 200, "it is read")
+    works(vault.get(row).status == 200, "the value is decrypted")
     active = new_key()
     turned = text_of(service, (former, "retired"), (active, "active"))
     service.restart(DATA_KEY=turned)
     service.travel(days=367)
-    works(vault.get(row).status == 200, "and also a year after the key was retired")
+    works(vault.get(row).status == 200, "also a year after the key was retired")
     code, text = rotate(service, monkeypatch, "data")
     if code == 0:
         service.restart(DATA_KEY=text)
     answer = vault.get(row)
-    harm(answer.status == 500, "a second factor can't be read any more, by anybody")
+    harm(answer.status == 500, "a second factor can no longer be decrypted")
     assert code == 1
     assert text.startswith("Error: DATA_KEY: key 1 has to go, and is still in use. Run `keys reencrypt` first.")
     assert reencrypt(service, monkeypatch)[0] == 0
@@ -199,7 +194,7 @@ def test_a_rotation_goes_on_through_its_phases_without_a_refusal(
         works(not strange, "a value that no known key signed is refused")
         _, published = rotate(service, monkeypatch, "session")
         works([status for _, status in keys_of(published)] == ["active", "next"], "the first step adds a next key")
-        works(keys_of(published)[0][0] == stub.values["SECRET_KEY"], "beside the key that was there")
+        works(keys_of(published)[0][0] == stub.values["SECRET_KEY"], "the former key stays")
         stub.values["SECRET_KEY"] = published
         code, activated = rotate(service, monkeypatch, "session")
         lost = list[str]()

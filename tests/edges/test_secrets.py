@@ -128,7 +128,7 @@ def test_no_required_secret_can_be_empty_or_white_space(service: Service) -> Non
     for name in names:
         for blank in ("", " ", "\t \n", "\n"):
             tried = service.start(**{name: blank})
-            harm(tried.app is not None, f"it started with {name}={blank!r}")
+            harm(tried.app is not None, f"the service started with {name}={blank!r}")
             assert len(tried.reasons) == 1
             assert tried.reasons[0].startswith(f"SECRET {name!r} not found in {WHERE[SECRETS]}")
 
@@ -140,13 +140,13 @@ def test_a_secret_in_the_place_of_another_backend_is_not_used(service: Service, 
     for name in (*names, *OPTIONAL):
         (tmp_path / name).write_text(good.get(name, ""), "utf-8")
     service.environment.settings["CREDENTIALS_DIRECTORY"] = str(tmp_path)  # where systemd puts them
-    works(service.start().app is not None, "all secrets are where they belong; the other place changes nothing")
+    works(service.start().app is not None, "all secrets are in their backend; the other place is ignored")
     for name in names:
         if SECRETS != "env":
             service.environment.settings[name] = good[name]
         tried = service.start(**{name: None})
         service.environment.settings.pop(name, None)
-        harm(tried.app is not None, f"{name} was taken from another place")
+        harm(tried.app is not None, f"{name} was read from another backend")
         assert tried.reasons[0].startswith(f"SECRET {name!r} not found in {WHERE[SECRETS]}")
         assert tried.reasons[1:] == ([] if SECRETS == "env" else [MISPLACED[SECRETS].format(name)])
 
@@ -155,7 +155,7 @@ def test_a_secret_in_the_place_of_another_backend_is_not_used(service: Service, 
     "secret-missing-named-error",
     misplaced=edit("__init__.py", "*chosen.backend.misplaced((*required, *secrets.OPTIONAL)),", ""),
 )
-def test_a_secret_that_somebody_gave_and_nobody_reads_stops_the_start(service: Service, tmp_path: Path) -> None:
+def test_an_unread_secret_stops_the_start(service: Service, tmp_path: Path) -> None:
     works(service.start(SMTP_PASSWORD=NEW_KEY).app is not None, "a secret in its place starts")
     (tmp_path / "key").write_text(NEW_KEY, "utf-8")
     for name in (*OPTIONAL, *required(service)):
@@ -163,7 +163,7 @@ def test_a_secret_that_somebody_gave_and_nobody_reads_stops_the_start(service: S
         service.environment.settings.update([given])
         tried = service.start()
         service.environment.settings.pop(given[0])
-        harm(tried.app is not None, f"{given[0]} was silently left aside")
+        harm(tried.app is not None, f"{given[0]} was silently ignored")
         assert tried.reasons == [MISPLACED[SECRETS].format(name)]
         assert NEW_KEY not in tried.text
 
@@ -175,12 +175,12 @@ def test_a_ring_shows_none_of_its_keys(service: Service) -> None:
     made = ring.parse("SECRET_KEY", ring_of(service, active, former))
     works([key.text for key in made.keys] == [active, former], "a ring holds its keys")
     shown = f"{made!r} {made} {[*made.keys]!r} {made.keys[0]}"
-    harm([key for key in (active, former) if key in shown], "whatever prints a ring prints its keys")
+    harm([key for key in (active, former) if key in shown], "printing a ring shows its keys")
     assert "SECRET_KEY" in shown
 
 
 class Bare:
-    """What each object has, by this version of Python."""
+    """Return the attributes that every object has in this version of Python."""
 
     __slots__ = ()
 
@@ -200,7 +200,7 @@ def test_a_secret_shows_itself_in_no_text_that_is_made_of_it(service: Service) -
     import pytest
 
     made = service.module("secrets").Secret(CANARY)
-    works(made.reveal() == CANARY, "it can be used")
+    works(made.reveal() == CANARY, "the value can be used")
 
     @dataclass
     class Settings:
@@ -225,7 +225,7 @@ def test_a_secret_shows_itself_in_no_text_that_is_made_of_it(service: Service) -
     copying.append(lambda one: asdict(Settings(one)))
     with ThreadPoolExecutor(1) as thread:  # where an exception is a result
         errors = [thread.submit(function, made).exception() for function in copying]
-    harm([one for one in errors if one is None], "it can be written to a file, or copied, with its value")
+    harm([one for one in errors if one is None], "pickling or copying reveals its value")
     assert {type(one) for one in errors} == {TypeError}
     assert set(dir(made)) - set(dir(Bare())) == {"reveal", "_Secret__value"}
 
@@ -239,34 +239,34 @@ if SECRETS == "files":
         owner=edit("secrets/files.py", "if found.st_uid not in (0, os.geteuid()):", "if False:"),
         readable=edit("secrets/files.py", "if file.stat().st_mode & S_IROTH and not _in_memory(file):", "if False:"),
     )
-    def test_no_file_that_others_may_write_or_everybody_read_is_believed(
+    def test_secret_files_with_wide_permissions_are_refused(
         service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         folder = Folder(service, tmp_path, monkeypatch)
         for mode in (0o400, 0o600, 0o440):
             folder.write("API_KEY", mode=mode).chmod(mode)
-            works(folder.read("API_KEY") == CANARY, "a file of the service, or of its group to read, is read")
+            works(folder.read("API_KEY") == CANARY, "a file readable by the service or its group is read")
         folder.write("API_KEY", mode=0o444)
         folder.mounted("tmpfs")
-        works(folder.read("API_KEY") == CANARY, "in memory all may read it: the mount is this container's")
+        works(folder.read("API_KEY") == CANARY, "in a memory mount all may read it: the mount is this container's")
         folder.mounted("ext4")
         with monkeypatch.context() as read_only:
             read_only.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_flag=os.ST_RDONLY))
-            works(folder.read("API_KEY") == CANARY, "and on a mount where nobody can write")
+            works(folder.read("API_KEY") == CANARY, "a read-only mount is accepted")
         folder.write("PUBLIC", mode=0o404)
-        harm(folder.read("PUBLIC"), "a file that everybody may read was taken for a secret")
+        harm(folder.read("PUBLIC"), "a world-readable file was accepted as a secret")
         for mode in (0o420, 0o402):
             folder.write("WRITABLE", mode=0o600).chmod(mode)
-            harm(folder.read("WRITABLE"), "a file that others may write was believed")
+            harm(folder.read("WRITABLE"), "a file that others may write was accepted")
         folder.write("API_KEY", mode=0o400).chmod(0o400)
         folder.path.chmod(0o770)
-        harm(folder.read("API_KEY"), "a file in a folder that others may write was believed")
+        harm(folder.read("API_KEY"), "a file in a folder that others may write was accepted")
         folder.path.chmod(0o700)
         if os.geteuid() == 0:
             os.chown(folder.path / "API_KEY", 12_345, -1)
         else:
             monkeypatch.setattr(os, "geteuid", lambda: 12_345)
-        harm(folder.read("API_KEY"), "a file of another user was believed")
+        harm(folder.read("API_KEY"), "a file of another user was accepted")
         with pytest_raises(service, "belongs to another user"):
             folder.opened.get("API_KEY")
 
@@ -281,12 +281,12 @@ def test_a_key_of_development_is_random_and_the_owners_alone(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     works(keys_in(f'KEY = "{NEW_KEY}"\n') == [NEW_KEY], "the scanner finds a key in a text")
-    works(keys_in(f"key: {_BYTES.hex()}"), "in hex as well")
+    works(keys_in(f"key: {_BYTES.hex()}"), "the scanner finds it in hex too")
     folder = tracked(service, tmp_path / "copy")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=folder, capture_output=True, text=True, check=True)  # noqa: S607
     files = listed.stdout.strip("\0").split("\0")
     works("pyproject.toml" in files, "the repository contains the service's files")
-    works([name for name in files if name.endswith("bastion/commands/dev.py")], "its code is")
+    works([name for name in files if name.endswith("bastion/commands/dev.py")], "the repository contains its code")
     harm([name for name in files if name in CANARIES], "a secret or a copy of the data would be committed")
     texts = {name: (folder / name).read_text("utf-8", "replace") for name in files if not name.endswith(".lock")}
     published = service.module("jwt.keys").PUBLISHED if AUTH == "jwt" else ()  # by standards; a start with them stops
@@ -321,10 +321,10 @@ if SECRETS in LEADS:
         for name in service.environment.secrets:
             (tmp_path / name).write_text(service.environment.secrets[name], "utf-8")
         names = {LEADS[SECRETS]: tmp_path.as_uri()}
-        works(service.start(BASTION_ENV="development", **names).app is not None, "development reads what it keeps")
+        works(service.start(BASTION_ENV="development", **names).app is not None, "development reads its folder")
         works(service.start().app is not None, "production asks its backend")
         tried = service.start(**names)
-        harm(tried.app is not None, "it started with keys that anybody could write into a folder")
+        harm(tried.app is not None, "production started with keys from a local folder")
         assert [reason.partition(":")[0] for reason in tried.reasons] == [LEADS[SECRETS]]
 
 
@@ -335,7 +335,7 @@ TOLD = "secret_backend_unavailable"
 
 
 def hangs(stub: Stub) -> tuple[Event, Event]:
-    """From here on it answers only after the second event; the first says that somebody is asking."""
+    """Let the backend answer only after the second event; the first signals that a request asks."""
     entered, over = Event(), Event()
 
     def hang() -> None:
@@ -354,18 +354,18 @@ def hangs(stub: Stub) -> tuple[Event, Event]:
         "if True:",
     ),
 )
-def test_strangers_cannot_make_the_service_ask_its_backend_all_the_time(service: Service) -> None:
+def test_strangers_cannot_flood_the_secrets_backend(service: Service) -> None:
     with stubbed(service) as stub:
         started(service, stub)
         kept = service.module("state").state_of(service.app).secrets
         stub.values[NAME] = SECOND
         service.travel(seconds=11)
-        works(kept.refresh(NAME) is True, "whoever meets what only a newer value explains has it at once")
-        works(kept.get(NAME).reveal() == SECOND, "and it counts")
+        works(kept.refresh(NAME) is True, "a request with a newer value gets it at once")
+        works(kept.get(NAME).reveal() == SECOND, "the request succeeds")
         questions = len(stub.asked)
         for _ in range(20):
             assert kept.refresh(NAME) is False
-        harm(len(stub.asked) > questions, "each bad signature of a stranger is a question to the backend")
+        harm(len(stub.asked) > questions, "each invalid signature of a stranger queries the backend")
         service.travel(seconds=11)
         assert kept.refresh(NAME) is False
         assert stub.asked[questions:] == [NAME]
@@ -380,12 +380,12 @@ def test_no_exchange_comes_at_a_moment_when_nobody_may_ask(service: Service) -> 
         started(service, stub)
         kept = service.module("state").state_of(service.app).secrets
         service.travel(seconds=301)
-        works(kept.get(NAME).reveal() == FIRST, "the backend is asked in its turn")
+        works(kept.get(NAME).reveal() == FIRST, "the backend is queried in its turn")
         former = kept.get(NAME)
         stub.values[NAME] = SECOND
         service.travel(seconds=1)
         newer = kept.refresh(NAME, former)
-        harm(not newer, "who is refused with the former value goes on with it for ten seconds")
+        harm(not newer, "a request reused the refused former value for ten seconds")
         assert kept.get(NAME).reveal() == SECOND
 
 
@@ -393,16 +393,16 @@ def test_no_exchange_comes_at_a_moment_when_nobody_may_ask(service: Service) -> 
     "secret-backend-down-at-run",
     deleted=edit("secrets/kept.py", "if (answer := kept.answer) is None and _within(seconds() - kept.last_at, STALE):", "if (answer := kept.answer) is None:"),  # noqa: E501
 )  # fmt: skip
-def test_a_secret_that_somebody_deleted_counts_for_an_hour_and_no_longer(service: Service) -> None:
+def test_a_deleted_secret_is_valid_for_at_most_an_hour(service: Service) -> None:
     with stubbed(service) as stub:
         used = started(service, stub)
         del stub.values[NAME]
         service.travel(seconds=3500)
-        works(ask(service).status == 200, "a slip of the hand is no outage")
+        works(ask(service).status == 200, "a briefly deleted secret causes no outage")
         used.clear()
         service.travel(seconds=101)
         answer = ask(service)
-        harm(used, "a value that was deleted an hour ago is still used")
+        harm(used, "a value deleted an hour ago is still used")
         assert (answer.status, answer.header("Retry-After")) == (503, "5")
         stub.values[NAME] = SECOND
         service.travel(seconds=301)
@@ -420,13 +420,13 @@ def test_an_outage_is_told_once_a_minute_and_names_no_value(service: Service) ->
 
     with stubbed(service) as stub:
         started(service, stub)
-        works(told() == [], "nothing is told while it answers")
+        works(told() == [], "nothing is logged while the backend answers")
         opened = stub.connected
         stub.goes_down()
         service.travel(seconds=301)
         for _ in range(3):
             assert ask(service).status == 200
-        harm(not told(), "the service lives on its last values, and nobody knows")
+        harm(not told(), "the service uses stale values and logs no warning")
         [event] = told()
         assert (event["level"], event["fault"]) == ("warning", "does not answer")
         rows = service.rows("SELECT outcome FROM audit_event WHERE kind = 'secret.backend_unavailable'")
@@ -440,7 +440,7 @@ def test_an_outage_is_told_once_a_minute_and_names_no_value(service: Service) ->
 
 
 @protects("secret-backend-down-at-run", silent=edit("secrets/kept.py", "self._silent_at = seconds()", "pass"))
-def test_a_backend_that_hangs_is_waited_for_once_and_not_for_each_secret(service: Service) -> None:
+def test_a_hanging_backend_is_waited_for_only_once(service: Service) -> None:
     others = [f"PARTNER_{number}" for number in range(8)]
     with stubbed(service) as stub:
         started(service, stub)
@@ -452,7 +452,7 @@ def test_a_backend_that_hangs_is_waited_for_once_and_not_for_each_secret(service
         service.travel(minutes=30)
         questions = len(stub.asked)
         read = [kept.get(name).reveal() for _ in range(3) for name in (NAME, *others)]
-        harm(len(stub.asked) > questions + 1, "each secret of a service is five seconds more in which nobody is served")
+        harm(len(stub.asked) > questions + 1, "each secret adds five seconds without service")
         assert set(read) == {FIRST}
         service.travel(seconds=11)
         assert kept.get(others[3]).reveal() == FIRST
@@ -474,12 +474,12 @@ def test_nobody_but_one_waits_for_a_backend_that_hangs(service: Service) -> None
         service.travel(seconds=301)
         entered, over = hangs(stub)
         one = threads.submit(kept.get, NAME)
-        works(entered.wait(60), "one of them asks")
+        works(entered.wait(60), "one request queries the backend")
         other = threads.submit(kept.get, NAME)
         waited = wait([other], timeout=5).not_done
         over.set()
-        works(one.result().reveal() == FIRST, "the one who asked has the answer")
-        harm(waited, "everybody waits for a backend that hangs, although there is a value that counts")
+        works(one.result().reveal() == FIRST, "the request that asked gets the answer")
+        harm(waited, "requests with a valid cached value waited for a hanging backend")
         assert other.result().reveal() == FIRST
 
 
@@ -498,7 +498,7 @@ def test_no_start_goes_on_without_an_answer_about_each_secret(
             stub.goes_down("refuses this service (forbidden)", only=name)
             stub.asked.clear()
             tried = service.start()
-            harm(tried.app is not None, f"it started without knowing {name}")
+            harm(tried.app is not None, f"the service started without an answer about {name}")
             assert tried.reasons == [
                 f"SECRET {name!r} can't be read: {BACKEND_WHERE} refuses this service (forbidden). "
                 "Check that it runs, its address, and what this service may read there."
@@ -520,14 +520,14 @@ def test_no_start_goes_on_without_an_answer_about_each_secret(
     stale=edit("secrets/kept.py", "        if not kept.counts():\n", "        if False:\n"),
     empty=edit("secrets/kept.py", "            raise SecretUnavailable(name, self.where, kept.fault or \"does not answer\")\n        return kept", '            return replace(kept, answer=Found(Secret("")))\n        return kept'),  # noqa: E501
 )  # fmt: skip
-def test_an_outage_is_survived_for_an_hour_and_ends_without_a_restart(service: Service) -> None:
+def test_an_outage_is_bridged_for_an_hour_without_a_restart(service: Service) -> None:
     with stubbed(service) as stub:
         used = started(service, stub)
         stub.goes_down()
         for seconds in (0, 301, 3199):
             service.travel(seconds=seconds)
-            works(ask(service).status == 200, f"{seconds} s more into an outage the last value counts")
-        works(set(used) == {FIRST}, "and it is the one that was read")
+            works(ask(service).status == 200, f"{seconds} s more into an outage the last value is valid")
+        works(set(used) == {FIRST}, "it is the value read before")
         used.clear()
         service.travel(seconds=101)
         answers = [ask(service) for _ in range(3)]
@@ -553,8 +553,8 @@ def test_no_collector_of_errors_gets_a_key_that_a_view_holds(service: Service) -
     visitor = service.client()
     with collecting() as collector:
         answer = visitor.get("/uses")
-        works("no connection with" in collector.text, "a collector gets the error of a view")
-        works("in dispatch_request" in collector.text, "with its stack")
+        works("no connection with" in collector.text, "a collector receives the error of a view")
+        works("in dispatch_request" in collector.text, "the error includes its stack")
     harm(known(service, collector.text), "the collected stack variables contain a secret")
     assert answer.status == 500
     assert known(service, service.output + answer.text) == []

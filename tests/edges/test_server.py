@@ -96,40 +96,37 @@ GATHERED = "(gone or too_long or unreader.is_gathered(received))"
     long=edit(WORKER, "max(1, self.cfg.threads // 2)", "self.cfg.threads"),
 )
 def test_clients_that_do_not_go_on_hold_nobody_up(service: Service) -> None:
-    """They may take a minute for a request: whatever held a thread meanwhile would hold it for that long."""
+    """A client may take a minute for a request, and would occupy a thread for that long."""
     server = service.real_server(first=f"from {PACKAGE}.bastion.server import worker; worker.READ_SECONDS = 60.0")
     works(nobody_waits(service, server), "the service answers without slow clients")
     status = served(service, server)
-    works(status and asks_first(server, times=2) == [status] * 2, "who waits for a 100 is sent one, and served")
-    works(in_chunks(server) == status, "who sends chunks is served")
-    works(in_chunks(server, b"Trailer: x\r\n", b"x: y\r\n") == status, "with what follows them as well")
+    works(status and asks_first(server, times=2) == [status] * 2, "a client that expects a 100 gets one and its answer")
+    works(in_chunks(server) == status, "a client that sends chunks is served")
+    works(in_chunks(server, b"Trailer: x\r\n", b"x: y\r\n") == status, "the request after the chunks is served too")
     half = b"GET /hea", b"", PROBE[:-2], HEAD + TYPE + b"Content-Length: 1000\r\n\r\n{"
     held_up = partial(holds_up, service, server)
-    harm(held_up(*half), "half a request holds a thread")
+    harm(held_up(*half), "half a request occupies a thread")
     form = HEAD + TYPE + b"Content-Length: 30000\r\n\r\n" + b"x" * 20_000
-    harm(held_up(form), "half of a long form holds a thread")
+    harm(held_up(form), "half of a long form occupies a thread")
     odd = [HEAD + TYPE + b"Content-Length:%s1000\r\n\r\n{" % before for before in (b"0" * 9, b" " * 10)]
-    harm(held_up(*odd), "half of a form whose length is written in another way holds a thread")
-    works(goes_on(server) == [b"200"] * SLOW, "who has sent a long form goes on, on the same connection")
-    harm(held_up(LONG + b"x" * 70_000), "half of the longest form holds all threads")
+    harm(held_up(*odd), "half of a form whose length is written differently occupies a thread")
+    works(goes_on(server) == [b"200"] * SLOW, "a client with a long form continues on the same connection")
+    harm(held_up(LONG + b"x" * 70_000), "half of the longest form occupies all threads")
     harm(not form_is_answered(service, server), "an ordinary form waits for the longest ones")
     whole = service.raw(server, LONG + b"x" * 900_000)[9:12]
-    works(whole in (b"400", b"413"), "the whole of it is read, and refused for what it is")
-    harm(held_up(PROBE[:-2] + b"X-Long: " + b"x" * 70_000), "headers without an end hold a thread")
-    harm(
-        held_up(CHUNKED, CHUNKED + b"5\r\nabc", CHUNKED + b"0\r\n"),
-        "who announces chunks and sends none holds a thread",
-    )
+    works(whole in (b"400", b"413"), "the whole request is read and refused")
+    harm(held_up(PROBE[:-2] + b"X-Long: " + b"x" * 70_000), "endless headers occupy a thread")
+    harm(held_up(CHUNKED, CHUNKED + b"5\r\nabc", CHUNKED + b"0\r\n"), "announced chunks that never come hold a thread")
     pretending = CHUNKED + b"fff\r\nabc\r\n0\r\n\r\n", CHUNKED + b"0000000000fff\r\n0\r\n\r\n"
-    harm(held_up(*pretending), "what only looks like the last chunk holds a thread")
-    harm(held_up(HEAD + TYPE + EXPECT + b"Content-Length: 1000\r\n\r\n"), "who waits for a 100 holds a thread")
-    harm(held_up(PROBE, answer=b"HTTP/1.1 200 "), "who does not close holds the main loop")
+    harm(held_up(*pretending), "a false last chunk occupies a thread")
+    harm(held_up(HEAD + TYPE + EXPECT + b"Content-Length: 1000\r\n\r\n"), "a client that awaits a 100 holds a thread")
+    harm(held_up(PROBE, answer=b"HTTP/1.1 200 "), "a client that does not close blocks the main loop")
     assert "Traceback" not in server.output
     assert "Socket error" not in server.output
 
 
 class Looked(bytes):
-    """What a client has sent so far, and how many bytes of it were looked at."""
+    """The bytes that a client has sent so far, and how many of them were scanned."""
 
     at = 0
 
@@ -139,7 +136,7 @@ class Looked(bytes):
 
 
 class CountingPattern:
-    """A pattern, and how many bytes it was given to look at."""
+    """A pattern, and how many bytes it has scanned."""
 
     def __init__(self, pattern: re.Pattern[bytes]) -> None:
         self.pattern = pattern
@@ -164,7 +161,7 @@ LONG_HEAD = HEAD + b"X-Long: " + b"x" * 8000 + b"\r\n"
     ),
 )
 def test_a_byte_is_not_looked_at_again_for_each_that_follows(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would be in the main loop: fifty clients that send a byte now and then behind a long head stop everybody."""
+    """Scanning is in the main loop: fifty clients that send single bytes behind a long head would stop all others."""
     worker = service.module("server.worker")
     for name in ("_CHUNKED", "_LENGTH", "_SIZE", "_EXPECTS"):
         monkeypatch.setattr(worker, name, CountingPattern(getattr(worker, name)))
@@ -180,12 +177,9 @@ def test_a_byte_is_not_looked_at_again_for_each_that_follows(service: Service, m
         return Looked.at, said
 
     at_once, said = looked_at(LONG_HEAD + b"Content-Length: %d\r\n\r\n" % (ONE_AT_A_TIME - 1), b"x")
-    works(
-        said == [False] * (ONE_AT_A_TIME - 1) + [True] and at_once >= len(LONG_HEAD),
-        "a body is there with its last byte",
-    )
+    works(said == [False] * (ONE_AT_A_TIME - 1) + [True] and at_once >= len(LONG_HEAD), "the last byte completes it")
     most = 20 * len(LONG_HEAD)
-    harm(at_once > most, "the head is looked at again for each byte of the body")
+    harm(at_once > most, "the head is scanned again for each byte of the body")
     for begun, piece, what in (
         (LONG_HEAD, b"x", "an unfinished head"),
         (LONG_HEAD + b"Transfer-Encoding: chunked\r\n\r\n1000;" + b"x" * 8000 + b"\r\n", b"x", "the line of a chunk"),
@@ -197,11 +191,11 @@ def test_a_byte_is_not_looked_at_again_for_each_that_follows(service: Service, m
     ):
         looked, said = looked_at(begun, piece)
         assert said == [False] * ONE_AT_A_TIME
-        harm(looked > most, f"{what} is looked at again for each byte behind it")
+        harm(looked > most, f"{what} is scanned again for each byte behind it")
 
 
 def holds_up(service: Service, server: RealServer, *sent: bytes, answer: bytes = b"") -> bool:
-    """Whether others wait while there are more of these clients than threads."""
+    """Return whether other clients wait while there are more of these clients than threads."""
     with ExitStack() as stack:
         clients = opened(server, stack, *sent)
         if answer:
@@ -210,7 +204,7 @@ def holds_up(service: Service, server: RealServer, *sent: bytes, answer: bytes =
 
 
 def form_is_answered(service: Service, server: RealServer) -> bool:
-    """Whether a form of 30 KB that comes in two parts is, while longer ones have all threads that they may have."""
+    """Return whether a 30 KB form in two parts waits while longer ones have all their threads."""
     with ExitStack() as stack:
         opened(server, stack, LONG + b"x" * 70_000)
         client = stack.enter_context(connect(server))
@@ -226,12 +220,12 @@ SIZE = b"Content-Length: %d\r\n" % len(BODY)
 
 
 def served(service: Service, server: RealServer) -> bytes:
-    """The status with which the service answers this body; it was read for it."""
+    """Return the status for this body, after checking that it was read."""
     return service.raw(server, HEAD + TYPE + SIZE + b"Connection: close\r\n\r\n" + BODY)[9:12]
 
 
 def asks_first(server: RealServer, times: int) -> list[bytes]:
-    """The statuses for a client that sends its body when it was told to, on one connection."""
+    """Return the statuses for a client that sends its body after a 100, on one connection."""
     statuses = []
     with connect(server) as client:
         for number in range(1, times + 1):
@@ -245,7 +239,7 @@ def asks_first(server: RealServer, times: int) -> list[bytes]:
 
 
 def goes_on(server: RealServer) -> list[bytes]:
-    """The statuses of short requests behind a long one."""
+    """Return the statuses of short requests behind a long one."""
     statuses = []
     with connect(server) as client:
         client.sendall(LONG.replace(b"Connection: close\r\n", b"") + b"x" * 900_000)
@@ -257,7 +251,7 @@ def goes_on(server: RealServer) -> list[bytes]:
 
 
 def in_chunks(server: RealServer, header: bytes = b"", trailer: bytes = b"") -> bytes:
-    """The status for a client that sends its body piece by piece."""
+    """Return the status for a client that sends its body in pieces."""
     with connect(server) as client:
         client.sendall(CHUNKED[:-2] + header + b"Connection: close\r\n\r\n")
         for start in range(0, len(BODY), 20):
@@ -274,7 +268,7 @@ PATIENT = "            self.settimeout(max(self.patience, 0.001))\n"
 @protects(ROW, read=edit(WORKER, PATIENT, "            self.settimeout(None)\n"))
 @protects(ROW, trickle=edit(WORKER, PATIENT, "            self.settimeout(ANSWER_SECONDS)\n"))
 def test_clients_that_do_not_read_their_answers_hold_nobody_up(service: Service) -> None:
-    """One second instead of ten for each MiB, and public answers of eight: none of a new service is as large."""
+    """One second instead of ten for each MiB, and public answers of 8 MiB: larger than those of a new service."""
     worker = service.module("server.worker")
     assert (worker.ANSWER_SECONDS, worker.PIECE_BYTES, worker.READ_SECONDS) == (10.0, 2**20, 10.0)
     server = service.real_server(first=ADDS_LARGE)
@@ -285,11 +279,11 @@ def test_clients_that_do_not_read_their_answers_hold_nobody_up(service: Service)
             while part := slow.recv(65_536):
                 received += len(part)
                 sleep(max(0.0, began + received / (6 * 2**20) - monotonic()))  # 6 MiB a second, however busy it is here
-        works(received > LARGE, f"who reads {path!r} slowly, for longer than a second in all, gets everything")
+        works(received > LARGE, f"a client that reads {path!r} slowly, for over a second, gets everything")
     with ExitStack() as stack:
         for _ in range(SLOW):
             stack.enter_context(connect(server, room=4096)).sendall(asks_for(b"/large"))
-        harm(not nobody_waits(service, server), "clients that read nothing hold all threads")
+        harm(not nobody_waits(service, server), "clients that read nothing occupy all threads")
     with ExitStack() as stack:
         for _ in range(SLOW):
             client = stack.enter_context(connect(server, room=4096))
@@ -297,7 +291,7 @@ def test_clients_that_do_not_read_their_answers_hold_nobody_up(service: Service)
             stack.enter_context(slow_reader(client))  # 80 kB a second
         sleep(0.5)  # until all threads have something to do
         waited = not nobody_waits(service, server)
-    harm(waited, "clients that read a little now and then hold all threads")
+    harm(waited, "slow readers occupy all threads")
     assert "Traceback" not in server.output
     assert "Socket error" not in server.output
 
@@ -312,7 +306,7 @@ LINE, FIELDS, FIELD = "limit_request_line = 4094", "limit_request_fields = 100",
     field=edit(SERVER, FIELD, FIELD.replace("8190", "65_536")),
 )
 def test_nobody_sends_a_long_line_or_many_or_large_headers(service: Service) -> None:
-    """Each byte of them is read and kept before anything of ours may refuse it."""
+    """The server reads and keeps every byte of them before the application can refuse the request."""
     server = service.real_server()
 
     def status(*fields: bytes, line: int = 0) -> bytes:
@@ -323,13 +317,13 @@ def test_nobody_sends_a_long_line_or_many_or_large_headers(service: Service) -> 
     def many(number: int) -> list[bytes]:
         return [b"X-%d: x" % one for one in range(number)]
 
-    works(status(line=4000) == b"200", "a line of four thousand bytes is read")
-    works(status(*many(95)) == b"200", "so are nearly a hundred fields")
-    works(status(b"X-Long: " + b"x" * 8000) == b"200", "and one of eight thousand bytes")
+    works(status(line=4000) == b"200", "a line of four thousand bytes is accepted")
+    works(status(*many(95)) == b"200", "nearly a hundred fields are accepted")
+    works(status(b"X-Long: " + b"x" * 8000) == b"200", "a field of eight thousand bytes is accepted")
     long, several, large = status(line=4100), status(*many(100)), status(b"X-Long: " + b"x" * 8200)
-    harm(long == b"200", "a longer line was read")
-    harm(several == b"200", "more fields were read")
-    harm(large == b"200", "a larger field was read")
+    harm(long == b"200", "a longer line was accepted")
+    harm(several == b"200", "more fields were accepted")
+    harm(large == b"200", "a larger field was accepted")
     assert (long, several, large) == (b"414", b"431", b"431")
     assert "Traceback" not in server.output
 
@@ -337,15 +331,15 @@ def test_nobody_sends_a_long_line_or_many_or_large_headers(service: Service) -> 
 @protects(
     "server-limits", bind=edit("start/guards.py", "if start.settings.proxy_hops == 0 and not", "if False and not")
 )
-def test_no_other_machine_reaches_the_service_past_the_proxy_that_ends_tls(service: Service) -> None:
+def test_the_service_is_unreachable_past_its_tls_proxy(service: Service) -> None:
     behind = {"BASTION_PROXY_HOPS": "1", "BASTION_TRUSTED_PROXIES": "10.0.0.0/8"}
     alone = {"BASTION_PROXY_HOPS": "0", "BASTION_TRUSTED_PROXIES": None}
-    works(service.start(BASTION_BIND="0.0.0.0:8000", **behind).app is not None, "behind a proxy it may listen")
+    works(service.start(BASTION_BIND="0.0.0.0:8000", **behind).app is not None, "the service starts behind a proxy")
     for here in ("127.0.0.1:8000", "[::1]:8000", "unix:/run/service.sock"):
-        works(service.start(BASTION_BIND=here, **alone).app is not None, f"without one it may at {here}")
+        works(service.start(BASTION_BIND=here, **alone).app is not None, f"without a proxy it starts at {here}")
     for open_port in ("0.0.0.0:8000", "[::]:8000", "192.0.2.1:8000", ":8000"):
         tried = service.start(BASTION_BIND=open_port, **alone)
-        harm(tried.app is not None, f"other machines send passwords without TLS to {open_port}")
+        harm(tried.app is not None, f"other machines can send passwords without TLS to {open_port}")
         assert [reason.partition(" ")[0] for reason in tried.reasons] == ["BASTION_BIND"]
 
 
@@ -367,7 +361,7 @@ BOUNDS = {
     control=edit(SERVER, "control_socket_disable = True", "control_socket_disable = False"),
 )
 def test_the_server_is_told_to_wait_for_nothing_without_an_end(service: Service) -> None:
-    """Asked of gunicorn's own reading of the settings: to wait for each of them would take minutes."""
+    """Checks gunicorn's own reading of the settings, because waiting for each timeout would take minutes."""
     made, ours = import_module("gunicorn.config").Config(), vars(service.module("server.gunicorn"))
     told = [name for name in made.settings if name in ours]
     for name in told:
@@ -376,9 +370,9 @@ def test_the_server_is_told_to_wait_for_nothing_without_an_end(service: Service)
     beyond = {name: made.settings[name].get() for name in BOUNDS}
     harm(
         {name: value for name, value in beyond.items() if not BOUNDS[name][0] <= value <= BOUNDS[name][1]},
-        "the server waits for something for ever, or not long enough",
+        "the server has a missing or too short timeout",
     )
-    harm(not made.control_socket_disable, "the server takes commands through a socket in the home folder")
+    harm(not made.control_socket_disable, "the server accepts commands through a socket in the home folder")
     tolerant = ("permit_obsolete_folding", "strip_header_spaces", "casefold_http_method")
     assert not [name for name in tolerant if made.settings[name].get()]
     assert made.settings["header_map"].get() == "drop"
@@ -404,7 +398,7 @@ Worker.init_process = logs
     only=edit(SERVER, " if workers > 1 else 0", ""),
 )
 def test_requests_do_not_end_the_only_worker(service: Service) -> None:
-    """Refused requests count as well: an attacker would keep all clients waiting for its replacement."""
+    """Refused requests count too: an attacker would keep all clients waiting for the worker's replacement."""
     limits = []
     for workers in (1, 2):
         server = service.real_server(first=LOGS_MAX_REQUESTS.format(package=PACKAGE, workers=workers))
@@ -412,14 +406,14 @@ def test_requests_do_not_end_the_only_worker(service: Service) -> None:
         limits.append([int(one) for one in re.findall("max requests: ([0-9]+)", server.output)])
     only, several = limits
     harm([limit for limit in only if limit < sys.maxsize], "requests end the only worker")
-    harm([limit for limit in several if not 2_000 <= limit <= 50_000], "a leak grows for ever, or workers seldom serve")
+    harm([limit for limit in several if not 2_000 <= limit <= 50_000], "workers restart never or too often")
     assert len(only) == 1
     assert several
 
 
 @protects(ROW, room=edit(WORKER, "        self.make_room()\n", ""))
 def test_a_crowd_that_is_idle_after_a_request_keeps_nobody_out(service: Service) -> None:
-    """Of sixty clients that a worker takes, not a thousand, and none of them has to hurry."""
+    """A worker here takes sixty clients instead of a thousand, and none of them has to hurry."""
     first = (
         f"from {PACKAGE}.bastion.server import gunicorn, worker; worker.READ_SECONDS = 60.0; gunicorn.keepalive = 60"
     )
@@ -434,7 +428,7 @@ def test_a_crowd_that_is_idle_after_a_request_keeps_nobody_out(service: Service)
             client = stack.enter_context(connect(server))
             client.sendall(PROBE.replace(b"Connection: close\r\n", b""))
             assert answered(client, PATIENCE, b"ok").startswith(b"HTTP/1.1 200 ")
-        harm(not nobody_waits(service, server), "who is idle after a request keeps others out")
+        harm(not nobody_waits(service, server), "idle clients locked others out")
     assert "Traceback" not in server.output
 
 
@@ -491,7 +485,7 @@ def test_nothing_is_answered_behind_any_unfinished_body(service: Service) -> Non
     first = f"from {PACKAGE}.bastion.server import gunicorn, worker; worker.READ_SECONDS = 2.0; gunicorn.keepalive = 60"
     server = service.real_server(first=first)
     whole = UNREAD % b"Content-Length: 5\r\n" + b"abcde", UNREAD % b"Transfer-Encoding: chunked\r\n" + b"0\r\n\r\n"
-    works(all(service.raw(server, one + PROBE).count(b"HTTP/1.1 ") == 2 for one in whole), "whole bodies are followed")
+    works(all(service.raw(server, one + PROBE).count(b"HTTP/1.1 ") == 2 for one in whole), "requests follow bodies")
     answers, kept = dict.fromkeys(UNFINISHED, b""), list[str]()
     with ExitStack() as stack:
         clients = {name: stack.enter_context(connect(server)) for name in UNFINISHED}
@@ -503,11 +497,14 @@ def test_nothing_is_answered_behind_any_unfinished_body(service: Service) -> Non
                 kept.append(name)
                 client.sendall(PROBE)
             answers[name] += answered(client, WITHIN)
-    harm([name for name, answer in answers.items() if answer.count(b"HTTP/1.1 ") > 1], "a rest was read as a request")
+    harm(
+        [name for name, answer in answers.items() if answer.count(b"HTTP/1.1 ") > 1],
+        "a body's rest was read as a request",
+    )
     assert kept == []
     assert {answer[9:12] for answer in answers.values()} == {b"400"}
     announced = [answer for answer in [*answers.values()][:2] if b"Connection: keep-alive" in answer]
-    harm(announced, "a proxy is told to send another visitor's request on this connection")
+    harm(announced, "the connection stays open after an unfinished body")
     assert "Traceback" not in server.output
 
 
@@ -526,7 +523,7 @@ UNREADABLE = {
 
 
 def said_by_the_server(service: Service, server: RealServer) -> list[Response]:
-    """Its refusals of these."""
+    """Return the server's refusals of these requests."""
     return [Response.parse(service.raw(server, request.encode())) for request in UNREADABLE]
 
 
@@ -534,14 +531,11 @@ def said_by_the_server(service: Service, server: RealServer) -> list[Response]:
     "headers-on-every-response",
     server=edit(WORKER, "    def handle_error(self, _req: Any", "    def never_called(self, _req: Any"),
 )
-def test_whatever_the_server_refuses_leaves_like_every_other_answer(service: Service) -> None:
+def test_refusals_of_the_server_have_the_security_headers(service: Service) -> None:
     server = service.real_server()
     works(service.raw(server, PROBE).startswith(b"HTTP/1.1 200 "), "a readable request is answered")
     answers = said_by_the_server(service, server)
-    harm(
-        [wrong for answer in answers if (wrong := faults(service, answer))],
-        "the server's own refusal lacks the security headers",
-    )
+    harm([wrong for answer in answers if (wrong := faults(service, answer))], "a server refusal lacks security headers")
     assert [answer.status for answer in answers] == [status for status, _ in UNREADABLE.values()]
     assert [answer.text for answer in answers if KEY in answer.text] == []
     logged = [json.loads(line) for line in server.output.splitlines()]
@@ -570,12 +564,12 @@ def test_no_page_and_no_refusal_tells_what_sent_it(service: Service) -> None:
     libraries = "flask", "werkzeug", "gunicorn", "jinja2", "sqlalchemy"
     versions = {python_version(), *(version(name) for name in libraries)}
     said = [f"{answer.headers} {answer.text}" for answer in answers]
-    harm([text for text in said if any(one in text for one in versions)], "an answer tells a version")
+    harm([text for text in said if any(one in text for one in versions)], "an answer reveals a version")
     assert [answer.headers for answer in answers if "gunicorn" in f"{answer.headers}".lower()] == []
 
 
 def asked(app: Flask) -> tuple[str, str]:
-    """Scheme and address that the service sees, when they are said by a peer that has no address."""
+    """Return the scheme and address that the service sees for a peer without an address."""
     said = {"HTTP_X_FORWARDED_FOR": "198.51.100.7", "HTTP_X_FORWARDED_PROTO": "https", "REMOTE_ADDR": ""}
     environ = create_environ("/", f"http://{HOST}", environ_overrides=said)
     for _ in app.wsgi_app(environ, lambda *_: lambda _: None):

@@ -28,7 +28,7 @@ def test_no_other_spelling_of_development_switches_the_mode(service: Service) ->
     works(service.start(BASTION_ENV="production").app is not None, "the mode may be named")
     for value in ("Development", "DEVELOPMENT", "dev", " development", "development ", "debug", "testing", ""):
         tried = service.start(BASTION_ENV=value)
-        harm(tried.app is not None, f"it started with BASTION_ENV={value!r}")
+        harm(tried.app is not None, f"the service started with BASTION_ENV={value!r}")
         assert tried.reasons == ["BASTION_ENV: Input should be 'production' or 'development'. Correct it."]
 
 
@@ -39,14 +39,14 @@ def test_no_file_beside_the_service_switches_the_mode(
     works(service.start().app is not None, "the service starts with a complete environment")
     write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
-    works(service.start().app is not None, "stray files stop nothing")
+    works(service.start().app is not None, "the service starts beside stray files")
     tried = service.start(FLASK_DEBUG="1")
-    harm(tried.app is not None, "a file made it development")
+    harm(tried.app is not None, "a file switched to development mode")
     assert tried.reasons == [DEBUG_ON]
 
 
 @protects("production-by-default", file=READS_A_FILE)
-def test_a_command_in_a_folder_with_such_files_ends_with_exit_code_1(
+def test_stray_files_do_not_switch_the_mode_of_a_command(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_files(tmp_path)
@@ -56,7 +56,7 @@ def test_a_command_in_a_folder_with_such_files_ends_with_exit_code_1(
     works(code == 0, "the command runs in production")
     service.setting("FLASK_DEBUG", "1")
     code, text = command(service, monkeypatch, "secrets", "list")
-    harm(code == 0, "a file made it development for a command")
+    harm(code == 0, "a file switched a command to development mode")
     assert code == 1
     assert text.startswith("This service does not start:\n")
     assert re.findall(r"^  - (.*)$", text, re.MULTILINE) == [DEBUG_ON]
@@ -80,14 +80,14 @@ def test_a_command_takes_nothing_from_a_file_beside_or_above_it(
     service.setting("DATABASE_URL", None)
     for arguments in (("secrets", "list"), ("db", "upgrade"), ("users", "disable", "ada@example.com")):
         code, text = command(service, monkeypatch, *arguments)
-        harm(code == 0, f"`{' '.join(arguments)}` ran on the database that a file names")
-        harm("DATABASE_URL" not in text, f"`{' '.join(arguments)}` took the database that a file names")
+        harm(code == 0, f"`{' '.join(arguments)}` ran on a database that a file names")
+        harm("DATABASE_URL" not in text, f"`{' '.join(arguments)}` read the database from a file")
         assert code == 1
         assert text.startswith("This service does not start:\n")
     code, text = command(service, monkeypatch, "--env-file", str(beside_files / ".env"), "secrets", "list")
     assert (code, "No such option" in text) == (2, True)
     assert sorted(file.name for file in beside_files.iterdir()) == [".env", ".flaskenv"]  # no instance/ was made
-    works(os.environ.get("BASTION_ENV") is None, "nothing has changed the mode of this process")
+    works(os.environ.get("BASTION_ENV") is None, "the mode of this process is unchanged")
 
 
 # --- which server serves -----------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_the_development_server_listens_to_this_machine_alone(
     code, text = command(service, monkeypatch, "dev", "--port", "8001")
     works((code, len(bound)) == (0, 1), f"`dev` serves: {text}")
     addresses = {str(found[4][0]) for host in bound for found in socket.getaddrinfo(host, 8001)}
-    harm([one for one in addresses if not ipaddress.ip_address(one).is_loopback], "others reach a debugging server")
+    harm([one for one in addresses if not ipaddress.ip_address(one).is_loopback], "others reach the debugging server")
     code, text = command(service, monkeypatch, "dev", "--host", "0.0.0.0")  # noqa: S104
     assert code == 2
     assert "No such option" in text
@@ -119,10 +119,10 @@ def test_the_development_server_listens_to_this_machine_alone(
         "start/guards.py", 'if name.startswith("BASTION_") and name not in known', "if name not in known and False"
     ),
 )
-def test_a_setting_that_does_not_exist_stops_the_start_and_the_nearest_is_named(service: Service) -> None:
-    works(service.start(BASTION_MAILS_PER_HOUR="20").app is not None, "a setting that exists, and is tighter, starts")
+def test_an_unknown_setting_stops_the_start_with_a_suggestion(service: Service) -> None:
+    works(service.start(BASTION_MAILS_PER_HOUR="20").app is not None, "an existing, tighter setting starts")
     tried = service.start(BASTION_MAILS_PER_HOURS="20")
-    harm(tried.app is not None, "a typo left the default in force")
+    harm(tried.app is not None, "the service ignored a misspelt setting")
     assert tried.reasons == ["BASTION_MAILS_PER_HOURS is not a setting. Did you mean BASTION_MAILS_PER_HOUR?"]
     tried = service.start(BASTION_TRUSTED_HOST="canary.example")
     assert tried.reasons == ["BASTION_TRUSTED_HOST is not a setting. Did you mean BASTION_TRUSTED_HOSTS?"]
@@ -131,7 +131,7 @@ def test_a_setting_that_does_not_exist_stops_the_start_and_the_nearest_is_named(
 
 
 def write_files(folder: Path) -> None:
-    """Every file that some tool reads settings from."""
+    """Write every file from which some tool reads settings."""
     for name in (".env", ".flaskenv"):
         (folder / name).write_text("BASTION_ENV=development\nFLASK_ENV=development\n", "utf-8")
     (folder / "pyproject.toml").write_text('[tool.bastion]\nenv = "development"\n', "utf-8")
@@ -141,7 +141,7 @@ def write_files(folder: Path) -> None:
 @protects("production-by-default")
 def test_whatever_flask_takes_for_yes_stops_the_start(service: Service) -> None:
     for off in ("", "0", "false", "False", "no"):
-        works(service.start(FLASK_DEBUG=off).app is not None, "who says that it is off is no danger")
+        works(service.start(FLASK_DEBUG=off).app is not None, "a switched-off FLASK_DEBUG starts")
     for on in ("1", "true", "yes", "off"):  # Flask takes whatever else is there for yes
         tried = service.start(FLASK_DEBUG=on)
         harm(tried.app is not None, "the service started with FLASK_DEBUG without development mode")

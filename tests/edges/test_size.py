@@ -26,11 +26,14 @@ BLOCK = 65_536  # bytes that a reader may take at once beyond the limit
         edit("edge/__init__.py", 'app.config["MAX_CONTENT_LENGTH"] =', "_ ="),
     ),
 )
-def test_no_view_gets_more_than_the_limit_of_a_body_without_a_length(service: Service) -> None:
+def test_chunked_bodies_above_the_limit_are_refused(service: Service) -> None:
     arrived = adds_reader(service)
     client = service.client(service.user()).login()
     most = limit(service)
-    works(sends(client, CountedBody(most), declared=None).json == {"read": most}, "exactly the limit is read in chunks")
+    works(
+        sends(client, CountedBody(most), declared=None).json == {"read": most},
+        "a chunked body of exactly the limit is accepted",
+    )
     arrived.clear()
 
     streams = {kind: CountedBody(2 * most, b"a=") for kind in TYPES}
@@ -49,13 +52,13 @@ def test_no_view_gets_more_than_the_limit_of_a_body_without_a_length(service: Se
 def test_no_byte_beyond_the_announced_length_is_read(service: Service) -> None:
     arrived = adds_reader(service)
     client = service.client(service.user()).login()
-    works(sends(client, CountedBody(10), declared=10).json == {"read": 10}, "a body of ten bytes is read")
+    works(sends(client, CountedBody(10), declared=10).json == {"read": 10}, "a body of ten bytes is accepted")
     arrived.clear()
 
     lying, unmarked = CountedBody(4 * limit(service)), CountedBody(4 * limit(service))
     answer = sends(client, lying, declared=10)
     sends(client, unmarked, declared=None, ended=False)  # where the end is not marked, the next request would follow
-    harm([number for number in arrived if number > 10], "a view got more than was announced")
+    harm([number for number in arrived if number > 10], "a view received more than the announced length")
     assert answer.json == {"read": 10}
     assert (lying.taken, unmarked.taken) == (10, 0)
 
@@ -67,7 +70,7 @@ def test_no_byte_beyond_the_announced_length_is_read(service: Service) -> None:
         edit("edge/size.py", "MALFORMED if declared and len(body) < length else None", "None"),
     ),
 )
-def test_no_view_that_reads_the_stream_itself_gets_more_than_the_limit(service: Service) -> None:
+def test_the_stream_of_a_view_ends_at_the_limit(service: Service) -> None:
     readers: dict[str, Callable[[Any], Any]] = {
         "read": lambda stream: [stream.read()],
         "read-all": lambda stream: [stream.read(-1)],
@@ -97,7 +100,7 @@ def test_no_view_that_reads_the_stream_itself_gets_more_than_the_limit(service: 
 
     lying = {reader: CountedBody(4 * most) for reader in readers}
     answers = [asks(reader, stream, 10) for reader, stream in lying.items()]
-    harm([number for number in arrived if number > 10], "a view read what follows its body")
+    harm([number for number in arrived if number > 10], "a view read the bytes after its body")
     assert [answer.json for answer in answers] == [{"read": 10}] * len(readers)
     assert [stream.taken for stream in lying.values()] == [10] * len(readers)
     arrived.clear()
@@ -112,14 +115,14 @@ def test_no_view_that_reads_the_stream_itself_gets_more_than_the_limit(service: 
 @protects(
     "body-limit-1-mib", short=edit("edge/size.py", "MALFORMED if declared and len(body) < length else None", "None")
 )
-def test_no_view_gets_the_first_part_of_a_body_that_was_cut_on_its_way(service: Service) -> None:
+def test_truncated_bodies_reach_no_view(service: Service) -> None:
     arrived = adds_reader(service)
     client = service.client(service.user()).login()
-    works(sends(client, CountedBody(1_000), declared=1_000).json == {"read": 1_000}, "a whole body is read")
+    works(sends(client, CountedBody(1_000), declared=1_000).json == {"read": 1_000}, "a whole body is accepted")
     arrived.clear()
     kinds = [(kind, sent) for kind in TYPES for sent in (0, 1, 999)]
     answers = [sends(client, CountedBody(sent), declared=1_000, content_type=kind) for kind, sent in kinds]
-    harm(arrived, "a view took what came for all that was sent")
+    harm(arrived, "a view took a truncated body for a whole one")
     for answer in answers:
         refused(answer, 400, ROW)
         assert header_table.faults(service, answer) == []
@@ -140,8 +143,8 @@ def test_no_body_of_any_type_or_length_is_read_beyond_the_limit(service: Service
     client = service.client(service.user()).login()
     most = limit(service)
     fits = CountedBody(most)
-    works(sends(client, fits, declared=most).json == {"read": most}, "a body of exactly the limit is read")
-    works(fits.taken == most, "all of it")
+    works(sends(client, fits, declared=most).json == {"read": most}, "a body of exactly the limit is accepted")
+    works(fits.taken == most, "the view gets all of it")
     arrived.clear()
 
     streams = {kind: CountedBody(most + 1) for kind in TYPES}

@@ -160,9 +160,9 @@ def test_two_secrets_are_compared_as_a_whole(service: Service, monkeypatch: pyte
 
     monkeypatch.setattr(hmac, "compare_digest", seen)
     same = service.module("secrets").same
-    works(same("k\u00e9y" * 11, "k\u00e9y" * 11) is True, "equal texts are equal, whatever is in them")
+    works(same("k\u00e9y" * 11, "k\u00e9y" * 11) is True, "equal texts are equal, whatever they contain")
     found = {other: same("k" * 43, other) for other in ("x" + "k" * 42, "k" * 42 + "x", "k" * 42, "")}
-    harm(not calls, "the comparison ends where the texts differ")
+    harm(not calls, "the comparison ends at the first difference")
     assert set(found.values()) == {False}
     assert len(calls) == 5
 
@@ -182,7 +182,7 @@ _started: list[list[str]] = []
 
 @pytest.fixture
 def processes() -> Any:
-    """The names of the audit events with which this process starts another one, while the list is there."""
+    """Record the audit events with which this process starts another one."""
     if not _HOOKED:
         sys.addaudithook(
             lambda event, _arguments: _started[-1].append(event) if event in PROCESSES and _started else None
@@ -197,7 +197,7 @@ _HOOKED: list[bool] = []
 
 
 def shown(service: Service, probe: Any, text: str) -> tuple[str, str]:
-    """What the pages or answers show of this text when it is a title, a text, a search and a name, and what is kept."""
+    """Return how pages or answers show this text as title, text, search and name, and its stored form."""
     user = service.user()
     client = service.client(user)
     client.agent = text
@@ -258,14 +258,14 @@ def test_no_text_that_somebody_types_is_computed_or_run(service: Service, proces
     probe = service.adds_probe()
     service.app  # noqa: B018
     subprocess.run([sys.executable, "-c", ""], check=True)
-    works("subprocess.Popen" in processes, "a process that starts is seen")
+    works("subprocess.Popen" in processes, "the hook sees a started process")
     text, kept = shown(service, probe, "plain words")
-    works(text.count("plain words") >= 4, "what was typed is shown")
+    works(text.count("plain words") >= 4, "the service shows the text")
     works("plain words" in kept, "the longest texts are stored")
     processes.clear()
     for typed in TYPED:
         text, kept = shown(service, probe, typed)
-        harm([one for one in EVALUATED if one in text], f"{typed!r} was computed")
+        harm([one for one in EVALUATED if one in text], f"{typed!r} was evaluated")
         harm(processes, f"{typed!r} started a process")
         assert kept == repr((typed, typed))
 
@@ -280,7 +280,7 @@ RANDOM = (
 
 
 def makers(service: Service) -> dict[str, Callable[[], str]]:
-    """What makes each kind of unguessable value, without a request around it."""
+    """Make each kind of unguessable value, without a request."""
     sessions, links = service.module("identity.sessions"), service.module("identity.links")
     headers, database = service.module("edge.headers"), service.module("database")
     user = service.user()
@@ -323,9 +323,7 @@ def makers(service: Service) -> dict[str, Callable[[], str]]:
     source=RANDOM,
     length=edit("identity/sessions.py", MADE, "secrets.token_hex(4), uuid4()"),
 )
-def test_who_knows_the_time_and_the_state_of_the_process_can_guess_no_token(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tokens_do_not_depend_on_time_or_process_state(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     made = makers(service)
     user = service.user()
     works(service.client(user).login(through_form=True).get("/").status, "a fresh token opens its flow")

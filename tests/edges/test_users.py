@@ -83,7 +83,7 @@ LAST = "            if is_administrator(row.roles):\n                keep_an_adm
         "",
     ),
 )
-def test_a_disabled_user_is_out_at_once_and_nothing_of_before_comes_back(
+def test_disabling_a_user_revokes_sessions_and_links_for_good(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manager = administrator(service, monkeypatch)
@@ -145,9 +145,7 @@ def test_nobody_disables_the_last_administrator(service: Service, monkeypatch: p
     ),
     waiting=edit("identity/sessions.py", "        connection.execute(_ending_flows())\n", ""),
 )
-def test_an_administrator_ends_the_sessions_of_one_user_or_of_everybody(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_administrator_ends_sessions_of_one_or_all_users(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     manager = administrator(service, monkeypatch)
     user, other = service.user(), service.user()
     one, two = service.client(user, "192.0.2.51").login(), service.client(user, "192.0.2.52").login()
@@ -195,7 +193,7 @@ def test_the_column_alone_keeps_a_user_out(service: Service) -> None:
     **sabotages(core.test_an_administrator_starts_a_reset_and_chooses_nothing, RESET, "choose", "sessions"),
     answer=TELLS_THE_LINK,
 )
-def test_an_administrator_starts_a_reset_and_neither_learns_nor_chooses_anything(
+def test_an_administrators_reset_reveals_and_sets_no_password(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manager, user = administrator(service, monkeypatch), service.user()

@@ -25,7 +25,7 @@ NEW = (("ActivateBody", "password"), ("ResetBody", "password"), ("ChangeBody", "
     "health-reveals-nothing",
     openapi=edit("jwt/openapi.py", "_AUDIENCES[settings.openapi](document)", "public(document)"),
 )
-def test_a_stranger_does_not_get_the_description_of_the_interface(service: Service) -> None:
+def test_a_stranger_does_not_get_the_openapi_document(service: Service) -> None:
     service.adds_probe()
     member, stranger = service.client(service.user()).login(), service.client()
     known = member.get("/openapi.json")
