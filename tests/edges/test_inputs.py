@@ -101,9 +101,9 @@ def own_patterns(service: Service) -> Iterator[tuple[str, re.Pattern[Any]]]:
 
 
 def nested(parsed: Any, inside: bool = False) -> bool:
-    """Whether a repetition without an end holds another one, which together take exponential time on some text.
+    """Return whether an unbounded repetition contains another one, which takes exponential time on some text.
 
-    One that is possessive gives nothing back, and is none of these.
+    A possessive repetition does not backtrack, and does not count.
     """
     for kind, argument in parsed:
         name = str(kind)

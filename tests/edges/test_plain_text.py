@@ -1,6 +1,6 @@
-"""Proofs of text/__init__.py: a text that shows as another, or breaks the line of a log or a mail, is none of ours.
+"""Proofs of text/__init__.py: text with hidden, reordering or line-breaking characters is refused.
 
-Which fields and parts of an address are looked at is proven where they are read; this is what is looked for.
+It could show as another text or forge a line of a log or mail. Other proofs cover which inputs are checked.
 """
 
 from __future__ import annotations

@@ -275,7 +275,7 @@ ENDS: dict[str, Callable[[Service, Client, Client], int]] = {
 
 
 @protects(ROW, row=NO_ROW, revoked=REVOKED)
-def test_the_token_of_a_login_that_ended_in_any_way_opens_nothing(service: Service) -> None:
+def test_the_token_of_an_ended_login_opens_nothing(service: Service) -> None:
     logins = Logins(service)
     for what, end in ENDS.items():
         client, second = logins.of(logins.user, what), logins.of(logins.user)

@@ -89,7 +89,7 @@ FROM_FILE = (
 
 
 @protects(SOURCE, kid_form=takes("key is None", FROM_FILE))
-def test_a_kid_is_the_name_of_a_key_of_the_ring_and_of_nothing_else(service: Service) -> None:
+def test_a_kid_only_names_a_key_of_the_ring(service: Service) -> None:
     target = Target(service, three_keys(service))
     target.honest()
     mine = Key.new("EdDSA", "x")

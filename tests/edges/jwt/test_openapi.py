@@ -191,7 +191,7 @@ def test_openapi_describes_refusals_of_the_layers(service: Service) -> None:
     endpoints = {(path, method): endpoint_of(service, path, method) for path, method, _ in operations_of(paths)}
     declared = {name: declaration_of(views[endpoint]) for name, endpoint in endpoints.items()}
     unheard = {name: strange for name, one in declared.items() if (strange := {one.status, *one.also} - SUCCESSES)}
-    harm(unheard, "an operation succeeds by what is no success to any client")
+    harm(unheard, "an operation declares a success status that clients do not expect")
     for path, method, operation in operations_of(paths):
         one, access = declared[path, method], rules[endpoints[path, method]]
         places = {part["in"] for part in operation["parameters"]}
@@ -215,7 +215,7 @@ KINDS = ("int", "path", "uuid", "text")
 
 
 def adds_parts(service: Service) -> list[Any]:
-    """A team's operations whose addresses have each kind of part, and one with a query: what reached them."""
+    """A team's operations with each kind of path parameter, and one with a query; records their input."""
     arrived: list[Any] = []
 
     def add(app: Any) -> None:
@@ -269,16 +269,16 @@ def test_openapi_describes_the_values_that_reach_the_view(service: Service) -> N
     arrived = adds_parts(service)
     client = service.client(service.user()).login()
     paths = client.get("/openapi.json").json["paths"]
-    works(client.get("/of-int/1").json == {"text": "1"}, "an address that is there is answered")
+    works(client.get("/of-int/1").json == {"text": "1"}, "a documented URL is answered")
     parts = {kind: paths[f"/of-{kind}/{{value}}"]["get"]["parameters"][0] for kind in KINDS}
     said: dict[str, Any] = {kind: part.pop("schema") for kind, part in parts.items()}
     number, text, path = said["int"], said["text"], said["path"]
     allowed = [("int", number["minimum"]), ("int", number["maximum"]), ("uuid", ANY_ID), ("path", "a/b")]
     allowed += [(kind, "x" * said[kind][name]) for kind in ("text", "path") for name in ("minLength", "maxLength")]
     missing = [(kind, value) for kind, value in allowed if client.get(f"/of-{kind}/{value}").status != 200]
-    harm(missing, "the description allows an address that is not there")
+    harm(missing, "the document allows a URL that gets no 200 answer")
     optional = {one["name"]: "1" for one in paths["/of-query"]["get"]["parameters"] if one["required"]}
-    harm(client.get("/of-query", query=optional).status != 204, "the description allows to leave out what is needed")
+    harm(client.get("/of-query", query=optional).status != 204, "the document marks a required parameter as optional")
     assert len(arrived) == len(allowed) + 2
 
     beyond = [("int", number["maximum"] + 1), ("int", number["minimum"] - 1), ("uuid", "x"), ("text", "a/b")]

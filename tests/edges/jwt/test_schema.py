@@ -117,7 +117,7 @@ def adds_operation(service: "Service") -> list[Any]:
     ),
 )
 def test_no_field_of_ours_takes_more_than_what_it_is_for(service: "Service") -> None:
-    """What it says of itself is what it takes, as the proof above has seen; here it is measured by what is meant."""
+    """Another proof shows that fields accept exactly their documented bounds; this one compares these with the need."""
     described = Described(service)
     found: dict[str, set[tuple[int, int]]] = {}
     for path, method, operation in described.operations():
