@@ -402,7 +402,9 @@ def test_an_event_names_the_login_in_which_it_happened(service: Service, monkeyp
     asked=edit(KINDS, "user.register_asked,both,success,counted", "user.register_asked,both,success,"),
     again=edit("audit/__init__.py", "or nobodys or own):", "or nobodys):"),
     nothing_ended=edit(
-        {"session": "session/account.py", "jwt": "jwt/endpoints.py"}[AUTH], "    if ended:  # or", "    if True:  # or"
+        {"session": "session/account.py", "jwt": "jwt/endpoints.py"}[AUTH],
+        "    if ended:  # otherwise",
+        "    if True:  # otherwise",
     ),
 )
 def test_repeated_actions_do_not_fill_the_audit_table(service: Service) -> None:
