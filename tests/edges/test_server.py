@@ -475,8 +475,14 @@ UNFINISHED = {
 @protects(
     "server-limits",
     rest=edit(WORKER, "            self.is_cut = True\n", "            pass\n"),
-    unread=edit(WORKER, " and not conn.parser.unreader.is_cut", ""),
-    stray=edit(WORKER, "        with suppress(errors.ParseException):", "        with suppress():"),
+    unread=(
+        edit(WORKER, " and not conn.parser.unreader.is_cut", ""),
+        edit(WORKER, " or self.req.unreader.is_cut", ""),
+    ),
+    stray=(
+        edit(WORKER, "        with suppress(errors.ParseException):", "        with suppress():"),
+        edit(WORKER, " or self.req.body.failed", ""),
+    ),
     close=edit(WORKER, " or self.req.unreader.is_cut", ""),
     faulty=edit(WORKER, " or self.req.body.failed", ""),
 )

@@ -112,8 +112,6 @@ def _code(found: Survey) -> Iterator[str]:
     if taken:
         places = (path if path == place else f"{path} (at {place})" for path, place in taken.items())
         yield f"Take out what bastion answers itself: {', '.join(places)}."
-    if "/" in taken:
-        yield "Give your start page another address than /, and name its endpoint in start_page of Settings."
     if own:
         yield f"{ASIDE}/example/ shows how a feature looks: routes, model, migration, tests. Nothing imports it."
     if found.answers["auth"].value == "session":
