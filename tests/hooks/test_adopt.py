@@ -476,7 +476,7 @@ def test_where_a_file_can_have_one_name_only_it_is_written_all_the_same(
 
     monkeypatch.setattr(os, "link", refuses)
     assert cli.main(["adopt", str(application), "--template", str(history.repository.path), "--write"]) == 0
-    assert (application / BASTION / "request/access.py").read_bytes().startswith(b'"""No rule')
+    assert (application / BASTION / "request/access.py").read_bytes().startswith(b'"""Deny by default')
     assert list(application.glob(".bastion-adopt-*")) == []
 
 
