@@ -367,8 +367,12 @@ def test_malformed_json_is_refused(service: Service) -> None:
 def test_json_nested_deeper_than_32_levels_is_refused(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     client, arrived = reads(service)
     parsed: list[str] = []
-    parser = SimpleNamespace(loads=lambda text, **options: parsed.append(text) or json.loads(text, **options))
-    monkeypatch.setattr(service.module("text.strict_json"), "json", parser)
+
+    def loads(text: str, **options: Any) -> Any:
+        parsed.append(text)
+        return json.loads(text, **options)
+
+    monkeypatch.setattr(service.module("text.strict_json"), "json", SimpleNamespace(loads=loads))
     works(sends(client, nested_json(32)).status == 200, "a document of 32 levels is accepted")
     works(
         sends(client, b"[" + b",".join([nested_json(31)] * 50) + b"]").status == 200,
