@@ -38,7 +38,7 @@ def sessions(app: Flask, people: Iterable[Person]) -> Iterator[SignedIn]:
     database, clock, models = module("bastion.database"), module("bastion.clock"), module("bastion.identity.models")
     open_session = module("bastion.identity.sessions").open_session
     with app.app_context():
-        database.alembic.upgrade()
+        module("bastion.commands.migrations").install(app).upgrade()
         for person in people:
             user_id = uuid4()
             with database.transaction() as connection:
