@@ -23,8 +23,10 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 from unittest import mock
+
+from jinja2 import BytecodeCache
 
 from . import environment, place
 from .databases import Baseline, Database, Store
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from email.message import EmailMessage
 
     from flask import Flask
+    from jinja2.bccache import Bucket
     from sqlalchemy import Engine
 
 PASSWORD = "correct horse battery staple"  # of the proofs' users; its hash is made once in a session
@@ -136,6 +139,26 @@ class Start:
     reasons: list[str]
     text: str
     """The whole error text, for secrets that must not be in it."""
+
+
+class CompiledTemplates(BytecodeCache):
+    """Jinja's bytecode cache in memory: each proof has an app of its own, whose templates are the same.
+
+    Jinja's key holds the path and its checksum the source, so a sabotaged copy compiles its own.
+    """
+
+    def __init__(self) -> None:
+        self._compiled: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._compiled:
+            bucket.bytecode_from_string(self._compiled[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._compiled[bucket.key] = bucket.bytecode_to_string()
+
+
+TEMPLATES: Final = CompiledTemplates()
 
 
 @dataclass
@@ -306,6 +329,7 @@ class Service:
         limits = mock.patch.object(exceptions, "read", functools.partial(self._read_exceptions, exceptions.read))
         with limits, redirect_stdout(self.recorder), redirect_stderr(self.recorder):
             app: Flask = create_app(migrates=migrates)
+        app.jinja_env.bytecode_cache = TEMPLATES
         self._started.append(app)
         return app
 
