@@ -43,7 +43,7 @@ AUTHS = ("session", "jwt")
 STATES = {"test": "tested", "part": "partly", "n/a": "none"} | dict.fromkeys(("open", "app", "deploy", "doc"), "not")
 HEADINGS = {
     "tested": ("Tested", "by"),
-    "partly": ("Partly tested", "by, and what is missing"),
+    "partly": ("Partly tested", "by, and the missing part"),
     "not": ("Not tested", "why"),
     "none": ("Not applicable", "why"),
 }
@@ -62,8 +62,8 @@ Rendered by `docs/tables.py` from `template/tests/proofs/catalogue/asvs.csv`. Ea
 text against the proofs of the rows ([why, and how](../decisions/0042-a-requirement-is-tested-as-a-whole.md)):
 
 - **tested**: proofs and their sabotages show all of it, with what it adds for higher levels. Only these are counted.
-- **partly**: proofs show some of it. What is missing is said; it is not counted.
-- **not tested**: no proof shows it. There is none yet, or a document, the team's code or the platform decides.
+- **partly**: proofs show some of it. The missing part is named; it is not counted.
+- **not tested**: no proof shows it. A proof is still missing, or a document, the team's code or the platform decides.
 - **not applicable**: a service of this style has nothing that it is about. One that adds such a thing has to meet it.
 
 Judged is the service as it is rendered, and of the team's code what scans and layers see. A service's own report
@@ -252,8 +252,8 @@ def asvs() -> str:
             found = Counter(STATES[entry[auth]] for entry in of_it)
             numbers = [found[state] for state in HEADINGS]
             lines.append(f"| {level} | {auth} | {' | '.join(map(str, (sum(numbers[:3]), *numbers)))} |")
-    for state, (heading, told) in HEADINGS.items():
-        lines += ["", f"## {heading}", "", f"| requirement | level | about | style | {told} | rows |", f"|{'---|' * 6}"]
+    for state, (heading, note) in HEADINGS.items():
+        lines += ["", f"## {heading}", "", f"| requirement | level | about | style | {note} | rows |", f"|{'---|' * 6}"]
         for entry in entries:
             said = {auth: _told(entry, auth) for auth in AUTHS if STATES[entry[auth]] == state}
             for text in dict.fromkeys(said.values()):

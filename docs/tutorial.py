@@ -1,6 +1,6 @@
 """Runs the commands of docs/platform.md in a fresh folder, so that the page shows what they print, not what we think.
 
-`python docs/tutorial.py` writes what was printed below each block of commands; `--check` exits 1, with the difference,
+`python docs/tutorial.py` writes the output below each block of commands; `--check` exits 1, with the difference,
 when the page shows something else. It needs git, OpenSSH, a Python with venv, and the package index for pip.
 """
 
@@ -85,7 +85,7 @@ def run(page: str, upstream: Path, folder: Path) -> str:
 
 
 def environment(upstream: Path, scratch: Path) -> dict[str, str]:
-    """A machine on which nobody has set anything, and whose caches are not touched."""
+    """A machine without settings of a user, and whose caches are not touched."""
     ours = ("GIT_", "PYTHONPATH", "VIRTUAL_ENV", "UV_PYTHON", "UV_PROJECT", "COPIER_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return clean | {
@@ -116,7 +116,7 @@ def copy_of_this_repository(target: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page, or check it: 0 if it shows what is printed, 1 if not."""
+    """Write the page, or check it: 0 if it shows the current output, 1 if not."""
     parser = argparse.ArgumentParser(prog="tutorial.py", description="Runs the commands of a page.")
     parser.add_argument("page", nargs="?", type=Path, default=PAGE, help="default: docs/platform.md")
     parser.add_argument("--check", action="store_true", help="only compare")

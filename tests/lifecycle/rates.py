@@ -61,7 +61,7 @@ class Rates:
         self._steps = steps
 
     def of(self, *, respects: bool | None = None, way: str = "") -> Rate:
-        """Of the services whose team does or does not respect what is whose, and that update this way."""
+        """Of the services whose team does or does not change only their own files, and that update this way."""
         steps = [step for step in self._steps if respects in (None, step.respects) and way in ("", step.way)]
         asked = [step for step in steps if step.how != "claimed"]
         fixes = {(step.service, outcome.fix): outcome for step in reversed(steps) for outcome in step.outcomes}
@@ -112,7 +112,7 @@ class Rates:
         """The rates as Markdown, a line each."""
         yield (
             "| services | updates | without a conflict: `flask-bastion update` | Copier alone "
-            "| fixes promised | there | lost, and told | lost silently |"
+            "| fixes promised | there | lost, and reported | lost silently |"
         )
         yield "|---|---:|---:|---:|---:|---:|---:|---:|"
         for name, rate in self.rows():
@@ -124,7 +124,7 @@ class Rates:
 
     def rows(self) -> Iterator[tuple[str, Rate]]:
         """The groups that are told."""
-        yield "respect what is whose", self.of(respects=True)
+        yield "change only their own files", self.of(respects=True)
         yield "don't", self.of(respects=False)
         yield "**all**", self.of()
         for way, name in (("each", "each version, one by one"), ("skipped", "some skipped"), ("jump", "one jump")):

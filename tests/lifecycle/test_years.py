@@ -29,7 +29,7 @@ from .years import FIXES, VERSIONS, Code, Fix, Years
 
 EVERYBODY = 60
 SAMPLE = (2, 4, 9, 14, 7, 11, 27, 31)
-"""Of those, the ones that are tried for every change: four that respect what is whose, and four that don't."""
+"""Of those, the ones that are tried for every change: four that change only their own files, and four that don't."""
 
 
 @pytest.fixture(scope="module")
