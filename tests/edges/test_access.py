@@ -140,9 +140,9 @@ def test_two_views_for_one_path_and_method_stop_the_start(service: Service) -> N
         service._additions[:] = [functools.partial(add, rules=(("open", "GET", one), ("kept", "GET", other)))]
         started = service.start()
         harm(started.app is not None, f"the service started with {one} and {other}, one of which never runs")
-        [told] = started.reasons
-        assert told.startswith("The routes 'open' (")
-        assert f"both answer GET {other}, so one of them never runs" in told
+        [reason] = started.reasons
+        assert reason.startswith("The routes 'open' (")
+        assert f"both answer GET {other}, so one of them never runs" in reason
 
 
 @protects(
@@ -511,7 +511,7 @@ def test_role_changes_take_effect_at_once_and_are_logged(service: Service, monke
     chief, demoted, promoted = (
         service.user(roles=(ADMINISTRATOR,)),
         service.user(roles=(ADMINISTRATOR,)),
-        replace(service.user(), methods="password totp"),  # he has what an administrator must have
+        replace(service.user(), methods="password totp"),  # they have the required second factor
     )
     administrator, newcomer = service.client(chief).login(), service.client(promoted).login()
     held = [service.client(demoted, address=f"198.51.100.{number}").login() for number in (1, 2)]

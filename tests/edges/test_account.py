@@ -186,7 +186,7 @@ def test_a_stolen_session_guesses_a_few_times_only(service: Service) -> None:
     assert [guess.status for guess in guesses] == [403] * tries
     refused(answer, 429, CURRENT)
     assert service.client(user, "198.51.100.67").login().step_up(user.password).status == 429
-    assert signs_in(service, user.email, user.password)  # whoever is at the login is not kept out
+    assert signs_in(service, user.email, user.password)  # the login is not locked
     service.travel(minutes=service.limits.login_wait_minutes, seconds=1)
     owner = service.client(user, "192.0.2.103").login()
     assert owner.change_password(user.password, CHOSEN).status == DONE["change_password"]
@@ -333,7 +333,7 @@ def test_login_during_a_credential_change_opens_no_session(
     service: Service, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     Hashing(service, monkeypatch, cheap=True)
-    user, meanwhile = service.user(), after_comparing(service, monkeypatch)
+    user, between = service.user(), after_comparing(service, monkeypatch)
     owner, reader = service.client(user, "192.0.2.114").login(), service.client(address="192.0.2.115")
     owner.ask_email(NEW)
     reader.forgot(user.email)
@@ -346,7 +346,7 @@ def test_login_during_a_credential_change_opens_no_session(
     works(signs_in(service, user.email, user.password), "the password opens the account")
     act, name = ways[way]
     done: list[int] = []
-    meanwhile.append(lambda: done.append(act().status))
+    between.append(lambda: done.append(act().status))
     answer = attempt(service.client(address="198.51.100.66"), user.email, user.password)
     works(done == [DONE[name]], "the owner changes the credential while the login compares the old password")
     left = 0 if way == "reset" else 1  # the owner's own
@@ -363,7 +363,7 @@ def test_login_blocked_by_a_password_change_opens_no_session(service: Service, m
     from sqlalchemy import event
 
     Hashing(service, monkeypatch, cheap=True)
-    users, meanwhile = [service.user() for _ in range(4)], after_comparing(service, monkeypatch)
+    users, between = [service.user() for _ in range(4)], after_comparing(service, monkeypatch)
     works(signs_in(service, users[0].email, users[0].password), "a password opens its account")
     compared, changed_, begins = threading.Event(), threading.Event(), threading.Event()
     here = threading.local()
@@ -404,7 +404,7 @@ def test_login_blocked_by_a_password_change_opens_no_session(service: Service, m
         if number == 1:
             event.listen(engine, "before_cursor_execute", before)
             event.listen(engine, "after_cursor_execute", after)
-        meanwhile.append(waits)
+        between.append(waits)
         statuses = at_once(
             [
                 partial(changes, owner, user.password),
@@ -450,7 +450,7 @@ def test_step_up_during_a_password_change_is_ended(service: Service, monkeypatch
     def change() -> None:
         done.append(owner.change_password(two.user.password, CHOSEN).status)
 
-    def meanwhile(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+    def between(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
         if statement.startswith(reads) and not changing:
             changing.append(threading.Thread(target=change, daemon=True))
             changing[0].start()
@@ -458,7 +458,7 @@ def test_step_up_during_a_password_change_is_ended(service: Service, monkeypatch
             changing[0].join(1)  # where the account's row is locked already, it waits for the end of this step-up
 
     with service.app.app_context():
-        event.listen(service.module("database").db.engine, "after_cursor_execute", meanwhile)
+        event.listen(service.module("database").db.engine, "after_cursor_execute", between)
     thief.step_up(two.user.password)
     works(len(changing) == 1, "the step-up has read the session and not yet written")
     changing[0].join(10)
@@ -608,9 +608,9 @@ def test_owner_is_notified_although_a_thief_deletes_the_account(service: Service
     thief.forgot(NEW)
     works(thief.delete_account().status == DONE["delete_account"], "the thief deletes the account before mail is sent")
     harm("Your address was changed" not in subjects(service, user.email), "the owner received no notice of the change")
-    told = subjects(service, NEW)
-    harm("Your password was changed" not in told, "the last address received no notice of the password change")
-    assert told[1:] == ["Your password was changed", "Your account was deleted"]  # and nothing that leads anywhere
+    reported = subjects(service, NEW)
+    harm("Your password was changed" not in reported, "the last address received no notice of the password change")
+    assert reported[1:] == ["Your password was changed", "Your account was deleted"]  # and nothing that leads anywhere
     assert tokens_for(service, NEW, "reset") == []
 
 
@@ -622,15 +622,15 @@ def test_nobody_is_told_from_where_an_administrator_works(service: Service) -> N
     user = service.user()
     client = service.client(user).login()
 
-    def told(kind: str, address: str) -> bool:
+    def shows(kind: str, address: str) -> bool:
         with service.app.app_context():
             service.module("audit").record(kind, user_id=user.id)
         service.rows("UPDATE audit_event SET address = :address WHERE kind = :kind", address=address, kind=kind)
         return address in client.events().text
 
-    works(told("password.changed", "203.0.113.5"), "a user's own events show their address")
+    works(shows("password.changed", "203.0.113.5"), "a user's own events show their address")
     by_others = service.module("audit").BY_OTHERS
-    harm([kind for kind in by_others if told(kind, "203.0.113.6")], "a user read an administrator's network address")
+    harm([kind for kind in by_others if shows(kind, "203.0.113.6")], "a user read an administrator's network address")
     assert client.events().status == 200
 
 
@@ -695,8 +695,8 @@ def test_a_stolen_session_sets_no_password(service: Service) -> None:
     assert owner.change_password(user.password, CHOSEN).status == DONE["change_password"]
     assert signs_in(service, user.email, CHOSEN)
     assert not signs_in(service, user.email, user.password)
-    told = ["Your password was changed", "Sign-in on a new device"]  # the second is of the login just before
-    assert subjects(service, user.email) == told
+    reported = ["Your password was changed", "Sign-in on a new device"]  # the second is of the login just before
+    assert subjects(service, user.email) == reported
 
 
 @protects(
@@ -742,10 +742,10 @@ def test_email_change_needs_the_new_mailbox_and_warns_the_old(service: Service) 
     works(answer.status == DONE["confirm_email"], "the mailed link confirms the new address")
     works(account(service, NEW).id == user.id, "the new address is of the same account")  # type: ignore[union-attr]
     harm("Your address was changed" not in subjects(service, user.email), "the former address received no notice")
-    told = sent(service, user.email)
+    reported = sent(service, user.email)
     asked, signed_in, changed = "Your address is about to change", "Sign-in on a new device", "Your address was changed"
-    assert [mail["Subject"] for mail in told] == [asked, signed_in, changed]
-    assert [mail["Subject"] for mail in told if NEW in text(mail) or link(mail) is not None] == []
+    assert [mail["Subject"] for mail in reported] == [asked, signed_in, changed]
+    assert [mail["Subject"] for mail in reported if NEW in text(mail) or link(mail) is not None] == []
     assert not signs_in(service, user.email, user.password)
     assert signs_in(service, NEW, user.password)
 
@@ -757,8 +757,8 @@ def test_email_change_needs_the_new_mailbox_and_warns_the_old(service: Service) 
 )
 def test_deleted_account_leaves_no_data_and_no_valid_token(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")
-    probe, told = service.adds_probe(), list[Any]()
-    service.adds(lambda app: service.module().before_deletion(app, lambda _connection, user_id: told.append(user_id)))
+    probe, gone = service.adds_probe(), list[Any]()
+    service.adds(lambda app: service.module().before_deletion(app, lambda _connection, user_id: gone.append(user_id)))
     user, other = becomes_member(service, "member@example.com", name="Member"), service.user()
     items = probe.add(user, "mine"), probe.add(other, "theirs")
     unharmed = service.client(other, "192.0.2.141").login()
@@ -771,7 +771,7 @@ def test_deleted_account_leaves_no_data_and_no_valid_token(service: Service) -> 
     unharmed.ask_email(f"their-{NEW}")
     change, theirs = token_for(service, NEW, "email"), token_for(service, f"their-{NEW}", "email")
     client.forgot(user.email)  # one more mail that waits
-    unharmed.forgot(other.email)  # and two of somebody else
+    unharmed.forgot(other.email)  # and two of another user
     unharmed.ask_email(f"their-other-{NEW}")
     stale(service, client)
     refused_late(client.delete_account(), client)
@@ -787,7 +787,7 @@ def test_deleted_account_leaves_no_data_and_no_valid_token(service: Service) -> 
     harm([name for name, rows in left.items() if user.email in repr(rows)], "a table still holds the deleted address")
     harm(account(service, other.email) is None, "another user's account was deleted")
     harm([one for one in (kept, second) if lives(one)], "a session survived the deletion of its account")
-    assert (told, still_good is None) == ([user.id], False)
+    assert (gone, still_good is None) == ([user.id], False)
     assert subjects(service, user.email)[-1] == "Your account was deleted"
     asked = "Your address is about to change"
     assert subjects(service, other.email) == [asked, "Choose a new password", asked]
@@ -923,7 +923,7 @@ def test_no_answer_holds_what_nobody_is_to_see(service: Service, monkeypatch: py
     assert len(walked) >= 6
     clients = {
         "owner": service.client(owner, "192.0.2.171").login(),
-        "somebody else": service.client(other, "192.0.2.172").login(),
+        "another user": service.client(other, "192.0.2.172").login(),
         "administrator": manager,
     }
     keys = ("password_hash", "token_hash")
@@ -937,8 +937,8 @@ def test_no_answer_holds_what_nobody_is_to_see(service: Service, monkeypatch: py
     works(owner.email in clients["owner"].account().text, "the owner sees their own email address")
     works(owner.email in manager.show_user(owner.id).text, "an administrator sees the user's email address")
     harm(found, "an answer reveals a secret")
-    told = [path for (who, path), answer in seen.items() if who == "somebody else" and owner.email in answer.text]
-    assert told == []
+    reported = [path for (who, path), answer in seen.items() if who == "another user" and owner.email in answer.text]
+    assert reported == []
     for client in clients.values():
         assert not [key for key in (*canaries, *keys) if key in client.export().text]
     if AUTH == "jwt":

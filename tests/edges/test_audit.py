@@ -142,10 +142,10 @@ class Scenarios:
         """Ask for resets until the network is throttled, and return the last answer."""
         table = self.service.module("audit.tables").AuditEvent.__table__
         for number in range(30):
-            answer: Response = client.forgot(f"somebody-{number}@example.com")
+            answer: Response = client.forgot(f"unknown-{number}@example.com")
             if answer.status == 429:
                 break
-        with self.service.engine.begin() as connection:  # what was taken leaves its own event
+        with self.service.engine.begin() as connection:  # a counted attempt leaves its own event
             connection.execute(table.delete().where(table.c.kind == "password.reset_asked"))
         return answer
 
@@ -794,8 +794,8 @@ def test_nothing_is_purged_as_long_as_something_is_wrong(service: Service, monke
         code, text = command(service, monkeypatch, "sessions", "purge")
         harm(kept(attacker) != before, "the purge deleted events although the chain was tampered with")
         assert (code, f"{fault}.") == (1, text.splitlines()[-1].partition("Error: No audit event was deleted: ")[2])
-        [told] = [json.loads(line) for line in text.splitlines() if '"audit_not_purged"' in line]
-        assert (told["level"], told["fault"]) == ("error", fault)
+        [entry] = [json.loads(line) for line in text.splitlines() if '"audit_not_purged"' in line]
+        assert (entry["level"], entry["fault"]) == ("error", fault)
         attacker.runs(attacker.rows.delete(), attacker.head.delete(), attacker.head.insert().values(head))
         attacker.runs(*(attacker.rows.insert().values(row) for row in rows.values()))
         assert verdict(service) is None
@@ -838,7 +838,7 @@ def test_what_stays_after_a_purge_hangs_on_what_went(service: Service, monkeypat
     assert (code, text) == (1, f"Error: No audit event was deleted: {fault}.")
     attacker.runs(attacker.takes(2), attacker.rows.insert().values(own))
     attacker.runs(attacker.at(1).values(at=service.now()))
-    assert purge(service, monkeypatch)[0] == 1  # whoever made it younger would keep everything
+    assert purge(service, monkeypatch)[0] == 1  # a younger copy would keep all events
     attacker.runs(attacker.at(1).values(at=first["at"]))
     assert purge(service, monkeypatch)[1].endswith(" 2 audit events.")
 

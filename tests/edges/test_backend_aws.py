@@ -44,8 +44,8 @@ class Aws:
     """Fields that replace those of a genuine answer."""
 
     def __call__(self, request: Request) -> Answer:
-        told = {"Name": json.loads(request.body)["SecretId"], "SecretString": VALUE, "VersionId": "7", **self.changed}
-        return Answer(200, json.dumps({"CreatedDate": 1.7e9, **told}).encode())
+        answer = {"Name": json.loads(request.body)["SecretId"], "SecretString": VALUE, "VersionId": "7", **self.changed}
+        return Answer(200, json.dumps({"CreatedDate": 1.7e9, **answer}).encode())
 
 
 @dataclass
@@ -78,7 +78,7 @@ def answering(service: Service, aws: Aws | None = None) -> Iterator[tuple[Front,
         yield front, opened(service, BASTION_AWS_ENDPOINT=front.url)
 
 
-def told(service: Service, secrets: Any) -> tuple[str, str]:
+def query(service: Service, secrets: Any) -> tuple[str, str]:
     """Return the value and the fault of one query; one of them is empty."""
     with ThreadPoolExecutor(1) as thread:  # where an exception is a result
         asked = thread.submit(secrets.get, NAME)
@@ -143,7 +143,7 @@ def test_settings_of_aws_tools_do_not_redirect_requests(
     config, token = tmp_path / "config", tmp_path / "token"
     token.write_text(TOKEN, "utf-8")
     with answering(service) as (front, secrets):
-        works(told(service, secrets) == (VALUE, ""), "the service queries the configured endpoint")
+        works(query(service, secrets) == (VALUE, ""), "the service queries the configured endpoint")
         monkeypatch.delenv("BASTION_AWS_ENDPOINT")
         config.write_text(f"[default]\nendpoint_url = {front.url}\n", "utf-8")
         pod = {"AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/ours", "AWS_WEB_IDENTITY_TOKEN_FILE": str(token)}
@@ -159,12 +159,12 @@ def test_settings_of_aws_tools_do_not_redirect_requests(
             with monkeypatch.context() as environment:
                 for name, text in left_behind.items():
                     environment.setenv(name, text)
-                value, fault = told(service, opened(service))
+                value, fault = query(service, opened(service))
             harm(front.requests, f"{next(iter(left_behind))} redirected the service's requests")
             assert (value, fault) == ("", "does not answer")  # nothing listens at AWS's own address here
 
 
-# --- what is answered ----------------------------------------------------------------------------------------------
+# --- the answer ----------------------------------------------------------------------------------------------------
 
 
 @protects("secret-backend-genuine", about=edit("secrets/aws.py", 'if answer.get("Name") != place:', "if False:"))
@@ -177,7 +177,7 @@ def test_an_answer_about_another_secret_is_not_taken(service: Service, monkeypat
         works((found.version, found.changed_at) == ("7", 1.7e9), "the service reads its version")
         for name in (NAME, f"{SERVICE}/OTHER_KEY", "", None):
             aws.changed = {"Name": name}
-            value, fault = told(service, opened(service, BASTION_AWS_ENDPOINT=front.url))
+            value, fault = query(service, opened(service, BASTION_AWS_ENDPOINT=front.url))
             harm(value, f"the service accepted the value of {name!r} for another secret")
             assert fault == "answered about another secret"
 
@@ -200,7 +200,7 @@ def test_a_version_that_was_replaced_or_deleted_is_not_used(service: Service) ->
     assert found.value.reveal() == VALUE
     pending = ask(names, "PutSecretValue", **secret, SecretString="not-yet", VersionStages=["AWSPENDING"])
     assert pending[0] == 200
-    after = asked().found(NAME)  # what is pending does not count
+    after = asked().found(NAME)  # a pending version does not count
     assert (after.value.reveal(), after.version, after.changed_at) == (VALUE, found.version, found.changed_at)
     assert ask(names, "DeleteSecret", **secret, RecoveryWindowInDays=7)[0] == 200
     assert asked().find(NAME) is None
@@ -242,7 +242,7 @@ def test_stored_keys_and_programs_do_not_authenticate(
     program = f"sh -c 'touch {ran}; echo {json.dumps(json.dumps(keys))}'"
     config.write_text(f"[default]\ncredential_process = {program}\n", "utf-8")
     with answering(service) as (front, secrets):
-        works(told(service, secrets) == (VALUE, ""), "the service reads a secret with the platform's role")
+        works(query(service, secrets) == (VALUE, ""), "the service reads a secret with the platform's role")
         works(signed_by(front.requests[-1]) not in ("", KEY), "the request is signed with a key of the role")
         for left_behind in (
             {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": "s"},
@@ -251,7 +251,7 @@ def test_stored_keys_and_programs_do_not_authenticate(
             with monkeypatch.context() as environment:
                 for name, text in left_behind.items():
                     environment.setenv(name, text)
-                value, _fault = told(service, opened(service, BASTION_AWS_ENDPOINT=front.url))
+                value, _fault = query(service, opened(service, BASTION_AWS_ENDPOINT=front.url))
             harm(ran.exists(), "the service ran a program from an AWS configuration file")
             harm(signed_by(front.requests[-1]) == KEY, "the service signed a request with a stored key")
             assert value == VALUE
@@ -267,11 +267,11 @@ def test_an_instance_that_answers_every_get_signs_nobody_in(service: Service, mo
     with Front(machine, tls=False) as metadata, answering(service) as (front, _secrets):
         monkeypatch.delenv(CONTAINER)
         monkeypatch.setenv(METADATA, metadata.url)
-        works(told(service, opened(service, BASTION_AWS_ENDPOINT=front.url)) == (VALUE, ""), "IMDSv2 is accepted")
+        works(query(service, opened(service, BASTION_AWS_ENDPOINT=front.url)) == (VALUE, ""), "IMDSv2 is accepted")
         works(signed_by(front.requests[-1]) == OF_THE_ROLE, "the request is signed with the instance's role")
         machine.old = True
         front.requests.clear()
-        value, fault = told(service, opened(service, BASTION_AWS_ENDPOINT=front.url))
+        value, fault = query(service, opened(service, BASTION_AWS_ENDPOINT=front.url))
         harm(front.requests, "the service took credentials from IMDSv1, which answers every GET")
         assert (value, fault) == ("", "can't be asked: the platform gave no credentials of the role")
 

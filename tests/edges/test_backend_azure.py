@@ -138,7 +138,7 @@ def test_no_other_machine_says_who_this_workload_is(service: Service, monkeypatc
         assert [*check(named, production=True, database_users=False)] == []
 
 
-# --- what is answered ----------------------------------------------------------------------------------------------
+# --- the answer ----------------------------------------------------------------------------------------------------
 
 
 @protects(
@@ -240,4 +240,4 @@ def test_what_is_granted_is_to_read_each_secret_and_nothing_else(service: Servic
     called.unlink()
     there.write_text("\n".join(read), "utf-8")
     subprocess.run([bash, script, "ours", "principal"], env={"PATH": path}, check=True)
-    assert "|set|" not in called.read_text("utf-8")  # what is there gets no new version
+    assert "|set|" not in called.read_text("utf-8")  # an existing secret gets no new version

@@ -49,14 +49,14 @@ class Google:
 
     def __call__(self, request: Request) -> Answer:
         if request.path == TOKEN_PATH:
-            told = {"access_token": self.tokens[-1], "expires_in": self.lasts, "token_type": "Bearer"}
-            return Answer(200, json.dumps(told).encode())
+            answer = {"access_token": self.tokens[-1], "expires_in": self.lasts, "token_type": "Bearer"}
+            return Answer(200, json.dumps(answer).encode())
         if request.headers.get("authorization") not in [f"Bearer {token}" for token in self.tokens]:
             return Answer(401, b'{"error": {"status": "UNAUTHENTICATED"}}')
         secret = request.path.split("/")[5]
         payload = {"data": b64encode(VALUE.encode()).decode(), "dataCrc32c": CHECKSUM}
-        told = {"name": f"projects/100000000001/secrets/{secret}/versions/7", "payload": payload, **self.changed}
-        return Answer(200, json.dumps(told).encode())
+        answer = {"name": f"projects/100000000001/secrets/{secret}/versions/7", "payload": payload, **self.changed}
+        return Answer(200, json.dumps(answer).encode())
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def opened(service: Service, **settings: str) -> Any:
     )
 
 
-def told(service: Service, secrets: Any) -> tuple[str, str]:
+def query(service: Service, secrets: Any) -> tuple[str, str]:
     """Return the value and the fault of one query; one of them is empty."""
     with ThreadPoolExecutor(1) as thread:  # where an exception is a result
         asked = thread.submit(secrets.get, "API_KEY")
@@ -143,7 +143,7 @@ def test_no_other_machine_says_who_this_workload_is(service: Service, monkeypatc
             ]
 
 
-# --- what is answered ----------------------------------------------------------------------------------------------
+# --- the answer ----------------------------------------------------------------------------------------------------
 
 
 @protects(
@@ -158,7 +158,7 @@ def test_an_answer_about_another_secret_is_not_taken(service: Service, monkeypat
         ours = service.module("secrets.gcp").OURS
         for name in (f"{ours}OTHER_KEY", f"{ours}API_KEY_2", f"x-{ours}API_KEY", ""):
             google.changed = {"name": f"projects/100000000001/secrets/{name}/versions/7"}
-            value, fault = told(service, asks(service, front))
+            value, fault = query(service, asks(service, front))
             harm(value, f"the service accepted the value of {name!r} for another secret")
             assert fault == "answered about another secret"
 
@@ -172,7 +172,7 @@ def test_a_value_that_was_damaged_is_not_taken(service: Service, monkeypatch: py
         cut = b64encode(VALUE[:-1].encode()).decode()
         for payload in ({"data": cut, "dataCrc32c": CHECKSUM}, {"data": cut}, {"data": cut, "dataCrc32c": 1}):
             google.changed = {"payload": payload}
-            value, fault = told(service, asks(service, front))
+            value, fault = query(service, asks(service, front))
             harm(value, "the service used a damaged value")
             assert fault == "gave a value that was damaged on the way"
 

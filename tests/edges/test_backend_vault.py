@@ -30,7 +30,7 @@ def through(service: Service, front: Front) -> Any:
     return opened(service, BASTION_VAULT_ADDR=front.url, BASTION_VAULT_CA=front.ca)
 
 
-def told(service: Service, secrets: Any, name: str = NAME) -> tuple[str, str]:
+def query(service: Service, secrets: Any, name: str = NAME) -> tuple[str, str]:
     """Return the value and the fault of one query; one of them is empty."""
     with ThreadPoolExecutor(1) as thread:  # where an exception is a result
         asked = thread.submit(secrets.get, name)
@@ -52,14 +52,14 @@ def told(service: Service, secrets: Any, name: str = NAME) -> tuple[str, str]:
 )
 def test_no_redirect_and_no_proxy_gets_what_is_for_vault(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     with fronted(service) as front, Front(lambda _request: Answer(503), tls=False) as other:
-        works(told(service, through(service, front)) == (VALUE, ""), "the service reads a secret from Vault")
+        works(query(service, through(service, front)) == (VALUE, ""), "the service reads a secret from Vault")
         front.mode, front.location = "redirect", f"{other.url}{ELSEWHERE}"
-        found = told(service, through(service, front))
+        found = query(service, through(service, front))
         harm([sent for sent in other.requests if b"secret_id" in sent.body], "another host was sent the secret_id")
         assert found == ("", "fails (status 307)")
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
             monkeypatch.setenv(name, other.url)
-        found = told(service, opened(service))  # by http on this machine, as to an agent of Vault's
+        found = query(service, opened(service))  # by http on this machine, as to an agent of Vault's
         harm(other.requests, "the service sent its secret_id through a proxy")
         assert found == (VALUE, "")
 
@@ -129,19 +129,19 @@ def test_no_stored_token_and_no_open_file_signs_this_service_in(service: Service
 def test_ended_token_is_replaced_and_no_token_is_stored(service: Service) -> None:
     with fronted(service) as front:
         secrets = through(service, front)
-        works(told(service, secrets) == (VALUE, ""), "the service signs in to Vault")
+        works(query(service, secrets) == (VALUE, ""), "the service signs in to Vault")
         first = front.requests[-1].headers["x-vault-token"]
         service.travel(minutes=30)
-        works(told(service, secrets) == (VALUE, ""), "the service stays signed in")
+        works(query(service, secrets) == (VALUE, ""), "the service stays signed in")
         works(front.requests[-1].headers["x-vault-token"] == first, "the service keeps the same token")
         server(service).client().auth.token.revoke(first)
         service.travel(seconds=301)
-        told(service, secrets)
+        query(service, secrets)
         second = front.requests[-1].headers["x-vault-token"]
         harm(second == first, "the service kept using a revoked token")
         service.travel(hours=700)  # of 768, which is Vault's default
         asked = len(front.requests)
-        told(service, secrets)
+        query(service, secrets)
         paths = [sent.path for sent in front.requests[asked:]]
         harm("/v1/auth/token/renew-self" not in paths, "the service did not renew its token before it expired")
         assert front.requests[-1].headers["x-vault-token"] == second

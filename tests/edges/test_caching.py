@@ -115,7 +115,7 @@ def test_no_header_of_any_kind_changes_what_a_shared_cache_gets(service: Service
     def shared() -> Any:
         from flask import Response
 
-        answer = Response("for everybody", mimetype="text/plain", headers={"Cache-Control": PUBLIC})
+        answer = Response("for all clients", mimetype="text/plain", headers={"Cache-Control": PUBLIC})
         answer.set_cookie("__Host-probe", "canary", secure=True, httponly=True, samesite="Lax", path="/")
         return answer
 

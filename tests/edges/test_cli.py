@@ -44,8 +44,8 @@ def test_the_link_is_mailed_and_neither_printed_nor_logged(service: Service, mon
     monkeypatch.setattr(service.module("delivery.transport"), "hand_over", service.mails.append)
     code, text = command(service, monkeypatch, "users", "create", EMAIL, "--role", "admin")
     works(code == 0, f"the command mails a link: {text}")
-    [told] = [event["details"] for event in events(service) if event["kind"] == "user.invited"]
-    assert told == {"roles": ["admin"], "by": "command"}
+    [details] = [event["details"] for event in events(service) if event["kind"] == "user.invited"]
+    assert details == {"roles": ["admin"], "by": "command"}
     assert account(service, EMAIL) is None  # nothing is there before its owner has chosen
     token = mails.token_for(service, EMAIL, "create")
     works(service.client().activate(token, CHOSEN).status == DONE["activate"], "the mailed link makes the account")
@@ -115,7 +115,7 @@ def test_account_disabled_by_command_is_signed_out_at_once(service: Service, mon
     assert not lives(thief)
     assert signs_in(service, user.email, user.password)
     for noun in ("disable", "enable", "reset-factors"):
-        code, text = command(service, monkeypatch, "users", noun, "nobody@example.com")
+        code, text = command(service, monkeypatch, "users", noun, "unknown@example.com")
         assert code == 1
         assert text.splitlines()[-1].startswith("Error: ")
 
@@ -127,7 +127,7 @@ def test_account_disabled_by_command_is_signed_out_at_once(service: Service, mon
 def test_a_role_that_is_taken_away_on_the_command_line_is_gone(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    administrator(service, monkeypatch)  # somebody has to stay one
+    administrator(service, monkeypatch)  # one administrator has to remain
     user = service.user()
 
     def held() -> str:

@@ -93,7 +93,7 @@ def test_value_signed_or_changed_in_another_way_is_refused(service: Service) -> 
     assert unsign(service, "reset", forged(key, "reset", "value")) == "value"  # the forger above does it right
 
 
-# --- what is encrypted -----------------------------------------------------------------------------------------------
+# --- encrypted columns -----------------------------------------------------------------------------------------------
 
 
 def new_key() -> str:
@@ -181,9 +181,9 @@ def test_nobody_learns_why_a_value_is_not_read(service: Service) -> None:
     for value in changed:
         vault.put(row, value)
         answer = vault.get(row)
-        told = re.sub(r"[0-9a-f-]{32,36}", "", answer.text)
+        shown = re.sub(r"[0-9a-f-]{32,36}", "", answer.text)
         logged = [(event.get("event"), event.get("reason")) for event in answer.events if "reason" in event]
-        seen.add((type(error := vault.opened(value, place)), str(error), answer.status, told, *logged))
+        seen.add((type(error := vault.opened(value, place)), str(error), answer.status, shown, *logged))
     harm(len(seen) != 1, "the answer or the log distinguishes a wrong key from a tampered value")
     [(kind, text, *_)] = seen
     assert (kind.__name__, text) == ("DecryptError", "a stored value can't be decrypted")
@@ -322,7 +322,7 @@ def test_a_value_that_is_written_meanwhile_is_not_lost(service: Service, monkeyp
     assert reencrypt(service, monkeypatch)[0] == 0
 
 
-# --- what is encrypted ------------------------------------------------------------------------------------------
+# --- encrypted columns ------------------------------------------------------------------------------------------
 
 
 @protects(

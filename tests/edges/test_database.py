@@ -120,7 +120,7 @@ def test_sort_order_from_the_query_reveals_no_other_user(service: Service) -> No
     by_title, by_body = (thief.get("/sorted", query={"sort": name}).json["titles"] for name in ("title", "body"))
     works((by_title, by_body) == (["first", "second"], ["second", "first"]), "the declared names sort the list")
     question = "CASE WHEN (SELECT count(*) FROM auth_user WHERE email LIKE '{}%') > 0 THEN title ELSE body END"
-    answers = [thief.get("/sorted", query={"sort": question.format(guess)}) for guess in (victim.email[:6], "nobody")]
+    answers = [thief.get("/sorted", query={"sort": question.format(guess)}) for guess in (victim.email[:6], "no-one")]
     orders = [one.json["titles"] if one.ok else None for one in answers]
     harm(orders[0] != orders[1], "the order reveals whether an account exists")
     for one in answers:
@@ -149,7 +149,7 @@ def test_a_login_with_sql_in_it_is_a_login_of_nobody(service: Service) -> None:
         " where v.email='v@example.com' and m.email='mallory@example.com'--"
     )
     pairs = [(payload, mallory.password) for payload in (*PAYLOADS, swapped)]
-    pairs += [(f"nobody-{number}@example.com", payload) for number, payload in enumerate(PAYLOADS)]
+    pairs += [(f"unknown-{number}@example.com", payload) for number, payload in enumerate(PAYLOADS)]
     # Each from an address of its own, so that no limit of a network is met first.
     answers = [attempt(service.client(address=f"198.51.100.{n}"), *pair) for n, pair in enumerate(pairs)]
     harm(sessions_of(service, victim), "the attacker signed in as another user")
@@ -280,7 +280,7 @@ if DATABASE == "sqlite":
             writer.execute("CREATE TABLE canary AS SELECT value FROM json_each('[1, 2, 3]')")
             reading = reader.execute("SELECT value FROM canary")
             assert reading.fetchone() == (1,)
-            with writer:  # it is written while somebody reads, in a backup or a long list
+            with writer:  # a write during a read, such as a backup or a long list
                 writer.execute("DELETE FROM canary")
             assert reading.fetchall() == [(2,), (3,)]
 
@@ -421,7 +421,7 @@ if DATABASE == "postgresql":
         assert client.get("/quick").status == 200
 
 
-LONGER = ENDLESS["sqlite"].replace("9000000", "20000")  # of so many steps that SQLite looks at the time meanwhile
+LONGER = ENDLESS["sqlite"].replace("9000000", "20000")  # of so many steps that SQLite checks the time while it runs
 
 
 if DATABASE == "sqlite":

@@ -62,7 +62,7 @@ if DATABASE != "sqlite":
             "GRANT SUPER ON *.* TO {team}",  # a default role, which the service has from the start
             "GRANT FILE ON *.* TO {team}",
             "GRANT FILE ON *.* TO {others}",
-            "GRANT CREATE USER ON *.* TO {spare}",  # which he can take by SET ROLE
+            "GRANT CREATE USER ON *.* TO {spare}",  # which the role can take by SET ROLE
             "GRANT SELECT ON mysql.* TO {name}",
             "GRANT ALL PRIVILEGES ON mysql.* TO {spare}",
             "GRANT ALL PRIVILEGES ON `%`.* TO {name}",
@@ -70,7 +70,7 @@ if DATABASE != "sqlite":
     }
 
     @contextmanager
-    def somebody(service: Service, power: str | None = None) -> Iterator[dict[str, str]]:
+    def role(service: Service, power: str | None = None) -> Iterator[dict[str, str]]:
         """Yield the settings of a new role with the service's rights and this power over the server.
 
         Its name reveals nothing of that power.
@@ -124,10 +124,10 @@ if DATABASE != "sqlite":
         from sqlalchemy import make_url
 
         works(service.start().app is not None, "the service starts with a role of its own")
-        with somebody(service) as changes:
+        with role(service) as changes:
             works(service.start(**changes).app is not None, "it starts as a member of roles without more rights")
         for power in POWERS[DATABASE]:
-            with somebody(service, power) as changes:
+            with role(service, power) as changes:
                 tried = service.start(**changes)
                 harm(tried.app is not None, f"the service started with power over the server: {power}")
                 assert tried.reasons == [ADMINISTRATOR]

@@ -167,7 +167,7 @@ def test_what_a_view_says_with_an_error_is_not_sent(service: Service) -> None:
         assert answer.status == code
     missing = client.get("/missing-key")
     assert (missing.status, revealed(missing)) == (400, [])
-    client.cookie = "canary-of-nobody"
+    client.cookie = "canary-of-no-session"
     stranger = client.get("/fine")
     assert (stranger.status, revealed(stranger)) == ({"session": 303, "jwt": 401}[AUTH], [])
 
@@ -263,7 +263,7 @@ def served(service: Service, path: str) -> tuple[Response, str]:
     return Response(int(first.split(" ")[1]), first.split(" ", 2)[2], headers, body), reported.getvalue()
 
 
-# --- what is read out of an answer -----------------------------------------------------------------------------
+# --- the content of an answer ----------------------------------------------------------------------------------
 
 _ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 
@@ -300,7 +300,7 @@ def test_failure_anywhere_in_team_code_reveals_nothing(service: Service) -> None
         assert client.get("/fine").status == 200  # the same process serves on
 
 
-BOUND = "typed by somebody"
+BOUND = "typed by a user"
 
 
 @protects(
@@ -340,7 +340,9 @@ def add_statuses(service: Service) -> dict[str, tuple[int, dict[str, str]]]:
         "/asks": lambda: abort(401, www_authenticate=WWWAuthenticate("newauth", {"realm": "probe"})),
         "/moved": lambda: abort(redirect("/fine", 303)),
         "/gone": lambda: abort(410),
-        "/told": lambda: service.module("audit.refusal").refuse(403, "probe", retry_after=7, headers=[("X-Hint", "1")]),
+        "/refused": lambda: service.module("audit.refusal").refuse(
+            403, "probe", retry_after=7, headers=[("X-Hint", "1")]
+        ),
         "/folder/": lambda: {},
     }
     for path, view in views.items():
@@ -352,7 +354,7 @@ def add_statuses(service: Service) -> dict[str, tuple[int, dict[str, str]]]:
         # Programs are redirected nowhere, so the token style answers at both addresses.
         "/folder": (308, {"Location": "/folder/"}) if AUTH == "session" else (200, {}),
         "/gone": (410, {}),
-        "/told": (403, {"Retry-After": "7", "X-Hint": "1"}),
+        "/refused": (403, {"Retry-After": "7", "X-Hint": "1"}),
         "/nowhere": (404, {}),
     }
 

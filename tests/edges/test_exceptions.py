@@ -50,8 +50,8 @@ def test_no_limit_is_declared_beyond_its_bounds(
         declare(service, monkeypatch, file, of_all(service, position, beyond))
         tried = service.start()
         harm(tried.app is not None, "the service started with limits beyond their bounds")
-        told = [reason.split(" ")[1] for reason in tried.reasons if "must be a whole number from" in reason]
-        assert told == [f"[limits.{name}]:" for name in names]
+        named = [reason.split(" ")[1] for reason in tried.reasons if "must be a whole number from" in reason]
+        assert named == [f"[limits.{name}]:" for name in names]
         assert len(tried.reasons) == len(names)
 
 

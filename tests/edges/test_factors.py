@@ -79,7 +79,7 @@ def test_whoever_reads_the_table_has_no_seed(service: Service) -> None:
     with service.engine.connect() as connection:
         stored = connection.execute(totp.select().where(totp.c.user_id == user.id)).one().secret
     harm(seed.encode() in bytes(stored), "the table stores the seed in clear text")
-    # What is stored for one account opens no other.
+    # The stored seed of one account opens no other.
     app, theirs = App(service, seed), with_app(service, other)
     with service.engine.begin() as connection:
         connection.execute(totp.update().where(totp.c.user_id == other.id).values(secret=stored))
@@ -195,7 +195,7 @@ def test_whose_factors_were_removed_sets_up_a_new_one(service: Service, monkeypa
     held = signed_in(service, user, app, "198.51.100.1")
     assert manager.user is not None
     with_app(service, manager.user)
-    assert manager.reset_factors(manager.user.id).status == 409  # a thief in his session would be rid of them
+    assert manager.reset_factors(manager.user.id).status == 409  # a thief in their session could remove them
     assert apps_of(service, manager.user) == 1
     options, state = held.passkey_options()
     assert held.add_passkey(state, Authenticator().create(options)).status == DONE["add_passkey"]
@@ -225,12 +225,12 @@ def test_whose_factors_were_removed_sets_up_a_new_one(service: Service, monkeypa
     assert bare.confirm_totp(again.code()).status == DONE["confirm_totp"]
     assert lives(bare)
     still = arrived(service, other, "198.51.100.5")
-    assert still.account().status != DONE["account"]  # whoever else has yet to set one up
-    assert [row.told for row in service.rows("SELECT details AS told FROM audit_event WHERE kind LIKE 'mfa.reset_%'")]
+    assert still.account().status != DONE["account"]  # the other user still has to set one up
+    assert [row.reset for row in service.rows("SELECT details AS reset FROM audit_event WHERE kind LIKE 'mfa.reset_%'")]
     service.restart(BASTION_REQUIRE_MFA="all")
-    anybody = service.client(free, "198.51.100.4")
-    arrive(anybody, free.email, free.password)
-    harm(lives(anybody), "a user signed in without the second factor that all must have")
+    member = service.client(free, "198.51.100.4")
+    arrive(member, free.email, free.password)
+    harm(lives(member), "a user signed in without the second factor that all must have")
 
 
 @protects(
@@ -263,7 +263,7 @@ def test_an_app_is_in_force_with_its_first_code_and_not_before(service: Service)
 @protects(REMOVAL, fresh=STALE, factor=PASSWORD_IS_ENOUGH)
 def test_a_second_factor_goes_by_itself_alone(service: Service) -> None:
     happy, user = service.user(), service.user()
-    app, his = with_app(service, happy), with_app(service, user)
+    app, stolen = with_app(service, happy), with_app(service, user)
     _, codes = with_codes(service, happy), with_codes(service, user)
     owner = signed_in(service, happy, app, "198.51.100.1")
     service.travel(minutes=6)
@@ -274,7 +274,7 @@ def test_a_second_factor_goes_by_itself_alone(service: Service) -> None:
         assert service.module("identity.factors").held(happy.id).recovery_codes == 0  # that were in its place
     works(lives(arrived(service, happy, "198.51.100.2")), "the next login asks for no code")
 
-    thief = signed_in(service, user, his, "198.51.100.3")  # whose session somebody then takes over
+    thief = signed_in(service, user, stolen, "198.51.100.3")  # a thief then takes over this session
     service.travel(minutes=6)
     for removes in (thief.remove_totp, thief.new_codes):
         answer = removes()
@@ -360,7 +360,7 @@ def test_whoever_reads_the_mail_has_no_second_factor(service: Service) -> None:
 
 # --- totp-one-use-no-drift --------------------------------------------------------------------------------------------
 
-NO_CODE = "AAAAA-AAAAA-AAAAA-AAAAA-AAAAAA"  # a recovery code of nobody's, which the login alone counts
+NO_CODE = "AAAAA-AAAAA-AAAAA-AAAAA-AAAAAA"  # a code of no account, which only the login counts
 FULLWIDTH = {ord("0") + digit: 0xFF10 + digit for digit in range(10)}
 ARABIC = {ord("0") + digit: 0x0660 + digit for digit in range(10)}
 
@@ -449,19 +449,19 @@ def test_recovery_code_needs_its_own_account_and_the_password(service: Service) 
     alice, mallory = service.user(), service.user()
     for one in (alice, mallory):
         with_app(service, one)
-    his, hers = with_codes(service, mallory), with_codes(service, alice)
-    works(waits(service, alice, 1).send_code(hers[0]).status == DONE["send_code"], "a user's own code is accepted")
+    foreign, own = with_codes(service, mallory), with_codes(service, alice)
+    works(waits(service, alice, 1).send_code(own[0]).status == DONE["send_code"], "a user's own code is accepted")
     with service.app.app_context():
         left = [service.module("identity.factors").held(one.id).recovery_codes for one in (alice, mallory)]
-    assert left == [9, 10]  # nobody is told of the codes of another
+    assert left == [9, 10]  # no user learns of another's codes
     thief = waits(service, alice, 2)
-    answer = thief.send_code(his[0])
+    answer = thief.send_code(foreign[0])
     harm(lives(thief), "a recovery code of another account opened this one")
     refused(answer, 401, WRONG)
-    nobody = service.client(alice, "203.0.113.3")
-    attempt(nobody, alice.email, "not the password of anybody here")
-    answer = nobody.send_code(hers[1])
-    harm(lives(nobody), "the service accepted a recovery code without the password")
+    stranger = service.client(alice, "203.0.113.3")
+    attempt(stranger, alice.email, "not the password of any user")
+    answer = stranger.send_code(own[1])
+    harm(lives(stranger), "the service accepted a recovery code without the password")
     assert not answer.ok
 
 

@@ -187,7 +187,7 @@ def test_a_patient_guesser_has_twenty_codes_a_day(service: Service) -> None:
     works(waits(service, user).send_code(app.next_code()).status == DONE["send_code"], "correct codes are not counted")
     attempts, throttle = service.module("identity.attempts"), service.module("throttle")
     with service.app.app_context():
-        for _ in range(16):  # what he tried before, as the service's own counter keeps it
+        for _ in range(16):  # earlier guesses, as the service's own counter keeps them
             throttle.take(f"{attempts.FACTOR}-day", user.id.hex, attempts.WRONG_CODES)
     for _ in range(4):
         refused(waits(service, user).send_code(app.wrong_code()), 401, ATTEMPTS)
@@ -286,7 +286,7 @@ def test_a_login_that_waits_ends_with_the_password(service: Service) -> None:
             service.module("identity.users").set_active(user.id, active)
     disabled.send_code(app.next_code())
     harm(lives(disabled), "a pending login was completed after its account was disabled and enabled")
-    assert unharmed.send_code(others.next_code()).status == DONE["send_code"]  # and nobody else's ended with it
+    assert unharmed.send_code(others.next_code()).status == DONE["send_code"]  # and no other user's login ended with it
 
 
 @protects(
@@ -373,16 +373,16 @@ def test_a_login_that_waits_takes_five_codes(service: Service) -> None:
 def test_what_one_session_has_begun_no_other_completes(service: Service) -> None:
     alice, mallory = service.user(), service.user()
     works(is_asked(waits(service, alice)) is False, "an account without a second factor needs no code")
-    hers, his = service.client(alice, "198.51.100.1").login(), service.client(mallory, "198.51.100.2").login()
-    forgotten, app = (App(service, hers.seed_of(hers.begin_totp())) for _ in range(2))
-    answer = his.confirm_totp(app.code())
+    owner, attacker = service.client(alice, "198.51.100.1").login(), service.client(mallory, "198.51.100.2").login()
+    forgotten, app = (App(service, owner.seed_of(owner.begin_totp())) for _ in range(2))
+    answer = attacker.confirm_totp(app.code())
     harm(answer.status == DONE["confirm_totp"], "another session completed the setup of the app")
     refused(answer, 410, "mfa-enrol-confirmed")
-    his.begin_totp()  # it ends what he has begun before, and nothing of hers
+    attacker.begin_totp()  # it ends the attacker's earlier setup, and nothing of the owner's
     copy = service.client(alice, "198.51.100.3").login()
     refused(copy.confirm_totp(app.code()), 410, "mfa-enrol-confirmed")
-    assert hers.confirm_totp(forgotten.code()).status == 422  # she began anew
-    assert hers.confirm_totp(app.code()).status == DONE["confirm_totp"]
+    assert owner.confirm_totp(forgotten.code()).status == 422  # the owner began anew
+    assert owner.confirm_totp(app.code()).status == DONE["confirm_totp"]
 
 
 @protects(
@@ -416,7 +416,7 @@ def test_no_new_login_and_no_reset_gives_new_tries_for_the_code(service: Service
 @protects(CANCELLED, passkey=OF_THE_ACCOUNT)
 def test_password_reset_cancels_a_thiefs_passkey_enrolment(service: Service) -> None:
     user = service.user()
-    mine, his = Authenticator(), Authenticator()
+    mine, thiefs = Authenticator(), Authenticator()
     owner = service.client(user, "198.51.100.40").login()
     options, state = owner.passkey_options()
     works(owner.add_passkey(state, mine.create(options)).status == DONE["add_passkey"], "a passkey is added")
@@ -425,5 +425,5 @@ def test_password_reset_cancels_a_thiefs_passkey_enrolment(service: Service) -> 
     owner = waits(service, user, CHOSEN)
     options, state = owner.factor_passkey_options()
     works(owner.send_passkey(state, mine.get(options)).status == DONE["send_passkey"], "the owner signs in")
-    owner.add_passkey(its_state, his.create(begun))
+    owner.add_passkey(its_state, thiefs.create(begun))
     harm(len(owner.passkeys()) != 1, "the thief completed the passkey enrolment after the reset")

@@ -281,7 +281,7 @@ def test_no_limit_is_loosened_in_code(service: Service) -> None:
 )
 def test_nothing_of_the_team_runs_before_the_protections(service: Service) -> None:
     def hook() -> str:
-        return "an answer to everybody"
+        return "an answer to all clients"
 
     def later(app: Flask) -> None:
         app.before_request(lambda: None)
@@ -339,7 +339,7 @@ FEW = "".join(random.Random(1).choices("q7ZmK-x", k=64))  # noqa: S311  (it is t
 TOO_SHORT = "is shorter than 32 random bytes (64 hex digits or 43 base64url characters)"
 
 
-PHRASE = "nobody will ever guess this one; it is far too long"
+PHRASE = "no attacker will ever guess this one; it is far too long"
 
 
 WEAK: dict[str, str] = {
@@ -358,7 +358,7 @@ WEAK: dict[str, str] = {
     PHRASE: "reads like a phrase, which is guessed word by word",
     "my-company-production-secret-key-2024-do-not-share": "reads like a phrase, which is guessed word by word",
 }
-"""Keys that nobody should sign with, and what is said of each."""
+"""Weak keys, and the reason for which each is refused."""
 
 
 @protects(

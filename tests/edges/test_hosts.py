@@ -270,7 +270,7 @@ def test_clear_text_is_not_counted_and_odd_targets_are(service: Service) -> None
     assert last.status == 200
 
 
-# Only a service with pages moves anybody on.
+# Only a service with pages redirects clients.
 MOVED: dict[str, Edit] = (
     {
         "api": edit(
@@ -321,8 +321,8 @@ def test_clear_text_request_is_not_read_or_counted(service: Service) -> None:
     for answer in answers.values():
         refused(answer, 403, HTTPS_ROW)
         assert answer.set_cookies == []
-    [told] = [event for event in answers["bearer"].events if event["event"] == "refused"]
-    assert (told["identified_in_clear"], told["count"]) == (True, 4)
+    [logged] = [event for event in answers["bearer"].events if event["event"] == "refused"]
+    assert (logged["identified_in_clear"], logged["count"]) == (True, 4)
     assert "canary" not in service.output
     assert counters(service) == counted
     read = client.get("/probe", headers={"Authorization": None}, scheme="http")

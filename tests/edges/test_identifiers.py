@@ -82,7 +82,7 @@ AS_TYPED = {
     "bob@\u03c3\u03af\u03c3\u03c5\u03c6\u03bf\u03c2.example": (FINAL, MIDDLE),
     "bob@\u03c3\u03af\u03c3\u03c5\u03c6\u03bf\u03c3.example": (MIDDLE, FINAL),
 }
-"""What somebody types, the account that he means, and the one at a domain that case-folding takes for the same."""
+"""The typed address, the account that it means, and the one at a domain that case-folding takes for the same."""
 
 
 @protects(

@@ -288,7 +288,7 @@ def test_no_view_gets_any_character_that_cant_be_seen(service: Service) -> None:
 # --- JSON that means one thing ---------------------------------------------------------------------------------------
 
 
-PHASES = (Phase.explicit, Phase.generate)  # without shrinking: what was found is told as it is
+PHASES = (Phase.explicit, Phase.generate)  # without shrinking: a failing example is reported as it is
 ENCODINGS = (
     b'{"a": "\xe9"}',  # latin-1
     b'{"a": "\xc0\xaf"}',  # a slash in two bytes

@@ -232,7 +232,7 @@ def test_no_text_makes_the_patterns_look_at_it_again_and_again(service: Service)
     for hostile in HOSTILE:
         text = hostile * (log.LONGEST_READ // len(hostile))
         for pattern in log._PATTERNS:
-            before = time.thread_time()  # of this thread alone, so that no other load counts
+            before = time.thread_time()  # only of this thread, so that no other load counts
             pattern.sub("", text)
             seconds = time.thread_time() - before
             # Once through is some milliseconds; the square of it takes several seconds.
@@ -293,7 +293,7 @@ def test_no_secret_is_cut_in_half_and_kept(service: Service, monkeypatch: pytest
     canary = "canary" + secrets.token_urlsafe(32)
     for what, (text, part) in {**PATTERNS, "an address": (f"postgresql://ada:{canary}@db/x", canary)}.items():
         for offset in range(0, len(text) + 1, 4):
-            # Filled up with what is redacted to a few letters, so that the cut is in what would be written.
+            # Filled up with text that is redacted to a few letters, so that the cut falls into the written part.
             filler = (f"{PEM} " * 2_000)[: log.LONGEST_READ - offset - 30].rpartition(" -----BEGIN")[0]
             filler += " " * (log.LONGEST_READ - offset - len(filler))
             head = log.redact(f"{filler}{text} {apples}")
@@ -329,9 +329,9 @@ def test_each_entry_of_a_request_says_when_where_and_who(service: Service) -> No
     answer = service.client(user).login().get("/orders/canary-in-an-address", query={"canary": "1"})
     entries = [event for event in answer.events if str(event["event"]).startswith("looked at")]
     works([answer.status, len(entries)] == [200, 2], "both loggers write")
-    told = [{name: event.get(name) for name in ("method", "route", "ip", "user_id")} for event in entries]
+    logged = [{name: event.get(name) for name in ("method", "route", "ip", "user_id")} for event in entries]
     expected = {"method": "GET", "route": "/orders/<item>", "ip": "192.0.2.10", "user_id": str(user.id)}
-    harm(told != [expected] * 2, "the log does not say which user and request caused an entry")
+    harm(logged != [expected] * 2, "the log does not say which user and request caused an entry")
     [(session,)] = service.rows("SELECT id FROM auth_session")
     for event in entries:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["ts"])
@@ -390,8 +390,8 @@ def test_the_path_of_an_unknown_address_is_not_logged(service: Service) -> None:
     """A truncated or mistyped URL may hold a token that no pattern finds."""
     service.adds_route("/probe/<part>", mark="public")
     client, cut, twice = service.client(), TOKEN[:20], {"page": ["1", "2"]}
-    [told] = client.get(f"/probe/{cut}", query=twice).events
-    works(told["route"] == "/probe/<part>", "the log has the route of a known URL")
+    [logged] = client.get(f"/probe/{cut}", query=twice).events
+    works(logged["route"] == "/probe/<part>", "the log has the route of a known URL")
     answer = client.get(f"/prboe/{cut}", query=twice)
     harm(cut in service.output, "the log contains the token in the path")
     refused(answer, 400, "duplicate-parameters-refused")
@@ -419,15 +419,15 @@ def test_to_be_refused_fills_no_log_and_hides_nothing_else(service: Service, mon
     harm(lines("host-header-trusted") > most, "a stranger fills the disk with log lines")
     assert (statuses, lines("host-header-trusted"), most) == ({400}, most, 600)
     client.send("TRACE", "/")
-    assert lines("methods-closed") == 1  # what is rare is not lost among it
+    assert lines("methods-closed") == 1  # a rare entry is not lost among them
     for seconds in (20, 20):
         service.travel(seconds=seconds)
         asks()
         assert lines("host-header-trusted") == most  # it is the same minute
     service.travel(seconds=21)
     asks()
-    told = [event for event in service.log if event["event"] == "entries_left_out"]
-    assert [(event["kind"], event["count"]) for event in told] == [("bastion refused host-header-trusted", 55)]
+    logged = [event for event in service.log if event["event"] == "entries_left_out"]
+    assert [(event["kind"], event["count"]) for event in logged] == [("bastion refused host-header-trusted", 55)]
     assert lines("host-header-trusted") == most + 1
     monkeypatch.setattr(log, "MOST_A_MINUTE", 1)
     asks()
@@ -435,8 +435,8 @@ def test_to_be_refused_fills_no_log_and_hides_nothing_else(service: Service, mon
     service.travel(minutes=-5)  # a clock that is set right keeps nothing out for as long
     asks()
     assert lines("host-header-trusted") == most + 2
-    told = [event for event in service.log if event["event"] == "entries_left_out"]
-    assert [event["count"] for event in told] == [55, 1]
+    logged = [event for event in service.log if event["event"] == "entries_left_out"]
+    assert [event["count"] for event in logged] == [55, 1]
 
 
 @protects(

@@ -148,7 +148,7 @@ def test_failed_logins_do_not_reveal_whether_an_account_exists(service: Service)
     for answer, _ in answers.values():
         refused(answer, 401, "login-uniform-failure")
     reasons = [event["reason"] for event in service.log if event["event"] == "login.failure"]
-    assert reasons == ["password", "unknown", "disabled", "password", "unknown"]  # whoever runs the service learns it
+    assert reasons == ["password", "unknown", "disabled", "password", "unknown"]  # the operator learns the reason
 
 
 @protects(

@@ -227,13 +227,13 @@ def test_notices_are_sent_beside_the_service_wide_mail_limit(service: Service) -
     harm(len(mails.sent(service)) > 10, "strangers made the service send without a limit")
     assert [event["per_hour"] for event in service.log if event["event"] == "mail_budget_spent"] == [10]
     assert owner.change_password(PASSWORD, NEW_PASSWORD).status == owner.DONE["change_password"]
-    told = mails.subjects(service, "owner@example.com")
-    works(told == ["Your password was changed"], "the owner still gets the notice of a password change")
+    notices = mails.subjects(service, "owner@example.com")
+    works(notices == ["Your password was changed"], "the owner still gets the notice of a password change")
     thief = owner.copy()  # who has seen the new password
     assert thief.change_password(NEW_PASSWORD, PASSWORD).status == owner.DONE["change_password"]
-    told = mails.subjects(service, "owner@example.com")
-    harm(len(told) < 2, "the owner got no notice of a later change")
-    assert told == ["Your password was changed"] * 2
+    notices = mails.subjects(service, "owner@example.com")
+    harm(len(notices) < 2, "the owner got no notice of a later change")
+    assert notices == ["Your password was changed"] * 2
     service.travel(minutes=55)
     register(service, "one-more@example.com", 11)
     assert mails.sent(service, "one-more@example.com") == []
@@ -325,7 +325,7 @@ def test_of_two_senders_one_sends_a_mail(service: Service) -> None:
             return 0
 
         outbox._claim = claim_together
-        server.holds.clear()  # whoever sends first is not done when the other one begins
+        server.holds.clear()  # the first sender is not done when the other one begins
         sent = at_once([lambda: send(service), lambda: send(service), release])
         outbox._claim = claim
         harm(len(server.mails) > 3, "a mail was sent twice")
@@ -365,12 +365,12 @@ def test_a_database_that_was_away_ends_no_worker_that_sends(service: Service, mo
         register(service, "b@example.com", 1)
         monkeypatch.setattr(outbox, "drain", drained)
         monkeypatch.setattr(outbox, "threading", SimpleNamespace(Event=Often))
-        with ThreadPoolExecutor() as pool:  # as in its own thread: what ends it is seen by nobody
+        with ThreadPoolExecutor() as pool:  # as in its own thread: no caller sees the exception that ends it
             pool.submit(outbox._keep_draining, service.app)
         harm(waiting(service), "the sender stopped after a short outage of the database")
         assert server.recipients == ["a@example.com", "b@example.com"]
-        told = [event["error"] for event in service.log if event["event"] == "outbox_unreachable"]
-        assert told == ["OperationalError"] * 2  # once each time that it is away
+        logged = [event["error"] for event in service.log if event["event"] == "outbox_unreachable"]
+        assert logged == ["OperationalError"] * 2  # once each time that it is away
 
 
 @protects(
@@ -420,12 +420,12 @@ def test_a_link_cancelled_during_sending_is_invalid(service: Service) -> None:
         budget: Any = service.module("delivery.budget")
         allows = budget.allows
 
-        def meanwhile(*arguments: Any, **more: Any) -> bool:
+        def between(*arguments: Any, **more: Any) -> bool:
             budget.allows = allows
             assert owner.change_password(PASSWORD, NEW_PASSWORD).status == owner.DONE["change_password"]
             return bool(allows(*arguments, **more))
 
-        budget.allows = meanwhile
+        budget.allows = between
         assert stranger.forgot(user.email).status == stranger.DONE["forgot"]
         send(service)
         found = [mails.link(mail) for mail in server.mails[1:]]
@@ -513,7 +513,7 @@ def test_a_slow_sender_keeps_the_link_of_its_successor(service: Service) -> None
             transport.hand_over = real
             service.travel(seconds=50)
             assert send(service) == 0
-            service.travel(seconds=11)  # so long that the mail is due again, and somebody else sends it
+            service.travel(seconds=11)  # so long that the mail is due again, and another worker sends it
             assert send(service) == 1
             real(mail)
 
@@ -684,10 +684,10 @@ def test_no_request_decides_where_a_mailed_link_leads(service: Service) -> None:
             register(service, f"b{number}@example.com", number)
             hostile.get("/login", headers=headers)
             answer = hostile.get("/send", headers=headers)
-            [told] = [mail for mail in server.mails if mail["To"] == f"b{number}@example.com"]
-            harm("evil" in "".join(parts(told)), "a mailed link points to the attacker's host")
+            [mail_] = [mail for mail in server.mails if mail["To"] == f"b{number}@example.com"]
+            harm("evil" in "".join(parts(mail_)), "a mailed link points to the attacker's host")
             assert answer.json == {"sent": 1}
-            assert LINKS_TO in parts(told)[0]
+            assert LINKS_TO in parts(mail_)[0]
         sent = len(server.mails)
         answer = client.get("/send", headers={"Host": "evil.example"})
         refused(answer, 400, "host-header-trusted")
@@ -1000,7 +1000,7 @@ def test_an_account_that_slept_for_years_is_no_new_one(service: Service) -> None
     few=edit("throttle/__init__.py", 'counted["failures"] < OFTEN:', 'counted["failures"] < 1:'),
 )
 def test_a_login_after_failed_ones_is_told_once(service: Service) -> None:
-    Owner(service).signs_in()  # somebody else, on a device of his own
+    Owner(service).signs_in()  # another user, on another device
     owner = Owner(service)
     laptop = owner.signs_in()
     owner.fails(4, laptop)
@@ -1027,7 +1027,7 @@ def test_a_login_after_failed_ones_is_told_once(service: Service) -> None:
     app = with_app(service, owner.user)
     owner.fails(5)
     service.travel(minutes=16)
-    with owner.is_told(AFTER_FAILURES):  # of the password, by whoever has the second factor as well
+    with owner.is_told(AFTER_FAILURES):  # of the password, by a user with the second factor
         owner.signs_in(None, THIEF, app)
 
 
@@ -1061,7 +1061,7 @@ def test_who_guesses_twenty_codes_is_told_of_once(service: Service) -> None:
     owner.signs_in(app=app)
     attempts, throttle = service.module("identity.attempts"), service.module("throttle")
     with service.app.app_context():
-        for _ in range(5):  # what was tried before, as the service's own counter keeps it
+        for _ in range(5):  # earlier guesses, as the service's own counter keeps them
             throttle.take(f"{attempts.FACTOR}-day", owner.user.id.hex, attempts.WRONG_CODES)
     for minutes in (15, 30):
         assert [answer.status for answer in owner.guesses(5, app)] == [401] * 5

@@ -56,7 +56,7 @@ def test_no_client_chooses_what_an_answer_is(service: Service) -> None:
             assert answer.body == plain.body
 
 
-# What browsers want to be told of a file before they use it.
+# The headers that browsers need before they use a file.
 FILES = {
     "style.css": ["text/css; charset=utf-8"],
     "script.js": ["text/javascript; charset=utf-8"],

@@ -186,7 +186,7 @@ def shape(given: tuple[dict[str, Any], str]) -> object:
     return {**options, "challenge": len(options["challenge"])}, [len(part) for part in re.split(r"[.:]", state)]
 
 
-def seen(answer: Response, typed: str = "<nobody>") -> object:
+def seen(answer: Response, typed: str = "<none>") -> object:
     """Return the answer that the client sees, without its random parts."""
     view = seen_by_client(answer, typed)
     return {**view, "body": _NEW.sub(r"\1<new>", view["body"])}
@@ -365,7 +365,7 @@ def test_a_challenge_for_one_thing_is_good_for_no_other(service: Service) -> Non
     for asked_for, used_at in itertools.permutations((*USES, REGISTER), 2):
         device = Authenticator() if used_at == REGISTER else holder.device
         source, target = holder.asks(asked_for), holder.asks(used_at)
-        # Whoever owns the device lets it sign what the other ceremony wants, over the challenge of this one.
+        # The owner's device signs the data of the other ceremony over the challenge of this one.
         before, options = holder.sessions(), {**target.options, "challenge": source.options["challenge"]}
         answer = target.send(source.state, device.create(options) if used_at == REGISTER else device.get(options))
         harm(holder.sessions() - before, f"the challenge of a {asked_for} was accepted at the {used_at}")
@@ -663,7 +663,7 @@ def test_a_counter_that_falls_back_suspends_the_passkey(service: Service) -> Non
         holder.opens_all()
         for number, behind in enumerate((0, 1, 4), 1):
             in_force_again(service, holder.user)
-            holder.client = holder.signed_in()  # what is refused at the step-up ends the session
+            holder.client = holder.signed_in()  # a refusal at the step-up ends the session
             before = holder.sessions()
             stored = passkeys_of(service, holder.user)[0].sign_count
             assert stored == 4
@@ -715,7 +715,7 @@ def test_nobodys_passkey_completes_what_another_began(service: Service) -> None:
         holder.opens_all()
     before, answers = (victim.sessions(), thief.sessions()), []
     for way in (SECOND, STEP_UP):
-        asked = victim.asks(way)  # with the victim's password, and in a session of his that was left open
+        asked = victim.asks(way)  # with the victim's password, and in a session that the victim left open
         answers.append((way, asked.gets(thief.device.get(asked.options))))
         harm(victim.sessions() - before[0], f"another user's passkey was accepted at the {way}")
     for way, answer in answers:
@@ -1003,7 +1003,9 @@ def test_options_name_nothing_but_what_is_ones_own(service: Service) -> None:
     harm([True for one, handle in handles.items() if handle[:8] in one.bytes], "the handle reveals the account's id")
     assert {len(handle) for handle in handles.values()} == {64}
     assert len({*handles.values()}) == 3
-    assert from_text(holder.asks(REGISTER).options["user"]["id"]) == handles[holder.user.id]  # one for all his passkeys
+    assert (
+        from_text(holder.asks(REGISTER).options["user"]["id"]) == handles[holder.user.id]
+    )  # one for all passkeys of a user
     works(holder.uses(LOGIN, credential=holder.device.credentials[0], count=0).status == 401, "one may be a copy")
     assert ids(holder.asks(SECOND).options) == own[1:]
 
@@ -1012,7 +1014,7 @@ def test_options_name_nothing_but_what_is_ones_own(service: Service) -> None:
 def test_nobody_adds_a_passkey_in_a_session_that_was_left_open(service: Service) -> None:
     holder = Holder(service).with_passkey()
     service.travel(seconds=service.limits.fresh_login_seconds - 100)
-    asked = holder.asks(REGISTER)  # whoever sits down at it has the page open
+    asked = holder.asks(REGISTER)  # an attacker at the open computer sees the page
     service.travel(seconds=101)
     answer = asked.gets(Authenticator().create(asked.options))
     harm(passkeys_of(service, holder.user)[1:], "a stale session added a passkey")
@@ -1022,7 +1024,7 @@ def test_nobody_adds_a_passkey_in_a_session_that_was_left_open(service: Service)
     assert holder.adds().status == DONE[REGISTER]
 
 
-# --- what any change of a factor costs, and what is counted ---------------------------------------------------------
+# --- fresh login for changes of factors, and counters ---------------------------------------------------------------
 
 
 @protects(
@@ -1136,8 +1138,8 @@ def test_a_passkey_that_has_counted_never_says_zero_again(service: Service) -> N
     before = holder.sessions()
     answer = holder.uses(LOGIN, count=0)
     harm(holder.sessions() - before, "a cloned passkey with a counter of zero opened a session")
-    told = [email for purpose, email in due(service) if purpose == "passkey-suspended"]
-    harm(told != [holder.user.email], "the owner got no mail")
+    mailed = [email for purpose, email in due(service) if purpose == "passkey-suspended"]
+    harm(mailed != [holder.user.email], "the owner got no mail")
     refused(answer, *REFUSED[LOGIN])
     assert suspensions(service, holder.user) == [True]
     assert noted(service) == [holder.user.id]

@@ -117,7 +117,7 @@ class Waits(threading.Condition):
         return found
 
 
-def somebody(service: Service, email: str) -> User:
+def stored_user(service: Service, email: str) -> User:
     """A stored password that is compared in no time."""
     user = cheap_user(service, email)
     store(service, user, cheap_hash(PASSWORD))
@@ -134,11 +134,11 @@ def by_activation(service: Service, email: str, password: str) -> Response:
 
 
 def by_change(service: Service, email: str, password: str) -> Response:
-    return service.client(somebody(service, email)).login().change_password(PASSWORD, password)
+    return service.client(stored_user(service, email)).login().change_password(PASSWORD, password)
 
 
 def by_reset(service: Service, email: str, password: str) -> Response:
-    somebody(service, email)
+    stored_user(service, email)
     client = service.client(address="192.0.2.82")
     client.forgot(email)
     return client.reset(token_for(service, email, "reset"), password)
@@ -258,7 +258,7 @@ def wrong_passwords(service: Service, flood: Flood, addresses: list[str], **more
     """Send one wrong password from each address, for accounts that do not exist."""
     clients = [ready(service.client(address=address)) for address in addresses]
     return [
-        partial(flood.attempt, client, f"nobody-{n}@example.com", WRONG, **more) for n, client in enumerate(clients)
+        partial(flood.attempt, client, f"unknown-{n}@example.com", WRONG, **more) for n, client in enumerate(clients)
     ]
 
 
@@ -481,13 +481,13 @@ def test_a_flood_of_logins_is_bounded_in_memory_and_threads(service: Service) ->
         page.clear()
         flood.begin()
         attempts = [
-            worker.submit(flood.attempt, attacker, f"nobody-{number}@example.com", WRONG)
+            worker.submit(flood.attempt, attacker, f"unknown-{number}@example.com", WRONG)
             for number, attacker in enumerate(attackers)
         ]
         flood.until(lambda: flood.answered == FLOOD - 3 or flood.most_computing > 1 or flood.most_waiting > 2)
-        meanwhile = worker.submit(service.client(address="203.0.113.9").get, "/probe")
+        probe = worker.submit(service.client(address="203.0.113.9").get, "/probe")
         if flood.answered == FLOOD - 3:
-            meanwhile.result(Flood.PATIENCE)  # a thread is free, although the first hash is still being computed
+            probe.result(Flood.PATIENCE)  # a thread is free, although the first hash is still being computed
         flood.end()
         answers = [one.result(Flood.PATIENCE) for one in attempts]
     harm(flood.most_computing > 1, "more hashes ran at the same time than the reserved memory allows")
@@ -676,5 +676,5 @@ def test_a_login_rehashes_former_parameters(service: Service) -> None:
         harm(not FORMAT.match(stored(service, user.email)), "the login left the weaker hash in place")
     assert stored(service, other.email) == theirs
     assert lives(before)
-    # Of a login from a new device its owner is told, but not of the hash: the password is the same.
+    # The owner gets a mail about the login from a new device, but not about the hash: the password is the same.
     assert {purpose for purpose, _ in waiting(service)} == {"new-device"}

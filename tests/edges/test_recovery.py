@@ -317,7 +317,7 @@ def test_token_guesses_are_limited_and_block_no_valid_token(service: Service) ->
     guesses = [opens(stranger, f"{number:043}") for number in range(11)]
     harm([guess for guess in guesses[10:] if guess.status == 410], "token guesses have no limit")
     before = stored(service, user.email)
-    answer = service.client(address="198.51.100.66").reset(token, OTHER)  # a neighbour who read his mail
+    answer = service.client(address="198.51.100.66").reset(token, OTHER)  # the user, from a neighbour's network
     harm(stored(service, user.email) == before, "a neighbour's wrong tokens blocked a valid token")
     assert answer.status == DONE["reset"]
     assert [guess.status for guess in guesses[:10]] == [410] * 10

@@ -58,7 +58,7 @@ def asked(service: Service, statements: Statements, email: str, address: str) ->
     return client.register(email), statements.count
 
 
-# --- what is answered ------------------------------------------------------------------------------------------
+# --- the answer ------------------------------------------------------------------------------------------------
 
 
 @protects(
@@ -116,7 +116,7 @@ def test_invitations_do_not_reveal_accounts(service: Service, monkeypatch: pytes
 def test_what_is_no_address_counts_as_well(service: Service) -> None:
     is_open(service)
     works(service.client(address="192.0.2.50").register("one@example.com").status == DONE["register"], "one is ok")
-    guesses = [service.client(address="198.51.100.7").register(f"nobody-{number}@localhost") for number in range(5)]
+    guesses = [service.client(address="198.51.100.7").register(f"unknown-{number}@localhost") for number in range(5)]
     answer = service.client(address="198.51.100.7").register("sixth@example.com")
     harm(("activate", "sixth@example.com") in waiting(service), "the sixth was accepted after five invalid addresses")
     assert [guess.status for guess in guesses] == [422] * 5
@@ -314,7 +314,7 @@ def test_an_invitation_makes_exactly_the_account_that_it_names(
             "        or_(_l.inviter_id.is_(None), exists().where(_inviter.id == _l.inviter_id, _inviter.active)),\n",
             "",
         ),
-        edit(GOOD, ", columns.inviter_id == user_id)", ")"),  # which ends them as well, when he is disabled
+        edit(GOOD, ", columns.inviter_id == user_id)", ")"),  # which ends them as well, when the inviter is disabled
     ),
     twin=edit(FILE, "        links.cancel(connection, link.email)\n", ""),
 )
@@ -364,7 +364,7 @@ def test_an_invitation_is_invalid_while_its_inviter_is_disabled(
         token_for(service, "guest@example.com", "invite"),
         token_for(service, "orphan@example.com", "invite"),
     )
-    with service.engine.begin() as connection:  # nobody has ended what it had asked for
+    with service.engine.begin() as connection:  # its pending change was not ended
         table = service.module("identity.models").User.__table__
         connection.execute(table.update().where(table.c.id == other.user.id).values(active=False))
     works(service.client().activate(guests, CHOSEN).status == DONE["activate"], "an invitation creates an account")
@@ -383,19 +383,19 @@ def test_an_invitation_ends_when_its_inviter_loses_the_role(service: Service, mo
     chief, former = administrator(service, monkeypatch), administrator(service, monkeypatch, "192.0.2.91")
     assert chief.user is not None
     assert former.user is not None
-    former.invite("his@example.com")
+    former.invite("guest@example.com")
     chief.invite("hers@example.com")
-    his, hers = (token_for(service, email, "invite") for email in ("his@example.com", "hers@example.com"))
+    bad, hers = (token_for(service, email, "invite") for email in ("guest@example.com", "hers@example.com"))
     former.invite("waits@example.com")
     assert chief.take(former.user.id, ADMINISTRATOR).status == DONE["take"]
     guest = service.client()
     works(guest.activate(hers, CHOSEN).status == DONE["activate"], "another inviter's guest gets an account")
     traces = [event for event in service.log if event["event"] == "user.activated"]
-    assert [trace["inviter"] for trace in traces] == [str(chief.user.id)]  # who let him in can be found out
-    assert guest.activate(his, OTHER).status == 410
+    assert [trace["inviter"] for trace in traces] == [str(chief.user.id)]  # the inviter is recorded
+    assert guest.activate(bad, OTHER).status == 410
     assert chief.give(former.user.id, ADMINISTRATOR).status == DONE["give"]
-    answer = guest.activate(his, OTHER)
-    harm(account(service, "his@example.com"), "an invitation became valid again when its inviter got the role back")
+    answer = guest.activate(bad, OTHER)
+    harm(account(service, "guest@example.com"), "an invitation became valid again when its inviter got the role back")
     refused(answer, 410, SINGLE_USE)
     assert sent(service, "waits@example.com") == []
 
@@ -409,15 +409,15 @@ def test_an_invitation_ends_when_the_role_loses_the_permission(
     permits = {**team.roles, "former": frozenset({users.READ, users.MANAGE})}
     monkeypatch.setattr(team, "roles", permits)
     former = service.client(service.user(roles=("former",)), "192.0.2.91").login()
-    assert former.invite("his@example.com").status == DONE["invite"]
+    assert former.invite("guest@example.com").status == DONE["invite"]
     chief.invite("hers@example.com")
-    his, hers = (token_for(service, email, "invite") for email in ("his@example.com", "hers@example.com"))
+    bad, hers = (token_for(service, email, "invite") for email in ("guest@example.com", "hers@example.com"))
     monkeypatch.setattr(team, "roles", {**permits, "former": frozenset({users.READ})})
     service.restart()
     guest = service.client()
     works(guest.activate(hers, CHOSEN).status == DONE["activate"], "another inviter's guest gets an account")
-    answer = guest.activate(his, OTHER)
-    harm(account(service, "his@example.com"), "the invitation of a user without the permission created an account")
+    answer = guest.activate(bad, OTHER)
+    harm(account(service, "guest@example.com"), "the invitation of a user without the permission created an account")
     refused(answer, 410, MODE)
 
 
@@ -436,7 +436,7 @@ def test_an_invitation_ends_with_the_password_of_whoever_invited(
     thief = owner.copy()
     thief.invite("thief@example.com", [ADMINISTRATOR])
     chief.invite("hers@example.com")
-    his, hers = (token_for(service, email, "invite") for email in ("thief@example.com", "hers@example.com"))
+    bad, hers = (token_for(service, email, "invite") for email in ("thief@example.com", "hers@example.com"))
     thief.invite("waits@example.com", [ADMINISTRATOR])
     if way == "change":
         assert owner.change_password(user.password, CHOSEN).status == DONE["change_password"]
@@ -449,7 +449,7 @@ def test_an_invitation_ends_with_the_password_of_whoever_invited(
         assert service.client().reset(token, CHOSEN).status == DONE["reset"]
     guest = service.client()
     works(guest.activate(hers, CHOSEN).status == DONE["activate"], "another inviter's guest gets an account")
-    answer = guest.activate(his, OTHER)
+    answer = guest.activate(bad, OTHER)
     harm(account(service, "thief@example.com"), "the thief's invitation stayed valid after the password change")
     refused(answer, 410, SINGLE_USE)
     harm(sent(service, "waits@example.com"), "a queued invitation was sent after the password change")
@@ -474,9 +474,9 @@ def test_registration_does_not_reveal_accounts(service: Service, monkeypatch: py
     assert known.status == DONE["register"]
     assert cost_of_known == cost_of_unknown >= 2  # counter and outbox
     assert hashing.count == 0
-    [told] = sent(service, user.email)
-    assert link(told) is None  # no link that makes anything: a notice, with the way to a new password
-    assert "You have one already" in text(told)
+    [notice] = sent(service, user.email)
+    assert link(notice) is None  # no link that makes anything: a notice, with the way to a new password
+    assert "You have one already" in text(notice)
     [invited] = sent(service, UNKNOWN)
     assert link(invited) is not None
     assert account(service, user.email) == before

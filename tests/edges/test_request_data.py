@@ -189,7 +189,7 @@ def shared(letter_id: UUID):
 
 @blueprint.get("/all/<uuid:letter_id>")
 @requires("letters.read")
-def everybody(letter_id: UUID):
+def letter(letter_id: UUID):
     db.session.get(Letter, letter_id)
 """
 SAMPLES = {"redirect": REDIRECTS, "file": FILES, "outbound": ADDRESSES, "owner": ROWS}

@@ -151,9 +151,9 @@ def test_a_text_that_is_no_ring_leaves_the_keys_as_they_are(service: Service) ->
             harm(signed_by(given, guessed), "the service signs with a guessable text stored by mistake")
             assert signed_by(given, before)
             assert accepts(service, app, stolen(service, text)) is False
-        told = [event for event in service.log if event["event"] == "key_ring_not_changed"]
-        assert [(event["name"], event["level"]) for event in told] == [("SECRET_KEY", "error")] * 4
-        assert told[0]["fault"] == "SECRET_KEY is a placeholder"
+        logged = [event for event in service.log if event["event"] == "key_ring_not_changed"]
+        assert [(event["name"], event["level"]) for event in logged] == [("SECRET_KEY", "error")] * 4
+        assert logged[0]["fault"] == "SECRET_KEY is a placeholder"
         assert guessed not in service.output
 
 
@@ -198,7 +198,7 @@ def test_a_rotation_goes_on_through_its_phases_without_a_refusal(
         stub.values["SECRET_KEY"] = published
         code, activated = rotate(service, monkeypatch, "session")
         lost = list[str]()
-        if code == 0:  # somebody took the second step at once
+        if code == 0:  # an operator took the second step at once
             stub.values["SECRET_KEY"] = activated
             two = service._make()
             lost = [text for text in [signs(service, two, "value")] if not accepts(service, one, text)]

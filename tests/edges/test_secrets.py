@@ -331,7 +331,7 @@ if SECRETS in LEADS:
 # --- a backend that is away, and a value that was replaced -----------------------------------------------------------
 
 
-TOLD = "secret_backend_unavailable"
+UNAVAILABLE = "secret_backend_unavailable"
 
 
 def hangs(stub: Stub) -> tuple[Event, Event]:
@@ -415,26 +415,26 @@ def test_a_deleted_secret_is_valid_for_at_most_an_hour(service: Service) -> None
     told=edit("secrets/kept.py", "            self._warn(name, kept)\n", "            pass\n"),
 )
 def test_an_outage_is_told_once_a_minute_and_names_no_value(service: Service) -> None:
-    def told() -> list[dict[str, Any]]:
-        return [event for event in service.log if event["event"] == TOLD and event["name"] == NAME]
+    def warnings() -> list[dict[str, Any]]:
+        return [event for event in service.log if event["event"] == UNAVAILABLE and event["name"] == NAME]
 
     with stubbed(service) as stub:
         started(service, stub)
-        works(told() == [], "nothing is logged while the backend answers")
+        works(warnings() == [], "nothing is logged while the backend answers")
         opened = stub.connected
         stub.goes_down()
         service.travel(seconds=301)
         for _ in range(3):
             assert ask(service).status == 200
-        harm(not told(), "the service uses stale values and logs no warning")
-        [event] = told()
+        harm(not warnings(), "the service uses stale values and logs no warning")
+        [event] = warnings()
         assert (event["level"], event["fault"]) == ("warning", "does not answer")
         rows = service.rows("SELECT outcome FROM audit_event WHERE kind = 'secret.backend_unavailable'")
         assert {outcome for (outcome,) in rows} == {"failure"}
         for _ in range(3):
             service.travel(seconds=31)
             assert ask(service).status == 200
-        assert len(told()) == 2
+        assert len(warnings()) == 2
         assert stub.connected > opened  # a client that failed may be broken: the next question has another
         assert FIRST not in service.output
 
@@ -506,13 +506,13 @@ def test_no_start_goes_on_without_an_answer_about_each_secret(
             assert stub.asked[-5:] == [name, "waited 0.2", name, "waited 0.8", name]
         stub.goes_down()
         assert service.start().app is None
-        asked, wrong = len(stub.asked), "BASTION_VAULT: its address could be anybody's."
+        asked, wrong = len(stub.asked), "BASTION_VAULT: its address could be an attacker's."
         monkeypatch.setattr(service.module("chosen").backend, "check", lambda *_, **_mode: iter([wrong]))
         assert service.start(BASTION_QQQQQQQQQQQQ="1").reasons == [
             "BASTION_QQQQQQQQQQQQ is not a setting. Remove it.",
             wrong,
         ]
-        assert len(stub.asked) == asked  # what could be somebody else is asked for nothing
+        assert len(stub.asked) == asked  # a server that is not verified gets no question
 
 
 @protects(
@@ -540,7 +540,7 @@ def test_an_outage_is_bridged_for_an_hour_without_a_restart(service: Service) ->
         assert used == [FIRST]
 
 
-# --- what fails tells no secret --------------------------------------------------------------------------------------
+# --- errors reveal no secret -----------------------------------------------------------------------------------------
 
 
 @protects("secrets-never-shown")

@@ -168,8 +168,8 @@ def test_a_byte_is_not_looked_at_again_for_each_that_follows(service: Service, m
 
     def looked_at(begun: bytes, piece: bytes) -> tuple[int, list[bool]]:
         Looked.at, said = 0, []
-        with socket.socket() as nobody:
-            reader = worker._Unreader(nobody)
+        with socket.socket() as unused:
+            reader = worker._Unreader(unused)
             reader.begin()
             for number in range(ONE_AT_A_TIME):
                 sent = Looked(begun + piece * number)
@@ -333,12 +333,12 @@ def test_nobody_sends_a_long_line_or_many_or_large_headers(service: Service) -> 
 )
 def test_the_service_is_unreachable_past_its_tls_proxy(service: Service) -> None:
     behind = {"BASTION_PROXY_HOPS": "1", "BASTION_TRUSTED_PROXIES": "10.0.0.0/8"}
-    alone = {"BASTION_PROXY_HOPS": "0", "BASTION_TRUSTED_PROXIES": None}
+    without = {"BASTION_PROXY_HOPS": "0", "BASTION_TRUSTED_PROXIES": None}
     works(service.start(BASTION_BIND="0.0.0.0:8000", **behind).app is not None, "the service starts behind a proxy")
     for here in ("127.0.0.1:8000", "[::1]:8000", "unix:/run/service.sock"):
-        works(service.start(BASTION_BIND=here, **alone).app is not None, f"without a proxy it starts at {here}")
+        works(service.start(BASTION_BIND=here, **without).app is not None, f"without a proxy it starts at {here}")
     for open_port in ("0.0.0.0:8000", "[::]:8000", "192.0.2.1:8000", ":8000"):
-        tried = service.start(BASTION_BIND=open_port, **alone)
+        tried = service.start(BASTION_BIND=open_port, **without)
         harm(tried.app is not None, f"other machines can send passwords without TLS to {open_port}")
         assert [reason.partition(" ")[0] for reason in tried.reasons] == ["BASTION_BIND"]
 
@@ -363,10 +363,10 @@ BOUNDS = {
 def test_the_server_is_told_to_wait_for_nothing_without_an_end(service: Service) -> None:
     """Checks gunicorn's own reading of the settings, because waiting for each timeout would take minutes."""
     made, ours = import_module("gunicorn.config").Config(), vars(service.module("server.gunicorn"))
-    told = [name for name in made.settings if name in ours]
-    for name in told:
+    known = [name for name in made.settings if name in ours]
+    for name in known:
         made.set(name, ours[name])
-    works({*BOUNDS, "bind", "worker_class"} <= {*told}, "the server reads the settings")
+    works({*BOUNDS, "bind", "worker_class"} <= {*known}, "the server reads the settings")
     beyond = {name: made.settings[name].get() for name in BOUNDS}
     harm(
         {name: value for name, value in beyond.items() if not BOUNDS[name][0] <= value <= BOUNDS[name][1]},

@@ -58,7 +58,7 @@ def test_logins_at_the_same_moment_are_counted_together(service: Service, monkey
 
     monkeypatch.setattr(sessions, "_beginning", begin_together)
     left = []
-    rounds = 4  # all meet in each; where the lock is one for the file, each waits for the others in vain
+    rounds = 4  # all meet in each; where one lock covers the file, they wait until the barrier times out
     for _ in range(rounds):
         at_once([opens] * 3)
         meetings.append(Meeting(3))
@@ -77,7 +77,7 @@ ISSUE = edit(
 )
 
 
-# In the token style the refresh token's row refers to the session's: without that one there is none.
+# In the token style the refresh token's row refers to the session's: without the session's row it can't exist.
 @protects(CLOSED, **({"issue": ISSUE} if AUTH == "session" else {}))
 def test_a_failed_commit_issues_no_cookie_or_token(service: Service) -> None:
     from sqlalchemy import event
@@ -161,7 +161,7 @@ def test_a_stale_session_changes_no_address_before_step_up(service: Service) -> 
     answer = changes_address(owner)
     harm(mails.waiting(service), "a stale session changed the account's address")
     assert asks_to_prove_again(answer)
-    wrong = step_up(owner, "not the password of anybody")
+    wrong = step_up(owner, "not the password of any user")
     refused(wrong, 403, "password-change-needs-current")
     assert asks_to_prove_again(changes_address(owner))
     assert step_up(owner, user.password).status == SIGNED_IN

@@ -72,11 +72,11 @@ def run(text, name, moment, env):
     hashlib.sha256(text), hashlib.new("sha3-256")
     env.get_template("page.html")
     Template("$name").substitute(name=name)
-_s = AuthSession.__table__.c
+sessions = AuthSession.__table__.c
 TOKENS: Final = ("jwt-", "refresh-")
 def compare(token, row, code, error, kind, form):
     hmac.compare_digest(token, row.value)
-    select(Link).where(_s.token_hash == digest(token), Link.token_hash != digest(token))
+    select(Link).where(sessions.token_hash == digest(token), Link.token_hash != digest(token))
     table.c.password_hash == row.password_hash
     kind.startswith(TOKENS)
     token is None or token == "" or len(token) == 43 or "=" in token or token.startswith("v1.")
@@ -167,7 +167,7 @@ def test_two_secrets_are_compared_as_a_whole(service: Service, monkeypatch: pyte
     assert len(calls) == 5
 
 
-# --- what was typed starts nothing -----------------------------------------------------------------------------
+# --- user input starts nothing ---------------------------------------------------------------------------------
 
 TYPED = (
     *("{{ 7777 * 7 }}", "{{ config }}", "{% for x in ().__class__.__base__.__subclasses__() %}{{ x }}{% endfor %}"),

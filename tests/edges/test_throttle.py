@@ -195,7 +195,7 @@ def test_whoever_reads_the_counters_learns_no_address(service: Service) -> None:
     works(kept, "attempts are counted")
     harm(kept & {hashlib.sha256(f"login:{victim.email}".encode()).digest()}, "a counter reveals a guessed address")
     assert {len(key) for key in kept} == {32}
-    service.restart(SECRET_KEY=secrets.token_urlsafe(32))  # all is counted anew, and nobody is kept out by it
+    service.restart(SECRET_KEY=secrets.token_urlsafe(32))  # all counters begin anew, and no client is locked out by it
     assert attempt(service.client(), user.email, user.password).status == SIGNED_IN
     assert [one.status for one in guess(service, victim.email, most(service) + 1)] == [401] * most(service) + [429]
 
@@ -226,7 +226,7 @@ def test_guesses_at_the_same_moment_are_counted_one_by_one(service: Service, mon
             "UPDATE throttle_counter SET failures = :failures, rounds = 0, blocked_until = NULL",
             failures=most(service) - 1,
         )
-        service.rows("DELETE FROM throttle_use")  # what is counted per network is not what is attacked here
+        service.rows("DELETE FROM throttle_use")  # the counters per network are not attacked here
         spy.compared.clear()
         answers = at_once([partial(attempt, rival, victim.email, WRONG) for rival in rivals])
         rounds.append((len(spy.compared), sorted(answer.status for answer in answers)))
@@ -352,7 +352,7 @@ def test_parallel_uncompared_attempts_are_not_counted(service: Service, monkeypa
     with monkeypatch.context() as flooded:
         all_slots_taken(service, flooded, meet)
         rounds = [at_once([partial(attempt, rival, user.email, WRONG) for rival in rivals]) for _ in range(2)]
-    attempt(service.client(), user.email, WRONG)  # and now he mistypes, for the first time
+    attempt(service.client(), user.email, WRONG)  # and now the user mistypes, for the first time
     before = sessions_of(service, user)
     last = attempt(service.client(), user.email, user.password)
     harm(sessions_of(service, user) == before, "uncompared attempts locked the right password out")
@@ -370,8 +370,8 @@ def test_retry_after_is_exact(service: Service, monkeypatch: pytest.MonkeyPatch)
     throttle: Any = service.module("throttle")
     twice = throttle.Allowance(2, timedelta(minutes=1))
     ways = {
-        "book": lambda: throttle.book("probe", "somebody", ROW),
-        "spend": lambda: throttle.spend("probe", "somebody", ROW, twice),
+        "book": lambda: throttle.book("probe", "client", ROW),
+        "spend": lambda: throttle.spend("probe", "client", ROW, twice),
         "network": lambda: throttle.spend_for_network("probe-network", ROW, twice),
     }
     service.adds_route("/uses/<how>", mark="public", view=lambda how: {"more": bool(ways[how]())})
@@ -385,14 +385,14 @@ def test_retry_after_is_exact(service: Service, monkeypatch: pytest.MonkeyPatch)
         statuses = [seven[number // 2].get(f"/uses/{how}").status for number in range(times[how])]
         works(statuses == [200] * times[how], "uses up to the limit succeed")
         moment[0] += timedelta(seconds=0.5)
-        told = int(seven[5].get(f"/uses/{how}").header("Retry-After") or 0)
-        moment[0] += timedelta(seconds=told - 1)
+        wait = int(seven[5].get(f"/uses/{how}").header("Retry-After") or 0)
+        moment[0] += timedelta(seconds=wait - 1)
         early = seven[5].get(f"/uses/{how}")
         moment[0] += timedelta(seconds=1)
         harm(seven[6].get(f"/uses/{how}").status != 200, "a client that waited was refused again")
         refused(early, 429, ROW)
-        assert (told, early.header("Retry-After")) == (seconds, "1")
-    monkeypatch.setattr(throttle, "_write", lambda *_: False)  # somebody else was counted in between, each time
+        assert (wait, early.header("Retry-After")) == (seconds, "1")
+    monkeypatch.setattr(throttle, "_write", lambda *_: False)  # another use was counted in between, each time
     lost = [seven[5].get(f"/uses/{how}") for how in ("book", "spend")]
     assert [(one.status, one.header("Retry-After")) for one in lost] == [(429, "1"), (429, "2")]
 
@@ -411,7 +411,7 @@ def test_a_refunded_attempt_takes_back_the_wait_that_it_began(service: Service) 
         return tuple(row)
 
     with service.app.app_context():
-        bookings = [throttle.book("probe", "somebody", ROW) for _ in range(most(service))]
+        bookings = [throttle.book("probe", "client", ROW) for _ in range(most(service))]
         works(counted() == (most(service), 1, 1), "the last failure begins a wait")
         throttle.give_back(bookings[0])
         harm(counted()[1], "the next wait doubled, as if one failure more had been counted")
@@ -421,7 +421,7 @@ def test_a_refunded_attempt_takes_back_the_wait_that_it_began(service: Service) 
         assert counted() == (0, 0, 0)
         throttle.give_back(bookings[0])  # no more than there was
         assert counted() == (0, 0, 0)
-        throttle.give_back(throttle.book("probe", "somebody", ROW))
+        throttle.give_back(throttle.book("probe", "client", ROW))
         assert counted() == (0, 0, 0)
         mine, _neighbours = (throttle.book("probe", who, ROW) for who in ("me", "a neighbour"))
         throttle.give_back(mine)
@@ -443,30 +443,30 @@ def test_uses_at_the_same_moment_are_counted_one_by_one(service: Service, monkey
     rivals: list[Any] = []
 
     def take() -> Any:
-        return throttle.take("probe", "somebody", twice)[0]
+        return throttle.take("probe", "client", twice)[0]
 
     def overtaken(*arguments: Any) -> Any:
-        if meanwhile:
-            rivals.append(meanwhile.pop()())
+        if between:
+            rivals.append(between.pop()())
         return write(*arguments)
 
     def uses() -> int:
         [(kept,)] = service.rows("SELECT uses FROM throttle_use")
         return len(json.loads(kept) if isinstance(kept, str) else kept)
 
-    meanwhile: list[Any] = []
+    between: list[Any] = []
     monkeypatch.setattr(throttle, "_write", overtaken)
     with service.app.app_context():
         first = take()
         works(first is not None, "two uses are allowed")
-        meanwhile.append(take)
+        between.append(take)
         late = take()
         harm(late, "three uses passed where two are allowed")
         assert uses() == 2
         throttle.refund(first)
         assert uses() == 1  # the one, and none of the others'
         first = take()
-        meanwhile.append(lambda: throttle.refund(first))
+        between.append(lambda: throttle.refund(first))
         throttle.refund(rivals[0])
         assert uses() == 0
 
@@ -881,7 +881,7 @@ def test_a_flood_of_names_is_bounded_and_resets_no_wait(service: Service, monkey
     guess(service, waiting.email, most(service))
     works(counters(service) < throttle.MOST, "there are few counters")
     for number in range(2 * throttle.MOST):  # each of which makes a counter of failures and two of uses
-        attempt(service.client(address=f"203.0.{number}.1"), f"nobody-{number}@example.com", WRONG)
+        attempt(service.client(address=f"203.0.{number}.1"), f"unknown-{number}@example.com", WRONG)
     harm(counters(service) > 2 * (throttle.MOST + throttle.EVERY), "a stranger fills the disk with counters")
     assert counters(service) >= 2 * throttle.MOST
     answer = attempt(service.client(), waiting.email, waiting.password)
@@ -895,7 +895,7 @@ def test_counters_that_are_over_go_by_themselves(service: Service, monkeypatch: 
     HashSpy(service, quick=True)
     user, throttle = cheap_user(service), smaller(service, monkeypatch)
     for number in range(10):
-        attempt(service.client(address=f"203.0.{number}.1"), f"nobody-{number}@example.com", WRONG)
+        attempt(service.client(address=f"203.0.{number}.1"), f"unknown-{number}@example.com", WRONG)
     before = counters(service)
     works(before >= 20, "attempts are counted")
     service.travel(days=3)
@@ -1113,7 +1113,7 @@ def test_to_be_refused_again_and_again_is_one_row_a_minute(service: Service) -> 
     before = everything(service)
     for number in range(TIMES):
         for visitor in (service.client(address=network) for network in networks):
-            attempt(visitor, f"nobody-{number}@example.com", WRONG)
+            attempt(visitor, f"unknown-{number}@example.com", WRONG)
             visitor.post("/probe", headers=foreign)
             statuses = [visitor.get(path).status for path in ("/open", "/healthz", "/none-of-this-name", PATH)]
             statuses.append(visitor.get("/open", headers={"Host": "evil.example"}).status)

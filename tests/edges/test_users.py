@@ -111,9 +111,9 @@ def test_disabling_a_user_revokes_sessions_and_links_for_good(
     events = [event for event in service.log if str(event.get("event")).startswith("user.")]
     who = str(manager.user.id)
     assert [(event["event"], event["by"]) for event in events] == [("user.disabled", who), ("user.enabled", who)]
-    told = service.client(user, "192.0.2.15").login().events()
-    assert "203.0.113.80" in told.text  # from where oneself signed in, but not from where others did something
-    assert manager.address not in told.text
+    shown = service.client(user, "192.0.2.15").login().events()
+    assert "203.0.113.80" in shown.text  # the user's own address, but no administrator's
+    assert manager.address not in shown.text
 
 
 @protects(
@@ -133,7 +133,7 @@ def test_nobody_disables_the_last_administrator(service: Service, monkeypatch: p
     assert account(service, first.user.email).roles == ADMINISTRATOR  # type: ignore[union-attr]
 
 
-# --- no administrator becomes somebody else --------------------------------------------------------------------
+# --- no administrator takes over an account --------------------------------------------------------------------
 
 
 @protects(
@@ -173,7 +173,7 @@ def test_an_administrator_ends_sessions_of_one_or_all_users(service: Service, mo
     active=edit("identity/sessions.py", f"{NOT_ENDED}        _u.active,\n", NOT_ENDED),
 )
 def test_the_column_alone_keeps_a_user_out(service: Service) -> None:
-    user, _other = service.user(), service.user()  # that somebody else is active helps nobody
+    user, _other = service.user(), service.user()  # another active user changes nothing
     client = service.client(user).login()
     works(lives(client), "an active user has access")
     service.client(address="192.0.2.13").forgot(user.email)
@@ -205,8 +205,8 @@ def test_an_administrators_reset_reveals_and_sets_no_password(
     works(page.ok, "the administrator sees the account")
     harm(stored(service, user.email) != before, "an administrator chose another user's password")
     harm(lives(client), "a session survived an administrator's password reset")
-    told = [word for answer in (*answers, page) for word in re.findall(r"[\w-]{43}", answer.text)]
-    digests = {sha256(word.encode()).digest() for word in told}
+    words = [word for answer in (*answers, page) for word in re.findall(r"[\w-]{43}", answer.text)]
+    digests = {sha256(word.encode()).digest() for word in words}
     kept = {bytes(row[0]) for row in service.rows("SELECT token_hash FROM auth_link")}
     harm(digests & kept, "an administrator received the reset link")
     assert answers[0].status == DONE["admin_reset"]

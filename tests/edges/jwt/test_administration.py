@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 def test_nothing_is_done_to_an_account_that_is_not_there(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """An administrator who sends an unknown id gets 404, not a success."""
     admin = administrator(service, monkeypatch)
-    there, nobody = service.user().id, UUID(ANY_ID)
+    there, unknown = service.user().id, UUID(ANY_ID)
     works(admin.end_sessions_of(there).status == 204, "an administrator ends the sessions of an account")
     answers = [
-        *(admin.end_sessions_of(nobody), admin.disable(nobody), admin.enable(nobody), admin.admin_reset(nobody)),
-        *(admin.give(nobody, ADMINISTRATOR), admin.take(nobody, ADMINISTRATOR), admin.reset_factors(nobody)),
-        admin.show_user(nobody),
+        *(admin.end_sessions_of(unknown), admin.disable(unknown), admin.enable(unknown), admin.admin_reset(unknown)),
+        *(admin.give(unknown, ADMINISTRATOR), admin.take(unknown, ADMINISTRATOR), admin.reset_factors(unknown)),
+        admin.show_user(unknown),
     ]
     harm([answer for answer in answers if answer.ok], "an action on an unknown account was answered with a success")
     for answer in answers:

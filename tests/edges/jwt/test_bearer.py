@@ -87,7 +87,7 @@ def test_a_token_names_no_login_but_its_own_users(service: Service) -> None:
     theirs = claims_of(logins.other.token)
     logins.alive(logins.sign(client, sub=theirs["sub"], sid=theirs["sid"]))
     logins.dead(logins.sign(client, sid=theirs["sid"]), "one user by the login of another")
-    logins.dead(logins.sign(client, sub=theirs["sub"]), "one user by his own login for another")
+    logins.dead(logins.sign(client, sub=theirs["sub"]), "one user by their own login for another")
     logins.dead(logins.sign(client, sub=str(uuid.uuid4())), "a user who never was")
 
 
@@ -163,7 +163,7 @@ def asks(service: Service, server: RealServer, *lines: str) -> bytes:
     return service.raw(server, "\r\n".join([*head, *lines, "Connection: close", "", ""]).encode())
 
 
-# --- what is no token ---------------------------------------------------------------------------------------------
+# --- malformed tokens ---------------------------------------------------------------------------------------------
 
 
 @protects(MALFORMED, length=edit(TOKENS, "        if len(token) > LONGEST:\n", "        if False:\n"))
@@ -279,7 +279,7 @@ def test_the_token_of_an_ended_login_opens_nothing(service: Service) -> None:
     logins = Logins(service)
     for what, end in ENDS.items():
         client, second = logins.of(logins.user, what), logins.of(logins.user)
-        thief = client.copy()  # has what the client has, and is told of nothing
+        thief = client.copy()  # has the client's tokens, but not its answers
         logins.alive(thief)
         assert end(service, client, second) == 204
         logins.dead(thief, f"a login that {what}")

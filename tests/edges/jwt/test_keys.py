@@ -117,7 +117,7 @@ def test_a_kid_only_names_a_key_of_the_ring(service: Service) -> None:
     target.attack("a kid that names an empty file", empty, SOURCE)
 
 
-# --- what was verified once ---------------------------------------------------------------------------------------
+# --- remembered signatures ----------------------------------------------------------------------------------------
 
 
 @protects(
@@ -193,7 +193,7 @@ def service_ring(service: Service) -> list[dict[str, Any]]:
 @protects(SAFE, bound=edit(MEMORY, "            if len(self._found) >= self._most:", "            if self._most < 0:"))
 def test_what_is_remembered_has_a_bound(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = Memory(service, monkeypatch)
-    most = 32  # with a bound that is met soon: what is remembered, and how, is as it was
+    most = 32  # a low bound, met soon; everything else is unchanged
     with service.app.app_context():
         verified = service.module("jwt.keys").ring().verified
     assert verified._most == service.module("crypto.signing").MOST == 4096
@@ -331,7 +331,7 @@ KEYS_OF_STANDARDS = {
     "RFC 7515, A.3": ("ES256", "jpsQnnGQmL-YBIffH1136 cspYG6-0iY7X1fCE9-E9LI"),
     "RFC 6979, A.2.5": ("ES256", "ya-p2EW6dRZrXCFXZ7HWk 05Qw9s26JsSe4piKxIPZyE"),
 }
-"""The private keys that everybody can read there, with their algorithm; in two halves, or whatever looks for keys in a
+"""The private keys that are published there, with their algorithm; in two halves, or scanners for keys in a
 repository would find them."""
 
 
@@ -401,18 +401,18 @@ def test_no_start_accepts_an_invalid_or_published_key(service: Service) -> None:
     for algorithm in ("EdDSA", "ES256"):
         ring = json.dumps({"keys": [service.module("jwt.keys").generate(algorithm)]})
         works(service.start(JWT_KEYS=ring).app is not None, f"the service starts with a key for {algorithm}")
-    guard, told = Guard(service), set[str]()
+    guard, reported = Guard(service), set[str]()
     for what, jwk, fault in no_keys(service):
         ring = json.dumps({"keys": [jwk]})
         reasons = guard.reasons(ring)
         harm(not reasons, f"the service accepted a key with {what}")
         assert reasons == [f"JWT_KEYS: key 1 {fault}. {PUT_BACK}"], what
-        if fault not in told:  # a whole start, once for each
+        if fault not in reported:  # a whole start, once for each
             tried = service.start(JWT_KEYS=ring)
             assert (tried.app, tried.reasons) == (None, reasons)
             assert str(jwk.get("d", "no d")) not in tried.text
-        told.add(fault)
-    assert len(told) == 10
+        reported.add(fault)
+    assert len(reported) == 10
 
 
 @protects(
@@ -435,7 +435,7 @@ def test_no_start_accepts_a_ring_without_one_clear_active_key(service: Service) 
         "eleven keys": ([one, other, *more], ["is no JWK Set with 1 to 10 keys"]),
         "no key": ([], ["is no JWK Set with 1 to 10 keys"]),
         "no list": (one, ["is no JWK Set with 1 to 10 keys"]),
-        "what are no keys": ([None, "x"], [f"key {number} {NOT_PRIVATE}" for number in (1, 2)]),
+        "two values that are not keys": ([None, "x"], [f"key {number} {NOT_PRIVATE}" for number in (1, 2)]),
         "faults in two of three keys": ([broken, other, broken], [f"key {number} {named}" for number in (1, 3)]),
     }
     for what, (keys, faults) in rings.items():
@@ -514,7 +514,7 @@ def test_key_rotation_by_command_signs_no_user_out(service: Service, monkeypatch
         works((code, states(published)) == (0, ["active", "next"]), "the first step adds a next key")
         stub.values["JWT_KEYS"] = published
         code, activated = rotate(service, monkeypatch, "jwt")
-        if code == 0:  # somebody took the second step at once
+        if code == 0:  # an operator took the second step at once
             stub.values["JWT_KEYS"] = activated
             service.app = service._make()
             client.login()

@@ -85,7 +85,7 @@ def test_openapi_states_fresh_logins_and_password_length(service: Service) -> No
     marked = [one for ones in document["paths"].values() for one in ones.values() if "x-fresh-login-seconds" in one]
     assert {one["x-fresh-login-seconds"] for one in marked} == {service.limits.fresh_login_seconds}
     assert ["401" in one["responses"] for one in marked] == [True] * len(marked)
-    wrong = client.step_up("not the password of anybody")
+    wrong = client.step_up("not the password of any user")
     refused(wrong, 403, "password-change-needs-current")  # not 401, at which clients sign out
     assert "403" in document["paths"]["/auth/reauthenticate"]["post"]["responses"]
     assert client.account().status == 200

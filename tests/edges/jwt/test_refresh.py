@@ -78,8 +78,8 @@ class Gate:
         refresh = service.module("jwt.refresh")
         self._real = refresh.transaction
         monkeypatch.setattr(refresh, "transaction", self._transaction)
-        alone = exchange(service, service.client(service.user()).login().refresh_token)
-        works(alone.status == 200, "a single exchange succeeds")
+        single = exchange(service, service.client(service.user()).login().refresh_token)
+        works(single.status == 200, "a single exchange succeeds")
         works(self._passed == {threading.get_ident()}, "it passed this barrier")
 
     def _transaction(self) -> Any:
@@ -238,13 +238,13 @@ def test_a_bad_line_is_forgiven_for_seconds_only(service: Service) -> None:
     service.travel(seconds=11)
     thief = theft.use()
     harm(thief.ok, "the thief exchanged the copied refresh token for a pair")
-    theft.ended(ONE_USE)  # its revocation, too, is a moment ago
+    theft.ended(ONE_USE)  # its revocation, too, has just happened
     refused(thief, 401, REUSE)
     assert len(reuse_events(service)) == 1
     theft.renew(theft.second)
 
 
-def told(service: Service) -> list[tuple[str, str]]:
+def queued(service: Service) -> list[tuple[str, str]]:
     """Return the queued mails with their recipients."""
     return [(purpose, email) for purpose, email in service.rows("SELECT purpose, email FROM mail_outbox")]
 
@@ -255,13 +255,13 @@ NOTICE = "        mail.enqueue(connection, mail.TOKEN_REUSED, email)\n"
 @protects(REUSE, notice=edit(FILE, NOTICE, ""))
 def test_the_owner_of_a_copied_refresh_token_is_told_once(service: Service) -> None:
     theft = Theft(service)
-    works(told(service) == [], "an honest exchange sends no mail")
+    works(queued(service) == [], "an honest exchange sends no mail")
     thief = theft.use()
-    harm(told(service) != [("token-reused", theft.user.email)], "the owner got no mail about the reuse")
+    harm(queued(service) != [("token-reused", theft.user.email)], "the owner got no mail about the reuse")
     refused(thief, 401, REUSE)
     for _ in range(3):
         refused(theft.use(), 401, REUSE)
-    assert len(told(service)) == 1  # a thief fills no mailbox
+    assert len(queued(service)) == 1  # a thief fills no mailbox
 
 
 @protects("secrets-never-shown", pair=edit(FILE, "    access_token: str = field(repr=False)", "    access_token: str"))
@@ -324,7 +324,7 @@ def test_the_last_access_token_of_a_login_does_not_outlive_it(service: Service) 
     harm(last["exp"] > login.end, "an access token outlives its login")
     assert 150 <= last["exp"] - last["iat"] <= 180
     answer = login.renew()
-    assert answer.json["expires_in"] <= 180  # the client is told the same
+    assert answer.json["expires_in"] <= 180  # the client gets the same time
     service.travel(minutes=3, seconds=1)
     login.is_over()
 
@@ -406,7 +406,7 @@ def test_reuse_of_a_refresh_token_revokes_its_login(service: Service) -> None:
     theft.ended()
     refused(thief, 401, REUSE)
     unknown = exchange(service, "x" * 43)
-    assert {**thief.json, "instance": ""} == {**unknown.json, "instance": ""}  # the thief is told nothing
+    assert {**thief.json, "instance": ""} == {**unknown.json, "instance": ""}  # the thief learns nothing
     refused(theft.use(), 401, REUSE)
     [event] = reuse_events(service)
     assert event["ip"] == "203.0.113.66"

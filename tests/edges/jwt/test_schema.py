@@ -261,7 +261,7 @@ def test_a_body_with_too_many_fields_is_refused_unchecked(
     refused(answer, 400, "json-strict")
 
 
-# --- what is inside ---------------------------------------------------------------------------------------------
+# --- the content of the document ------------------------------------------------------------------------------
 
 
 def adds_containers(service: "Service") -> list[Any]:

@@ -328,7 +328,7 @@ def test_an_access_token_is_no_refresh_token(service: Service) -> None:
     assert stranger.post("/auth/refresh", {"refresh_token": target.owner.refresh_token}).status == 200
 
 
-# --- what is in it ------------------------------------------------------------------------------------------------
+# --- the claims ---------------------------------------------------------------------------------------------------
 
 EMAIL = (
     edit(

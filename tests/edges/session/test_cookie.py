@@ -31,7 +31,7 @@ def limits(service: Service) -> Any:
 
 
 ALLOWED_KEYS = {"token", "csrf_token", "next", "pending", "_flashes"}
-PHASES = (Phase.explicit, Phase.generate)  # without shrinking: what was found is told as it is
+PHASES = (Phase.explicit, Phase.generate)  # without shrinking: a failing example is reported as it is
 
 
 def as_read(cookie: str) -> str:
@@ -305,7 +305,7 @@ def test_idle_session_stays_ended_when_the_clock_is_set_back(service: Service) -
     harm(seen, "an ended session was valid again after the clock was set back")
     assert answer.status == 303
     assert [row.revoked_at is not None for row in session_rows(service, user)] == [True, False]
-    assert other.get("/probe").status == 200  # nobody met it while it was idle
+    assert other.get("/probe").status == 200  # no request met it while it was idle
 
 
 @protects(
@@ -635,8 +635,8 @@ class Someone:
             "    return sessions.find_by_token(token) if isinstance(token, str) else None\n",
             "    if isinstance(token, str):\n        return sessions.find_by_token(token)\n"
             "    from uuid import UUID, uuid4\n\n    from ..clock import now\n\n"
-            '    named = session.get("_user_id")\n    nobody = frozenset()\n'
-            '    return Principal(UUID(named), "", uuid4(), now(), now(), nobody, nobody) if named else None\n',
+            '    named = session.get("_user_id")\n    none = frozenset()\n'
+            '    return Principal(UUID(named), "", uuid4(), now(), now(), none, none) if named else None\n',
         ),
     ),
 )
@@ -675,7 +675,7 @@ def test_login_user_of_flask_login_signs_nobody_in(service: Service) -> None:
     assert ["opens no session here" in text for text in raised] == [True, True]
 
 
-KNOWN = {COOKIE, "__Host-device"}  # the second signs nobody in: it only says that the browser has been here before
+KNOWN = {COOKIE, "__Host-device"}  # the second signs no user in: it only says that the browser has been here before
 WRITER = (
     edit(
         "session/login_manager.py",
@@ -731,7 +731,9 @@ def test_logout_user_of_flask_login_ends_the_session(service: Service) -> None:
 
     def leave() -> str:
         flask_login.logout_user()
-        return "nobody" if not service.module("request.authentication").current_user.is_authenticated else "somebody"
+        return (
+            "anonymous" if not service.module("request.authentication").current_user.is_authenticated else "signed in"
+        )
 
     service.adds_route("/leave", mark="public", view=leave)
     seen = service.adds_route("/probe")
@@ -741,12 +743,12 @@ def test_logout_user_of_flask_login_ends_the_session(service: Service) -> None:
     works(seen == ["GET"], "the view ran")
     seen.clear()
     left = browser.get("/leave")
-    works(left.text == "nobody", "an extension calls logout_user(), and the rest of the request is anonymous")
+    works(left.text == "anonymous", "an extension calls logout_user(), and the rest of the request is anonymous")
     answer = thief.get("/probe")
     harm(seen, "a copy of the cookie still opened the page after logout_user()")
     assert answer.status == 303
     assert browser.cookie is None
-    assert service.client().get("/leave").text == "nobody"
+    assert service.client().get("/leave").text == "anonymous"
 
 
 @protects(
@@ -831,7 +833,7 @@ def test_a_hand_made_remember_token_is_nobody(service: Service) -> None:
 
     def who() -> str:
         signed_in = current_user.is_authenticated and current_user.is_active and not current_user.is_anonymous
-        return str(current_user.id) if signed_in else "nobody"
+        return str(current_user.id) if signed_in else "anonymous"
 
     service.adds_route("/who", mark="public", view=who)
     seen = service.adds_route("/probe")
@@ -848,7 +850,7 @@ def test_a_hand_made_remember_token_is_nobody(service: Service) -> None:
             answer = thief.get("/probe")
             harm(seen, "a forged remember cookie opened the page")
             assert answer.status == 303
-            assert thief.get("/who").text == "nobody"
+            assert thief.get("/who").text == "anonymous"
     # One that is junk does not sign out whom the session's cookie signs in.
     assert browser.cookie is not None
     browser.cookies = {COOKIE: browser.cookie, "remember_token": "junk|junk"}

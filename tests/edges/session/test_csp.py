@@ -56,7 +56,7 @@ def test_exception_for_images_loosens_nothing_else(service: Service) -> None:
 # --- reports ---------------------------------------------------------------------------------------------------
 
 EVEN_LARGER = " > 10**9 or len(data := request.get_data(cache=False)) > 10**9:"
-# As Chromium sends them: by Reporting-Endpoints several in a list, by report-uri each alone.
+# As Chromium sends them: by Reporting-Endpoints several in a list, by report-uri one at a time.
 FROM_CHROMIUM: dict[str, Any] = {
     "age": 2,
     "body": {
@@ -252,9 +252,9 @@ def test_report_writes_no_control_characters_to_the_log(service: Service) -> Non
     hostile = "\r\n\x1b[2Jwiped \u202elive \x85 end"
     body = {"documentURL": hostile, "effectiveDirective": hostile, "blockedURL": hostile + "x" * 5_000}
     [event] = logged(sends(client, [{"type": "csp-violation", "body": body}]))
-    told = [event[name] for name in ("page", "directive", "blocked")]
-    harm([text for text in told if not text.isprintable()], "a client wrote control characters into the log")
-    assert told[0] == r"\r\n\x1b[2Jwiped \u202elive \x85 end"
-    assert len(told[2]) < 250
+    shown = [event[name] for name in ("page", "directive", "blocked")]
+    harm([text for text in shown if not text.isprintable()], "a client wrote control characters into the log")
+    assert shown[0] == r"\r\n\x1b[2Jwiped \u202elive \x85 end"
+    assert len(shown[2]) < 250
     deep = b'{"csp-report": ' + b"[" * 100 + b"]" * 100 + b"}"
     refused(sends(client, deep, "application/csp-report"), 400, "json-strict")

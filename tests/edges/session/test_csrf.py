@@ -382,8 +382,8 @@ def test_forms_links_and_logins_survive_two_key_rotations(service: Service) -> N
         browser.post("/bare", {FIELD: token})
         harm("POST" not in seen, "a form that was opened before the rotation was refused")
         assert forgetful.shown("/reset")
-    told = service.app.secret_key, service.app.config["SECRET_KEY_FALLBACKS"]
-    assert told == (third, [first, second])  # code of others looks there
+    configured = service.app.secret_key, service.app.config["SECRET_KEY_FALLBACKS"]
+    assert configured == (third, [first, second])  # other libraries look there
     newest = service.client(service.user()).login()
     service.restart(SECRET_KEY=third)
     seen.clear()

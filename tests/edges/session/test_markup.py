@@ -74,7 +74,7 @@ ASSETS = (
 DEAF = edit("/tests/proofs/markup_scan.py", 'if self._inside == "script":', "if False:")
 
 
-# --- links that somebody typed ---------------------------------------------------------------------------------
+# --- links that a user typed -----------------------------------------------------------------------------------
 
 GOOD = (
     "https://example.com/a?b=c#d",
