@@ -1,8 +1,8 @@
 """`flask-bastion adopt`: an application that grew without the template comes under it, and loses nothing on the way.
 
 A template that renders over an application destroys it, and one that has to be copied from by hand is given up half
-way, with half of the protections. So what is missing is put in all together, nothing that exists is touched, and what
-is left to do is told in order. The repository is a stranger's: it is read as data, and nothing in it is run.
+way, with half of the protections. So all missing files are added at once, no existing file is changed, and the steps
+that remain are listed in order. The repository is untrusted: it is read as data, and none of its code is run.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--diff", action="store_true", help="also show how the files that exist differ")
     parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
     parser.add_argument(
-        "--write", action="store_true", help=f"put in what is missing, and what exists already into {ASIDE}/"
+        "--write", action="store_true", help=f"add the missing files, and put versions of existing files into {ASIDE}/"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Tell what is to do, and with --write do what can be done: 0 if it can be or is, 1 if something is in the way."""
+    """List the steps; with --write, add the files. Return 0, or 1 if something prevents it."""
     try:
         return _run(options)
     except KeyboardInterrupt:
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from .adoption import survey, told  # here, so that no other command pays for them
+    from .adoption import listing, survey  # here, so that the other commands start without them
     from .adoption.origin import named, opened
 
     folder: Path = options.folder
@@ -83,16 +83,16 @@ def _run(options: argparse.Namespace) -> int:
     if found.is_service:
         raise AdoptError(f"{folder} holds {ANSWERS}: it is a service already. `flask-bastion check` says how it is.")
     if not options.write:
-        sys.stdout.write(told.rendered(found, options.format, diff=options.diff))
+        sys.stdout.write(listing.rendered(found, options.format, diff=options.diff))
         return int(bool(found.hindrances))
     put_in(folder, found)
-    sys.stdout.write(told.rendered(found, options.format, diff=options.diff, written=True))
+    sys.stdout.write(listing.rendered(found, options.format, diff=options.diff, written=True))
     return 0
 
 
 def put_in(folder: Path, found: Survey) -> None:
-    """Put in what is new, and beside it what has to be merged. All or nothing: raises one of ERRORS."""
-    from .adoption import told
+    """Add the new files, and beside them those that a person has to merge. All or nothing: raises one of ERRORS."""
+    from .adoption import listing
 
     if found.hindrances:
         raise AdoptError(found.hindrances[0])
@@ -102,7 +102,7 @@ def put_in(folder: Path, found: Survey) -> None:
         raise AdoptError(f"{open_files[0]}{more}: not committed. Commit or remove it first, so that git can undo this.")
     files = {**found.new, **{f"{ASIDE}/{name}": data for name, data in found.aside.items()}}
     files |= {f"{ASIDE}/example/{name}": data for name, data in found.example.items()}
-    files[f"{ASIDE}/STEPS.txt"] = told.rendered(found, "text", diff=True, written=True).encode()
+    files[f"{ASIDE}/STEPS.txt"] = listing.rendered(found, "text", diff=True, written=True).encode()
     files[ANSWERS] = found.recorded  # last: it makes the folder a service
     placement.put_in(folder, files)
 

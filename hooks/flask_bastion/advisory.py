@@ -1,4 +1,4 @@
-"""What is known to be wrong with versions of the template, for whom, and how to see that it is right again.
+"""Known vulnerabilities of the template's versions: which answers are affected, and how the fix is recognised.
 
 One OSV file for each security fix that was ever released (advisories/README.md says the form). They come with this
 package, and from the trusted template; what lies in a scanned repository under such a name is never read.
@@ -86,7 +86,7 @@ def read(text: bytes, name: str) -> Advisory | None:
     elif Path(name).stem != identity:
         faults.append(f"the file must be called {identity}.json")
     if not isinstance(about.get("schema_version"), str) or not _SCHEMA.fullmatch(about["schema_version"]):
-        faults.append("schema_version is none of OSV 1")
+        faults.append("schema_version is not one of OSV 1")
     faults += [
         f"{field} is no time in UTC" for field in ("modified", "published", "withdrawn") if not _time(about, field)
     ]
@@ -96,7 +96,7 @@ def read(text: bytes, name: str) -> Advisory | None:
     specific = about.get("database_specific")
     severity = specific.get("severity") if isinstance(specific, dict) else None
     if severity not in SEVERITIES:
-        faults.append(f"database_specific.severity is none of {', '.join(SEVERITIES)}")
+        faults.append(f"database_specific.severity is not one of {', '.join(SEVERITIES)}")
     entries = about.get("affected")
     affected = []
     if not isinstance(entries, list) or not entries:

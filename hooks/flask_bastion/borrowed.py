@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from .git import ALONE, SECONDS, GitError, git
+from .git import ISOLATED, SECONDS, GitError, git
 
 _MAX_FILE_BYTES: Final = 4 * 1024 * 1024  # packed-refs of a repository with many branches
 _SETTINGS: Final = frozenset(
@@ -82,7 +82,7 @@ class Borrowed:
             at=self._at,
             data=data,
             environment={
-                **ALONE, "GIT_OBJECT_DIRECTORY": str(self.objects), "GIT_INDEX_FILE": str(self.private / "index"),
+                **ISOLATED, "GIT_OBJECT_DIRECTORY": str(self.objects), "GIT_INDEX_FILE": str(self.private / "index"),
             },
             seconds=seconds,
             goes_on=goes_on,

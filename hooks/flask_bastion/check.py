@@ -42,7 +42,7 @@ _LOST: Final = "Put it right by hand there, and check again: the file is yours, 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one advisory means for a service: its status, what was seen, what to do, and who lets it wait until when."""
+    """What one advisory means for a service: status, evidence, what to do, and who waived it until when."""
 
     advisory: Advisory
     status: Status
@@ -116,7 +116,7 @@ def check_repository(
         findings += hidden.findings(repository.tree.root)
     findings += repository.contradictions()
     findings += leftovers(repository.tree)
-    findings += trust.told(repository, sources)
+    findings += trust.findings(repository, sources)
     if repository.misnamed is not None:
         template = None  # of another name every file would be missing, and --restore would put them beside the others
     if template is not None and repository.is_service:
@@ -124,7 +124,7 @@ def check_repository(
 
         findings += trust.moved(repository, template)
         findings += drift(repository, template)
-    if fault := repository.tree.not_read:  # asked last; what was found until then may be wrong
+    if fault := repository.tree.not_read:  # asked last; earlier findings may be wrong
         return Report(
             name=repository.tree.root.resolve().name, version="", source="", answers={}, compared=False,
             is_service=repository.is_service, verdicts=(), exceptions=(), findings=(fault,), not_read=fault.text,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from .borrowed import Borrowed, read_file
-from .git import ALONE, GitError, git
+from .git import ISOLATED, GitError, git
 from .merge import FOLDER, PLAIN, Change, File
 from .template import TemplateError, parents
 
@@ -72,7 +72,7 @@ class Checkout:
         journal = self._git_dir / _JOURNAL
         if os.path.lexists(journal):
             head, _, tree = read_file(journal).decode(errors="replace").strip().partition(" ")
-            if head != self.head or not _ID.fullmatch(tree):  # somebody has gone on since
+            if head != self.head or not _ID.fullmatch(tree):  # the branch or the journal has changed since
                 journal.unlink()
                 return
             for name, trees in self._different(head, tree).items():
@@ -92,7 +92,7 @@ class Checkout:
             )
 
     def must_be_clean(self) -> None:
-        """Raises CheckoutError, which names what is not committed."""
+        """Raises CheckoutError, which names a file that is not committed."""
         busy = next((name for name in _BUSY if (self._git_dir / name).exists()), None)
         if busy:
             raise CheckoutError(f"A merge or rebase is under way ({busy}). Finish or abort it, and update again.")
@@ -160,10 +160,10 @@ class Checkout:
         return contents
 
     def copy(self, into: Path, commit: str = "") -> Copy:
-        """The service's folder of a commit (default: the last) in a repository of its own, which shares git's objects
-        alone."""
+        """The service's folder of a commit (default: the last) in a repository of its own, which shares only
+        git's objects."""
         commit = commit or self.head
-        git("init", "--quiet", "--template=", f"--object-format={self._form}", str(into), at=(), environment=ALONE)
+        git("init", "--quiet", "--template=", f"--object-format={self._form}", str(into), at=(), environment=ISOLATED)
         (into / ".git" / "objects" / "info").mkdir(exist_ok=True)
         (into / ".git" / "objects" / "info" / "alternates").write_text(f"{self._objects}\n", "utf-8", "surrogateescape")
         copy = Copy(into, self.prefix, self._form)
@@ -225,7 +225,7 @@ class Checkout:
         return path
 
     def _different(self, head: str, tree: str, copy: Copy | None = None) -> dict[str, tuple[str, str]]:
-        """Each file that differs between two trees, with its two blobs; of zeros where there is none."""
+        """Each file that differs between two trees, with its two blobs; of zeros where the file is missing."""
         asked = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-ext-diff", head, tree)
         said = copy.git(*asked) if copy else self._git(*asked)
         parts = said.split(b"\0")[:-1]
@@ -254,7 +254,7 @@ class Copy:
 
     def git(self, *arguments: str, data: bytes = b"", index: str = "index") -> bytes:
         """What git prints in the copy, which no configuration reaches."""
-        environment = {**ALONE, "GIT_INDEX_FILE": str(self._root / ".git" / index)}
+        environment = {**ISOLATED, "GIT_INDEX_FILE": str(self._root / ".git" / index)}
         return git(*arguments, at=("-C", str(self._root)), data=data, environment=environment)
 
     def write(self, changes: Iterable[Change]) -> None:

@@ -1,7 +1,7 @@
 """`flask-bastion`: what runs around a render, by the name and version that its caller pins.
 
 Run it from a tag of the template (uvx --from git+<template>@<tag> flask-bastion check), never by a bare name on an
-index, which somebody else could register.
+index, which an attacker could register.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _COMMANDS = (
     ("fleet", fleet.add_arguments, fleet.run, "say the same of many services, in one table or page"),
     ("adopt", adopt.add_arguments, adopt.run, "bring an application that exists under the template"),
 )
-"""The commands that stand in modules of their own: name, options, what runs, and what is said of it."""
+"""The commands that stand in modules of their own: name, options, function and help."""
 _ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -80,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Being told to end (by a CI that cancels a job, or a terminal that closes) is an interruption like ^C: what was
-    begun is undone, and no scratch folder stays. What the caller has ignored (nohup) stays ignored."""
+    """Treat a signal to end (a CI cancels a job, a terminal closes) as an interruption like ^C: changes that were
+    begun are undone, and no scratch folder stays. What the caller has ignored (nohup) stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

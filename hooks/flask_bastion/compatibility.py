@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from .plan import ALONE
+from .plan import UNREVIEWED
 from .template import NEED_TRUST, Release, Template, matcher
 from .version import Version
 
@@ -20,12 +20,12 @@ Kind = Literal["patch", "minor", "major"]
 
 _CONFIG: Final = "copier.yml"
 _WORDING: Final = frozenset({"help", "placeholder"})
-"""What a question may say otherwise in any version: nobody's answer follows from it."""
+"""Fields of a question that any version may change: no answer depends on them."""
 _PYPROJECT: Final = "pyproject.toml"
 _NAMES: Final = ("VERSION = ", "COMMIT = ")
 """How the lines of bastion/chosen.py begin that differ between any two versions."""
 _NAME, _PACKAGE = "my-service", "src/my_service/"
-_comes_alone: Final = matcher([pattern.format(package="*") for pattern in ALONE])
+_needs_no_review: Final = matcher([pattern.format(package="*") for pattern in UNREVIEWED])
 _is_proof: Final = matcher(["/tests/proofs/**/test_*.py"])
 _is_migration: Final = matcher(["/src/*/bastion/database/migrations/*.py"])
 
@@ -59,7 +59,7 @@ class Difference:
     is_teams: Callable[[str], bool] = lambda _: False
     is_ours: Callable[[str], bool] = lambda _: False
     contents: Mapping[str, tuple[bytes, bytes]] = field(default_factory=dict)
-    """Before and after, of the first combination in which a file differs; b"" where there is none."""
+    """Before and after, of the first combination in which a file differs; b"" where the file is missing."""
     unknown: str = ""
     """Why the new version's `_exclude` can't be rendered with the answers of the old one; see Release.unknown_to."""
 
@@ -67,7 +67,7 @@ class Difference:
     def looked_at(self) -> list[str]:
         """The files because of which a person has to approve the update of a service; see plan.py."""
         differs = {*self.added, *self.changed, *self.gone}
-        return sorted(path for path in differs if not (_comes_alone(path) or self.is_teams(path)))
+        return sorted(path for path in differs if not (_needs_no_review(path) or self.is_teams(path)))
 
     @property
     def proofs(self) -> list[str]:
@@ -110,7 +110,7 @@ def difference(template: Template, last: Version, wanted: Version) -> Difference
 
 
 def unusable(config: Mapping[str, Any]) -> Iterator[str]:
-    """Why a copier.yml could not be used by a program that has no terminal and trusts nobody, such as Renovate."""
+    """Reasons why a program that has no terminal and trusts no template, such as Renovate, can't use a copier.yml."""
     for name in NEED_TRUST:
         if config.get(name):
             yield f"{_CONFIG}: {name} needs --trust, which lets it do anything. Take it out."
@@ -176,7 +176,7 @@ def _patch(found: Difference) -> Iterator[str]:
         yield f"A patch needs no other Copier than the version before it. {later}"
     for path in found.changed + found.added:
         if path == _PYPROJECT:
-            yield f"{path} is the team's too, so that a patch leaves it alone. {later}"
+            yield f"{path} is the team's too, so a patch may not change it. {later}"
         elif _is_migration(path):
             yield f"{path}: a patch migrates no database. {later}"
         elif found.is_teams(path):

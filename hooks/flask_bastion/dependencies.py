@@ -80,17 +80,17 @@ def _asked(project: Any, names: frozenset[str] | set[str]) -> Iterator[Finding]:
             yield _replaced(f"{_library(line)} is installed from an address: {line}.", "pyproject.toml")
 
 
-def _of_uv(project: Any, alone: Any, floors: Mapping[str, str], names: frozenset[str] | set[str]) -> Iterator[Finding]:
+def _of_uv(project: Any, other: Any, floors: Mapping[str, str], names: frozenset[str] | set[str]) -> Iterator[Finding]:
     sources = value_at(project, "tool", "uv", "sources")
     for name, source in sources.items() if isinstance(sources, dict) else ():
         if _normal(name) in names:
             tables = source if isinstance(source, list) else [source]
             if all(isinstance(one, dict) and "index" in one for one in tables):
-                text = f"It can't be told what {name} is: tool.uv.sources names an index for it."
+                text = f"The origin of {name} is not known: tool.uv.sources names an index for it."
                 yield _replaced(text, "pyproject.toml", certain=False)
             else:
                 yield _replaced(f"tool.uv.sources takes {name} from elsewhere.", "pyproject.toml")
-    for file, options in (("pyproject.toml", value_at(project, "tool", "uv")), ("uv.toml", alone)):
+    for file, options in (("pyproject.toml", value_at(project, "tool", "uv")), ("uv.toml", other)):
         for line in texts(value_at(options, "exclude-dependencies")):
             if _library(line) in names:
                 yield _replaced(f"exclude-dependencies leaves {_library(line)} out.", file)
@@ -99,9 +99,9 @@ def _of_uv(project: Any, alone: Any, floors: Mapping[str, str], names: frozenset
                 yield _replaced(f"override-dependencies makes {_library(line)} older or another: {line}.", file)
 
 
-def _of_build(project: Any, alone: Any, modules: set[str], package: str) -> Iterator[Finding]:
+def _of_build(project: Any, other: Any, modules: set[str], package: str) -> Iterator[Finding]:
     """What hatchling puts into the wheel in place of, or beside, the files of the template."""
-    for file, hatch in (("pyproject.toml", value_at(project, "tool", "hatch")), ("hatch.toml", alone)):
+    for file, hatch in (("pyproject.toml", value_at(project, "tool", "hatch")), ("hatch.toml", other)):
         build = value_at(hatch, "build")
         wheel = value_at(build, "targets", "wheel")
         for options in (build, wheel):
@@ -119,7 +119,7 @@ def _of_build(project: Any, alone: Any, modules: set[str], package: str) -> Iter
                 if "bastion" in one:
                     yield _replaced(f"The wheel leaves {one} out.", file)
             if value_at(options, "hooks", "custom") is not None:
-                yield _replaced("It can't be told what a custom build hook puts into the wheel.", file, certain=False)
+                yield _replaced("What a custom build hook puts into the wheel is not known.", file, certain=False)
 
 
 # --- folders and commands --------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def _vendored(files: Files, modules: set[str]) -> Iterator[Finding]:
         elif f"{folder}/__init__.py" not in names and not name.startswith("tests/"):
             elsewhere.append(name)
     if elsewhere and (changer := _changes_path(files, names)):
-        text = f"It can't be told whether this is imported in place of a library: {changer} changes sys.path."
+        text = f"This may be imported in place of a library: {changer} changes sys.path."
         yield Finding("dependency-replaced", "warning", text, "Give it another name.", elsewhere[0])
 
 
@@ -153,7 +153,7 @@ def _changes_path(files: Files, names: frozenset[str]) -> str:
 
 
 def _started(files: Files, floors: Mapping[str, str], modules: set[str]) -> Iterator[Finding]:
-    """What is installed, or put before the libraries, where the service or its proofs are started."""
+    """Libraries that are installed, or folders put before them, where the service or its proofs are started."""
     for name in [name for name in files.names() if _SETS_PATH.fullmatch(name)][:_MAX_FILES]:
         text = (files.read(name) or b"").decode(errors="replace")
         if "PYTHONPATH" in text:
@@ -177,7 +177,7 @@ def _on_path(name: str, text: str, files: Files, modules: set[str]) -> Iterator[
                 what = f"PYTHONPATH puts {place}/{held[0]} before the library of that name."
                 yield Finding("dependency-replaced", "error", what, _CURE_PATH, name, number)
             elif place not in ("", "src", "tests") and not any(f"{one}/".startswith(f"{place}/") for one in folders):
-                what = f"It can't be told what is imported from {part}, which PYTHONPATH puts before the libraries."
+                what = f"Modules of {part}, which PYTHONPATH puts before the libraries, may be imported in their place."
                 yield Finding("dependency-replaced", "warning", what, _CURE_PATH, name, number)
 
 

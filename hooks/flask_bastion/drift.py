@@ -1,7 +1,7 @@
 """Every file of the template is what the recorded version renders, or it is named with its difference.
 
 An update replays only what changed between two versions: a file that was edited, moved or lost stays so for ever, and a
-version that somebody wrote into the answers file by hand brought nothing at all. Here the trusted template is rendered
+version that was written into the answers file by hand brought nothing at all. Here the trusted template is rendered
 again, and compared.
 """
 
@@ -24,16 +24,16 @@ _TEAMS: Final = frozenset({"project.version", "project.requires-python", "projec
 _STYLE: Final = frozenset({"tool.ruff.line-length", "tool.ruff.target-version"})
 """Values that say how the team's own code is written; the template's code has its own form in every service."""
 _RESTORE: Final = (
-    "Restore it with `flask-bastion update --restore`, which keeps your edit as a patch, or move what is yours to a"
+    "Restore it with `flask-bastion update --restore`, which keeps your edit as a patch, or move your code to a"
     " file of your own."
 )
 _BY_HAND: Final = (
-    "Put back by hand what is shown: updates merge what both write into, and --restore leaves it to the team."
+    "Restore the lines shown by hand: updates merge what both write into, and --restore leaves it to the team."
 )
 _NO_TOML: Final = "Take the file from the last commit in which it was right."
 _CONTEXT: Final = 2
 _LONGEST_DIFF: Final = 300
-"""Lines that are compared line by line: beyond it, somebody else's text could take minutes to compare."""
+"""Lines that are compared line by line: a longer text of the repository could take minutes."""
 _SHOWN: Final = 40
 
 
@@ -41,7 +41,7 @@ def drift(repository: Repository, template: Template) -> list[Finding]:
     """Where the service's files of the template are not those of the recorded version. Nothing is written."""
     recorded = repository.version
     if recorded is None:
-        return []  # told already
+        return []  # reported elsewhere
     try:
         release = template.release(recorded)
         given = {name: value for name, value in repository.recorded.items() if not name.startswith("_")}
@@ -88,7 +88,7 @@ def difference(template: bytes, service: bytes) -> tuple[str, ...]:
 
     A line of the service's in which a secret seems to stand is not shown: reports are kept where more people read them.
     """
-    from .adoption.hardcoded import masked  # nobody pays for it where nothing differs
+    from .adoption.hardcoded import masked  # here: it is needed only where something differs
 
     lines = _difference(_text(template), _text(service))
     return tuple(f"+{masked(line[1:])}" if line.startswith("+") else line for line in lines)
@@ -115,7 +115,7 @@ def _toml(data: bytes) -> Any:
 
 
 def unsaid(expected: Any, value: Any, at: str) -> Iterator[tuple[str, list[str]]]:
-    """Each place at which a value is said by the template and not by the service, with what is missing there, as it is
+    """Each place at which a value is said by the template and not by the service, with the missing part, as it is
     written in TOML; more may be said."""
     if at in _STYLE or (at in _TEAMS and type(value) is type(expected)):
         return
@@ -131,7 +131,7 @@ def unsaid(expected: Any, value: Any, at: str) -> Iterator[tuple[str, list[str]]
 
 
 def _difference(before: list[str], after: list[str]) -> Iterator[str]:
-    """A unified diff, bounded: what is equal at both ends is cut off before anything is compared line by line."""
+    """A unified diff, bounded: equal lines at both ends are cut off before the rest is compared line by line."""
     start = next((at for at, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), None)
     start = min(len(before), len(after)) if start is None else start
     end = 0

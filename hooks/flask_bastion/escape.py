@@ -48,7 +48,7 @@ def cell(text: str) -> str:
 
 
 def document(value: Mapping[str, Any]) -> str:
-    """A JSON document in ASCII alone, so that a terminal shows it as it is; it ends with a line end."""
+    """A JSON document in pure ASCII, so that a terminal shows it as it is; it ends with a line end."""
     return json.dumps(_valid(value), indent=2, ensure_ascii=True).replace("\x7f", "\\u007f") + "\n"
 
 
@@ -71,7 +71,7 @@ def uri(name: str) -> str:
 def address(text: str) -> str:
     """An address without what may be a password or a token in it: user info with a colon, and a query, are cut.
 
-    `git@` of `ssh://git@example.com/...` is a name that everybody knows, and stays.
+    `git@` of `ssh://git@example.com/...` is a public name, and stays.
     """
     kept = _USER_INFO.sub(_without_secret, text)
     if "://" in kept:

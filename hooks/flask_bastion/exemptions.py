@@ -1,6 +1,6 @@
 """What a service loosens is seen from outside, with its owner and its end, whether or not the service says so itself.
 
-A limit that was loosened for a month is loose for ever when nobody looks. The service's own guards hold exceptions.toml
+Without a reminder, a limit that was loosened for a month stays loose. The service's own guards hold exceptions.toml
 to its form and bounds; here it is a stranger's file, and what has no end within a year counts as ended.
 """
 
@@ -17,9 +17,9 @@ from .program import Files
 
 FILE: Final = "exceptions.toml"
 MOST: Final = 25
-"""Exceptions of one service that are told of; beyond it, that there are more."""
+"""Exceptions of one service that are listed; further ones are only counted."""
 LONGEST: Final = timedelta(days=366)
-"""From today to the end, as the service's own proofs have it: by then somebody has looked at it again."""
+"""From today to the end, as the service's own proofs have it: by then a person has reviewed it."""
 _CURE: Final = "Remove it, or declare it anew with a reason, an owner and an end date within a year."
 _NOBODY: Final = "nobody"
 
@@ -38,7 +38,7 @@ class Exemption:
     until: date | None
 
     def ended(self, today: date) -> bool:
-        """Whether its last day is over, or so far ahead that it is none."""
+        """Whether its last day is over, or too far ahead to be valid."""
         return self.until is None or not today <= self.until <= today + LONGEST
 
 

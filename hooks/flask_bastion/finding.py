@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Level = Literal["error", "warning", "note"]
-"""An error or a warning makes `check` exit 1; a note is only told."""
+"""An error or a warning makes `check` exit 1; a note does not."""
 
 KINDS: Final[dict[str, str]] = {
     "affected": "The service has a known vulnerability of its template",
     "fix-lost": "The recorded version has a fix that the code has not",
-    "fix-unverified": "Whether the service has a fix of its recorded version can't be told from its repository",
+    "fix-unverified": "The repository does not show whether the service has a fix of its recorded version",
     "code-replaced": "Code outside bastion/ replaces a part of it, or may do so",
     "dependency-replaced": "A library of the template is replaced, older or left out, or may be",
     "proofs-switched-off": "Something of the team's keeps proofs from running or from counting, or may do so",
-    "git-hidden": "git does not look at a file that it has: what is committed may be another",
+    "git-hidden": "git does not look at a file that it has: the committed version may differ",
     "waived": "A known vulnerability is waived until a date",
-    "waiver-invalid": "A waiver does not say what it must say, and counts for nothing",
+    "waiver-invalid": "Invalid waiver (ignored)",
     "waiver-ended": "A waiver has ended",
     "waiver-needless": "A waiver is for an advisory that does not affect the service",
     "exception-ended": "An exception of the service has ended, or has no end within a year",
@@ -32,11 +32,11 @@ KINDS: Final[dict[str, str]] = {
     "answers-credentials": "The recorded address of the template holds a password or a token",
     "answers-source": "The recorded address of the template runs a command, or only looks like another",
     "answers-contradict": "The recorded answers are not those of the code",
-    "version-unknown": "The recorded version is none of the template",
+    "version-unknown": "The recorded version does not exist in the template",
     "trust-missing": "No source and key are listed that an update may come from",
     "trust-invalid": "The list of trusted sources can't be used",
     "trust-stranger": "A second source of updates is trusted with a key that the template's source has not",
-    "source-untrusted": "The recorded address of the template is none that is trusted",
+    "source-untrusted": "The recorded address of the template is not trusted",
     "tag-moved": "The tag of the recorded version names another commit than it did",
     "update-conflict": "The template and the team changed the same place",
     "proof-failed": "A proof, of the version before or of the new one, fails on the new code",
@@ -59,7 +59,7 @@ KINDS: Final[dict[str, str]] = {
 class Finding:
     """What, where and what to do. `file` is relative to the repository, `line` begins at 1 and is 0 for a whole file.
 
-    Everything but `kind` and `level` may hold text of the repository: it goes out through `escape` alone.
+    Everything but `kind` and `level` may hold text of the repository: print it only through `escape`.
     """
 
     kind: str

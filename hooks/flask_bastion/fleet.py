@@ -33,7 +33,7 @@ _EVERY: Final = 0.1  # seconds between two pictures of the progress
 
 
 class FleetError(Exception):
-    """It was asked wrongly, or can't write where it was told to. The text says what to do."""
+    """The command was called wrongly, or can't write the named file. The text says what to do."""
 
 
 ERRORS: Final = (FleetError, places.PlaceError, workers.WorkerError)
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume",
         type=Path,
         metavar="FILE",
-        help="keep what was found in this file, and look only at what it does not hold or what has changed since",
+        help="store the results in this file, and look only at repositories that are new or have changed since",
     )
     parser.add_argument("--jobs", type=_number, default=_processors(), help="processes; default: %(default)s")
 
@@ -107,7 +107,7 @@ def scan(
 ) -> list[Service]:
     """The row of each path, in their order. What `resume` holds and still applies is not looked at again.
 
-    Raises TemplateError and WorkerError, and FleetError if `resume` can't be written; what was found is in it then.
+    Raises TemplateError and WorkerError, and FleetError if `resume` can't be written.
     """
     template = Template(question.template) if question.template else None
     digest = question.digest(template)
@@ -153,7 +153,7 @@ def _rendered(fleet: Fleet, options: argparse.Namespace) -> str:
     return "".join(f"{line}\n" for line in overview.as_text(fleet, width=width, color=color))
 
 
-# --- what is kept ----------------------------------------------------------------------------------------------------
+# --- the stored rows -----------------------------------------------------------------------------------------------
 
 
 def _line(key: str, row: Service) -> str:
@@ -194,7 +194,7 @@ def _state(file: Path | None) -> Iterator[IO[str]]:
 
 
 def _write(file: Path, text: str) -> None:
-    """The whole file or none of it. It names what is vulnerable, so nobody else reads it."""
+    """Write the whole file or none of it, with mode 0600: it names vulnerable services."""
     try:
         file = file.resolve()
         if file.exists() and not file.is_file():  # /dev/stdout, a pipe
@@ -212,11 +212,11 @@ def _write(file: Path, text: str) -> None:
         raise FleetError(f"{file} can't be written ({error.strerror}).") from None
 
 
-# --- what a person sees meanwhile ------------------------------------------------------------------------------------
+# --- the progress bar ------------------------------------------------------------------------------------------------
 
 
 class _Progress:
-    """A bar in a terminal; nothing where there is none, and nothing of it remains."""
+    """A bar in a terminal; without a terminal nothing. It is removed at the end."""
 
     def __init__(self, terminal: IO[str] | None, whole: int) -> None:
         self._terminal = terminal

@@ -1,6 +1,6 @@
 """No fix is released whose probe would not have seen it: red on the last vulnerable version, green on the fixed one.
 
-A probe that is green everywhere tells everybody that he is safe. So before a release each advisory is tried on what the
+A probe that is always green reports affected services as safe. So before a release each advisory is tried on what the
 template rendered before and renders now, with every combination of answers that it says is affected.
 """
 
@@ -34,7 +34,7 @@ class Rendered:
 def gate(template: Template, advisory: Advisory) -> list[str]:
     """Why the advisory can't be released, one sentence a reason; [] if it can. Raises TemplateError.
 
-    The newest version is looked at too: a probe that a later change made stale would alarm everybody.
+    The newest version is looked at too: a probe that a later change made stale would alarm every service.
     """
     reasons: list[str] = []
     tags = template.tags()
@@ -42,7 +42,7 @@ def gate(template: Template, advisory: Advisory) -> list[str]:
         reasons += [f"{one.text} is no version of the template." for one in affected.versions if one not in tags]
         pairs = list(_pairs(affected, tags))
         if not pairs:
-            reasons.append("No version after the affected ones exists, so there is none with the fix.")
+            reasons.append("No version after the affected ones exists, so no version has the fix.")
         for last, fixed in pairs:
             reasons += _expect(template, affected, last, green=False)
             reasons += _expect(template, affected, fixed, green=True)

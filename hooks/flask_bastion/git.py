@@ -2,7 +2,7 @@
 
 An address may name a program (ext::), and a variable of the environment another repository than the one that was meant.
 A repository that is not ours is reached through borrowed.py only, because its configuration, attributes and hooks name
-programs that git runs; what is run directly from here is run in repositories that this program has made.
+programs that git runs; git runs directly from here only in repositories that this program has made.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _KEPT: Final = frozenset(
         "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_TRACE",
     }
 )  # fmt: skip
-"""How the person who runs the command reaches his own servers; every other GIT_ variable is left out."""
+"""The caller's own access to git servers; every other GIT_ variable is left out."""
 
 
 class GitError(Exception):
-    """git did not do what was asked. The text is what it said last, without what may be a secret in an address."""
+    """git failed. The text is the last line that it printed, without what may be a secret in an address."""
 
 
 def git(
@@ -48,7 +48,7 @@ def git(
     goes_on: bool = False,
     seconds: float = SECONDS,
 ) -> bytes:
-    """What git prints. `at` says where: ("-C", folder) or ("--git-dir", folder), a repository of ours; () is none.
+    """What git prints. `at` says where: ("-C", folder) or ("--git-dir", folder), a repository of ours; () for none.
 
     It may talk over `protocols` only (separated by colons), asks no questions, and is ended after `seconds`, or when
     this process is interrupted; if it `goes_on`, this process waits for it then. Raises GitError.
@@ -57,7 +57,7 @@ def git(
     place = at or ("-C", os.sep)
     try:
         process = subprocess.Popen(  # noqa: S603 - a fixed program, and arguments that were checked
-            ["git", "--no-pager", *options, *place, *arguments],  # noqa: S607 - the caller's git, as he installed it
+            ["git", "--no-pager", *options, *place, *arguments],  # noqa: S607 - the caller's git, as installed
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -106,7 +106,7 @@ def _environment(protocols: str) -> dict[str, str]:
     }
 
 
-ALONE: Final = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+ISOLATED: Final = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 """An environment in which no configuration of a person or machine counts, for what has to be the same everywhere."""
 
 

@@ -1,4 +1,4 @@
-"""Find files that git was asked not to look at: what lies in the folder may differ from what is committed.
+"""Find files that git was asked not to look at: the file in the folder may differ from the committed one.
 
 `git update-index --skip-worktree` and `--assume-unchanged` keep an edit out of `git status` and out of every commit, so
 a service that is good here is deployed without its fix. The index is read as bytes; git is not run.
@@ -37,14 +37,14 @@ def findings(root: Path) -> list[Finding]:
     try:
         hidden = [name for name in _hidden(data) if _DECIDES.fullmatch(name) and os.path.lexists(root / name)]
     except (struct.error, ValueError, IndexError):
-        text = "It can't be told which files git does not look at: this index can't be read."
-        return [Finding("git-hidden", "warning", text, "Run `git status`, which says what is wrong.", ".git/index")]
-    text = "git does not look at this file (skip-worktree or assume-unchanged): what is committed may be another."
+        text = "The files that git does not look at are not known: this index can't be read."
+        return [Finding("git-hidden", "warning", text, "Run `git status`, which shows the error.", ".git/index")]
+    text = "git does not look at this file (skip-worktree or assume-unchanged): the committed version may differ."
     return [Finding("git-hidden", "error", text, _CURE, name) for name in hidden]
 
 
 def _index(root: Path) -> bytes | None:
-    """The index of a clone; None if there is none that can be read without following a link."""
+    """The index of a clone; None if it is missing or can't be read without following a link."""
     try:
         if not stat.S_ISDIR(os.lstat(root / ".git").st_mode):
             return None

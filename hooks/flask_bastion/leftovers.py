@@ -34,7 +34,7 @@ def leftovers(tree: Tree) -> list[Finding]:
             lines = (line.rstrip() for line in data.splitlines())
             number = next((at for at, line in enumerate(lines, start=1) if line in MARKERS), 0)
             if number:
-                cure = "Keep what is right of both sides, then delete the markers."
+                cure = "Merge both sides, then delete the markers."
                 found.append(Finding("leftover-conflict", "error", "a conflict.", cure, name, number))
     return found
 

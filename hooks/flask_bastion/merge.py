@@ -1,7 +1,7 @@
 """What an update changes: the template's change from one version to the next, on top of what a team did to its files.
 
 Nothing of either side is lost without a word: where both changed the same place, or one deleted what the other changed,
-that is a conflict, and it is told with the file, its owner and the way out. Nothing is written here.
+is a conflict, reported with the file, its owner and the way out. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _UNION: Final = frozenset({".gitignore"})
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of a service's last commit: its mode, as git lists it, and its bytes (None for what is no file)."""
+    """A file of a service's last commit: its mode, as git lists it, and its bytes (None for anything but a file)."""
 
     mode: str
     data: bytes | None
@@ -129,7 +129,7 @@ def _one(
         cure = "Make the change that is shown by hand, commit, and update again."
         merged.conflicts.append(_conflict(name, text, cure, difference(was or b"", becomes)))
     else:
-        text = "The template changed what was edited here, in a file of its own; the change is shown."
+        text = "The template changed lines of its own file that were edited here; the change is shown."
         merged.conflicts.append(_conflict(name, text, _OUT, difference(was or b"", becomes)))
 
 
@@ -157,7 +157,7 @@ def _mode(base: File | None, new: File | None, ours: File | None) -> str:
 
 
 _OUT: Final = (
-    "Update with --restore, which takes the template's file and keeps your edit as a patch, or move what is yours to a"
+    "Update with --restore, which takes the template's file and keeps your edit as a patch, or move your code to a"
     " file of your own."
 )
 
@@ -181,7 +181,7 @@ def _holds(lines: list[bytes], others: list[bytes]) -> bool:
 
 
 def _merge_file(name: str, ours: bytes, base: bytes, new: bytes) -> bytes | None:
-    """git's own merge of three files; None where it finds a conflict (none in a union), or what is no text."""
+    """git's own three-way merge; None for a conflict (a union has no conflicts) and for binary files."""
     with tempfile.TemporaryDirectory(prefix="flask-bastion-") as folder:
         paths = [Path(folder, name) for name in ("ours", "base", "new")]
         for path, data in zip(paths, (ours, base, new), strict=True):

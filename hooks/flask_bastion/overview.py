@@ -30,10 +30,10 @@ _NARROWEST: Final = 20
 _IN_THE_TABLE: Final = frozenset(
     {"affected", "fix-lost", "drift-changed", "drift-missing", "drift-extra", "waiver-ended", "exception-ended"}
 )
-"""Kinds of findings that a cell of the table tells of."""
+"""Kinds of findings that have a cell in the table."""
 _MAX_EMPTY: Final = 5
-_MOST_TOLD: Final = 20
-"""Services of which a line below the table says what is wrong."""
+_MAX_REASONS: Final = 20
+"""Services with a line of their own below the table."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Hits:
 
 @dataclass(frozen=True)
 class Fleet:
-    """All rows of a run, and what was asked of them."""
+    """All rows of a run, and its question."""
 
     at: datetime
     advisories: tuple[Advisory, ...]
@@ -156,8 +156,8 @@ class Fleet:
 
 def sentence(fleet: Fleet) -> str:
     """How many services there are, and how they are."""
-    told = [f"{count} {state}" for state, count in fleet.states.items() if count]
-    return f"{_counted(len(fleet.rows), 'service')}: {', '.join(told)}."
+    counts = [f"{count} {state}" for state, count in fleet.states.items() if count]
+    return f"{_counted(len(fleet.rows), 'service')}: {', '.join(counts)}."
 
 
 def as_text(fleet: Fleet, *, width: int = 0, color: bool = False) -> Iterator[str]:
@@ -181,16 +181,16 @@ def as_text(fleet: Fleet, *, width: int = 0, color: bool = False) -> Iterator[st
 
 
 def _reasons(fleet: Fleet, services: list[Service]) -> Iterator[str]:
-    """What is wrong with a service that no cell tells of; where it is more than one thing, the worst."""
-    told = []
+    """The worst finding of each service that has no cell in the table."""
+    reasons = []
     for service in services:
         others = [one for one in service.findings if one.level != "note" and one.kind not in _IN_THE_TABLE]
         if others:
             more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
-            told.append(f"{fleet.label(service)}: {others[0].file}: {others[0].text}{more}")
-    yield from told[-_MOST_TOLD:]
-    if len(told) > _MOST_TOLD:
-        yield f"{len(told) - _MOST_TOLD} more services have something else; `check`, --html and --json tell of it."
+            reasons.append(f"{fleet.label(service)}: {others[0].file}: {others[0].text}{more}")
+    yield from reasons[-_MAX_REASONS:]
+    if len(reasons) > _MAX_REASONS:
+        yield f"{len(reasons) - _MAX_REASONS} more services have other findings; `check`, --html and --json list them."
 
 
 def _counts(fleet: Fleet) -> Iterator[str]:
@@ -235,8 +235,8 @@ def _cells(fleet: Fleet, service: Service) -> list[str]:
 
 def _until(ends: list[str], ended: int) -> str:
     """How many are in force and when the first ends, and how many have ended."""
-    told = [f"{len(ends)} until {min(ends)}"] if ends else []
-    return ", ".join([*told, *([f"{ended} ended"] if ended else [])]) or "-"
+    states = [f"{len(ends)} until {min(ends)}"] if ends else []
+    return ", ".join([*states, *([f"{ended} ended"] if ended else [])]) or "-"
 
 
 def _line(cells: list[str], widths: list[int]) -> str:
@@ -253,7 +253,7 @@ def _padded(cell: str, width: int) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns of a terminal: none for what is put upon the letter before, two for a wide letter."""
+    """Columns of a terminal: none for a combining mark, two for a wide letter."""
     return sum(
         0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text
     )

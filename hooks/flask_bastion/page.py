@@ -1,6 +1,6 @@
-"""The fleet as one page that loads nothing and runs nothing, for whoever answers for all services.
+"""The fleet as one page that loads nothing and runs nothing, for the platform team.
 
-What a repository says about itself is shown to somebody with more rights than its author. It is escaped by Jinja, what
+What a repository says about itself is shown to readers with more rights than its author. It is escaped by Jinja, what
 would turn or hide text is made visible, and the page's own policy forbids every script and every address.
 """
 
@@ -25,7 +25,7 @@ _TONES: Final[dict[State, str]] = {
 }  # fmt: skip
 _MEANINGS: Final[dict[State, str]] = {
     "not read": "could not be looked at, so it may be anything",
-    "affected": "have a known vulnerability that nobody waived",
+    "affected": "have a known vulnerability that is not waived",
     "waived": "have a known vulnerability that may wait until a date",
     "to look at": "no known vulnerability was seen, but something is not as it should be",
     "good": "nothing was found",

@@ -1,4 +1,4 @@
-"""Which repositories a fleet is: every service below what was named is found, also one that hides.
+"""Which repositories a fleet is: every service below the named folders is found, also one that hides.
 
 A service whose answers file was deleted would otherwise be missing from the report without a word. Names of folders
 alone are looked at here, no link is followed, and the folders that are looked into are bounded.
@@ -25,7 +25,7 @@ _SKIPPED: Final = frozenset({"node_modules", "__pycache__", "venv"})
 
 
 class PlaceError(Exception):
-    """What was named can't be used. The text says what to do."""
+    """A named folder or file can't be used. The text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class Places:
 
 
 def find(named: Iterable[Path]) -> Places:
-    """The services at and below what was named, each once, sorted; a file names further ones. Raises PlaceError.
+    """The services at and below the named folders, each once, sorted; a file names further ones. Raises PlaceError.
 
-    A folder below which there is none is looked at all the same: then its row says what is wrong with it.
+    A folder without a service is looked at all the same: its row says why it has none.
     """
     services: dict[Path, None] = {}
     others: dict[Path, None] = {}
@@ -85,7 +85,7 @@ def listed(file: Path) -> Iterator[Path]:
         raise PlaceError(f"{file} is no list of paths.")
     lines = [line.strip() for line in os.fsdecode(data.removeprefix(codecs.BOM_UTF8)).splitlines()]
     named = [line for line in lines if line and not line.startswith("#")]
-    if not named:  # of a script that found none: nobody may take that for a fleet in which all is well
+    if not named:  # an empty list must not look like a fleet without findings
         raise PlaceError(f"{file} names no service. Write a path in each line.")
     for line in named:
         yield file.parent / Path(line).expanduser()

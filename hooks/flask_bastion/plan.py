@@ -26,22 +26,22 @@ Lane = Literal["none", "patch", "minor", "major", "unclear"]
 RULES: Final = "renovate.json"
 OWNERS: Final = ".github/CODEOWNERS"
 JUDGE: Final = ".github/workflows/bastion-updates.yml"
-"""The workflow that judges updates: whoever changes it unseen decides what merges."""
-ALONE: Final = ("/src/{package}/bastion/**", "/tests/proofs/**", "/docs/bastion/**", "/SECURITY.md", f"/{ANSWERS}")
-"""All that an update may change without a person: what a patch is made of. A list of what is allowed, so that a path
-that nobody has thought of needs a person."""
+"""The workflow that judges updates: an unreviewed change of it decides what merges."""
+UNREVIEWED: Final = ("/src/{package}/bastion/**", "/tests/proofs/**", "/docs/bastion/**", "/SECURITY.md", f"/{ANSWERS}")
+"""All paths that an update may change without a person, those of a patch. It is a list of what is allowed, so that an
+unexpected path needs a person."""
 URGENT: Final = frozenset({"HIGH", "CRITICAL"})
 """Severities of an advisory whose fix does not wait."""
 _WHY: Final[Mapping[str, str]] = {
     "/.github/**": "it decides what runs in CI, and with which rights",
     "/renovate.json": "it decides what merges by itself",
     "/.bastion-*.toml": "it decides whose updates are taken, and which faults may wait",
-    "/Dockerfile": "it decides what is deployed",
-    "/compose.yaml": "it decides what is deployed",
-    "/deploy/**": "it decides what is deployed",
+    "/Dockerfile": "it decides what runs in production",
+    "/compose.yaml": "it decides what runs in production",
+    "/deploy/**": "it decides what runs in production",
     "/.pre-commit-config.yaml": "it runs on the machines of developers",
-    "/pyproject.toml": "it decides what is installed and how the service is built",
-    "/uv.lock": "it decides what is installed",
+    "/pyproject.toml": "it decides which libraries are installed and how the service is built",
+    "/uv.lock": "it decides which libraries are installed",
 }
 _MOST_NAMED: Final = 20
 """Paths that are named each by itself."""
@@ -89,7 +89,7 @@ def plan(
 
     Each side holds at least every file that differs, and ANSWERS, RULES and OWNERS if it has them. `released` is the
     time of the new version's tag (None: not known), `fixed` are the advisories that it fixes in this service. `code`
-    is the version that the code is, if the answers file says another one, and `corrections` are told then (see
+    is the version that the code is, if the answers file says another one, and `corrections` are listed then (see
     start.py). Both times have a zone.
     """
     was, becomes = recorded(before), recorded(after)
@@ -149,7 +149,7 @@ def _of_the_version(lane: Lane) -> Iterator[str]:
 def _of_the_answers(was: Mapping[str, Any], becomes: Mapping[str, Any]) -> Iterator[str]:
     changed = sorted(name for name in was.keys() | becomes.keys() if was.get(name) != becomes.get(name))
     if others := [name for name in changed if name != "_commit"]:
-        yield f"{ANSWERS} has another {', '.join(others[:5])}: an update changes the version alone."
+        yield f"{ANSWERS} has another {', '.join(others[:5])}: an update changes only the version."
 
 
 # --- the rules of the service ------------------------------------------------------------------------------------
@@ -189,11 +189,11 @@ def _of_the_rules(rule: _Rule, owners: bytes | None) -> Iterator[str]:
     elif not rule.automerge:
         yield f"{RULES} lets no such version merge by itself."
     if not _owned(owners or b""):
-        yield f"{OWNERS} names nobody for {JUDGE}, so an update could change unseen what judges it."
+        yield f"{OWNERS} names no owner for {JUDGE}, so an update could change unseen what judges it."
 
 
 def _owned(owners: bytes) -> bool:
-    """Whether the last line that matches the workflow names somebody."""
+    """Whether the last line that matches the workflow names an owner."""
     owner = False
     for line in owners.decode(errors="replace").splitlines():
         pattern, *names = line.partition("#")[0].split() or [""]
@@ -218,14 +218,14 @@ def _of_the_age(rule: _Rule, released: datetime | None, now: datetime) -> Iterat
 
 
 def _of_the_paths(before: Mapping[str, bytes], after: Mapping[str, bytes], package: str) -> Iterator[str]:
-    alone = matcher(tuple(pattern.format(package=package or "-") for pattern in ALONE))
+    unreviewed = matcher(tuple(pattern.format(package=package or "-") for pattern in UNREVIEWED))
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    guarded = [name for name in changed if not alone(name)]
+    guarded = [name for name in changed if not unreviewed(name)]
     for name in guarded[:_MOST_NAMED]:
         yield f"{name} changes: {_why(name, before.get(name), after.get(name))}."
     if len(guarded) > _MOST_NAMED:
         yield f"{len(guarded) - _MOST_NAMED} more files change that are not the template's own code."
-    for name in (name for name in changed if alone(name) and name not in after):
+    for name in (name for name in changed if unreviewed(name) and name not in after):
         yield f"{name} is gone, or no regular file any more: a patch takes nothing away."
 
 

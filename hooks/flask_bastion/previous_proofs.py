@@ -2,7 +2,7 @@
 
 An update brings its proofs along, so a version that weakens a protection weakens its proof with it, and is green. The
 proofs that the service has already do not know that. They are run in a scratch copy, and each of them has to be heard
-of: code under test runs in the same process, and could end it early. Whoever writes code that knows this program can
+of: code under test runs in the same process, and could end it early. Code that knows this program can
 still fool it; that is what signatures and waiting are for.
 """
 
@@ -43,7 +43,7 @@ _NOT_PASSED_ON: Final = frozenset(
     }
 )  # fmt: skip
 """What would change which tests are run, and what new code has no use for."""
-_CURE: Final = "Do not merge it. If it holds without the update (uv run pytest), ask whoever releases the template."
+_CURE: Final = "Do not merge it. If it holds without the update (uv run pytest), ask the template's maintainers."
 _LONGEST_REASON: Final = 300
 
 
@@ -70,7 +70,7 @@ def run(previous: Path, new: Path, *, patch: bool = True, seconds: float = SECON
         raise ProofsError(f"{previous} holds no proof, so nothing can be said of the new code.")
     with tempfile.TemporaryDirectory(prefix="flask-bastion-") as scratch:
         folder = Path(scratch)
-        folder.chmod(0o755)  # started by root, PostgreSQL runs as nobody from the service's environment
+        folder.chmod(0o755)  # started by root, PostgreSQL runs as the user nobody from the service's environment
         copy, report = folder / "service", folder / "report.json"
         shutil.copytree(new, copy, symlinks=True, ignore=LEFT_BEHIND)
         if (copy / PROOFS).is_symlink() or not (copy / PROOFS).is_dir():
@@ -79,13 +79,13 @@ def run(previous: Path, new: Path, *, patch: bool = True, seconds: float = SECON
         shutil.rmtree(copy / PROOFS)
         shutil.copytree(previous, copy / PROOFS, ignore=LEFT_BEHIND)
         said = _pytest(copy, report, seconds)
-        told = _report(report)
-    if not told:
+        results = _report(report)
+    if not results:
         text = f"The proofs of the version before did not run to their end: {said[-_LONGEST_REASON:]}"
         return [Finding("proof-missing", "error", text, "Run `uv lock` if uv.lock is stale; else see above.", PROOFS)]
     before = _rules(previous)
     changed = frozenset() if patch else frozenset(row for row, rule in before.items() if rules.get(row) != rule)
-    return list(_found(proofs, told, changed))
+    return list(_found(proofs, results, changed))
 
 
 def declared(folder: Path) -> Iterator[Proof]:
@@ -140,7 +140,7 @@ def no_uv(error: OSError) -> ProofsError:
 
 
 def _pytest(copy: Path, report: Path, seconds: float) -> str:
-    """Run them, and give the last of what was printed. The verdict is in the report alone."""
+    """Run them, and return the end of their output. The verdict is only in the report."""
     processes = min(os.cpu_count() or 2, _PROCESSES)
     command = pytest_command(
         "-q", "-m", "protects", "-n", str(processes), "--dist", "worksteal", f"--proof-report={report}", PROOFS
@@ -170,7 +170,7 @@ def _pytest(copy: Path, report: Path, seconds: float) -> str:
 
 
 def _report(file: Path) -> dict[str, list[Mapping[str, Any]]]:
-    """Each test that was heard of, without what it was parametrised with, and its verdicts; {} if there are none."""
+    """Each reported test, without its parameters, and its verdicts; {} without a report."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     try:
         rows = json.loads(file.read_bytes())["rows"]
@@ -182,10 +182,10 @@ def _report(file: Path) -> dict[str, list[Mapping[str, Any]]]:
 
 
 def _found(
-    proofs: list[Proof], told: Mapping[str, list[Mapping[str, Any]]], changed: frozenset[str]
+    proofs: list[Proof], results: Mapping[str, list[Mapping[str, Any]]], changed: frozenset[str]
 ) -> Iterator[Finding]:
     for proof in proofs:
-        verdicts = told.get(proof.test, [])
+        verdicts = results.get(proof.test, [])
         bad = [verdict for verdict in verdicts if verdict.get("good") is not True]
         bad = [verdict for verdict in bad if verdict["row"] == proof.row] or bad  # a test may prove several rows
         if verdicts and not bad:
@@ -213,7 +213,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(options: argparse.Namespace) -> int:
-    """Run the proofs of the base on what is checked out, which runs its code: 0 all hold, 1 not all."""
+    """Run the proofs of the base on the checked-out code, which runs it: 0 all hold, 1 not all."""
     service: Path = options.service
     proposal = proposed(service, options.base)
     if not proposal.is_update:
@@ -230,5 +230,5 @@ def command(options: argparse.Namespace) -> int:
     for one in findings:
         print(line(one))
     bad = sum(one.level != "note" for one in findings)
-    print(f"{bad or 'None'} of what was proven before {'fails' if bad else 'is lost'} on the new code.")
+    print(f"{bad or 'None'} of the earlier proofs {'fails' if bad else 'is lost'} on the new code.")
     return int(bool(bad))

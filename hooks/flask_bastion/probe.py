@@ -38,7 +38,7 @@ _OVERRIDDEN: Final = "tool.uv.override-dependencies lets {library} be older than
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Whether a condition holds (None: that can't be told), and why not, with the place."""
+    """Whether a condition holds (None: not known), and why not, with the place."""
 
     holds: bool | None
     why: str = ""
@@ -170,7 +170,7 @@ def _reads(source: bytes, within: str, texts: tuple[str, ...], *, wanted: bool) 
 
 
 def _in_force(file: str, outermost: str, names: set[str], program: Program) -> Outcome:
-    """The code of this file is what the service runs, and nobody gives its names another meaning."""
+    """The code of this file is what the service runs, and no other code replaces its names."""
     if other := program.stands_before(file):
         return Outcome(False, f"Python takes this instead of {file}.", other)
     if not program.starts_from_bastion:
@@ -184,7 +184,7 @@ def _in_force(file: str, outermost: str, names: set[str], program: Program) -> O
         what = f"{name} is replaced" if name != "*" else "Parts of bastion are replaced"
         return Outcome(False, f"{what} here, so {file} is not what runs.", place, line)
     for one in program.replaced:
-        why = f"It can't be told whether {file} is what runs: see {one.name} here."
+        why = f"{file} may not be the code that runs: see {one.name} here."
         return Outcome(None, why, one.file, one.line)
     return HOLDS
 
@@ -263,7 +263,7 @@ def _values(value: Any, path: Sequence[str]) -> Iterator[Any]:
 
 
 def _line(pattern: str, wanted: str, files: Files, program: Program) -> Outcome:
-    """A whole line, without what stands before and after it, of a file that is parsed by nobody here."""
+    """A whole line, without what stands before and after it, of a file that is not parsed here."""
     for name, data in _found(pattern, files, program):
         if data is None or wanted.strip().encode() not in (line.strip() for line in data.splitlines()):
             return Outcome(False, "The line of the fix is not there.", name)
@@ -281,7 +281,7 @@ def _lock(library: str, floor: str, files: Files, program: Program) -> Outcome:
     document = _document("uv.lock", data) if data else None
     packages = document.get("package") if isinstance(document, dict) else None
     if not isinstance(packages, list):
-        return Outcome(None, "uv.lock can't be read, so it can't be told what is installed.", "uv.lock")
+        return Outcome(None, "uv.lock can't be read, so the installed versions are not known.", "uv.lock")
     for package in packages:
         if isinstance(package, dict) and _normal(package.get("name")) == _normal(library):
             source = package.get("source")

@@ -1,4 +1,4 @@
-"""Whether code of bastion/ is what the service runs: imported from its start, used, and put out of force by nobody.
+"""Decide whether code of bastion/ runs in the service: imported from its start, used, and replaced by no other code.
 
 A fixed module that nothing imports protects nothing; nor does one whose function is replaced from the team's app.py,
 or that a package of the same name stands before.
@@ -16,7 +16,7 @@ from . import syntax
 from .replacements import Replacement, replacements
 
 EVERYTHING: Final = "*"
-"""Stands for every name: what is replaced can't be told."""
+"""Stands for every name: the replaced one is not known."""
 _REPLACES: Final = frozenset(
     {"setattr", "delattr", "__setattr__", "__delattr__", "setitem", "patch", "object", "multiple", "dict"}
 )
@@ -64,7 +64,7 @@ class Program:
         return not PurePosixPath(name).stem.isidentifier() or name in self.reached
 
     def stands_before(self, name: str) -> str:
-        """The file that Python takes instead of this module, a package or a compiled one; "" if there is none."""
+        """The file that Python takes instead of this module, a package or a compiled one; "" if no such file exists."""
         stem = name.removesuffix(".py")
         for other in sorted(self._names):
             native = other.startswith((f"{stem}.", f"{stem}/__init__.")) and other.endswith(_NATIVE)

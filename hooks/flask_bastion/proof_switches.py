@@ -28,7 +28,7 @@ _RUNS: Final = frozenset(
     {"pytest_ignore_collect", "pytest_pyfunc_call", "pytest_runtest_protocol", "pytest_runtestloop"}
 )
 """Hooks whose result decides in place of pytest."""
-_CURE: Final = "Take it out: what is for your own tests belongs into their files, or into a folder of their own."
+_CURE: Final = "Take it out: settings of your own tests belong into their files, or into a folder of their own."
 
 
 def findings(files: Files) -> list[Finding]:
@@ -46,7 +46,7 @@ def findings(files: Files) -> list[Finding]:
 
 
 def _of_options(options: Any) -> Iterator[Finding]:
-    """What is added to the template's options."""
+    """Options that the team adds to the template's."""
     added = value_at(options, "addopts")
     words = added.split() if isinstance(added, str) else texts(added)
     words = [word for at, word in enumerate(words) if not (word == "proofs.plugin" and words[at - 1 : at] == ["-p"])]
@@ -65,12 +65,12 @@ def _of_conftest(name: str, module: ast.Module) -> Iterator[Finding]:
             text = f"The fixture {node.name} takes the place of the one that the proofs attack."  # type: ignore[attr-defined]
             yield _finding(text, name, node.lineno, certain=True)
         if isinstance(node, syntax.Function) and node.name in _RUNS and _gives(node):
-            text = f"It can't be told whether {node.name} lets every proof run."
+            text = f"{node.name} may keep proofs from running."
             yield _finding(text, name, node.lineno, certain=False)
         if isinstance(node, syntax.Function) and node.name == "pytest_collection_modifyitems":
             items = next((one.arg for one in node.args.args if one.arg == "items"), "")
             if items and any(_takes_out(inner, items) for inner in ast.walk(node)):
-                yield _finding("It can't be told which tests this takes out.", name, node.lineno, certain=False)
+                yield _finding("This may take out proofs.", name, node.lineno, certain=False)
     for inner in ast.walk(module):
         yield from _said(name, inner)
 
@@ -78,20 +78,18 @@ def _of_conftest(name: str, module: ast.Module) -> Iterator[Finding]:
 def _said(name: str, node: ast.AST) -> Iterator[Finding]:
     match node:
         case ast.Constant(value=str(text)) if any(one in text.replace("/", ".").split(".") for one in _PROOFS):
-            yield _finding(
-                f"It can't be told what this does to the proofs: {text[:60]!r}.", name, node.lineno, certain=False
-            )
+            yield _finding(f"This may change the proofs: {text[:60]!r}.", name, node.lineno, certain=False)
         case ast.Assign(targets=[ast.Name(id="collect_ignore" | "collect_ignore_glob" as names)], value=value):
             known = isinstance(value, ast.List) and all(isinstance(one, ast.Constant) for one in value.elts)
             broad = known and any("*" in str(one.value).partition("/")[0] for one in value.elts)  # type: ignore[attr-defined]
             if not known or broad:
-                yield _finding(f"It can't be told what {names} leaves out.", name, node.lineno, certain=False)
+                yield _finding(f"{names} may leave out proofs.", name, node.lineno, certain=False)
         case ast.Attribute(value=ast.Name(id="self"), ctx=ast.Store()):
             pass
         case ast.Attribute(attr=attribute, ctx=ast.Store()) if attribute in _RESULTS:
             yield _finding(f"This changes the result of tests: {attribute}.", name, node.lineno, certain=True)
         case ast.Call(func=ast.Attribute(attr=called)) if called in _SWITCHES:
-            yield _finding(f"It can't be told what {called} takes out.", name, node.lineno, certain=False)
+            yield _finding(f"{called} may take out proofs.", name, node.lineno, certain=False)
         case _:
             pass
 

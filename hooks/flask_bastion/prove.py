@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     sources = trust.listed(options.trust) if options.trust else None
     with tempfile.TemporaryDirectory(prefix="flask-bastion-") as scratch:
         folder = Path(scratch)
-        folder.chmod(0o755)  # started by root, PostgreSQL runs as nobody from the service's environment
+        folder.chmod(0o755)  # started by root, PostgreSQL runs as the user nobody from the service's environment
         edges = edges_of(Repository.open(options.service), sources, options.template, folder / "template")
         copy = folder / "service"
         shutil.copytree(options.service, copy, symlinks=True, ignore=LEFT_BEHIND)

@@ -77,7 +77,7 @@ _CURE_UNKNOWN: Final = "Write it so that it can't reach a module of bastion/, or
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """A place that gives a part of bastion another meaning; `certain` is False where that can't be told."""
+    """A place that gives a part of bastion another meaning; `certain` is False where that is only possible."""
 
     file: str
     line: int
@@ -119,7 +119,7 @@ def findings(found: Iterable[Replacement]) -> list[Finding]:
         else Finding(
             "code-replaced",
             "warning",
-            f"It can't be told whether this replaces a part of bastion: {one.name}.",
+            f"This may replace a part of bastion: {one.name}.",
             _CURE_UNKNOWN,
             one.file,
             one.line,
@@ -462,7 +462,7 @@ class _Module:
                 pass
 
     def _put(self, value: ast.expr, key: ast.expr, names: Mapping[str, int]) -> int:
-        """What is replaced by an assignment to an item."""
+        """The name that an assignment to an item replaces."""
         is_a = self._is(value, names)
         text = self._text(key)
         if is_a == NOTHING and text is not None:

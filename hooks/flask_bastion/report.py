@@ -1,6 +1,6 @@
 """A report as text for people, JSON for programs, and SARIF for code scanning.
 
-Everything in it may be a stranger's text: it goes out through `escape`, and no exit status depends on what was printed.
+Everything in it may be text of the repository: it goes out through `escape`. No exit status depends on the output.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def rendered(report: Report, form: str) -> str:
 
 
 def as_text(report: Report) -> Iterator[str]:
-    """Line by line: which service, what each advisory means for it, what was found, and what was not looked at."""
+    """Line by line: which service, what each advisory means for it, the findings, and the files that were not read."""
     if report.not_read:
         yield escape.terminal(f"{report.name} was not read: {report.not_read}")
-        yield "Nothing is known of it. Take what is no part of a service out of this folder, and check again."
+        yield "Nothing is known of it. Take files that belong to no service out of this folder, and check again."
         return
     answers = ", ".join(answer for question, answer in report.answers.items() if question != "project_name")
     yield escape.terminal(f"{report.name} {report.version or 'of no known version'} ({answers or 'no answers'})")

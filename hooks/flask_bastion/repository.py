@@ -1,6 +1,6 @@
 """A service's repository, as it stands: what it says about itself, and what its code says.
 
-Both are claims of somebody who may want to be overlooked. The answers file is edited in one line of a pull request, so
+Both are claims, possibly of an attacker. The answers file is edited in one line of a pull request, so
 it is read without YAML's tags and aliases, and held against the module that the template rendered with the answers.
 """
 
@@ -59,7 +59,7 @@ class Repository:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What is wrong with the answers, and what could not be looked at, so far."""
+        """Faults of the answers, and of files that could not be read, so far."""
         return (*self._found, *self.tree.faults)
 
     @property
@@ -180,7 +180,7 @@ class Repository:
             if answer in choices:
                 yield question, str(answer)
             else:
-                self._fault("answers-invalid", f"{question} is none of {', '.join(choices)}.", _RESTORE)
+                self._fault("answers-invalid", f"{question} is not one of {', '.join(choices)}.", _RESTORE)
         self._check_source(recorded.get("_src_path"))
 
     def _check_source(self, source: object) -> None:
@@ -213,7 +213,7 @@ class Repository:
         found = [misnamed] if (misnamed := self.misnamed) else []
         for question, rendered in self.denied.items():
             if not self.recorded:
-                continue  # that the file can't be read is told already
+                continue  # the unreadable file is reported already
             answer = self.answers.get(question, "no known answer")
             text = f"{question} is {answer} here, and {rendered} in bastion/chosen.py."
             found.append(Finding("answers-contradict", "error", text, _CONTRADICTED, ANSWERS))
@@ -234,7 +234,7 @@ class Repository:
 
     @property
     def claims(self) -> Version | None:
-        """The version that the answers file claims and the code does not deny; None if there is none."""
+        """The version that the answers file claims and the code does not deny; or None."""
         rendered = self.rendered.get("VERSION", "")
         return None if self.version and rendered and rendered != self.version.text else self.version
 
@@ -256,7 +256,7 @@ _CONTRADICTED: Final = (
 
 
 def _constants(source: bytes) -> dict[str, str]:
-    """The texts that a module gives names to, the last time that it does; {} for what is no Python."""
+    """The texts that a module gives names to, the last time that it does; {} if it can't be parsed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of hostile source, about hostile source

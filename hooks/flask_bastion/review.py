@@ -1,7 +1,7 @@
 """An update that a branch proposes is judged before it is merged, by version and rules of the branch that it goes to.
 
-Whoever writes the branch would else judge himself: its answers file, list of trusted sources, renovate.json and
-CODEOWNERS are part of what is proposed. So these are read from the commit that it is based on, through git's objects.
+The author of the branch would else be their own judge: its answers file, list of trusted sources, renovate.json and
+CODEOWNERS are part of the proposal. So these are read from the commit that it is based on, through git's objects.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from .version import Version, parse
 _REF: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/^~-]{0,199}", re.ASCII)
 _READ: Final = (ANSWERS, RULES, OWNERS, trust.FILE, "pyproject.toml")
 """Files whose text is looked at; of every other one only whether it changes."""
-_UNKNOWN: Final = "So nobody knows what it updates from. Put right what is wrong where it goes to, first."
+_UNKNOWN: Final = "So the version that it updates from is not known. Correct the target branch first."
 _MOST_CHANGES: Final = 20_000
 _LARGEST_ANSWER: Final = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Both sides of a branch: `before` is where it goes to, `after` what is checked out.
+    """Both sides of a branch: `before` is where it goes to, `after` the checked-out commit.
 
     Each holds the files that differ and those that are read, by name: the text of the latter, an id for any other.
     """
@@ -133,7 +133,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Judge what is checked out: 0 it may merge, 1 it may not, or not without a person.
+    """Judge the checked-out commit: 0 it may merge, 1 it may not, or not without a person.
 
     Raises TemplateError and InvalidTrust.
     """
@@ -146,7 +146,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             judged, findings = _judged(options.service, proposal, sources, options.template)
         except Refused as error:
-            print(terminal(f"{error} Nobody's approval makes it right."), file=sys.stderr)
+            print(terminal(f"{error} No approval can permit it."), file=sys.stderr)
             return 1
     approvals = _approvals(options.approvals, proposal.heads) if options.approvals else []
     if options.json:
@@ -166,7 +166,7 @@ def _sources(proposal: Proposal) -> tuple[trust.Source, ...]:
 def _judged(
     service: Path, proposal: Proposal, sources: tuple[trust.Source, ...], folder: Path | None
 ) -> tuple[Plan, list[Finding]]:
-    """The plan, and where what is proposed is not the signed version."""
+    """The plan, and the places where the proposal differs from the signed version."""
     repository = Repository.open(service)
     try:
         found = _judged_of(repository, service, proposal, sources, folder)
@@ -181,7 +181,7 @@ def _judged_of(
     old, new = proposal.versions
     now = datetime.now(UTC)
     if old is None or new is None or new.commits:
-        return plan(proposal.before, proposal.after, released=None, now=now), []  # it says what is wrong with them
+        return plan(proposal.before, proposal.after, released=None, now=now), []  # the plan lists their faults
     source = trust.trusted(repository, sources)
     with tempfile.TemporaryDirectory(prefix="flask-bastion-") as scratch:
         before = Repository.open(Checkout(service).copy(Path(scratch, "before"), proposal.base).folder)
@@ -224,7 +224,7 @@ def _told(judged: Plan, findings: list[Finding], approvals: list[str]) -> list[s
     lines = [f"{kind} from {judged.before or 'no version'} to {judged.after or 'no version'}."]
     if findings:
         lines += [line(one) for one in findings]
-        lines.append("This is not the version that was signed, and nobody's approval makes it so.")
+        lines.append("This is not the version that was signed, and no approval makes it so.")
     elif judged.by_itself:
         lines.append("It may merge by itself.")
     lines += [f"  {reason}" for reason in judged.reasons]
@@ -240,8 +240,8 @@ def _told(judged: Plan, findings: list[Finding], approvals: list[str]) -> list[s
 def _approvals(file: Path, heads: frozenset[str]) -> list[str]:
     """Who approved just this, and may write to the repository: accounts of people, none of them its author.
 
-    `heads` is what was judged: the proposed commit is among them, or the branch has moved on since. Raises
-    TemplateError for an answer that is none, so that no approval is ever read into it.
+    `heads` are the judged commits: the proposed commit is among them, or the branch has moved on since. Raises
+    TemplateError for an invalid answer, so that no approval is ever read into it.
     """
     try:
         with file.open("rb") as opened:

@@ -1,4 +1,4 @@
-"""One service as a row among many: what is said of it is bounded, and can be kept, sent and read again.
+"""One service as a row among many: its texts are bounded, and the row can be stored, sent and read again.
 
 Twenty thousand rejected changes in one repository may not bury the other rows, and one that could not be looked at may
 not be missing: it is a row that says so.
@@ -20,9 +20,9 @@ from .repository import NO_SERVICE
 
 State = Literal["good", "to look at", "waived", "affected", "not read"]
 STATES: Final[tuple[State, ...]] = ("good", "to look at", "waived", "affected", "not read")
-"""From good to bad. A service that nobody could look at may be anything."""
+"""From good to bad. A service that could not be read may be in any state."""
 MOST_FINDINGS: Final = 25
-"""Of one service that are told one by one; all are counted."""
+"""Findings that are listed per service; all are counted."""
 LONGEST: Final = 300
 """Characters of each text of a repository."""
 _LEVELS: Final = ("error", "warning", "note")
@@ -31,7 +31,7 @@ _DRIFT: Final = ("drift-changed", "drift-missing", "drift-extra")
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What one advisory means for a service, and who lets it wait until when ("" if nobody does)."""
+    """What one advisory means for a service, and who waived it until when ("" without a waiver)."""
 
     id: str
     status: Status
@@ -71,7 +71,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What is known of one repository. Everything but `path` and `fault` is, or holds, its own text."""
+    """The results of one repository. Everything but `path` and `fault` is, or holds, text of the repository."""
 
     path: str
     fault: str = ""
@@ -84,7 +84,7 @@ class Service:
     exceptions: tuple[Loosened, ...] = ()
     findings: tuple[Found, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
-    """How many findings of each kind there are, told or not; notes are not counted."""
+    """How many findings of each kind there are, listed or not; notes are not counted."""
 
     @classmethod
     def of(cls, path: str, report: Report, today: date) -> Service:
@@ -93,7 +93,7 @@ class Service:
             return cls(path, fault=f"It was not read: {report.not_read}")
         if not report.is_service:
             return cls(path, fault=places.nature(Path(path)) or f"It holds {NO_SERVICE}")
-        told = sorted(report.findings, key=lambda finding: _LEVELS.index(finding.level))[:MOST_FINDINGS]
+        listed = sorted(report.findings, key=lambda finding: _LEVELS.index(finding.level))[:MOST_FINDINGS]
         return cls(
             path=path,
             name=_cut(report.name),
@@ -113,14 +113,14 @@ class Service:
                 for one in report.exceptions
             ),
             findings=tuple(
-                Found(one.kind, one.level, _cut(one.text), _cut(one.cure), _cut(one.file), one.line) for one in told
+                Found(one.kind, one.level, _cut(one.text), _cut(one.cure), _cut(one.file), one.line) for one in listed
             ),
             counts=dict(Counter(finding.kind for finding in report.findings if finding.level != "note")),
         )
 
     @classmethod
     def from_json(cls, about: dict[str, Any]) -> Service:
-        """A row that was kept. Raises KeyError, TypeError or ValueError for what is none."""
+        """A stored row. Raises KeyError, TypeError or ValueError if it is invalid."""
         given = {name: value for name, value in about.items() if name != "state"}
         given["advisories"] = tuple(Standing(**one) for one in given["advisories"])
         given["exceptions"] = tuple(Loosened(**one) for one in given["exceptions"])
@@ -164,7 +164,7 @@ class Service:
 
     @property
     def untold(self) -> int:
-        """How many findings are not among those that are told."""
+        """How many findings are not listed."""
         return max(0, sum(self.counts.values()) - sum(one.level != "note" for one in self.findings))
 
 

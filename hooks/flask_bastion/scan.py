@@ -29,14 +29,14 @@ LARGEST_MEMORY: Final = 2 * 1024**3
 """Bytes of address space for one process; a repository that needs more is not read."""
 MEMORY_TO_GO_ON: Final = 512 * 1024
 """KiB that a process may have taken and still look at the next repository, so that each finds the same room."""
-_UNIT: Final = 1024 if sys.platform == "darwin" else 1  # macOS tells bytes
+_UNIT: Final = 1024 if sys.platform == "darwin" else 1  # macOS counts bytes
 _PASSING: Final = frozenset({"repository-slow", "repository-unreadable"})
 """Findings that may be gone the next time without any change of a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of each repository: against which template and advisories, on which day."""
+    """The question for each repository: which template and advisories, on which day."""
 
     template: Path | None
     advisories: Path | None  # a folder of further ones
@@ -83,7 +83,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was seen of a repository; `key` tells whether a later look would see the same, "" if that can't be told."""
+    """The result of a repository; `key` stays equal while a later look would see the same; "" if not known."""
 
     service: Service | None  # None: as it was when it had the key that was sent
     key: str

@@ -1,4 +1,4 @@
-"""Where an update starts: at what the code is, not at what somebody wrote into the answers file.
+"""Find where an update starts: at the version of the code, not at the one in the answers file.
 
 From a version that was never there, an update leaves out every fix up to it without a word: the template is alike on
 both sides of the merge. So bastion/chosen.py counts, which the template rendered. It is a claim as well: its version
@@ -55,13 +55,13 @@ class Start:
                 wish = str(self.claimed.answers[question]) if question in self.claimed.answers else "its default"
                 yield (
                     f"The answers file says {question}={wish}, the code has {self.answers[question]}: that stays."
-                    f" Whoever wants another one updates with --data {question}=..."
+                    f" To change it, update with --data {question}=..."
                 )
 
     def against(self, repository: Repository, template: Template) -> str:
         """A file of the service that stands as the answers file says, and not as bastion/chosen.py; "" if none does.
 
-        A start that is too old loses nothing: what was there already is merged again. So a version is held against the
+        A start that is too old loses nothing: existing changes are merged again. So a version is held against the
         files only where chosen.py says the newer one. `repository` is opened just before: reading has its time. Raises
         TemplateError for answers that the template does not take, and where a file could not be read; NotRead where
         many were not.
@@ -83,7 +83,7 @@ class Start:
                     return name
         repository.tree.must_be_read()
         if unread := next((fault for fault in repository.tree.faults if fault.kind in _UNREAD), None):
-            raise TemplateError(f"{unread.text} What was not looked at speaks for nothing.")
+            raise TemplateError(f"{unread.text} A file that was not read confirms nothing.")
         return ""
 
 

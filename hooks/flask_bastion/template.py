@@ -152,7 +152,7 @@ class Release:
         self.is_teams = matcher(tuple(self.skipped))
         """Whether a path is the team's: created once, and theirs since."""
         self.is_ours = matcher(tuple(pattern[1:] for pattern in self.skipped if pattern.startswith("!")))
-        """Whether a path lies in a folder that is the template's alone."""
+        """Whether a path lies in a folder that only the template writes."""
 
     def choices(self) -> dict[str, list[str]]:
         """Each question that has choices, with its answers, the default first."""
@@ -183,7 +183,7 @@ class Release:
             if about.get("type", "str") == "str" and not isinstance(value, str):
                 refused = True
             if refused or (not refused and self._value(about.get("validator", ""), answers).strip()):
-                raise TemplateError(f"The answer to {name} is none that the template takes.")
+                raise TemplateError(f"The template does not take the answer to {name}.")
         return answers
 
     def render(self, given: Mapping[str, Any], *, whole: bool = False, source: str = "") -> dict[str, bytes]:
@@ -245,7 +245,7 @@ class Release:
         return lambda path: excluded(path) or self.is_teams(path)
 
     def unknown_to(self, answers: Mapping[str, Any]) -> str:
-        """Why what this version leaves out can't be told of answers to another version's questions; "" if it can.
+        """Why `_exclude` can't be rendered with answers to another version's questions; "" if it can.
 
         Copier renders `_exclude` of the new version with the answers of the old one, too.
         """
@@ -261,7 +261,7 @@ class Release:
             **answers,
             "_copier_answers": {"_commit": self.text, **({"_src_path": source} if source else {}), **answers},
             "_copier_conf": {"answers_file": self.answers_file, "vcs_ref_hash": self.commit},
-            "_copier_operation": "copy" if whole else "update",  # then copier.yml leaves out what is the team's
+            "_copier_operation": "copy" if whole else "update",  # then copier.yml leaves out the team's files
         }
 
     def _patterns(self, context: Mapping[str, Any]) -> tuple[str, ...]:

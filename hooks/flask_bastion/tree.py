@@ -1,4 +1,4 @@
-"""A folder of somebody else's, read as plain files: nothing in it is run, followed or read without an end.
+"""Read an untrusted folder as plain files: nothing in it is run, followed or read without a limit.
 
 git would execute core.fsmonitor, filters and hooks of its configuration; a link leads to our own files; a pipe never
 ends. What can't be read is a finding, never an exception. Standard library only.
@@ -40,7 +40,7 @@ _OURS: Final = re.compile(
     r"|\.copier-answers\.yml|\.bastion-[a-z]+\.toml|renovate\.json|pyproject\.toml|uv\.lock)\Z",
     re.DOTALL,
 )
-"""Where a file of the template lies, or leads there: what is odd in one of these places is a finding."""
+"""Where a file of the template lies, or leads there: an irregular file in one of these places is a finding."""
 
 
 _NOT_READ: Final = frozenset({"repository-slow", "repository-many"})
@@ -52,7 +52,7 @@ class NotRead(Exception):
 
 
 class Tree:
-    """The regular files below a folder, and what was odd about it. Names are relative, with `/`."""
+    """The regular files below a folder, and its irregularities. Names are relative, with `/`."""
 
     def __init__(self, root: Path, *, seconds: float = SECONDS, clock: Callable[[], float] = time.process_time) -> None:
         self.root: Final = root
@@ -72,7 +72,7 @@ class Tree:
 
     @property
     def not_read(self) -> Finding | None:
-        """Why not everything was looked at: what is missing here may be there, so nothing follows from it."""
+        """Why not everything was looked at: a file that is missing here may exist, so its absence means nothing."""
         return next((fault for fault in self.faults if fault.kind in _NOT_READ), None)
 
     def must_be_read(self) -> None:
@@ -97,7 +97,7 @@ class Tree:
         return False
 
     def read(self, name: str) -> bytes | None:
-        """The bytes of a file; None if there is none, or none that can be read (then there is a fault)."""
+        """The bytes of a file; None if it is missing or can't be read (then there is a fault)."""
         data = self._remembered.get(name)
         if data is None and self.in_time():
             data = self._read(name)
@@ -107,7 +107,7 @@ class Tree:
         return data
 
     def _read(self, name: str) -> bytes | None:
-        """Read it now. No part of the name may be a link, not even one that was put there a moment ago."""
+        """Read it now. No part of the name may be a link, not even one that was created between two reads."""
         parts = name.split("/")
         if {"", ".", ".."}.intersection(parts) or "\0" in name:
             return None

@@ -1,7 +1,7 @@
 """Where new versions of the template may come from, and whose signatures make them its: a list that the team owns.
 
-An update is code with all rights. Whoever can change one line of a pull request (_src_path, _commit), move a tag or
-take over a server would own the service, if the answers file decided. So the address that is fetched from is that of
+An update is code with all rights. An attacker who can change one line of a pull request (_src_path, _commit), move a
+tag or take over a server would own the service, if the answers file decided. So the address to fetch from is that of
 the list, and a tag counts only with the signature of a key that stands beside it. Source: ASVS 15.2.4.
 """
 
@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from . import escape, version
 from .finding import Finding
-from .git import ALONE, GitError, git
+from .git import ISOLATED, GitError, git
 from .repository import ANSWERS, Repository
 from .template import Template, TemplateError
 from .version import Version
@@ -56,7 +56,7 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.ASCII)
 _SIGNER: Final = "template"
 _SSH, _PGP = b"-----BEGIN SSH SIGNATURE-----", b"-----BEGIN PGP "
 _OWN: Final = 0o077
-"""Rights that nobody else may have on the folder in which fetched versions are kept."""
+"""Permissions that other users must not have on the folder of fetched versions."""
 
 
 class InvalidTrust(Exception):
@@ -158,7 +158,7 @@ def listed(path: Path) -> tuple[Source, ...]:
 
 
 def own(repository: Repository) -> tuple[Source, ...]:
-    """The list in a service's repository; () if there is none. Raises InvalidTrust."""
+    """The list in a service's repository; () without a list. Raises InvalidTrust."""
     data = repository.read(FILE)
     return () if data is None else parse(data, FILE)
 
@@ -168,13 +168,13 @@ def trusted(repository: Repository, sources: Iterable[Source]) -> Source:
     source = _recorded(repository, sources)
     if source is None:
         raise Refused(
-            f"_src_path in {ANSWERS} is {repository.source or 'not recorded'}, which is none of the sources that are"
-            f" trusted, so nothing was fetched. Put the right address back, or have whoever owns {FILE} list this one."
+            f"_src_path in {ANSWERS} is {repository.source or 'not recorded'}, which is not one of the trusted"
+            f" sources, so nothing was fetched. Put the right address back, or have the owner of {FILE} list this one."
         )
     if not source.keys:
         raise Refused(
-            f"No key is listed for {source.address}, so nobody's signature makes a version of it. Add the public key of"
-            f" whoever signs its tags to {FILE}."
+            f"No key is listed for {source.address}, so no signature makes a version of it. Add the public key that"
+            f" signs its tags to {FILE}."
         )
     return source
 
@@ -189,8 +189,8 @@ def _recorded(repository: Repository, sources: Iterable[Source]) -> Source | Non
 # --- what check says -------------------------------------------------------------------------------------------------
 
 
-def told(repository: Repository, sources: tuple[Source, ...] | None = None) -> list[Finding]:
-    """What is wrong with where a service takes its updates from; `sources` replace its own list."""
+def findings(repository: Repository, sources: tuple[Source, ...] | None = None) -> list[Finding]:
+    """Faults of the source that a service takes its updates from; `sources` replace its own list."""
     if not repository.is_service:
         return []
     try:
@@ -200,17 +200,17 @@ def told(repository: Repository, sources: tuple[Source, ...] | None = None) -> l
         faults = [line.removeprefix(f"{FILE}: ") for line in str(error).splitlines()]
         return [Finding("trust-invalid", "error", fault, cure, FILE) for fault in faults]
     if not known and any(fault.file == FILE for fault in repository.tree.faults):
-        return []  # what it lists was not read, which is told already
+        return []  # its list was not read, which is reported already
     if not known:
         text = "No source of updates is listed, so `flask-bastion update` takes none."
         cure = f"List the template's address and the keys that sign its tags in {FILE}."
         return [Finding("trust-missing", "note", text, cure, FILE)]
     if not repository.recorded:
-        return []  # that the answers can't be read is told already
+        return []  # unreadable answers are reported already
     source = _recorded(repository, known)
     if source is None:
-        text = f"_src_path is {repository.source or 'not recorded'}, which is none of the sources that are trusted."
-        cure = f"Put the address back, or have it listed by whoever owns {FILE}."
+        text = f"_src_path is {repository.source or 'not recorded'}, which is not one of the trusted sources."
+        cure = f"Put the address back, or have the owner of {FILE} list it."
         return [Finding("source-untrusted", "error", text, cure, ANSWERS)]
     if not source.keys:
         text = f"No key is listed for {source.address}, so `flask-bastion update` takes nothing from it."
@@ -229,7 +229,7 @@ def _strangers(own: Source, known: Iterable[Source]) -> Iterator[Finding]:
 
 
 def _key(line: str) -> str:
-    """A public key without what is said of it."""
+    """A public key without its comment."""
     return " ".join(line.split(" ")[:2])
 
 
@@ -241,15 +241,15 @@ def moved(repository: Repository, template: Template) -> list[Finding]:
     try:
         today = template.commit(recorded)
     except TemplateError:
-        return []  # that it has no such version is told where the files are compared
+        return []  # a missing version is reported where the files are compared
     if today == commit:
         return []
     text = (
-        f"{recorded.text} was the commit {commit}, and is {today} in this template: somebody moved the tag, or the"
+        f"{recorded.text} was the commit {commit}, and is {today} in this template: the tag was moved, or the"
         " service is of another template (a fork)."
     )
     cure = (
-        "Compare with the service's own template. If this is it, take no update from there, and ask whoever releases it"
+        "Compare with the service's own template. If this is it, take no update from there, and ask its maintainers"
         " which of the two is right."
     )
     return [Finding("tag-moved", "error", text, cure, ANSWERS)]
@@ -275,7 +275,7 @@ def fetch_template(
     in place of the address, with the same keys. `denied` is what the answers file claims where the code is believed
     (see start.py): then both versions that are read have to be signed, and none comes that is older than the claim.
     `into` is an empty folder for the result; with `cached`, fetched before, nothing is fetched again. Raises
-    Refused for what is not trusted, and TemplateError where git fails or a version does not exist.
+    Refused without trust, and TemplateError where git fails or a version does not exist.
     """
     cached = cached or _cached(source, folder)
     known = cached.tags()
@@ -294,14 +294,14 @@ def fetch_template(
     if denied and wanted < denied:
         raise Refused(
             f"{wanted.text} is older than {denied.text}, which the answers file says: if that is true, it brings back"
-            f" what was fixed since. Put the version of the code into the file, {recorded.text}, or name a newer one."
+            f" faults fixed since. Put the code's version into the file, {recorded.text}, or name a newer one."
         )
     signed = verify_tag(cached, wanted, source.keys)
     base = cached.commit(recorded)
     if commit and base != commit:
         raise Refused(
-            f"{recorded.text} was the commit {commit}, and is {base} at {source.address} today: somebody moved the"
-            " tag. Nothing was done; ask whoever releases the template which of the two is right."
+            f"{recorded.text} was the commit {commit}, and is {base} at {source.address} today: the"
+            " tag was moved. Nothing was done; ask the template's maintainers which of the two is right."
         )
     if not commit or denied:  # nothing else says that this is what the service was made of
         base = verify_tag(cached, recorded, source.keys).commit
@@ -319,17 +319,17 @@ def verify_tag(template: Template, wanted: Version, keys: Iterable[str]) -> Sign
     tag = template.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"refs/tags/{name}").decode().strip()
     kind = template.git("cat-file", "-t", tag).decode().strip()
     body = template.git("cat-file", "tag", tag) if kind == "tag" else b""
-    again = f"Whoever releases the template signs it: git tag --sign {name}."
+    again = f"A maintainer of the template signs it with: git tag --sign {name}."
     if kind != "tag":
-        raise Refused(f"The tag {name} is a mere name for a commit, which anybody can have put there. {again}")
+        raise Refused(f"The tag {name} is only a name for a commit, which anyone could have created. {again}")
     lines = body.partition(b"\n\n")[0].decode(errors="replace").split("\n")
     header = dict(line.partition(" ")[::2] for line in reversed(lines))  # the first of a name counts
     if header.get("tag") != name:
-        raise Refused(f"The tag {name} holds a signature for another one, {header.get('tag')!r}: somebody moved it.")
+        raise Refused(f"The tag {name} holds a signature for another one, {header.get('tag')!r}: it was moved.")
     if header.get("type") != "commit" or not _COMMIT.fullmatch(header.get("object", "")):
         raise Refused(f"The tag {name} names no commit.")
     if _SSH not in body:
-        how = "with OpenPGP, and only SSH signatures are verified" if _PGP in body else "by nobody"
+        how = "with OpenPGP, and only SSH signatures are verified" if _PGP in body else "with no key"
         raise Refused(f"The tag {name} is signed {how}. {again}")
     _verify_signature(template, tag, name, keys)
     made = re.search(r" (\d{1,11}) [+-]\d{4}\Z", header.get("tagger", ""), re.ASCII)
@@ -351,12 +351,12 @@ def _verify_signature(template: Template, tag: str, name: str, keys: Iterable[st
                 raise TemplateError("ssh-keygen is needed to verify a signature. Install OpenSSH's client.") from None
             raise Refused(
                 f"The signature of the tag {name} is by none of the keys that are listed for it. Nothing was done; ask"
-                " whoever releases the template before you add another key."
+                " the template's maintainers before you add another key."
             ) from None
 
 
 def _cached(source: Source, folder: Path | None) -> Template:
-    """Every tag v* of the source, in a bare repository of ours that nobody else may write to."""
+    """Every tag v* of the source, in a bare repository of ours that other users can't write to."""
     address = str(folder.resolve()) if folder else source.address.removeprefix("git+")
     for alias, server in _ALIASES.items():
         if not folder and address.startswith(alias):
@@ -380,7 +380,7 @@ def _cached(source: Source, folder: Path | None) -> Template:
 
 
 def _cache() -> Path:
-    """The folder for what was fetched. Raises Refused if somebody else could have put something there."""
+    """The folder of fetched versions. Raises Refused if another user could have written to it."""
     home = os.environ.get("XDG_CACHE_HOME", "")
     folder = (Path(home) if Path(home).is_absolute() else Path.home() / ".cache") / "flask-bastion" / "templates"
     try:
@@ -406,11 +406,11 @@ def _alone(place: Path) -> Iterator[None]:
 def _two(cached: Template, into: Path, tags: dict[str, str]) -> Template:
     """A repository with two tags, which name commits that were verified: whatever is moved later, these are read."""
     try:
-        git("init", "--quiet", "--bare", "--template=", str(into), at=(), environment=ALONE)
+        git("init", "--quiet", "--bare", "--template=", str(into), at=(), environment=ISOLATED)
         (into / "objects" / "info").mkdir(exist_ok=True)
         (into / "objects" / "info" / "alternates").write_text(f"{cached.path / 'objects'}\n", encoding="utf-8")
         named = "".join(f"create refs/tags/{name} {commit}\n" for name, commit in tags.items())
-        git("update-ref", "--stdin", at=("--git-dir", str(into)), data=named.encode(), environment=ALONE)
+        git("update-ref", "--stdin", at=("--git-dir", str(into)), data=named.encode(), environment=ISOLATED)
     except GitError as error:
         raise TemplateError(str(error)) from None
     return Template(into)
@@ -423,6 +423,6 @@ def commit_of(repository: Repository) -> str:
 
 
 def wanted_version(text: str) -> Version | None:
-    """The version that somebody asks for: a tag, with nothing behind it."""
+    """The requested version: a tag, with nothing behind it."""
     found = version.parse(text)
     return found if found and not found.commits else None

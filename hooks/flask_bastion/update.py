@@ -3,7 +3,7 @@
 Copier exits 0 on a conflict, keeps a deleted fix deleted, and fetches from wherever the answers file says. Here the
 version is proven first (trust.py), the update is made in a copy and looked at there, and then put in place at once.
 What comes out is what `copier update` writes, byte for byte (a test holds the two equal), at a fifth of its time; where
-the answers file is not what the code says, it is what Copier would write had nobody edited the file (see start.py).
+the answers file contradicts the code, it is what Copier would write had the file not been edited (see start.py).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _SECONDS_TO_PROVE: Final = 1800
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for. `sources` replace the service's own list; `data` are answers that change."""
+    """The request. `sources` replace the service's own list; `data` are answers that change."""
 
     wanted: Version | None = None
     folder: Path | None = None
@@ -70,7 +70,7 @@ class Outcome:
     fixed: tuple[Advisory, ...]
     blocking: tuple[Finding, ...]
     """Why it is not put in place; () if it is, or could be."""
-    told: tuple[Finding, ...]
+    notices: tuple[Finding, ...]
     """What else `check` finds in the updated service."""
     left: tuple[str, ...]
     """Commands that are still to be run, because they could not be run here."""
@@ -93,7 +93,7 @@ class Outcome:
 def update(path: Path, request: Request) -> Outcome:
     """Update the service in a folder.
 
-    Raises Refused for a version that is not trusted, TemplateError and InvalidTrust for what is asked wrongly, NotRead
+    Raises Refused for a version that is not trusted, TemplateError and InvalidTrust for a wrong request, NotRead
     where not everything could be looked at, and Completed if all there was to do was to complete an update that had
     been interrupted.
     """
@@ -138,17 +138,15 @@ def _update_from(checkout: Checkout, repository: Repository, path: Path, request
 
 def _begin(repository: Repository, fetch: Callable[[Start], Fetched], *, restore: bool) -> tuple[Start, Fetched]:
     """Where the update starts: at the code, if the answers file says another thing than it."""
-    if misnamed := repository.misnamed:  # what is written below the other name would be no part of the service
+    if misnamed := repository.misnamed:  # files below the other name would be no part of the service
         raise CheckoutError(f"{misnamed.text} {misnamed.cure}")
     recorded = start.recorded(repository)
     if recorded is None and repository.is_untagged:
-        raise Refused(
-            f"_commit in {ANSWERS} is no version of the template but a commit, which nobody has signed. {UNTAGGED}"
-        )
+        raise Refused(f"_commit in {ANSWERS} is no version of the template but an unsigned commit. {UNTAGGED}")
     if recorded is None:
         raise Refused(
-            f"_commit in {ANSWERS} is no version of the template, so nobody knows what to update from. Take the file"
-            " from the last commit in which it was right."
+            f"_commit in {ANSWERS} is no version of the template, so the version to update from is not known. Take"
+            " the file from the last commit in which it was right."
         )
     if contradictions := repository.contradictions():
         try:
@@ -172,7 +170,7 @@ def _at_the_code(
 ) -> tuple[Start, Fetched]:
     """The start that bastion/chosen.py names, once a signature and the other files bear it out."""
     cure = (
-        "So nobody knows what to update from. Put right what is wrong, or update with --restore, which takes the"
+        "So the version to update from is not known. Correct the file, or update with --restore, which takes the"
         " template's files for the recorded answers."
     )
     code = start.of_code(repository)
@@ -239,7 +237,7 @@ def _update(
         changes=tuple(changes),
         fixed=tuple(_fixed(before, after)),
         blocking=tuple(blocking),
-        told=tuple(finding for finding in found if finding not in blocking),
+        notices=tuple(finding for finding in found if finding not in blocking),
         left=tuple(left),
         applied=applied,
         corrections=begin.corrections(request.data),
@@ -257,7 +255,7 @@ def _outcome(
     changes: tuple[Change, ...] = (),
     fixed: tuple[Advisory, ...] = (),
     blocking: tuple[Finding, ...] = (),
-    told: tuple[Finding, ...] = (),
+    notices: tuple[Finding, ...] = (),
     left: tuple[str, ...] = (),
     applied: bool = False,
     corrections: tuple[str, ...] = (),
@@ -277,7 +275,7 @@ def _outcome(
         changes=changes,
         fixed=fixed,
         blocking=blocking,
-        told=told,
+        notices=notices,
         left=left,
         applied=applied,
         plan=plan(
@@ -322,12 +320,12 @@ def _merged(
 
 
 def _blocking(before: Report, found: Iterable[Finding], *, locked: bool) -> Iterable[Finding]:
-    """What is wrong after the update that must not be: a fix that is not there, or markers that it brought."""
+    """Faults that stop an update: a missing fix, or conflict markers that it brought."""
     for finding in found:
         if finding.kind not in _BLOCKS or (finding.kind != "fix-lost" and finding in before.findings):
             continue
         if finding.kind == "fix-lost" and finding.file == LOCK and not locked:
-            continue  # the lock is still to be made, which is told
+            continue  # the lock is still to be made, which is listed
         yield finding
 
 
@@ -384,7 +382,7 @@ def _prove(before: Path, folder: Path, fetched: Fetched) -> Iterable[Finding]:
 def _uv(
     *arguments: str, cwd: Path, seconds: float, project_environment: str = ".venv"
 ) -> subprocess.CompletedProcess[str]:
-    """Run uv in the copy, with no virtual environment but the copy's own. Raises FileNotFoundError if there is none."""
+    """Run uv in the copy, with no virtual environment but the copy's own. Raises FileNotFoundError without uv."""
     beside = Path(sys.executable).with_name("uv")
     program = shutil.which("uv") or (str(beside) if beside.exists() else "uv")
     left_out = {"VIRTUAL_ENV", "PYTHONPATH"}

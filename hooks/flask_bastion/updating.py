@@ -1,4 +1,4 @@
-"""The command `update`: what is asked for on the command line, and what came of it, for people and for programs."""
+"""The command `update`: its options, and its result for people and for programs."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 def as_text(outcome: Outcome) -> Iterator[str]:
     """Line by line: from where to where, what it fixes, whose files change, what `check` finds, and what next.
 
-    What is in the way stands last, next to the prompt.
+    Reasons that stopped it stand last, next to the prompt.
     """
     wanted = outcome.wanted.version.text
     if not outcome.changes and not outcome.blocking:
@@ -95,10 +95,10 @@ def as_text(outcome: Outcome) -> Iterator[str]:
             yield from (terminal(f"    {change.letter} {change.name}") for change in changes[:MAX_FILES])
             if len(changes) > MAX_FILES:
                 yield f"    and {len(changes) - MAX_FILES} more"
-    if outcome.told:
+    if outcome.notices:
         yield "What `check` finds in it:"
-        yield from (f"  {line(finding)}" for finding in outcome.told[:MAX_FINDINGS])
-        yield from _more(outcome.told)
+        yield from (f"  {line(finding)}" for finding in outcome.notices[:MAX_FINDINGS])
+        yield from _more(outcome.notices)
     if outcome.blocking:
         yield "Not done, and nothing was changed:"
         for finding in outcome.blocking[:MAX_FINDINGS]:
@@ -151,7 +151,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         ],
         "passing": outcome.passing.text if outcome.passing else None,
         "blocking": [finding_as_json(one) for one in outcome.blocking],
-        "findings": [finding_as_json(one) for one in outcome.told],
+        "findings": [finding_as_json(one) for one in outcome.notices],
         "left": list(outcome.left),
         "plan": outcome.plan.as_json(),
         "corrections": list(outcome.corrections),

@@ -1,4 +1,4 @@
-"""Read values of a stranger's TOML: what is missing or of another kind is None or nothing, never an exception."""
+"""Read values of untrusted TOML: a missing value or one of another type is None or empty, never an exception."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def read_toml(files: Files, name: str) -> Any:
-    """The value of a TOML file; None if there is none, or it is no TOML."""
+    """The value of a TOML file; None if it is missing or invalid."""
     return _parsed(files.read(name) or b"")
 
 
@@ -24,7 +24,7 @@ def _parsed(data: bytes) -> Any:
 
 
 def value_at(data: Any, *path: str) -> Any:
-    """The value at a path of keys; None if there is none."""
+    """The value at a path of keys; None if it is missing."""
     for name in path:
         data = data.get(name) if isinstance(data, dict) else None
     return data

@@ -1,4 +1,4 @@
-"""Versions of the template, as git describes them: v1.4.2, or v1.4.2-3-g0123abc for what is three commits after it."""
+"""Versions of the template, as git describes them: v1.4.2, or v1.4.2-3-g0123abc three commits later."""
 
 from __future__ import annotations
 

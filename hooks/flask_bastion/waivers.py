@@ -1,6 +1,6 @@
 """A known vulnerability may wait for a while, with a reason, an owner and an end; it is shown all the same.
 
-A waiver without an end is forgotten, and one for everything hides what nobody has thought about. So each is for one
+A waiver without an end is forgotten, and one for everything hides new vulnerabilities. So each is for one
 advisory and ends within 90 days, in a file that the security team owns (CODEOWNERS). One that is unclear counts for
 nothing.
 """
@@ -18,7 +18,7 @@ from .program import Files
 
 FILE: Final = ".bastion-waivers.toml"
 LONGEST: Final = timedelta(days=90)
-"""From today to the end: about a quarter, in which whoever waived it looks again."""
+"""From today to the end: about a quarter, after which its owner reviews it."""
 _FIELDS: Final = frozenset({"advisory", "reason", "owner", "until"})
 _LONGEST_TEXT: Final = 300
 
@@ -34,7 +34,7 @@ class Waiver:
 
 
 def read(files: Files, known: frozenset[str], today: date) -> tuple[dict[str, Waiver], list[Finding]]:
-    """The waivers in force by their advisory, and what is wrong with the others."""
+    """The waivers in force by their advisory, and findings for the invalid ones."""
     data = files.read(FILE)
     if data is None:
         return {}, []

@@ -1,4 +1,4 @@
-"""Many folders looked at by a few processes: one that crashes, hangs or takes all memory costs its own result alone.
+"""Look at many folders in a few processes: one that crashes, hangs or takes all memory loses only its own result.
 
 A repository may hold what kills a parser. A process has one folder at a time, so it is known whose fault its end was;
 it is replaced, and the folder's result says what happened.
@@ -64,7 +64,7 @@ def answers(
                     if path:
                         yield path, answer
         finally:
-            for worker in running:  # all of them, before one is waited for: somebody may press Ctrl-C again
+            for worker in running:  # all, before waiting for one: the user may press Ctrl-C again
                 worker.kill()
             for worker in running:
                 worker.end()
@@ -102,7 +102,7 @@ class _Worker:
         if not heard:
             return f"Looking at it ended the process (status {self._process.wait()})."
         if len(self._heard) > LARGEST_ANSWER:
-            return "Looking at it found more than can be told."
+            return "Looking at it found too much to report."
         if not self._heard.endswith(b"\n"):
             return None
         line, self._heard, self.ends = self._heard, b"", float("inf")

@@ -659,7 +659,7 @@ def test_what_the_application_says_is_shown_as_text(
     (application / ".gitignore").write_text("\x1b[2J\n::error::x\n", encoding="utf-8")
     git(application, "add", "--all")
     git(application, "commit", "--quiet", "--message", "hostile")
-    sabotaged = command(("adoption/told.py", "shown = escape.terminal(text)", "shown = f'{text}'"))
+    sabotaged = command(("adoption/listing.py", "shown = escape.terminal(text)", "shown = f'{text}'"))
     assert "\x1b" in sabotaged(*asked(application, "--diff")).stdout
     for form in ("text", "json"):
         result = ask(application, "--diff", "--format", form)

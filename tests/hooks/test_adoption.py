@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
 
 from flask_bastion import drift, syntax, version
-from flask_bastion.adoption import application, fitting, hardcoded, project_file, requirements, routes
+from flask_bastion.adoption import application, hardcoded, project_file, proposals, requirements, routes
 from flask_bastion.adoption.requirements import Asked
 from flask_bastion.adoption.successors import SUCCESSORS
 from flask_bastion.template import Release, TemplateError
@@ -280,13 +280,13 @@ def test_secrets_are_not_looked_for_where_they_guard_nothing(file: str) -> None:
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-def found_in(tree: Tree) -> fitting.Package:
-    return fitting.package(tree, application.look(tree).makers)
+def found_in(tree: Tree) -> proposals.Package:
+    return proposals.package(tree, application.look(tree).makers)
 
 
 def fit(tmp_path: Path, release: Release, files: dict[str, str], **given: str) -> dict[str, str]:
     tree = Tree(write(tmp_path, files))
-    found = fitting.answers(tree, release, requirements.asked(tree), found_in(tree), given, tmp_path.name)
+    found = proposals.answers(tree, release, requirements.asked(tree), found_in(tree), given, tmp_path.name)
     return {question: answer.value for question, answer in found.items()}
 
 

@@ -48,7 +48,7 @@ def test_the_answers_that_are_known_are_those_of_the_template() -> None:
         ({"summary": " "}, "summary must be a text"),
         ({"surprise": 1}, "there is no field 'surprise'"),
         ({"affected": []}, "affected must be a list"),
-        ({"database_specific": {"severity": "bad"}}, "severity is none of"),
+        ({"database_specific": {"severity": "bad"}}, "severity is not one of"),
     ],
 )
 def test_an_advisory_of_another_form_is_refused(change: dict[str, Any], fault: str) -> None:
@@ -210,7 +210,7 @@ def test_a_probe_that_fits_one_style_alone_does_not_pass_for_both(history: Histo
 def test_an_advisory_without_a_fixed_version_or_for_one_that_never_was_does_not_pass(history: History) -> None:
     about = copy.deepcopy(HISTORIES["limit"])
     about["affected"][0]["versions"] = ["v1.2.0", "v1.2.1"]
-    assert "there is none with the fix" in gate.gate(history.template, read(about))[0]
+    assert "no version has the fix" in gate.gate(history.template, read(about))[0]
     about["affected"][0]["versions"] = ["v1.2.0", "v9.9.9"]
     assert "v9.9.9 is no version of the template." in gate.gate(history.template, read(about))
 

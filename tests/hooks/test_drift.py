@@ -137,7 +137,7 @@ def test_what_is_shared_must_still_say_what_the_template_says(history: History, 
         ("What the template says under tool.mypy.strict is not said here any more.", ("-strict = true",)),
     ]
     assert {finding.cure.partition(":")[0] for finding in drifted(history, service)} == {
-        "Put back by hand what is shown"
+        "Restore the lines shown by hand"
     }, "--restore does not: the file is the team's too"
     replace_once(project, "[tool.ruff.lint.per-file-ignores]\n", "[tool.ours.ignores]\n")
     assert ("-[tool.ruff.lint.per-file-ignores]",) in [finding.diff for finding in drifted(history, service)]
@@ -178,8 +178,8 @@ def test_a_version_that_was_written_by_hand_brought_nothing(history: History, se
     [
         ({"_commit": "v9.9.9"}, "The template has no version v9.9.9."),
         ({"_commit": "v1.2.1-1-g" + "0" * 12}, "The template has no version v1.2.1-1-g000000000000."),
-        ({"description": 'x"\n[tool.uv]'}, "The answer to description is none that the template takes."),
-        ({"security_contact": 3}, "The answer to security_contact is none that the template takes."),
+        ({"description": 'x"\n[tool.uv]'}, "The template does not take the answer to description."),
+        ({"security_contact": 3}, "The template does not take the answer to security_contact."),
     ],
 )
 def test_what_can_not_be_rendered_is_named(

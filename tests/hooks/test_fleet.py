@@ -187,7 +187,7 @@ def test_what_no_cell_tells_of_stands_below_the_table(
         record(tmp_path / "odd" / name, recorded(clones / "good") | answers)
     (tmp_path / "list").write_text("odd\ngone\n", encoding="utf-8")
     told = command()("fleet", tmp_path / "list", *arguments[2:]).stdout
-    assert "odd/elsewhere (good): .copier-answers.yml: _src_path is https://git.example/x.git, which is none of" in told
+    assert "odd/elsewhere (good): .copier-answers.yml: _src_path is https://git.example/x.git, which is not one" in told
     assert "odd/untagged (good): .copier-answers.yml: _commit is no version of the template but a" in told
     assert "gone: There is no such folder" in told
     assert "drifted: " not in command()(*arguments).stdout, "a cell tells of it"

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from flask_bastion import version
-from flask_bastion.plan import ALONE, JUDGE, Plan, fixes, plan
+from flask_bastion.plan import JUDGE, UNREVIEWED, Plan, fixes, plan
 from histories import HEADERS, PYPROJECT, osv, read, record, recorded
 from proposals import SignedTemplate, commit, needs_ssh_keygen
 from support import done, git, replace_once, run
@@ -197,10 +197,10 @@ def test_a_version_that_a_branch_only_writes_down_does_not_merge_by_itself(
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('VERSION = "v1.0.0"', 'VERSION = "main"', "So nobody knows what it updates from."),
+        ('VERSION = "v1.0.0"', 'VERSION = "main"', "So the version that it updates from is not known."),
         ('VERSION = "v1.0.0"', 'VERSION = "v1.0.6"', "v1.0.2 is older than v1.0.6"),
-        ('COMMIT = "', 'COMMIT = "0" or "', "So nobody knows what it updates from."),
-        ('AUTH = "session"', 'AUTH = "jwt"', "is as the answers file says. So nobody knows what it updates from."),
+        ('COMMIT = "', 'COMMIT = "0" or "', "So the version that it updates from is not known."),
+        ('AUTH = "session"', 'AUTH = "jwt"', "is as the answers file says. So the version that it updates from"),
     ],
 )
 def test_a_start_that_nothing_bears_out_is_refused(
@@ -567,6 +567,6 @@ def test_a_fix_that_is_urgent_waits_for_nothing_but_a_person() -> None:
 
 
 def test_what_needs_nobody_is_the_templates_own_code_and_proofs() -> None:
-    assert ALONE == (
+    assert UNREVIEWED == (
         "/src/{package}/bastion/**", "/tests/proofs/**", "/docs/bastion/**", "/SECURITY.md", "/.copier-answers.yml",
     )  # fmt: skip

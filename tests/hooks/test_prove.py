@@ -143,7 +143,7 @@ def test_edges_behind_a_moved_tag_are_refused(
     (publisher.path / "tests/edges/test_edge.py").write_text("raise SystemExit\n", encoding="utf-8")
     publisher.release("v1.0.0")
     assert prove(service) == 2
-    assert "moved the tag" in capsys.readouterr().err
+    assert "the tag was moved" in capsys.readouterr().err
     assert log(tmp_path) == []
 
 

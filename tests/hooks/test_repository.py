@@ -276,7 +276,7 @@ def test_of_a_repository_that_was_not_read_nothing_is_said(
     assert result.returncode == 2
     assert result.stdout.splitlines() == [
         "service was not read: Reading this repository took too long; the rest was not looked at.",
-        "Nothing is known of it. Take what is no part of a service out of this folder, and check again.",
+        "Nothing is known of it. Take files that belong to no service out of this folder, and check again.",
     ]
     sabotaged = command(
         (*SLOW[:2], SLOW[2].format(seconds)), ("check.py", "fault := repository.tree.not_read", "fault := None")

@@ -202,7 +202,7 @@ def test_the_command_takes_such_a_list(history: History, tmp_path: Path, capsys:
     platforms.write_text(ENTRY.replace("platform/", "other/"), encoding="utf-8")
     assert cli.main(["check", str(service)]) == 0
     assert cli.main(["check", str(service), "--trust", str(platforms)]) == 1
-    assert "none of the sources that are trusted" in capsys.readouterr().out
+    assert "not one of the trusted sources" in capsys.readouterr().out
     assert cli.main(["check", str(service), "--trust", str(tmp_path / "nowhere")]) == 2
     assert "Name a list of trusted sources." in capsys.readouterr().err
 
@@ -365,8 +365,8 @@ def for_another_purpose(repository: Path, key: Key, _: Key) -> None:
 
 
 ATTACKS: dict[Callable[..., None], str] = {
-    lightweight: "is a mere name for a commit",
-    unsigned: "is signed by nobody",
+    lightweight: "is only a name for a commit",
+    unsigned: "is signed with no key",
     by_a_stranger: "is by none of the keys",
     under_another_name: "holds a signature for another one, 'v0.9.0'",
     on_another_commit: "is by none of the keys",

@@ -519,7 +519,7 @@ def test_a_folder_in_no_state_to_be_updated_is_told_what_to_do(
         (("--to", "v9.0.0"), "has no version v9.0.0. The newest is v1.1.0."),
         (("--data", "x"), "write a question and its answer as name=answer"),
         (("--data", "databse=mysql"), "v1.1.0 has no question databse."),
-        (("--data", "database=oracle"), "The answer to database is none that the template takes."),
+        (("--data", "database=oracle"), "The template does not take the answer to database."),
         (("--data", "project_name=other"), "The name of a service is no answer that an update changes."),
         (("--template", "nowhere"), "this is no folder"),
         (("--trust", "nowhere"), "nowhere can't be read"),
@@ -828,22 +828,32 @@ MINE = "0" * 40
 @pytest.mark.parametrize(
     ("claims", "code", "arguments", "said"),
     [
-        ({"_commit": "v1.1.0"}, {"COMMIT": MINE}, (), "somebody moved the tag"),
-        ({"_commit": "v1.1.0"}, {"COMMIT": "v1.0.1"}, (), "somebody moved the tag"),
-        ({"auth": "jwt"}, {"COMMIT": MINE}, (), "somebody moved the tag"),
+        ({"_commit": "v1.1.0"}, {"COMMIT": MINE}, (), "the tag was moved"),
+        ({"_commit": "v1.1.0"}, {"COMMIT": "v1.0.1"}, (), "the tag was moved"),
+        ({"auth": "jwt"}, {"COMMIT": MINE}, (), "the tag was moved"),
         ({"_commit": "v1.1.0"}, {"VERSION": "v1.0.7"}, (), "The template has no version v1.0.7."),
         ({"_commit": "v1.1.0"}, {"VERSION": "main"}, (), "_commit is v1.1.0 here, and main in bastion/chosen.py"),
-        ({"_commit": "v1.1.0"}, {"VERSION": "--upload-pack=touch x"}, (), "So nobody knows what to update from."),
-        ({"_commit": "v1.1.0"}, {"VERSION": "v1.0.0-3-g0123abc"}, (), "So nobody knows what to update from."),
-        ({"_commit": "v1.1.0"}, {"COMMIT": "main"}, (), "So nobody knows what to update from."),
+        (
+            {"_commit": "v1.1.0"},
+            {"VERSION": "--upload-pack=touch x"},
+            (),
+            "the version to update from is not known.",
+        ),
+        ({"_commit": "v1.1.0"}, {"VERSION": "v1.0.0-3-g0123abc"}, (), "the version to update from is not known."),
+        ({"_commit": "v1.1.0"}, {"COMMIT": "main"}, (), "the version to update from is not known."),
         ({}, {"VERSION": "v1.1.0", "COMMIT": "v1.1.0"}, ("--to", "v1.0.1"), "v1.0.1 is older than v1.1.0"),
         ({"_commit": "v1.1.0"}, {}, ("--to", "v1.0.1"), "v1.0.1 is older than v1.1.0, which the answers file says"),
         ({"_commit": "v0.9.0"}, {}, (), "The template has no version v0.9.0."),
-        ({"_commit": "v9.0.0"}, {}, (), "Put the version of the code into the file, v1.0.0"),
-        ({"secrets": "oracle"}, {}, (), "The answer to secrets is none that the template takes. So nobody knows"),
-        ({}, {"AUTH": "jwt"}, (), "is as the answers file says. So nobody knows what to update from."),
-        ({}, {"DATABASE": "postgresql"}, (), "is as the answers file says. So nobody knows what to update from."),
-        ({}, {"DATABASE": "../../x"}, (), "The answer to database is none that the template takes. So nobody knows"),
+        ({"_commit": "v9.0.0"}, {}, (), "Put the code's version into the file, v1.0.0"),
+        ({"secrets": "oracle"}, {}, (), "The template does not take the answer to secrets. So the version"),
+        ({}, {"AUTH": "jwt"}, (), "is as the answers file says. So the version to update from"),
+        (
+            {},
+            {"DATABASE": "postgresql"},
+            (),
+            "is as the answers file says. So the version to update from",
+        ),
+        ({}, {"DATABASE": "../../x"}, (), "The template does not take the answer to database. So the version"),
     ],
 )
 def test_what_chosen_py_says_and_nothing_bears_out_is_no_base_either(
@@ -884,7 +894,7 @@ def test_a_version_that_nobody_signed_is_no_base_although_chosen_py_names_its_co
     before = everything(service)
     said = update(service)
     assert (said.status, everything(service)) == (1, before)
-    assert "v1.0.5 is a mere name for a commit" in said.err
+    assert "v1.0.5 is only a name for a commit" in said.err
     edits = (
         ("trust.py", "    if not commit or denied:  #", "    if not commit:  #"),
         ("start.py", "        if self.claimed.version < self.version:\n", "        if self.claimed.version is None:\n"),
@@ -1286,7 +1296,7 @@ def test_a_version_whose_tag_was_moved_since_is_refused(
     for arguments in ((), ("--restore",), ("--data", "auth=jwt")):
         said = update(service, *arguments)
         assert (said.status, everything(service)) == (1, before)
-        assert "somebody moved the tag" in said.err
+        assert "the tag was moved" in said.err
     sabotaged = command(("trust.py", "    if commit and base != commit:\n", "    if commit != commit:\n"))
     assert sabotaged("update", service, "--restore").returncode == 0
     assert CANARY in (service / f"{BASTION}/clock.py").read_text(encoding="utf-8")
@@ -1319,7 +1329,7 @@ def test_an_address_without_a_key_sends_nothing(service: Path, server: Server, u
     assert server.asked == []
     (service / TRUST).unlink()
     commit(service, "No list")
-    assert "none of the sources that are trusted" in update(service).err
+    assert "not one of the trusted sources" in update(service).err
     assert server.asked == []
 
 
@@ -1350,7 +1360,7 @@ def test_a_folder_that_the_caller_names_is_fetched_from_and_believed_no_more(
     before = everything(service)
     said = update(service, "--template", clone.path)
     assert (said.status, everything(service)) == (1, before)
-    assert "v1.1.1 is signed by nobody" in said.err
+    assert "v1.1.1 is signed with no key" in said.err
     assert update(service, "--template", tmp_path / "mirror.git", "--to", "v1.0.1").status == 0
     assert server.asked == []
 

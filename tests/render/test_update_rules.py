@@ -20,7 +20,7 @@ import pytest
 import yaml
 from copier import run_copy
 
-from flask_bastion.plan import ALONE
+from flask_bastion.plan import UNREVIEWED
 from flask_bastion.template import matcher
 from services import Service
 from support import CIS, COMBINATIONS, Combination, Repository, done, git, run
@@ -136,7 +136,7 @@ def test_a_change_of_what_could_do_anything_has_an_owner(owned: Path, name: str)
 
 def test_a_patch_of_the_template_changes_nothing_that_has_an_owner(owned: Path) -> None:
     """Else none would merge by itself."""
-    for pattern in ALONE:
+    for pattern in UNREVIEWED:
         name = pattern.format(package="my_service").replace("**", "some/file.py").removeprefix("/")
         assert owners(owned, name) == [], name
     assert owners(owned, "src/my_service/app.py") == []

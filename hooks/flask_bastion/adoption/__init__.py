@@ -5,4 +5,4 @@ from __future__ import annotations
 from typing import Final
 
 ASIDE: Final = "bastion-adopt"
-"""The folder for what has to be merged by a person. It is his to delete afterwards."""
+"""The folder for files that a person has to merge, and deletes afterwards."""

@@ -20,7 +20,7 @@ from .routes import MOST as MOST_ROUTES
 from .routes import Route, placed, routes
 
 LONGEST_NAME: Final = 300
-"""Characters of a file's path; what is longer was made by a program, or to keep this one busy."""
+"""Characters of a file's path; longer ones were generated, or are meant to keep this program busy."""
 
 
 _SAYS_SOMETHING: Final = re.compile(
@@ -33,7 +33,7 @@ _SAYS_SOMETHING: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What was seen: files that call Flask(...), routes and places of secrets in the order of the files."""
+    """Findings in the source: files that call Flask(...), routes and places of secrets, in the order of the files."""
 
     makers: tuple[str, ...]
     routes: tuple[Route, ...]

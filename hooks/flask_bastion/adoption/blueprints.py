@@ -1,4 +1,4 @@
-"""Below which address each blueprint of an application lies, so that a route is told with the address that it has.
+"""Resolve the URL prefix of each blueprint, so that a route is listed with its full path.
 
 `@bp.route("/login")` is /auth/login if `bp` was registered below /auth, which mostly stands in another module.
 """

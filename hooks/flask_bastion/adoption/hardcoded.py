@@ -1,7 +1,7 @@
 """Where a secret seems to stand in the source: the place and the name that it has, never the value.
 
-Whatever was committed once is known to everybody who ever read the repository, so it has to be exchanged and not only
-moved. Names decide, and addresses with a password in them; what is computed or empty is none.
+Every reader of the repository knows a committed secret, so it has to be exchanged and not only moved. A secret is
+recognised by its name, or as an address with a password in it; computed and empty values are not reported.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def looks(file: str) -> bool:
 
 
 def hardcoded(file: str, data: bytes, module: ast.Module | None = None) -> list[Place]:
-    """Where secrets seem to stand in one file, each line once; `module` is what is in it if it is Python."""
+    """Where secrets seem to stand in one file, each line once; `module` is its syntax tree if it is Python."""
     if file.endswith(".py"):
         found = _in_python(file, module) if module else iter(())
     elif _KEY_FILE.match(file):
@@ -89,7 +89,7 @@ def _in_python(file: str, module: ast.Module) -> Iterator[Place]:
 
 
 def _literal(node: ast.expr) -> int:
-    """The line of a text that a value is, or falls back on (`x or "text"`); 0 if there is none."""
+    """The line of a string that is the value, or its default (`x or "text"`); 0 if there is no such string."""
     match node:
         case ast.Constant(value=str(text)) if "_" in text and _NAME.search(text):
             return 0  # the name of a variable in which a secret is

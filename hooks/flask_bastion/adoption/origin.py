@@ -74,7 +74,7 @@ def plain(address: str) -> str:
 
 
 def named(address: str) -> str:
-    """An address that somebody names, if it is one from which an update can come. Raises TemplateError."""
+    """Return the address without credentials if updates can come from it. Raises TemplateError otherwise."""
     if not is_reached_by_others(address) and not Path(address).is_dir():
         raise TemplateError("--source is no address: write https://..., ssh://..., user@host:path or a folder.")
     return plain(address)

@@ -1,4 +1,4 @@
-"""Files are put into a folder of somebody else's all together or not at all, and never over or through what is there.
+"""Put files into the team's folder all together or not at all, and never over existing files or through links.
 
 A program that ends in the middle leaves a mixture of two layouts behind, and a link in the folder leads a file to any
 other place. So all are written beside first, then each is put to its name, which must be free, from folder to folder.
@@ -75,7 +75,7 @@ def _put_in(root: Path, beside: Path, files: Mapping[str, bytes]) -> None:
     top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for number, name in enumerate(files):
-            with _deaf():  # what is done and what is noted as done are one step
+            with _deaf():  # placing a file and noting it are one step
                 _place(top, beside / str(number), name, made)
     except BaseException:
         with _deaf():
@@ -128,7 +128,7 @@ def _name(source: Path, folder: int, name: str) -> None:
 
 
 def _take_out(top: int, name: str, *, is_folder: bool) -> None:
-    """Undo one step; a folder into which somebody else has put a file meanwhile stays."""
+    """Undo one step; a folder stays if another process has put a file into it since."""
     *folders, last = name.split("/")
     here = os.dup(top)
     with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
 """A pyproject.toml that says all that the template says, as it says it, and what the application said besides.
 
-The template's lines stay as they are, byte for byte, so that an update finds them again and merges line by line. What
-is the application's is added to its own lists and below; what both say differently is the template's, and told.
+The template's lines stay as they are, byte for byte, so that an update finds them again and merges line by line.
+The application's entries are added to its own lists and below; where both differ, the template's stands and is listed.
 """
 
 from __future__ import annotations

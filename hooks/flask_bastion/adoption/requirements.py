@@ -1,7 +1,7 @@
 """Which libraries an application asks for, where it says so, and whether that can be had together with the template's.
 
-The files are a stranger's: they are read and never resolved, as building a `setup.py` would run it. What is computed,
-included from an address or installed from one is left out.
+The files are untrusted: they are read and never resolved, as building a `setup.py` would run it. Entries that are
+computed, included from an address or installed from one are left out.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from .application import names
 
 _TEXT: Final = re.compile(r"(?:[^/]+/)?[^/]*requirements[^/]*\.(?:txt|in)\Z|requirements/[^/]+\.(?:txt|in)\Z")
 _DEVELOPMENT: Final = re.compile(r"dev|test|lint|docs?\b|ci\b", re.IGNORECASE)
-"""In the name of a file or group: what is needed to work on the application, and not to run it."""
+"""In the name of a file or group: libraries to develop the application, which it does not need to run."""
 MOST: Final = 1000
-"""Lines that ask for a library; a list of more is no list of what somebody chose."""
+"""Lines that ask for a library; a longer list was generated, not written by hand."""
 _MOST_LINES: Final = 5000
 _LONGEST: Final = 300
 
@@ -185,6 +185,6 @@ def _lines(data: bytes | None) -> list[str]:
 
 
 def _line_of(text: str, lines: list[str]) -> int:
-    """The first line that begins to ask for it, 0 if there is none to be found."""
+    """The first line that begins to ask for it, 0 if no line does."""
     name = re.split(r"[^\w.-]", text, maxsplit=1)[0].lower()
     return next((at for at, line in enumerate(lines, start=1) if name in line.lower()), 0)

@@ -1,7 +1,7 @@
 """The routes of an application and what guards each, by its syntax tree: none may be without a rule afterwards.
 
-The template refuses to start with a route that nobody decided about. So each is told beforehand, with its place and
-with what its present guard becomes.
+The template refuses to start while a route has no access rule. So each is listed beforehand, with its place and
+the decorator that replaces its present guard.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MOST: Final = 5000
 """Routes of one application."""
 _VERBS: Final = frozenset({"route", "get", "post", "put", "patch", "delete"})
 _LONGEST: Final = 200
-DECIDE: Final = "decide: @login_required, @requires(...), or @public if everybody may"
+DECIDE: Final = "decide: @login_required, @requires(...), or @public if it needs no login"
 _RULES: Final = {
     "login_required": "@login_required of .bastion, in place of the one that is imported now",
     "auth_required": "@login_required",
@@ -53,7 +53,7 @@ class Route:
     view: str
     file: str
     line: int
-    guard: str  # "" if there is none
+    guard: str  # "" without a guard
     becomes: str
 
 

@@ -1,6 +1,6 @@
-"""What a team does after another to bring its application under the template, from what was seen in it.
+"""List the steps, in order, by which a team brings its application under the template.
 
-A list that says everything to everybody is read by nobody: a step is told only to whom it applies, with the places.
+A list for all cases is too long to be read: a step is listed only where it applies, with the places.
 """
 
 from __future__ import annotations
@@ -8,20 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from . import ASIDE
-from .fitting import DEFAULT
 from .origin import is_reached_by_others
+from .proposals import DEFAULT
 from .successors import SIGNING_IN
 from .survey import Survey, decisive, seams
 
 
 def steps(found: Survey, *, written: bool) -> list[str]:
-    """The steps in order, a sentence or two each; what hinders the first one comes alone."""
+    """The steps in order, a sentence or two each; if something prevents the first one, only that is listed."""
     if found.hindrances:
         return [*found.hindrances, "Then ask again: what follows depends on it."]
     return [
         *_beginning(found),
         *_source(found, written=written),
-        *(() if written else ("The same command with --write puts in what is missing, and overwrites nothing.",)),
+        *(() if written else ("The same command with --write adds the missing files, and overwrites nothing.",)),
         *_files(found),
         *_libraries(found),
         *_code(found),
@@ -39,7 +39,7 @@ def _beginning(found: Survey) -> Iterator[str]:
 def _source(found: Survey, *, written: bool) -> Iterator[str]:
     if is_reached_by_others(found.source):
         return
-    what = f"Updates would come from {found.source}, a folder that is on this machine alone."
+    what = f"Updates would come from {found.source}, a folder that exists only on this machine."
     if written:
         yield (
             f"{what} Write the template's address into _src_path of .copier-answers.yml, and with the keys that sign "
@@ -75,7 +75,7 @@ def _libraries(found: Survey) -> Iterator[str]:
     if lists := [name for name in ("requirements.txt", "setup.py", "Pipfile") if name in found.has]:
         yield (
             f"pyproject.toml asks for what {' and '.join(lists)} asked for, without what the template replaces or "
-            "brings. Take out what nobody imports, loosen pins that are old, and remove the lists."
+            "brings. Take out libraries that no module imports, loosen pins that are old, and remove the lists."
         )
     if replaced := _named(found, "replaced"):
         yield f"Take out of the code, as the list of libraries says: {replaced}."
@@ -93,10 +93,10 @@ def _code(found: Survey) -> Iterator[str]:
     if made_in and not found.found.folder:
         yield f"Move your modules, templates/ and static/ below {package}/ with git mv, and import them relatively."
     elif found.found.folder not in ("", package):
-        yield f"Move what is in {found.found.folder}/ to {package}/ with git mv."
+        yield f"Move all files of {found.found.folder}/ to {package}/ with git mv."
     if made_in and made_in != app:
         yield (
-            f"{made_in} makes a Flask app; bastion makes it now. What is added to it (blueprints, commands) moves into "
+            f"{made_in} makes a Flask app; bastion makes it now. Its additions (blueprints, commands) move into "
             f"create_app(app) of {app}. What configures it becomes fields of Settings in {settings}, read from "
             "APP_<NAME>; the secret key, hosts, cookies and the database are settings of bastion."
         )
@@ -117,7 +117,7 @@ def _code(found: Survey) -> Iterator[str]:
     if found.answers["auth"].value == "session":
         yield (
             "Forms that post hold {{ form.hidden_tag() }} or the hidden field csrf_token. Scripts and styles are files "
-            "in static/, none of another host. tests/proofs/session/test_markup.py names what is left."
+            "in static/, none of another host. tests/proofs/session/test_markup.py names the rest."
         )
 
 
@@ -146,16 +146,16 @@ def _data(found: Survey) -> Iterator[str]:
     yield (
         f'`uv run {name} dev db upgrade`, then `uv run {name} dev db revision "what changed"`, which compares models '
         "with the upgraded database. It proposes to drop tables that no model names, as the old one of users: read "
-        "what it writes, and keep that table until everybody is invited."
+        "what it writes, and keep that table until all users are invited."
     )
     if found.answers["database"].value == "sqlite":
-        yield "The database file is its owner's alone: chmod 600 on it."
+        yield "Only its owner may read the database file: chmod 600 on it."
 
 
 def _secrets(found: Survey) -> Iterator[str]:
     if found.secrets:
         yield (
-            "Exchange each secret that stands in the source, as whoever read the repository knows it, and take it out. "
+            "Exchange each secret that stands in the source: every reader of the repository knows it. Take it out. "
             "Name secrets of your own in `secrets` of Settings; the README says where they are read from."
         )
 

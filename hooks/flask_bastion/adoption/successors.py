@@ -36,7 +36,7 @@ _TOKENS = Successor(
 )
 _PASSWORDS = Successor(
     "bastion/identity/passwords.py",
-    "Argon2id; old hashes are not taken over: invite each user with `users create`, and he chooses a new password",
+    "Argon2id; old hashes are not taken over: invite each user with `users create` to choose a new password",
 )
 _HEADERS = Successor(
     "bastion/edge/headers.py, https_only.py", "take it out: headers and https are on every answer; two policies fight"

@@ -1,6 +1,6 @@
-"""Everything that is to be known about an application before the template comes in: files, libraries, routes, secrets.
+"""Survey an application before the template comes in: files, libraries, routes, secrets.
 
-What collides is found before anything is written, so that the choice is made by somebody who knows what it means.
+Collisions are found before anything is written, so that a person who knows the application decides.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ..finding import Finding
 from ..repository import ANSWERS
 from ..template import Release, matcher
 from ..tree import Tree
-from . import ASIDE, application, fitting, placement, project_file, requirements
-from .fitting import Answer, Package
+from . import ASIDE, application, placement, project_file, proposals, requirements
 from .hardcoded import Place
+from .proposals import Answer, Package
 from .requirements import Asked
 from .routes import Route, routes
 from .successors import SUCCESSORS
 
 SECONDS: Final = 60.0
-"""Of work, for all reading: somebody waits for one application and wants it whole, also on a busy machine."""
+"""CPU time for all reading: one application is read whole, also on a busy machine."""
 EXAMPLE: Final = ("/src/*/notes/**", "/src/*/migrations/*_notes.py", "/tests/test_notes_*.py")
 """The template's example of a feature: an application that exists has features of its own."""
 _OF_EXAMPLE: Final = re.compile(rb"[^\n]*\bnotes\b[^\n]*\n")
@@ -52,7 +52,7 @@ class Library:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found. Bytes are whole files, by name, as they will be put in."""
+    """The findings. Bytes are whole files, by name, as they will be written."""
 
     name: str  # of the folder
     version: str  # of the template
@@ -99,9 +99,9 @@ def look(folder: Path, release: Release, source: str, given: Mapping[str, str]) 
     tree = Tree(folder, seconds=SECONDS, clock=time.process_time)
     seen = application.look(tree)
     asked = requirements.asked(tree)
-    found = fitting.package(tree, seen.makers)
+    found = proposals.package(tree, seen.makers)
     name = folder.resolve().name
-    answers = fitting.answers(tree, release, asked, found, given, name)
+    answers = proposals.answers(tree, release, asked, found, given, name)
     values = {question: answer.value for question, answer in answers.items()}
     whole = release.render(values, whole=True, source=source)
     rendered = dict(_without_example(whole))
@@ -206,7 +206,7 @@ def _hindrances(tree: Tree, found: Package, package: str, obstacles: Mapping[str
         yield f"{ASIDE}/ is there already, from another time. Remove it, commit, and try again."
     for fault in tree.faults:
         if fault.kind in ("repository-many", "repository-slow"):
-            yield f"Not everything was looked at: {fault.text} Give the folder of the application alone."
+            yield f"Not everything was looked at: {fault.text} Name only the folder of the application."
 
 
 def _libraries(asked: Iterable[Asked], floors: Mapping[str, SpecifierSet], project: bytes) -> Iterator[Library]:

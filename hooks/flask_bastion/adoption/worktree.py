@@ -11,11 +11,11 @@ from typing import Final
 from ..borrowed import Borrowed
 from ..git import GitError
 
-_COMMIT_FIRST: Final = "Make it one, and commit what is there: git init && git add --all && git commit"
+_COMMIT_FIRST: Final = "Make it one, and commit its files: git init && git add --all && git commit"
 
 
 class WorktreeError(Exception):
-    """It can't be said what is committed. The text says what to do, in one line."""
+    """The committed files are not known. The text says what to do, in one line."""
 
 
 def uncommitted(folder: Path) -> list[str]:

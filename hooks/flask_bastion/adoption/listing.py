@@ -1,6 +1,6 @@
-"""What was found in an application, as text for people and JSON for programs; no value of a secret is in either.
+"""Print the survey of an application as text or JSON, without the value of any secret.
 
-All of it may be a stranger's text, so it goes out through `escape`.
+All of it may be text of the repository, so it goes out through `escape`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _line(text: str) -> str:
 def as_text(found: Survey, *, diff: bool = False, written: bool = False) -> Iterator[str]:
     """Line by line, not yet escaped."""
     yield f"{found.name}, read for {found.version} of the template. " + (
-        "What was missing is put in." if written else "Nothing was written."
+        "The missing files were added." if written else "Nothing was written."
     )
     yield ""
     yield "Answers that fit (others: --data name=value)"
@@ -49,11 +49,11 @@ def as_text(found: Survey, *, diff: bool = False, written: bool = False) -> Iter
     yield from _some([f"  stays     {name}" for name in found.yours])
     if diff:
         yield from _diffs(found)
-    told = [one for one in found.libraries if one.verdict != "stays"]
+    changing = [one for one in found.libraries if one.verdict != "stays"]
     yield ""
-    yield f"Libraries: {len(found.libraries)} asked for, {len(found.libraries) - len(told)} stay as they are"
+    yield f"Libraries: {len(found.libraries)} asked for, {len(found.libraries) - len(changing)} stay as they are"
     yield from _some(
-        [f"  {one.verdict:9} {one.asked.text} ({one.asked.file}:{one.asked.line})  {one.text}" for one in told]
+        [f"  {one.verdict:9} {one.asked.text} ({one.asked.file}:{one.asked.line})  {one.text}" for one in changing]
     )
     yield ""
     bare = sum(not route.guard for route in found.routes)
@@ -92,7 +92,7 @@ def _diffs(found: Survey) -> Iterator[str]:
 
 
 def _some(lines: list[str]) -> Iterable[str]:
-    """As many as somebody reads."""
+    """The first lines, as many as a person reads."""
     more = len(lines) - _MOST
     return [*lines[:_MOST], *([f"  and {more} more: --format json has all"] if more > 0 else [])]
 

@@ -1,6 +1,6 @@
-"""Which answers fit an application, each with what was seen that says so.
+"""Propose the template's answers for an application, each with the evidence for it.
 
-They are proposals: whoever knows better gives --data. A name or a text that comes from the application is an answer
+They are proposals: --data replaces them. A name or a text that comes from the application becomes an answer
 only if the template's own validators take it, as an answer lands in code.
 """
 
