@@ -21,6 +21,8 @@ BOUNDS = {
 """The services that carry a product, and the bound at which each declares every exception."""
 TEAMS = ROOT / "tests" / "teams"
 SOURCE = "src/my_service"
+SECRETS = {"session": "GITHUB_WEBHOOK_SECRET", "jwt": "STRIPE_WEBHOOK_SECRET"}
+"""What verifies the deliveries of each product's webhook."""
 READS_BOUNDS = """import json
 from my_service.bastion.settings import LIMIT_BOUNDS
 print(json.dumps({name: {"least": least, "most": most} for name, (_, least, most) in LIMIT_BOUNDS.items()}))
@@ -34,17 +36,19 @@ def lay(service: Service, combination: Combination) -> None:
         return
     shutil.copytree(TEAMS / combination.auth, service.path, dirs_exist_ok=True)
     app = service.read(f"{SOURCE}/app.py")
-    app = app.replace("from . import notes\n", "from . import notes, site\n")
-    app = app.replace(
-        "    app.register_blueprint", "    app.register_blueprint(site.blueprint)\n    app.register_blueprint", 1
-    )
+    added = sorted(file.stem for file in (TEAMS / combination.auth / SOURCE).iterdir())
+    app = app.replace("from . import notes\n", f"from . import {', '.join(sorted([*added, 'notes']))}\n")
+    registered = "".join(f"    app.register_blueprint({name}.blueprint)\n" for name in added)
+    app = app.replace("    app.register_blueprint", f"{registered}    app.register_blueprint", 1)
     service.write(f"{SOURCE}/app.py", app)
     settings = service.read(f"{SOURCE}/settings.py")
     service.write(
         f"{SOURCE}/settings.py",
         settings.replace('"users.manage"}),\n', '"users.manage"}),\n        "editor": frozenset({"notes.publish"}),\n')
+        + f'    secrets: ClassVar[Mapping[str, str]] = {{"{SECRETS[combination.auth]}": "verifies deliveries"}}\n'
         + "\n    page_size: int = 20\n",
     )
+    service.write(f"instance/secrets/{SECRETS[combination.auth]}", "5d0c1f7a9b3e48266e7c" * 3 + "a4b2")
     letter = service.read(f"{SOURCE}/bastion/delivery/bastion/letter.html")
     help_page = '<p><a href="https://www.example.com/help">Help</a></p>\n'
     service.write(

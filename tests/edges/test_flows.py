@@ -24,7 +24,6 @@ from ..test_flows import (
     LIVES_ON,
     LOGIN,
     NO_CODE,
-    NOT_SIGNED_IN,
     PENDING,
     RIGHT_PASSWORD,
     STILL_COUNTS,
@@ -331,7 +330,7 @@ def test_password_alone_opens_nothing_with_a_second_factor(service: Service) -> 
         with stubbed(service, route.endpoint) as ran:
             answer = thief.send(route.method, route.path)
         harm(ran, f"{route} ran before the second factor was verified")
-        assert answer.status == NOT_SIGNED_IN
+        assert answer.status == route.not_signed_in
     if AUTH == "jwt":
         as_token = service.client(address="192.0.2.251")
         as_token.cookie = thief.waiting

@@ -83,3 +83,14 @@ def test_what_is_copied_from_a_services_readme_passes_its_ci(
             command = [sys.executable, "-m", "ruff", *tool, "--no-cache", "--stdin-filename", "src/new.py", "-"]
             done = subprocess.run(command, cwd=service, input=example, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["session-sqlite-env", "jwt-sqlite-env"])
+def test_each_view_in_the_page_about_features_runs(rendered: Callable[[Combination], Path], name: str) -> None:
+    """It is one of the product whose service runs every proof: see tests/products.py."""
+    page = (rendered(Combination.parse(name)) / "docs/bastion/features.md").read_text(encoding="utf-8")
+    product = ROOT / "tests/teams" / name.partition("-")[0]
+    source = "\n".join(file.read_text(encoding="utf-8") for file in product.rglob("*.py"))
+    examples = re.findall(r"```python\n(.+?)```", page, re.S)
+    assert examples
+    assert [example for example in examples if example not in source] == []

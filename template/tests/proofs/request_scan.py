@@ -77,7 +77,7 @@ CONNECTING: Final = frozenset(
     )
 )
 ROUTES: Final = frozenset({"route", "get", "post", "put", "patch", "delete"})
-MARKS: Final = frozenset({"public", "login_required", "requires"})
+MARKS: Final = frozenset({"public", "login_required", "requires", "webhook"})
 READING: Final = frozenset({"get", "get_one", "select", "update", "delete", "query"})
 # The beginning of an address that leaves open whose host it is.
 _OPEN: Final = re.compile(r"/?|https?:?/?|(?:https?:)?//[^/?#\\]*", re.IGNORECASE)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .harness import HarnessError
+from .service import AUTH
 from .wire import HOST
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ class Route:
     @property
     def name(self) -> tuple[str, str]:
         return self.endpoint, self.method
+
+    @property
+    def not_signed_in(self) -> int:
+        """The status for a client without a session: a redirect to the login page, or 401 where a program calls."""
+        return 401 if AUTH == "jwt" or self.access.json else 303
 
     def __str__(self) -> str:
         return f"{self.method} {self.path} ({self.endpoint})"

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 PASSWORD = "correct horse battery staple"  # of the proofs' users; its hash is made once in a session
-Mark = str | tuple[str, ...] | None
+Mark = str | tuple[str, ...] | Callable[[Callable[..., Any]], Callable[..., Any]] | None
 
 
 class Recorder:
@@ -238,7 +238,7 @@ class Service:
     ) -> list[str]:
         """Add a bare route, with no form or body of its own, and give the list to which each run of it is appended.
 
-        `mark` is "login_required", "public", a tuple of permissions, or None for a route without a rule.
+        `mark` is "login_required", "public", a tuple of permissions, a decorator, or None for a route without a rule.
         """
         seen: list[str] = []
         name = endpoint or "probe" + "".join(c if c.isalnum() else "_" for c in path)
@@ -261,8 +261,10 @@ class Service:
                 marked: Callable[..., Any] = recorded
             elif isinstance(mark, tuple):
                 marked = bastion.requires(*mark)(recorded)
-            else:
+            elif isinstance(mark, str):
                 marked = getattr(bastion, mark)(recorded)
+            else:
+                marked = mark(recorded)
             app.add_url_rule(path, name, marked, methods=list(methods))
 
         self.adds(add)

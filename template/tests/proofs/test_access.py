@@ -57,7 +57,7 @@ def test_no_view_runs_for_a_stranger_unless_it_is_marked_public(
             ran_for_strangers += [str(route)] * len(ran)
     harm(ran_for_strangers, f"views ran for an unauthenticated client: {', '.join(ran_for_strangers)}")
     for route, answer in answers.items():
-        assert answer.status == NOT_SIGNED_IN, str(route)
+        assert answer.status == route.not_signed_in, str(route)
 
 
 ROUTES = {

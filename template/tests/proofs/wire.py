@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote_to_bytes, urlencode, urlsplit
 
+from .webhooks import signature
+
 if TYPE_CHECKING:
     from .running import Service, User
 
@@ -175,7 +177,7 @@ class BaseClient:
         """
         method = method.upper()
         ours, sent = self.honest(method, data, json, body, content_type)
-        merged = {"Host": HOST, "User-Agent": self.agent, **ours}
+        merged = {"Host": HOST, "User-Agent": self.agent, **ours, **signature(self.service, method, path, sent)}
         if self.cookies and scheme == "https":
             merged["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         if content_type is not None:

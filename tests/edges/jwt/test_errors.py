@@ -1,4 +1,4 @@
-"""Proofs of jwt/problem.py: each error is a problem document with fixed members that points to the invalid value.
+"""Proofs of request/problem.py: each error is a problem document with fixed members that points to the invalid value.
 
 They stop an attacker from reading internal details in an added member, and a client from guessing.
 """
@@ -18,7 +18,7 @@ MEMBERS = {"type", "title", "status", "instance"}
 @protects(
     "errors-one-format",
     members=edit(
-        "jwt/problem.py",
+        "request/problem.py",
         '"instance": _urn(request_id)}',
         '"instance": _urn(request_id), "exception": repr(__import__("sys").exc_info()[1])}',
     ),

@@ -311,7 +311,9 @@ def test_idle_session_stays_ended_when_the_clock_is_set_back(service: Service) -
 @protects(
     "session-idle-30-min",
     passive=edit(
-        "request/authentication.py", "        if request.endpoint not in PASSIVE:\n", "        if request.endpoint:\n"
+        "request/authentication.py",
+        "        if request.endpoint not in PASSIVE and not is_signed():\n",
+        "        if request.endpoint:\n",
     ),
 )
 def test_automatic_requests_do_not_keep_a_session_alive(service: Service) -> None:

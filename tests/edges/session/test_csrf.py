@@ -277,7 +277,8 @@ def test_no_unsafe_route_runs_without_a_token_of_this_session(service: Service) 
     service.adds_probe()
     service.adds_route("/bare", methods=UNSAFE)
     service.adds_route("/bare/public", methods=UNSAFE, mark="public")
-    walked = [route for route in routes(service) if route.method in UNSAFE and route.endpoint != EXEMPT]
+    unsafe = [route for route in routes(service) if route.method in UNSAFE and route.endpoint != EXEMPT]
+    walked = [route for route in unsafe if not route.access.webhook]  # these take a signature: test_webhooks.py
     assert len(walked) >= 10
     assert ("bastion.logout", "POST") in {route.name for route in walked}
     permissions = {name for route in walked for name in route.access.permissions}
@@ -336,7 +337,7 @@ def test_no_view_but_the_one_for_reports_runs_without_a_token(service: Service) 
     service.adds_route("/exempt", methods=UNSAFE, mark="public")
     service.adds(lambda app: service.module("session.csrf").protect.exempt(app.view_functions["probe_exempt"]))
     user = service.user(roles=tuple(service.module("state").state_of(service.app).team.roles))
-    walked = [route for route in routes(service) if route.method in UNSAFE]
+    walked = [route for route in routes(service) if route.method in UNSAFE and not route.access.webhook]
     report = b'{"csp-report": {"document-uri": "https://app.example/account"}}'
     bare = {HEADER: None, "Origin": None, "Referer": None, "Cookie": None}
     before = everything(service)

@@ -25,20 +25,23 @@ from .crypto.ring import Rings
 from .delivery import letters, transport
 from .identity.account import before_deletion
 from .identity.passwords import Passwords
-from .request import access, authentication, cross_site, errors, inputs, json_body, paths, security_txt
-from .request.access import login_required, public, requires
+from .request import access, authentication, cross_site, errors, inputs, json_body, paths, security_txt, webhooks
+from .request.access import answers_json, login_required, public, requires
 from .request.authentication import current_user
 from .request.inputs import takes_lists
 from .request.queries import owned, owned_or_404
+from .request.webhooks import github, standard_webhooks, stripe, webhook
 from .settings import BastionSettings, ConfigError, TeamSettings, exceptions
 from .start import guards
 from .state import EXTENSION, State
 
 __all__ = [
     "ConfigError",
+    "answers_json",
     "audit",
     "before_deletion",
     "current_user",
+    "github",
     "login_required",
     "owned",
     "owned_or_404",
@@ -46,7 +49,10 @@ __all__ = [
     "requires",
     "secrets",
     "service",
+    "standard_webhooks",
+    "stripe",
     "takes_lists",
+    "webhook",
 ]
 
 Extend = Callable[[Flask], None]
@@ -114,6 +120,7 @@ def _build(extend: Extend, settings_class: type[TeamSettings], *, migrates: bool
     json_body.install(app)  # one reader of JSON for every view
     paths.install(app)  # before the first route
     inputs.install(app)  # the first of the layers that read a request
+    webhooks.install(app)  # whose signature, before anything is parsed or who it is depends on a cookie
     authentication.install(app, style.authenticate)  # who it is, before anything is decided by it
     throttle.install(app)
     authentication.count(app)  # for each session, before any work for it
@@ -128,6 +135,7 @@ def _build(extend: Extend, settings_class: type[TeamSettings], *, migrates: bool
     extend(app)  # what the team adds
     style.finish(app)
     changed = guards.check_app(app, before, production=settings.production, pages=style.PAGE_POLICY)
+    changed += webhooks.faults(app)
     if changed := [*changed, *state.passwords.weaknesses()]:
         raise ConfigError(changed)
     # Outside Flask and outside any wrapper of the team: hosts, ceilings, sizes, headers on every answer.

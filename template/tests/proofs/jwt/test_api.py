@@ -38,7 +38,8 @@ def sends_each_type_to_each_route(
 ) -> None:
     """Send correct JSON to each route that writes, as JSON and then called by each of these other types."""
     service.adds_probe()
-    walked = [route for route in routes(service) if route.method in ("POST", "PUT", "PATCH", "DELETE")]
+    unsafe = [route for route in routes(service) if route.method in ("POST", "PUT", "PATCH", "DELETE")]
+    walked = [route for route in unsafe if not route.access.webhook]  # no browser signs: see test_webhooks.py
     assert len(walked) >= 8
     assert {("bastion.login", "POST"), ("bastion.exchange", "POST"), ("probe.create", "POST")} <= {
         route.name for route in walked

@@ -12,6 +12,7 @@ from ..harness import edit, harm, insert, protects, refused, works
 from ..rings import new_key, ring_of
 from ..routes import Route, routes, stubbed, walkers
 from ..session_client import FIELD, HEADER
+from ..webhooks import UNSIGNED
 from ..wire import ORIGIN
 
 if TYPE_CHECKING:
@@ -40,9 +41,10 @@ def every_form(service: Service) -> dict[str, Any]:
     return {form.__name__: form for form in below(FlaskForm)}
 
 
-def by_header(client: Client, route: Route, token: str | None) -> Response:
-    """Ask as a script of this service does, with the token in the header."""
-    return client.send(route.method, route.path, body=b"a=1", content_type=FIELDS, headers={HEADER: token})
+def by_header(client: Client, route: Route, token: str | None, **headers: None) -> Response:
+    """Ask as a script of this service does, with the token in the header; `headers` are those to leave out."""
+    sent = {HEADER: token, **headers}
+    return client.send(route.method, route.path, body=b"a=1", content_type=FIELDS, headers=sent)
 
 
 @protects(ROW, layer=LAYER)
@@ -61,12 +63,13 @@ def test_no_unsafe_route_runs_without_a_token_of_its_session(service: Service) -
             works(by_header(browser, route, good).status == 200, f"{route} accepts the token in the header")
             works(ran == [route.method], f"{route} ran for a valid token")
             ran.clear()
-            answers = [by_header(browser, route, None), by_header(browser, route, theirs)]
+            answers = [by_header(browser, route, token, **UNSIGNED) for token in (None, theirs)]
             if route.method == "POST":
-                answers += [browser.post(route.path, {"a": "1", FIELD: token}) for token in (None, theirs)]
+                forms = ({"a": "1", FIELD: token} for token in (None, theirs))
+                answers += [browser.post(route.path, form, headers=UNSIGNED) for form in forms]
             harm(ran, f"{route} ran without a token of this session")
             for answer in answers:
-                refused(answer, 400, ROW)
+                refused(answer, *((403, "webhook-signature-required") if route.access.webhook else (400, ROW)))
 
 
 # --- csrf-token-bound ------------------------------------------------------------------------------------------
@@ -115,7 +118,7 @@ def test_only_the_view_for_reports_runs_without_a_token(service: Service) -> Non
     opened = set()
     for route, browser in zip(walked, walkers(service, user, requests=2), strict=False):
         with stubbed(service, route.endpoint) as ran:
-            by_header(browser, route, None)
+            by_header(browser, route, None, **UNSIGNED)
         opened |= {route.endpoint} if ran else set()
     harm(opened - {EXEMPT}, "a view that is not on the exemption list ran without a token")
     assert opened == {EXEMPT}

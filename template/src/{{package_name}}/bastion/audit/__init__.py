@@ -49,6 +49,8 @@ REFUSALS: Final[Mapping[tuple[int, str], str]] = {
     (403, "csrf-cross-site-blocked"): "cross_site.refused",
     (403, "role-required"): "access.denied",
     (403, "deny-by-default"): "access.denied",
+    (403, "webhook-signature-required"): "webhook.refused",
+    (403, "webhook-replay-refused"): "webhook.refused",
     (404, "ownership-404"): "access.not_owned",
 }
 """Maps status and reason of a refusal to its kind of event."""

@@ -10,10 +10,10 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, overload
 
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
@@ -25,8 +25,12 @@ from ..settings import ConfigError
 from ..state import state, state_of
 from .authentication import current_user
 
+if TYPE_CHECKING:
+    from .webhooks import Verifier
+
 V = TypeVar("V", bound=Callable[..., Any])
 MARK: Final = "__bastion_access__"
+JSON: Final = "__bastion_json__"
 AUTOMATIC: Final = frozenset({"HEAD", "OPTIONS"})
 
 
@@ -34,15 +38,23 @@ AUTOMATIC: Final = frozenset({"HEAD", "OPTIONS"})
 class Rule:
     """A route's requirements: none (public), a session, permissions; `fresh`: a recent (re-)authentication.
 
-    `without_factor`: the user may still lack the required second factor, because this route sets it up.
+    `without_factor`: the user may still lack the required second factor, because this route sets it up. `json`: its
+    refusals are problem documents. `webhook`: no user calls it, but a foreign system that signs each request.
     """
 
     public: bool = False
     permissions: frozenset[str] = frozenset()
     fresh: bool = False
     without_factor: bool = False
+    json: bool = False
+    webhook: Verifier | None = None
 
     def __str__(self) -> str:
+        if self.webhook is not None:
+            return f"webhook ({self.webhook.scheme}, secret {self.webhook.secret})"
+        return f"{self._who()}, answers JSON" if self.json else self._who()
+
+    def _who(self) -> str:
         if self.public:
             return "public"
         needed = f"requires {', '.join(sorted(self.permissions))}" if self.permissions else "login"
@@ -50,7 +62,9 @@ class Rule:
         return f"{needed}, also before the second factor" if self.without_factor else needed
 
 
-def _mark(rule: Rule) -> Callable[[V], V]:
+def mark_with(rule: Rule) -> Callable[[V], V]:
+    """Return the decorator that puts this rule on a view function or class."""
+
     def mark(view: V) -> V:
         target = _function_of(view) if inspect.ismethod(view) else view  # a bound method takes no attribute
         setattr(target, MARK, (*_own_marks(target), rule))
@@ -73,7 +87,7 @@ def _own_marks(of: object) -> tuple[Rule, ...]:
     return marks
 
 
-public: Final = _mark(Rule(public=True))
+public: Final = mark_with(Rule(public=True))
 """Any client may call this view."""
 
 
@@ -86,7 +100,7 @@ def login_required(view: V | None = None, *, fresh: bool = False, without_factor
 
     With `without_factor=True` also a user who has yet to set up a required second factor.
     """
-    mark = _mark(Rule(fresh=fresh, without_factor=without_factor))
+    mark = mark_with(Rule(fresh=fresh, without_factor=without_factor))
     return mark if view is None else mark(view)
 
 
@@ -94,12 +108,31 @@ def requires(*permissions: str, fresh: bool = False) -> Callable[[V], V]:
     """Let only signed-in users who hold all these permissions, through their roles, call this view."""
     if not permissions or not all(isinstance(p, str) and p for p in permissions):
         raise TypeError('requires() takes the names of permissions, as in @requires("reports.read")')
-    return _mark(Rule(permissions=frozenset(permissions), fresh=fresh))
+    return mark_with(Rule(permissions=frozenset(permissions), fresh=fresh))
+
+
+def answers_json(view: V) -> V:
+    """Declare that a program calls this view: each refusal of a request to it is a problem document, never a page.
+
+    It fixes only the form of refusals, also of those before the view: 400 without a CSRF token, and 401 in place of the
+    redirects to sign-in, second factor and re-authentication; WWW-Authenticate names that page. Who may call the view,
+    and how they prove it, stays as it is. 404, 405 and refusals of the edge are pages still (session style).
+    """
+    setattr(view, JSON, True)
+    return view
+
+
+def expects_json() -> bool:
+    """Return whether this request's route answers refusals as problem documents."""
+    rule = state().rules.get(request.endpoint or "")
+    return rule is not None and rule.json
 
 
 def marks_of(view: object) -> tuple[Rule, ...]:
     """Return the rules of a view function and of the class behind it; a base class gives none."""
-    return (*_own_marks(view), *_own_marks(getattr(view, "view_class", None)))
+    cls = getattr(view, "view_class", None)
+    json = hasattr(view, JSON) or hasattr(cls, JSON)
+    return tuple(replace(rule, json=rule.json or json) for rule in (*_own_marks(view), *_own_marks(cls)))
 
 
 def _marked_methods(view: object) -> list[str]:
@@ -158,7 +191,7 @@ def _faults(app: Flask, endpoints: Iterable[str]) -> Iterator[str]:
             wrong = "has no access rule" if number == 0 else f"has {number} access rules"
             yield (
                 f"The route {endpoint!r} ({_place(view)}) {wrong}. "
-                "Put exactly one of @public, @login_required, @requires(...) on it."
+                "Put exactly one of @public, @login_required, @requires(...), @webhook(...) on it."
             ) + (_OF_FOLDER.format(endpoint) if inspect.ismethod(view) and endpoint.endswith(".static") else "")
     yield from _doubled(app)
 

@@ -19,6 +19,7 @@ from ..throttle import count_session
 
 PASSIVE: Final = frozenset({"static", "bastion.static", "bastion.csp_report", "bastion.security_txt"})
 """Endpoints that are no user activity: they neither authenticate the client nor keep a session alive."""
+WEBHOOK: Final = "bastion_webhook"  # in g: the accepted delivery of a webhook
 
 
 def _principal() -> Principal | Anonymous:
@@ -29,12 +30,17 @@ current_user: Principal = LocalProxy(_principal)  # type: ignore[assignment]
 """The signed-in user of this request, or one whose is_authenticated is False. The same object in both styles."""
 
 
+def is_signed() -> bool:
+    """Return whether a webhook's signature authenticates this request; webhooks.py has verified it."""
+    return WEBHOOK in g
+
+
 def install(app: Flask, authenticate: Callable[[], Principal | None]) -> None:
     """Authenticate each request in the chosen style before any decision depends on the user."""
 
     @app.before_request
     def load_principal() -> None:
-        if request.endpoint not in PASSIVE:
+        if request.endpoint not in PASSIVE and not is_signed():
             g.principal = authenticate() or ANONYMOUS
 
     app.context_processor(lambda: {"current_user": current_user})

@@ -13,6 +13,7 @@ from flask import Flask, request
 from ..audit.refusal import refuse
 from ..edge import SHAREABLE
 from ..state import state
+from .authentication import is_signed
 
 REASON: Final = "csrf-cross-site-blocked"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -21,7 +22,7 @@ REPORTS: Final = "bastion.csp_report"  # browsers send policy reports without cr
 
 def refuse_cross_site(*, accept_without_origin: bool) -> None:
     """Refuse a request that another site started with 403. `accept_without_origin`: non-browsers send none."""
-    if _is_listed_script():
+    if is_signed() or _is_listed_script():
         return
     site = request.headers.get("Sec-Fetch-Site")
     if request.method in SAFE_METHODS:

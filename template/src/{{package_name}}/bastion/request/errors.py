@@ -19,6 +19,8 @@ from .. import log
 from ..crypto import encryption
 from ..secrets import SecretUnavailable
 from ..state import state
+from . import problem
+from .access import expects_json
 
 # One title and one sentence a status: it says how the user can continue, and nothing about the cause.
 TEXTS: Final[Mapping[int, tuple[str, str]]] = {
@@ -47,9 +49,10 @@ _log = log.get_logger("bastion.errors")
 def response(
     status: int, headers: Iterable[tuple[str, str]] = (), errors: list[dict[str, str]] | None = None
 ) -> Response:
-    """Return the fixed answer for a status, in the style's format (page or RFC 9457 problem)."""
+    """Return the fixed answer for a status, in the style's format (page or RFC 9457 problem); a JSON view's problem."""
     title, text = TEXTS.get(status, TEXTS[500 if status >= 500 else 400])
-    content_type, body = state().error_body(status, title, text, log.REQUEST_ID.get(), errors)
+    make = problem.error_body if expects_json() else state().error_body
+    content_type, body = make(status, title, text, log.REQUEST_ID.get(), errors)
     answer = Response(body, status, content_type=content_type)
     for name, value in headers:
         if name.lower() not in ("content-type", "content-length"):

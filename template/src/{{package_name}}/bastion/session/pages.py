@@ -9,7 +9,8 @@ from flask import Blueprint, redirect, render_template, request, send_from_direc
 from flask.typing import ResponseReturnValue
 
 from .. import audit
-from ..request.access import login_required, public
+from ..audit.refusal import refuse
+from ..request.access import expects_json, login_required, public
 from ..request.authentication import current_user
 from ..state import state
 from . import csp_report
@@ -40,18 +41,25 @@ def me() -> Any:
 def unauthenticated() -> ResponseReturnValue:
     """Redirect the visitor to the login form; the requested page comes along and is validated on use."""
     wanted = request.full_path.rstrip("?") if request.method == "GET" and request.path != "/" else None
-    return redirect(url_for("bastion.login", next=wanted), 303)
+    return _send_to("bastion.login", "deny-by-default", next=wanted)
 
 
 def not_fresh() -> ResponseReturnValue:
     """Redirect to re-authentication. A posted form is not repeated: the user returns to its page."""
     wanted = request.full_path.rstrip("?") if request.method == "GET" else page_of_action(request.path)
-    return redirect(url_for("bastion.reauthenticate", next=wanted), 303)
+    return _send_to("bastion.reauthenticate", "fresh-login-5-min", next=wanted)
 
 
 def factor_missing() -> ResponseReturnValue:
     """Redirect a user without a required second factor in this session, to enrol one or to use it."""
-    return redirect(url_for("bastion.factors"), 303)
+    return _send_to("bastion.factors", "mfa-required-for-admins")
+
+
+def _send_to(page: str, reason: str, **query: Any) -> ResponseReturnValue:
+    """Redirect a person to this page; refuse a script with 401, which names the page (RFC 9110, 11.6.1)."""
+    if expects_json():
+        refuse(401, reason, headers=[("WWW-Authenticate", f'Cookie form-action="{url_for(page)}"')])
+    return redirect(url_for(page, **query), 303)
 
 
 @public
