@@ -23,6 +23,10 @@ TEAMS = ROOT / "tests" / "teams"
 SOURCE = "src/my_service"
 SECRETS = {"session": "GITHUB_WEBHOOK_SECRET", "jwt": "STRIPE_WEBHOOK_SECRET"}
 """What verifies the deliveries of each product's webhook."""
+ROLES = """\
+        "editor": frozenset({"notes.publish"}),
+        "support": frozenset({"tickets.read_all"}),
+"""
 READS_BOUNDS = """import json
 from my_service.bastion.settings import LIMIT_BOUNDS
 print(json.dumps({name: {"least": least, "most": most} for name, (_, least, most) in LIMIT_BOUNDS.items()}))
@@ -36,7 +40,8 @@ def lay(service: Service, combination: Combination) -> None:
         return
     shutil.copytree(TEAMS / combination.auth, service.path, dirs_exist_ok=True)
     app = service.read(f"{SOURCE}/app.py")
-    added = sorted(file.stem for file in (TEAMS / combination.auth / SOURCE).iterdir())
+    features = (TEAMS / combination.auth / SOURCE).glob("*/__init__.py")
+    added = sorted(file.parent.name for file in features)
     app = app.replace("from . import notes\n", f"from . import {', '.join(sorted([*added, 'notes']))}\n")
     registered = "".join(f"    app.register_blueprint({name}.blueprint)\n" for name in added)
     app = app.replace("    app.register_blueprint", f"{registered}    app.register_blueprint", 1)
@@ -44,7 +49,7 @@ def lay(service: Service, combination: Combination) -> None:
     settings = service.read(f"{SOURCE}/settings.py")
     service.write(
         f"{SOURCE}/settings.py",
-        settings.replace('"users.manage"}),\n', '"users.manage"}),\n        "editor": frozenset({"notes.publish"}),\n')
+        settings.replace('"users.manage"}),\n', f'"users.manage"}}),\n{ROLES}')
         + f'    secrets: ClassVar[Mapping[str, str]] = {{"{SECRETS[combination.auth]}": "verifies deliveries"}}\n'
         + "\n    page_size: int = 20\n",
     )

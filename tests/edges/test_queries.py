@@ -74,6 +74,10 @@ def test_lists_searches_and_counts_exclude_other_users(service: Service) -> None
     assert "page=2" not in answers[0].text
     if AUTH == "jwt":
         assert [answer.json["total"] for answer in answers] == [1, 0, 1, 0, 1]
+        last = probe.list(own, page=3, size=10, q="canary")  # the address beside it keeps the query
+        beside = (last.json["previous"], last.json["next"])
+        assert beside == ("/probe?page=2&size=10&q=canary", None)
+        assert first.json["next"] == "/probe?page=2"
 
 
 @protects(

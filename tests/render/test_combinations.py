@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from products import TEAMS
 from services import Service
 from support import (
     AUTHS,
@@ -313,6 +314,17 @@ def test_mypy_strict_finds_nothing_in_the_edges(
     service.lay_edges(template_repository.path, combination)
     assert service.files("tests/proofs/edges/test_*.py")
     result = types(service.path, type_cache)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("name", ["session-sqlite-env", "jwt-sqlite-env"])
+def test_mypy_strict_finds_nothing_in_the_products(
+    rendered: Render, name: str, type_cache: Path, tmp_path: Path
+) -> None:
+    combination = Combination.parse(name)
+    shutil.copytree(rendered(combination, "github"), tmp_path / "service")
+    shutil.copytree(TEAMS / combination.auth, tmp_path / "service", dirs_exist_ok=True)
+    result = types(tmp_path / "service", type_cache)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

@@ -42,9 +42,7 @@ class Probe(ProbeBase):
             title: Annotated[str, Field(min_length=1, max_length=200)]
             body: Annotated[schema.Text, Field(max_length=1000)] = ""  # type: ignore[name-defined]
 
-        class ProbeQuery(schema.Query):  # type: ignore[misc, name-defined]
-            page: schema.PageNumber = 1  # type: ignore[name-defined]
-            q: schema.SearchText = ""  # type: ignore[name-defined]
+        class ProbeQuery(schema.ListQuery):  # type: ignore[misc, name-defined]
             sort: Literal["title", "reverse"] = "title"
 
         class ProbeAnswer(schema.Answer):  # type: ignore[misc, name-defined]
@@ -59,7 +57,7 @@ class Probe(ProbeBase):
             rows = bastion.owned(item).order_by(queries.sort_by(orders, query.sort), item.id)
             if query.q:
                 rows = rows.where(queries.contains(item.title, query.q))
-            return schema.PageAnswer[ProbeAnswer].of_page(queries.page_of(rows, query.page))
+            return schema.PageAnswer[ProbeAnswer].of_page(queries.page_of(rows, query.page, size=query.size))
 
         @blueprint.post("")
         @login_required

@@ -24,7 +24,7 @@ PAGE = """{% extends "bastion/base.html" %}
 {% block content %}
 {% if page is defined %}
 <ul>{% for item in page.items %}<li data-probe="{{ item.title }}">{{ item.title }}</li>{% endfor %}</ul>
-{{ pager(page, "probe.index", q=q or none, sort=sort) }}
+{{ pager(page, "probe.index", **query.kept) }}
 {% else %}
 {{ problems(form) }}
 <form method="post" action="{{ action }}">
@@ -68,8 +68,8 @@ class Probe(ProbeBase):
             rows = bastion.owned(item).order_by(queries.sort_by(orders, query.sort.data), item.id)
             if query.q.data:
                 rows = rows.where(queries.contains(item.title, query.q.data))
-            page = queries.page_of(rows, query.page.number)
-            return render_template_string(PAGE, page=page, q=query.q.data, sort=query.sort.data)
+            page = queries.page_of(rows, query.page.number, size=query.size.number)
+            return render_template_string(PAGE, page=page, query=query)
 
         @blueprint.post("")
         @login_required

@@ -89,9 +89,8 @@ def adds_operation(service: "Service") -> list[Any]:
             switch: bool = False
             text: str = ""
 
-        class Listed(schema.Query):  # type: ignore[misc, name-defined]
-            page: schema.PageNumber = 1  # type: ignore[name-defined]
-            q: schema.SearchText = ""  # type: ignore[name-defined]
+        class Listed(schema.ListQuery):  # type: ignore[misc, name-defined]
+            """The query of a list, without a filter."""
 
         def take(body: Body) -> None:
             arrived.append((body.number, body.switch, body.text))
@@ -160,17 +159,19 @@ def test_no_value_is_taken_for_one_of_another_type(service: "Service") -> None:
 @protects(
     "input-validated-typed",
     range=edit("jwt/schema.py", "Field(ge=1, le=LARGEST_NUMBER)", "Field(ge=1)"),
+    size=edit("jwt/schema.py", "Field(ge=1, le=LARGEST_PAGE_SIZE)", "Field(ge=1)"),
 )
 def test_no_list_gets_a_page_or_search_that_it_does_not_have(service: "Service") -> None:
     arrived = adds_operation(service)
     client = service.client(service.user()).login()
     queries: list[dict[str, Any]] = [{}, {"page": "1"}, {"page": "2147483647"}, {"q": "Zoë"}, {"q": "x" * 100}]
-    for query in queries:
+    for query in (*queries, {"size": "100"}):
         works(client.get("/typed", query=query).status == 204, f"{query} is accepted")
-    works(len(arrived) == 5, "the view ran for each")
+    works(len(arrived) == 6, "the view ran for each")
     arrived.clear()
 
-    wrong: list[dict[str, Any]] = [{"page": text} for text in (*NUMBERS, *NO_NUMBERS)]
+    wrong: list[dict[str, Any]] = [{name: text} for name in ("page", "size") for text in (*NUMBERS, *NO_NUMBERS)]
+    wrong.append({"size": "101"})
     control = {*"\x1b\x7f\x85"}  # inputs.py has refused these in every query
     wrong += [{"q": text} for text in (*ODD, "x" * 101) if not control & {*text}]
     answers = [(next(iter(query)), client.get("/typed", query=query)) for query in wrong]

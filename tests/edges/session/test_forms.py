@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
@@ -143,6 +144,55 @@ def test_invalid_page_search_or_order_is_refused(service: Service) -> None:
     assert arrived == [(2, "", "newest")]  # what is not declared is not read
 
 
+@protects(
+    "input-validated-typed", size=edit("session/forms.py", "if query.size.number > LARGEST_PAGE_SIZE:", "if False:")
+)
+def test_invalid_filter_or_page_size_is_refused(service: Service) -> None:
+    forms, arrived = service.module("session.forms"), list[Any]()
+
+    class Filters(forms.ListQuery):  # type: ignore[misc, name-defined]
+        """A list with a choice, a date and a flag."""
+
+        state = forms.SelectField(choices={"": "Any", "open": "Open"}, default="")
+        since = forms.DateField(validators=[forms.Optional()])
+        mine = forms.BooleanField()
+
+    def view() -> Any:
+        query = Filters.read()
+        arrived.append((query.size.number, query.state.data, str(query.since.data), query.mine.data))
+        return query.kept
+
+    service.adds_route("/list", view=view)
+    client = service.client(service.user()).login()
+    chosen = {"state": "open", "since": "2026-02-28", "mine": "y", "size": "100"}
+    works(client.get("/list", query={**chosen, "page": "2", "other": "1"}).json == chosen, "filters are kept for links")
+    works(client.get("/list", query={"state": "", "since": "", "mine": ""}).json == {}, "blank filters are none")
+    works(arrived == [(100, "open", "2026-02-28", True), (20, "", "None", False)], "the view gets typed values")
+    arrived.clear()
+    wrong = [{"size": text} for text in ("101", "2147483647", "0", "-1", "")]
+    wrong += [{"state": "shut"}, {"since": "2026-02-30"}, {"since": "soon"}]
+    answers = [client.get("/list", query=query) for query in wrong]
+    harm(arrived, "the view ran for an invalid filter or page size")
+    for answer in answers:
+        refused(answer, 422, ROW)
+
+
+@protects(ROW, links=edit("session/forms.py", 'name in self and name != "page"', 'name != "page"'))
+def test_undeclared_parameters_stay_out_of_links(service: Service) -> None:
+    probe, owner = service.adds_probe(), service.user()
+    for number in range(3):
+        probe.add(owner, f"item {number}")
+    client = service.client(owner).login()
+    address = re.compile(r'rel="next" href="([^"]*)"')
+    found = address.findall(probe.list(client, size=2, sort="reverse", q="item").text)
+    works(
+        found == ["/probe?page=2&amp;size=2&amp;sort=reverse&amp;q=item"], "the link to the next page keeps the query"
+    )
+    found = address.findall(probe.list(client, size=2, _external="1", _scheme="http", _anchor="x").text)
+    harm(found[0].startswith("http:"), "a parameter of the address took the encryption from a link")
+    assert found == ["/probe?page=2&amp;size=2"]
+
+
 class CountedPattern:
     """A stand-in for a compiled pattern that counts the texts that reach it."""
 
@@ -173,7 +223,7 @@ def test_patterns_are_not_applied_to_long_texts(service: Service, monkeypatch: p
     visitor = service.client()
     works(client.get("/list", query={"page": "12"}).status == 200, "a page number is read")
     works(visitor.get("/login", query={"next": "/account"}).status == 200, "the target of the login is read")
-    works([len(one.seen) for one in counted.values()] == [1, 1], "each by its pattern")
+    works([len(one.seen) for one in counted.values()] == [2, 1], "page and size, and the target, each by its pattern")
 
     answers = [client.get("/list", query={"page": text * 8_000}) for text in ("1", "a")]
     visitor.get("/login", query={"next": "/" + "\\" * 2_000})

@@ -25,11 +25,13 @@ from .crypto.ring import Rings
 from .delivery import letters, transport
 from .identity.account import before_deletion
 from .identity.passwords import Passwords
+from .identity.principal import Principal
 from .request import access, authentication, cross_site, errors, inputs, json_body, paths, security_txt, webhooks
 from .request.access import answers_json, login_required, public, requires
 from .request.authentication import current_user
 from .request.inputs import takes_lists
 from .request.queries import owned, owned_or_404
+from .request.scope import Scoped, visible_or_404
 from .request.webhooks import github, standard_webhooks, stripe, webhook
 from .settings import BastionSettings, ConfigError, TeamSettings, exceptions
 from .start import guards
@@ -37,6 +39,8 @@ from .state import EXTENSION, State
 
 __all__ = [
     "ConfigError",
+    "Principal",
+    "Scoped",
     "answers_json",
     "audit",
     "before_deletion",
@@ -52,6 +56,7 @@ __all__ = [
     "standard_webhooks",
     "stripe",
     "takes_lists",
+    "visible_or_404",
     "webhook",
 ]
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from ..bastion import current_user, login_required, owned, owned_or_404
 from ..bastion.database import db
 from ..bastion.jwt.api import operation
-from ..bastion.jwt.schema import Answer, PageAnswer, PageNumber, Query, Schema, SearchText, Text
+from ..bastion.jwt.schema import Answer, ListQuery, PageAnswer, Schema, Text
 from ..bastion.request.queries import contains, page_of, sort_by
 from .model import BODY_LENGTH, SORTS, TITLE_LENGTH, Note
 
@@ -26,11 +26,9 @@ class NoteBody(Schema):
     body: Annotated[Text, Field(max_length=BODY_LENGTH)] = ""
 
 
-class NotesQuery(Query):
+class NotesQuery(ListQuery):
     """Which notes to list: the page, a word to search for, the order."""
 
-    page: PageNumber = 1
-    q: SearchText = ""
     sort: Literal["newest", "oldest", "title"] = "newest"
 
 
@@ -52,7 +50,7 @@ def index(query: NotesQuery) -> PageAnswer[NoteAnswer]:
     rows = owned(Note).order_by(sort_by(SORTS, query.sort), Note.id)
     if query.q:
         rows = rows.where(contains(Note.title, query.q))
-    return PageAnswer[NoteAnswer].of_page(page_of(rows, query.page))
+    return PageAnswer[NoteAnswer].of_page(page_of(rows, query.page, size=query.size))
 
 
 @blueprint.post("")

@@ -24,8 +24,8 @@ def index() -> ResponseReturnValue:
     rows = owned(Note).order_by(sort_by(SORTS, query.sort.data), Note.id)
     if query.q.data:
         rows = rows.where(contains(Note.title, query.q.data))
-    page = page_of(rows, query.page.number)
-    return render_template("notes/list.html", page=page, q=query.q.data, sort=query.sort.data)
+    page = page_of(rows, query.page.number, size=query.size.number)
+    return render_template("notes/list.html", page=page, query=query, q=query.q.data, sort=query.sort.data)
 
 
 @blueprint.get("/new")

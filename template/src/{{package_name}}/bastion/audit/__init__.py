@@ -52,6 +52,7 @@ REFUSALS: Final[Mapping[tuple[int, str], str]] = {
     (403, "webhook-signature-required"): "webhook.refused",
     (403, "webhook-replay-refused"): "webhook.refused",
     (404, "ownership-404"): "access.not_owned",
+    (404, "scope-shared-rows"): "access.not_owned",
 }
 """Maps status and reason of a refusal to its kind of event."""
 # These report an invalid token. Not an expired one, which every client has all the time, nor a reused one, which has an

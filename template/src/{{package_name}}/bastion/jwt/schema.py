@@ -13,7 +13,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from ..request.queries import LARGEST_NUMBER, Page
+from ..request.queries import LARGEST_NUMBER, LARGEST_PAGE_SIZE, PAGE_SIZE, Page
 from ..text import is_plain
 
 MOST_FAULTS: Final = 20  # in one answer; a list of a thousand wrong items must not make a huge one
@@ -44,6 +44,8 @@ def _whole_number(value: object) -> object:
 
 PageNumber = Annotated[int, Field(ge=1, le=LARGEST_NUMBER), BeforeValidator(_whole_number)]
 """The number of a page in a query: 1 to 2**31-1, in plain digits."""
+PageSize = Annotated[int, Field(ge=1, le=LARGEST_PAGE_SIZE), BeforeValidator(_whole_number)]
+"""The number of items of a page in a query: 1 to 100, in plain digits."""
 SearchText = Annotated[str, Field(max_length=LONGEST_SEARCH)]
 """A search text: one line of at most 100 characters."""
 
@@ -74,6 +76,14 @@ class Query(_Sent):
     """Base of every query string: each parameter at most once, and only declared ones."""
 
 
+class ListQuery(Query):
+    """The query of a list: the page, its size and the search text. A subclass adds its order and filters as fields."""
+
+    page: PageNumber = 1
+    size: PageSize = PAGE_SIZE
+    q: SearchText = ""
+
+
 class Answer(BaseModel):
     """Base of every answer: it contains only declared fields, whatever the row holds."""
 
@@ -89,12 +99,17 @@ A = TypeVar("A", bound=Answer)
 
 
 class PageAnswer(Answer, Generic[A]):
-    """One page of a list: its items, its number (from 1), and the number of pages and items."""
+    """One page of a list: its items, its number (from 1), the number of pages and items, and the pages beside it.
+
+    `previous` and `next` are addresses with the filters of this request, or null.
+    """
 
     items: list[A]
     page: int
     pages: int
     total: int
+    previous: str | None
+    next: str | None
 
     @classmethod
     def of_page(cls, page: Page[Any]) -> Self:

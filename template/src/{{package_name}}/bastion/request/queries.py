@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
+from urllib.parse import urlencode
 from uuid import UUID
 
+from flask import request, url_for
 from sqlalchemy import ColumnElement, Select, false, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -35,6 +37,20 @@ class Page(Generic[T]):
     page: int
     pages: int
     total: int
+
+    @property
+    def previous(self) -> str | None:
+        """Return the address of the page before this one, with the query of this request; None on the first page."""
+        return self._address(self.page - 1) if self.has_previous else None
+
+    @property
+    def next(self) -> str | None:
+        """Return the address of the page after this one, with the query of this request; None on the last page."""
+        return self._address(self.page + 1) if self.has_next else None
+
+    def _address(self, number: int) -> str:
+        path = url_for(str(request.endpoint), **(request.view_args or {}))  # the query could hold url_for's own names
+        return f"{path}?{urlencode({**request.args, 'page': number})}"
 
     @property
     def has_previous(self) -> bool:

@@ -12,15 +12,25 @@ from typing import Any, Final, TypeVar
 from flask import abort, make_response, request
 from flask_wtf import FlaskForm
 from werkzeug.datastructures import MultiDict
-from wtforms import EmailField, Field, Form, PasswordField, SelectField, StringField, TextAreaField
-from wtforms.validators import EqualTo, InputRequired, Length, StopValidation, ValidationError
+from wtforms import (
+    BooleanField,
+    DateField,
+    EmailField,
+    Field,
+    Form,
+    PasswordField,
+    SelectField,
+    StringField,
+    TextAreaField,
+)
+from wtforms.validators import EqualTo, InputRequired, Length, Optional, StopValidation, ValidationError
 
 from ..audit.refusal import Refused, refuse
 from ..identity import users
 from ..identity.passwords import LONGEST_TYPED, Busy
 from ..identity.users import LONGEST_IDENTIFIER
 from ..request import inputs
-from ..request.queries import LARGEST_NUMBER
+from ..request.queries import LARGEST_NUMBER, LARGEST_PAGE_SIZE, PAGE_SIZE
 from ..text import is_plain
 from . import csrf
 
@@ -125,35 +135,51 @@ class NumberField(StringField):
 
 
 class ListQuery(Form):
-    """The query of a list: `page`, the search text `q`, and `sort`, one of the names in `sorts`."""
+    """The query of a list: `page`, `size` (1 to 100 items), the search text `q`, and `sort`, one of `sorts`.
+
+    A subclass adds its filters as fields. A filter that is not given or blank has its default.
+    """
 
     sorts: tuple[str, ...] = ("newest",)
     page = NumberField()
+    size = NumberField()
     q = StringField(validators=[Length(max=100), PlainText()])
     sort = SelectField()
 
     @classmethod
     def read(cls) -> Any:
         """Return the validated query of this request; 422 when a value is invalid."""
-        values = MultiDict([("page", "1"), ("q", ""), ("sort", cls.sorts[0])])
-        for name in ("page", "q", "sort"):
-            if given := request.args.getlist(name):
+        query = cls()
+        values = MultiDict([("page", "1"), ("size", str(PAGE_SIZE)), ("q", ""), ("sort", cls.sorts[0])])
+        for name in (field.name for field in query if field.name in request.args):
+            given = request.args.getlist(name)
+            if name in values or given != [""]:
                 values.setlist(name, given)
-        query = cls(values)
-        names: list[Any] = [*cls.sorts]  # texts: of pairs WTForms 3.4 makes no choices
-        query.sort.choices = names
+        query.sort.choices = dict(zip(cls.sorts, cls.sorts, strict=True))
+        query.process(values)
         if any(len(given) != 1 for _name, given in values.lists()) or not query.validate():
+            refuse(422, "input-validated-typed")
+        if query.size.number > LARGEST_PAGE_SIZE:
             refuse(422, "input-validated-typed")
         return query
 
+    @property
+    def kept(self) -> dict[str, str]:
+        """Return this request's declared parameters except the page, for links: `pager(page, "...", **query.kept)`."""
+        return {name: text for name, text in request.args.items() if name in self and name != "page" and text}
+
 
 __all__ = [
+    "BooleanField",
+    "DateField",
     "InputRequired",
     "Length",
     "ListQuery",
     "LoginForm",
     "NumberField",
+    "Optional",
     "PlainText",
+    "SelectField",
     "StringField",
     "SubmittedForm",
     "TextAreaField",

@@ -1,0 +1,177 @@
+"""Row scopes: a user outside a team can neither read, find, change nor delete its rows, however a view queries them."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ForeignKey, String, delete, event, func, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .harness import edit, harm, protects, refused, works
+
+if TYPE_CHECKING:
+    from .running import Service, User
+
+SECRET = "canary of the team"
+READING: dict[str, Callable[[Any, Any, uuid.UUID], Any]] = {
+    "list": lambda session, model, _item: [row.title for row in session.scalars(select(model))],
+    "get": lambda session, model, item: getattr(session.get(model, item), "title", None),
+    "column": lambda session, model, item: session.scalar(select(model.title).where(model.id == item)),
+    "count": lambda session, model, _item: session.scalar(select(func.count()).select_from(model)) or None,
+}
+"""Queries as a team writes them, none with a condition on the user: what each answers a client."""
+WRITING: dict[str, Callable[[Any, Any, uuid.UUID], Any]] = {
+    "update": lambda session, model, item: session.execute(
+        update(model).where(model.id == item).values(title=model.title + "!")
+    ),
+    "delete": lambda session, model, item: session.execute(delete(model).where(model.id == item)),
+}
+
+
+def models(service: Service) -> tuple[Any, Any]:
+    """The members of teams and the rows that each team shares, on the service's own Base; made once in a process."""
+    base: Any = service.module("database").Base
+    if "proof_shared" in base.metadata.info:
+        return base.metadata.info["proof_shared"]  # type: ignore[no-any-return]
+    scoped: Any = service.module().Scoped
+
+    class Member(base):  # type: ignore[misc]
+        """A user's place in a team."""
+
+        __tablename__ = "proof_member"
+        __table_args__ = {"info": {"owner": "bastion"}}  # noqa: RUF012  (no concern of the team's migrations)
+        id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+        user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("auth_user.id", ondelete="CASCADE"))
+        team: Mapped[str] = mapped_column(String(20))
+
+    class Shared(scoped, base):  # type: ignore[misc]
+        """A row of a team, with its author."""
+
+        __tablename__ = "proof_shared"
+        __table_args__ = {"info": {"owner": "bastion"}}  # noqa: RUF012
+        author_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("auth_user.id", ondelete="CASCADE"))
+        team: Mapped[str] = mapped_column(String(20))
+        title: Mapped[str] = mapped_column(String(200))
+
+        @classmethod
+        def visible_to(cls, user: Any) -> Any:
+            return cls.team.in_(select(Member.team).where(Member.user_id == user.id))
+
+    base.metadata.info["proof_shared"] = Member, Shared  # the registry alone would forget them
+    return Member, Shared
+
+
+class Team:
+    """Two users who share rows, and a view for each query of READING and WRITING."""
+
+    def __init__(self, service: Service, mark: Any = "login_required") -> None:
+        self.service, (self.member, self.shared) = service, models(service)
+        self.ways = {**READING, **WRITING}
+        service.adds_route("/shared/<way>/<uuid:item>", methods=("GET", "POST"), mark=mark, view=self._view)
+        for model in (self.member, self.shared):
+            model.__table__.create(service.engine)
+        self.author, self.colleague = service.user(), service.user()
+        for user in (self.author, self.colleague):
+            self._insert(self.member, user_id=user.id, team="blue")
+        self.row = self.add()
+
+    def _view(self, way: str, item: uuid.UUID) -> Any:
+        session = self.service.module("database").db.session
+        if way == "visible":
+            return {"found": self.service.module().visible_or_404(self.shared, item).title}
+        found = self.ways[way](session, self.shared, item)
+        session.commit()
+        return {"found": None if way in WRITING else found}
+
+    def _insert(self, model: Any, **values: Any) -> uuid.UUID:
+        made = uuid.uuid4()
+        with self.service.engine.begin() as connection:
+            connection.execute(model.__table__.insert().values(id=made, **values))
+        return made
+
+    def add(self, team: str = "blue") -> uuid.UUID:
+        """Insert a row of the author's."""
+        return self._insert(self.shared, author_id=self.author.id, team=team, title=SECRET)
+
+    def leave(self, user: User) -> None:
+        """Take the user out of every team."""
+        with self.service.engine.begin() as connection:
+            connection.execute(delete(self.member.__table__).where(self.member.__table__.c.user_id == user.id))
+
+    def titles(self) -> list[str]:
+        """The titles of all rows, through a connection of its own."""
+        with self.service.engine.connect() as connection:
+            return [*connection.scalars(select(self.shared.__table__.c.title))]
+
+    def reads(self, client: Any, way: str) -> Any:
+        return client.get(f"/shared/{way}/{self.row}")
+
+    def writes(self, client: Any, way: str, item: uuid.UUID | None = None) -> Any:
+        return client.post(f"/shared/{way}/{item or self.row}")
+
+
+RULES = "        execution.statement = statement.options(*_rules())\n"
+
+
+@protects(
+    "scope-shared-rows",
+    select=edit("request/scope.py", RULES, f"        if not execution.is_select:\n    {RULES}"),
+    write=edit("request/scope.py", RULES, f"        if execution.is_select:\n    {RULES}"),
+    id=edit(
+        "request/scope.py",
+        "select(model).where(model.id == ident)",
+        'select(model).where(model.id == ident).execution_options(unscoped="all")',
+    ),
+)
+def test_shared_rows_stay_within_their_team(service: Service) -> None:
+    team = Team(service)
+    colleague, author = service.client(team.colleague).login(), service.client(team.author).login()
+    for way in ("visible", *READING):
+        works(team.reads(colleague, way).json["found"] in (SECRET, [SECRET], 1), f"a colleague reads the row ({way})")
+    works(team.writes(colleague, "update").status == 200, "a colleague changes the row")
+    works(team.writes(colleague, "delete", team.add()).status == 200, "a colleague deletes a row")
+    works(team.titles() == [f"{SECRET}!"], "both are in the database")
+    team.leave(team.author)  # a row's author who has left is a stranger to it
+    for stranger in (author, service.client(service.user(roles=("admin",))).login()):
+        answers = {way: team.reads(stranger, way) for way in ("visible", *READING)}
+        written = [team.writes(stranger, way) for way in WRITING]
+        read = [way for way, answer in answers.items() if answer.status == 200 and answer.json["found"]]
+        harm(read, f"a user outside the team read its rows: {read}")
+        harm(team.titles() != [f"{SECRET}!"], "a user outside the team changed or deleted a row")
+        refused(answers.pop("visible"), 404, "scope-shared-rows")
+        assert [answer.status for answer in (*answers.values(), *written)] == [200] * 6
+
+
+@protects(
+    "scope-shared-rows",
+    anonymous=edit(
+        "request/scope.py", "model.visible_to(current_user) if known else false()", "model.visible_to(current_user)"
+    ),
+)
+def test_unauthenticated_requests_find_no_scoped_row(service: Service) -> None:
+    """Of every Scoped model of the service: its rule is in the statement, and holds for a user without a role."""
+    Team(service)
+    sent: list[str] = []
+    scope, database = service.module("request.scope"), service.module("database")
+    found, user = scope.scoped_models(), service.user()
+    principal = service.module("identity.principal")
+
+    def record(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        sent.append(statement)
+
+    with service.app.app_context():
+        event.listen(database.db.engine, "before_cursor_execute", record)
+    now = service.module("clock").now()
+    signed_in = principal.Principal(user.id, user.email, uuid.uuid4(), now, now, frozenset(), frozenset())
+    for who in (signed_in, principal.ANONYMOUS):
+        sent.clear()
+        with service.app.test_request_context():
+            service.module("request.authentication").g.principal = who
+            for model in found:
+                database.db.session.scalars(select(model)).all()
+        works(len(sent) == len(found), "each model can be queried")
+    bare = [one for one in sent if not re.search(r"WHERE.*(0 = 1|1 != 1|false)", one, re.DOTALL)]
+    harm(bare, f"an unauthenticated client can find rows: {bare}")
