@@ -89,7 +89,7 @@ _NO_CHECK: Final = frozenset(
     (
         *("len", "isinstance", "bool", "print", "flash", "redirect", "exists", "lexists", "isfile", "isdir", "join"),
         *(name.rpartition(".")[2] for name in (*FUNCTIONS, *OPENING)),
-        *(METHODS | OF_ARGUMENTS),
+        *(METHODS | OF_ARGUMENTS | {"safe_fetch"}),
     )
 )
 
@@ -99,7 +99,7 @@ CURE: Final = {
     "file": "the request chooses the path; use send_from_directory(folder, name), safe_join(folder, name) of "
     "werkzeug.utils, or keep the file under a name of your own",
     "outbound": "the request chooses whom this service asks; let the address begin with a setting of yours, or look "
-    "it up in a fixed mapping",
+    "it up in a fixed mapping; safe_fetch(address) of bastion reaches public hosts only",
     "owner": "the request chooses the row, whoever owns it; use owned_or_404(...) or owned(...), or @requires(...) "
     "for those who may see everybody's",
     "html": "what somebody typed becomes markup there; use render_template(...), or escape(...) for each value",

@@ -41,6 +41,8 @@ ADDRESSES = """
 def ask(body: Hook):
     requests.get(body.address, timeout=3)  # bad
     requests.get(f"{PARTNER}/things/{body.name}", timeout=3)
+    safe_fetch(body.address)
+    safe_fetch(request.args["url"])
 """
 ROWS = """
 @blueprint.get("/letters/<uuid:letter_id>")

@@ -30,6 +30,7 @@ from .request import access, authentication, cross_site, errors, inputs, json_bo
 from .request.access import answers_json, login_required, public, requires
 from .request.authentication import current_user
 from .request.inputs import takes_lists
+from .request.outbound import Fetched, FetchError, safe_fetch
 from .request.queries import owned, owned_or_404
 from .request.scope import Scoped, visible_or_404
 from .request.webhooks import github, standard_webhooks, stripe, webhook
@@ -39,6 +40,8 @@ from .state import EXTENSION, State
 
 __all__ = [
     "ConfigError",
+    "FetchError",
+    "Fetched",
     "Principal",
     "Scoped",
     "answers_json",
@@ -51,6 +54,7 @@ __all__ = [
     "owned_or_404",
     "public",
     "requires",
+    "safe_fetch",
     "secrets",
     "service",
     "standard_webhooks",
