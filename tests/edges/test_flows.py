@@ -7,6 +7,8 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from ..accounts import CHOSEN, NO_LOCK_AT_FIRST, OTHER, live_sessions, lives, with_app, with_codes
 from ..authenticator import App, Authenticator
 from ..harness import at_once, edit, harm, insert, protects, refused, works
@@ -33,8 +35,6 @@ from ..test_flows import (
 )
 
 if TYPE_CHECKING:
-    import pytest
-
     from ..running import Service, User
     from ..wire import Response
 
@@ -126,6 +126,96 @@ def test_login_during_enrolment_needs_the_new_factor(service: Service, monkeypat
         statuses = at_once([partial(confirms, owner, code), partial(signs_in, thief, user)])
         works(statuses[0] == DONE["confirm_totp"], "the owner sets up an app")
         harm(lives(thief), "a session opened by the password survived the enrolment")
+
+
+def signs_in_elsewhere(service: Service, method: str = "oidc") -> None:
+    """Add a route of the team that lets in the user whom another service names."""
+
+    def callback(email: str) -> Any:
+        bastion = service.module()
+        account = bastion.find_user(email)
+        return bastion.sign_in(account.id, method)
+
+    def callback_of_programs(email: str) -> Any:
+        answer = callback(email)
+        return answer.model_dump(), 202 if hasattr(answer, "mfa_token") else 200
+
+    view = callback if AUTH == "session" else callback_of_programs
+    service.adds_route("/callback/<email>", mark="public", view=view)
+
+
+@protects(
+    PENDING,
+    foreign=edit(
+        LOGIN, "not factors.held(user_id, connection):", "method != PASSWORD or not factors.held(user_id, connection):"
+    ),
+    first=edit(LOGIN, "flows.secret_of(flow).decode() if flow.data else PASSWORD", "PASSWORD"),
+)
+def test_a_foreign_sign_in_leads_round_no_second_factor(service: Service) -> None:
+    signs_in_elsewhere(service)
+    plain, careful = service.user(), service.user()
+    app = with_app(service, careful)
+    client = service.client(plain)
+    entered(client, client.get(f"/callback/{plain.email}"))
+    works(lives(client), "a user without a second factor is signed in")
+    works(methods(service, plain) == ["oidc"], "the session says how")
+    client = service.client(careful)
+    answer = client.get(f"/callback/{careful.email}")
+    entered(client, answer)
+    harm(live_sessions(service, careful.id), "a foreign sign-in opened a session without the second factor")
+    assert answer.status == {"session": 303, "jwt": 202}[AUTH]
+    assert client.send_code(app.code()).status == DONE["send_code"]
+    harm(methods(service, careful) != ["oidc totp"], "the session says that a password was entered")
+    assert kinds(service, careful) == ["login.pending", "login.success"]
+
+
+@protects(PENDING, reserved=edit(LOGIN, "method in SECOND | {PASSWORD}", "False"))
+@pytest.mark.parametrize("method", ["passkey", "totp", "recovery-code"])
+def test_a_foreign_sign_in_is_no_second_factor(service: Service, method: str) -> None:
+    service.setting("BASTION_REQUIRE_MFA", "all")
+    signs_in_elsewhere(service, method)
+    user = service.user()
+    works(service.client(user).login() is not None, "a user signs in with a password")
+    before = live_sessions(service, user.id)
+    service.client(user).get(f"/callback/{user.email}")
+    harm(live_sessions(service, user.id) != before, f"a foreign sign-in counts as {method}")
+    for name in (method, "password", "Oidc", "o idc", "", "x" * 41):
+        with service.app.test_request_context(), pytest.raises(ValueError, match="name the method"):
+            service.module().sign_in(user.id, name)
+
+
+def test_a_disabled_account_is_not_signed_in(service: Service) -> None:
+    signs_in_elsewhere(service)
+    user = service.user()
+    with service.app.app_context():
+        service.module("identity.users").set_active(user.id, False)
+        assert service.module().find_user(user.id).active is False
+    refused(service.client(user).get(f"/callback/{user.email}"), 401, "login-uniform-failure")
+    assert not live_sessions(service, user.id)
+
+
+def entered(client: Client, answer: Response) -> None:
+    """Keep what the answer gave, as the style's own client does."""
+    if AUTH == "jwt" and answer.status == 202:
+        client.waiting = answer.json["mfa_token"]
+    elif AUTH == "jwt":
+        client.cookie = answer.json["access_token"]
+
+
+def methods(service: Service, user: User) -> list[str]:
+    """Return how the account's live sessions say that they were opened."""
+    table = service.module("identity.models").AuthSession.__table__
+    with service.engine.connect() as connection:
+        rows = connection.execute(table.select().where(table.c.user_id == user.id, table.c.revoked_at.is_(None)))
+        return [row.methods for row in rows]
+
+
+def kinds(service: Service, user: User) -> list[str]:
+    """Return the kinds of the account's audit events, oldest first."""
+    table = service.module("audit.tables").AuditEvent.__table__
+    with service.engine.connect() as connection:
+        rows = connection.execute(table.select().where(table.c.user_id == user.id).order_by(table.c.at))
+        return [row.kind for row in rows]
 
 
 # --- mfa-attempts-5 --------------------------------------------------------------------------------------------------

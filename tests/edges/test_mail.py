@@ -596,9 +596,7 @@ def test_a_mail_goes_to_no_server_that_does_not_prove_its_name(
 @protects(
     "mail-injection-refused",
     **sabotages(core.test_no_text_of_a_stranger_is_in_a_mail, "mail-injection-refused", "recipient", "body"),
-    subject=edit(
-        "delivery/letters.py", 'message["Subject"] = parts["subject"]', 'message["Subject"] = parts["subject"] + email'
-    ),
+    subject=edit("delivery/letters.py", 'message["Subject"] = subject', 'message["Subject"] = subject + email'),
 )
 def test_nothing_that_a_stranger_typed_is_in_a_mail(service: Service) -> None:
     with relay(service) as server:

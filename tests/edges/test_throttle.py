@@ -16,7 +16,7 @@ import pytest
 from .. import mails
 from .. import test_throttle as core
 from ..databases import changed, everything
-from ..harness import at_once, edit, harm, protects, refused, works
+from ..harness import at_once, edit, harm, insert, protects, refused, works
 from ..logins import (
     PATH,
     SIGNED_IN,
@@ -1125,3 +1125,45 @@ def test_to_be_refused_again_and_again_is_one_row_a_minute(service: Service) -> 
     assert sorted(map(tuple, events)) == sorted((kind, network, TIMES) for kind in kinds for network in networks)
     assert {*changed(before, after)} == {"audit_event", "throttle_counter", "throttle_use"}
     assert len(after["audit_event"]) == len(before["audit_event"]) + len(events)
+
+
+# --- route-limit-declared -------------------------------------------------------------------------------------------
+
+LIMITS = "request/limits.py"
+
+
+@protects(
+    "route-limit-declared",
+    network=edit(LIMITS, "                spend_for_network(kind, ROW, allowance)\n", "                pass\n"),
+    shared=insert(
+        LIMITS, after="    def limit(view: V) -> V:\n", new='        kind = __import__("uuid").uuid4().hex\n\n'
+    ),
+)
+def test_clients_without_a_session_are_limited_by_network(service: Service) -> None:
+    made: list[str] = []
+
+    def search() -> dict[str, int]:
+        made.append("search")
+        return {"made": len(made)}
+
+    limited = service.module().limited("search", 2)
+    for path in ("/one", "/two"):
+        service.adds_route(path, mark="public", view=limited(search))
+    service.adds_route("/kept", view=limited(search))
+    client = service.client(address="2001:db8::1")
+    service.stop_time()
+    works(client.get("/one").status == 200, "a visitor searches")
+    for _ in range(3):
+        client.get("/kept")  # refused by the access rule, and not counted
+    works(client.get("/two").status == 200, "a visitor uses another view of the same limit")
+    for path in ("/one", "/two"):
+        answer = service.client(address="2001:db8::2").get(path)
+        harm(made[2:], f"a visitor called {path} more often than its limit, from an address of the same network")
+        refused(answer, 429, "route-limit-declared")
+    assert service.client(address="2001:db8:0:1::1").get("/one").status == 200
+
+
+@pytest.mark.parametrize(("count", "hours"), [(0, 1), (1001, 1), (1, 25)])
+def test_a_limit_out_of_range_is_an_error(service: Service, count: int, hours: int) -> None:
+    with pytest.raises(ValueError, match="1 to 1000 times in at most a day"):
+        service.module().limited("report", count, per=timedelta(hours=hours))

@@ -37,6 +37,7 @@ HARMLESS = frozenset(
     )
 )
 """What stays of the real environment: nothing that a setting of the service is read from."""
+NO_MAIL_SERVER = "mail.invalid"  # mails handed over to it are in `service.mails`
 
 
 @dataclass(slots=True)
@@ -90,7 +91,7 @@ def complete(folder: Path, database_url: str, database_password: str, backend: B
         "BASTION_TRUSTED_HOSTS": HOST,
         "BASTION_PUBLIC_ORIGIN": ORIGIN,
         "BASTION_PROXY_HOPS": "0",
-        "BASTION_SMTP_URL": "smtps://mail.example",
+        "BASTION_SMTP_URL": f"smtps://{NO_MAIL_SERVER}",
         "BASTION_MAIL_FROM": "accounts@app.example",
         **Client.settings(),
     }

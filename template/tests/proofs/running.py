@@ -180,6 +180,7 @@ class Service:
     _started: list[Flask] = field(default_factory=list)
     _away: timedelta = timedelta()
     _source: Any = None
+    _sends: Any = None
     _held: datetime | None = None
 
     # --- places and modules ---------------------------------------------------------------------------------
@@ -333,7 +334,21 @@ class Service:
             app: Flask = create_app(migrates=migrates)
         app.jinja_env.bytecode_cache = TEMPLATES
         self._started.append(app)
+        if self._sends is None:
+            self._sends = self._transport._by_smtp
+            self._transport._by_smtp = self._hand_over
         return app
+
+    @property
+    def _transport(self) -> Any:
+        return self.module("delivery.transport")
+
+    def _hand_over(self, message: EmailMessage, server: Any, certificates: str) -> None:
+        """Keep a mail for the server that does not exist; send others."""
+        if server.host == environment.NO_MAIL_SERVER:
+            self.mails.append(message)
+        else:
+            self._sends(message, server, certificates)
 
     def migrate(self, work: Callable[[Any], object] = lambda alembic: alembic.upgrade()) -> None:
         """Bring the database up to date as `db upgrade` does: as the role that owns the tables, where there are two.
@@ -501,6 +516,8 @@ class Service:
         if self._source is not None:
             clock: Any = self.module("clock")
             clock._source = self._source
+        if self._sends is not None:
+            self._transport._by_smtp = self._sends
         log: Any = sys.modules.get(f"{PACKAGE}.bastion.log")
         if log is not None:
             log._hidden = ()  # the next service has other secrets, and may write what was one here

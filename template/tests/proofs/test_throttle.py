@@ -95,6 +95,31 @@ def test_a_network_that_tries_one_account_after_the_other_is_stopped(service: Se
     assert attempt(service.client(address="203.0.113.6"), victim.email, victim.password).status == SIGNED_IN
 
 
+# --- route-limit-declared -------------------------------------------------------------------------------------------
+
+
+@protects("route-limit-declared", user=edit("request/limits.py", "current_user.is_authenticated", "False"))
+def test_a_user_is_limited_at_a_route_of_the_team(service: Service) -> None:
+    made: list[str] = []
+
+    def report() -> dict[str, int]:
+        made.append("report")
+        return {"made": len(made)}
+
+    service.adds_route("/report", view=service.module().limited("report", 2)(report))
+    user = service.user()
+    first, second, third = (service.client(user, f"198.51.100.{number}").login() for number in range(1, 4))
+    service.stop_time()
+    works([first.get("/report").status, second.get("/report").status] == [200, 200], "two reports are made")
+    answer = third.get("/report")
+    harm(made[2:], "a user called a view more often than its limit, from another address")
+    refused(answer, 429, "route-limit-declared")
+    assert answer.header("Retry-After") == "61"
+    assert service.client(service.user(), "198.51.100.1").login().get("/report").status == 200
+    service.travel(minutes=1, seconds=1)
+    assert third.get("/report").status == 200
+
+
 # --- throttle-no-lockout-abuse --------------------------------------------------------------------------------------
 
 ABUSE = "throttle-no-lockout-abuse"

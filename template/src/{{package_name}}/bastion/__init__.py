@@ -23,13 +23,17 @@ from werkzeug.exceptions import HTTPException
 from . import audit, chosen, database, edge, log, secrets, throttle
 from .crypto.ring import Rings
 from .delivery import letters, transport
+from .delivery.letters import text_mail
+from .delivery.transport import hand_over
 from .identity.account import before_deletion
 from .identity.passwords import Passwords
 from .identity.principal import Principal
+from .identity.users import Account, find_user
 from .request import access, authentication, cross_site, errors, inputs, json_body, paths, security_txt, webhooks
 from .request.access import answers_json, login_required, public, requires
 from .request.authentication import current_user
 from .request.inputs import takes_lists
+from .request.limits import limited
 from .request.outbound import Fetched, FetchError, safe_fetch
 from .request.queries import owned, owned_or_404
 from .request.scope import Scoped, visible_or_404
@@ -39,6 +43,7 @@ from .start import guards
 from .state import EXTENSION, State
 
 __all__ = [
+    "Account",
     "ConfigError",
     "FetchError",
     "Fetched",
@@ -48,7 +53,10 @@ __all__ = [
     "audit",
     "before_deletion",
     "current_user",
+    "find_user",
     "github",
+    "hand_over",
+    "limited",
     "login_required",
     "owned",
     "owned_or_404",
@@ -57,13 +65,16 @@ __all__ = [
     "safe_fetch",
     "secrets",
     "service",
+    "sign_in",
     "standard_webhooks",
     "stripe",
     "takes_lists",
+    "text_mail",
     "visible_or_404",
     "webhook",
 ]
 
+sign_in: Final = chosen.style.sign_in
 Extend = Callable[[Flask], None]
 STATIC_SECONDS: Final = 3600  # how long a browser may keep a file of the static folder without asking
 

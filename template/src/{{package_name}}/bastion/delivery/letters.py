@@ -116,15 +116,31 @@ def write(
         "closing": _filled(texts["letter"]["closing"], values),
         "service": values["service"],
     }
+    message = _message(email, parts["subject"], _plain(parts))
+    message.add_alternative(layout.render(parts), subtype="html")
+    return message
+
+
+def text_mail(email: str, subject: str, template: str, **values: object) -> EmailMessage:
+    """Build a plain-text mail from a .txt file of the team's templates; hand_over() sends it.
+
+    Nothing in it is escaped: text has no markup. Raises ValueError for another suffix or a line break in a header.
+    """
+    if not template.endswith(".txt"):
+        raise ValueError("a text mail is made from a .txt file: other templates are escaped for HTML")
+    text = current_app.jinja_env.overlay(autoescape=False).get_template(template).render(**values)
+    return _message(email, subject, text)
+
+
+def _message(email: str, subject: str, text: str) -> EmailMessage:
     message = EmailMessage(policy=SMTP)
     message["From"] = sender = transport.sender()
     message["To"] = email
-    message["Subject"] = parts["subject"]
+    message["Subject"] = subject
     message["Date"] = format_datetime(now())
     message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
-    message.set_content(_plain(parts))
-    message.add_alternative(layout.render(parts), subtype="html")
+    message.set_content(text)
     return message
 
 

@@ -5,6 +5,7 @@ A different or faster answer for an unknown address would let an attacker find o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, select, true, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from .. import audit, mail, throttle
@@ -23,11 +24,12 @@ from ..state import state
 from . import attempts, devices, factors, flows, passkeys, sessions
 from .models import AuthSession, User
 from .passwords import Busy
-from .principal import PASSKEY, PASSWORD
+from .principal import PASSKEY, PASSWORD, SECOND
 from .sessions import Opened, open_session
 from .users import normalised
 
 _u, _s = User.__table__.c, AuthSession.__table__.c
+_FOREIGN: Final = re.compile(r"\A[a-z][a-z0-9-]{0,39}\Z")
 _BY_EMAIL: Final = select(_u.id, _u.password_hash, _u.active).where(_u.email == bindparam("email"))
 
 
@@ -84,6 +86,25 @@ def with_password(identifier: str, password: str, arrival: Arrival) -> Opened | 
     return begun
 
 
+def with_foreign(user_id: UUID, method: str, arrival: Arrival) -> Opened | flows.Begun:
+    """Open a session for a user whom another service has authenticated; with a second factor, begin a login.
+
+    401 for a disabled account. Raises ValueError for a `method` of this service: it would count as a second factor.
+    """
+    if not _FOREIGN.match(method) or method in SECOND | {PASSWORD}:
+        raise ValueError("name the method in lower-case letters, such as oidc; password, totp and passkey are ours")
+    with transaction() as connection:
+        begun = _begin(connection, user_id, arrival, _device(user_id, arrival), [], true(), method)
+    if begun is None:
+        audit.record("login.failure", user_id=user_id, reason="disabled")
+        attempts.refuse_uniformly()
+    if isinstance(begun, flows.Begun):
+        audit.record("login.pending", user_id=begun.user_id)
+    else:
+        _record_success(begun, method)
+    return begun
+
+
 def _begin(
     connection: Connection,
     user_id: UUID,
@@ -91,19 +112,20 @@ def _begin(
     device: UUID | None,
     failures: Sequence[Mapping[str, Any]],
     unchanged: ColumnElement[bool],
+    method: str = PASSWORD,
 ) -> Opened | flows.Begun | None:
-    """Open a session after the right password; with a second factor, begin a login that waits for it.
+    """Open a session after the first factor; with a second factor, begin a login that waits for it.
 
     Locks the account's row: a second factor that is added at the same time is either seen here or ends this login.
     Returns None when the account is not `unchanged`.
     """
     sessions.hold(connection, user_id)
     if not factors.held(user_id, connection):
-        return _open(connection, user_id, arrival, device, failures, PASSWORD, unchanged)
+        return _open(connection, user_id, arrival, device, failures, method, unchanged)
     same = select(_u.id).where(_u.id == user_id, _u.active, unchanged)
     if connection.execute(same).first() is None:
         return None
-    return flows.begin(connection, flows.LOGIN, user_id)
+    return flows.begin(connection, flows.LOGIN, user_id, data=b"" if method == PASSWORD else method.encode())
 
 
 def _open(
@@ -252,12 +274,12 @@ def _complete(
     method: str,
 ) -> Opened:
     """Open the session of a waiting login; 401, with nothing used up, when the login has ended before."""
-    opened = None
+    opened, first = None, flows.secret_of(flow).decode() if flow.data else PASSWORD
     if flows.spend(connection, flow):
-        opened = _open(connection, flow.user_id, arrival, device, failures, f"{PASSWORD} {method}")
+        opened = _open(connection, flow.user_id, arrival, device, failures, f"{first} {method}")
     if opened is None:
         refuse(401, attempts.PENDING)
-    _record_success(opened, PASSWORD, method, connection=connection)
+    _record_success(opened, first, method, connection=connection)
     return opened
 
 

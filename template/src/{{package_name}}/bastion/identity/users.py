@@ -6,7 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
 from email_validator import EmailNotValidError, validate_email
@@ -32,6 +33,17 @@ MOST_PAGES: Final = 200  # of a list; further accounts are found by how their ad
 _u = User.__table__.c
 # An explicit list: neither the password hash nor a column that is added later reaches any list of accounts.
 _SHOWN: Final = select(_u.id, _u.email, _u.display_name, _u.active, _u.roles, _u.created_at)
+
+
+class Account(NamedTuple):
+    """An account as the team's code may read it."""
+
+    id: UUID
+    email: str
+    display_name: str
+    active: bool
+    roles: str  # separated by spaces
+    created_at: datetime
 
 
 class UserError(ValueError):
@@ -136,6 +148,14 @@ def page(number: int, starts_with: str = "") -> tuple[list[Any], bool]:
     with connect() as connection:
         rows = connection.execute(wanted.limit(PAGE_SIZE + 1).offset((number - 1) * PAGE_SIZE)).all()
     return [*rows[:PAGE_SIZE]], len(rows) > PAGE_SIZE and number < MOST_PAGES
+
+
+def find_user(by: UUID | str) -> Account | None:
+    """Return the account with this id or e-mail address, or None; look at `active` before acting for it."""
+    column, value = (_u.id, by) if isinstance(by, UUID) else (_u.email, normalised(by))
+    with connect() as connection:
+        row = connection.execute(_SHOWN.where(column == value)).one_or_none()
+    return None if row is None else Account(*row)
 
 
 def shown(user_id: UUID) -> Any | None:

@@ -24,6 +24,7 @@ from . import (
     openapi,
 )
 from .bearer import authenticate, factor_missing, not_fresh, signed_session, unauthenticated
+from .endpoints import sign_in
 from .keys import NEW_KEYS, ROTATED
 from .problem import error_body_of
 from .settings import Settings, settings
@@ -38,6 +39,7 @@ __all__ = [
     "mailed_link",
     "not_fresh",
     "settings",
+    "sign_in",
     "signed_session",
     "unauthenticated",
 ]

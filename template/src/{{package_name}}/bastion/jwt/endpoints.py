@@ -33,6 +33,7 @@ blueprint: Final = Blueprint("bastion", __name__)
 
 
 DeviceToken = Annotated[SecretStr, Field(max_length=LONGEST_TOKEN)]
+NO_DEVICE: Final = SecretStr("")
 
 
 class LoginBody(Schema):
@@ -112,7 +113,19 @@ def login(body: LoginBody) -> LoginAnswer | WaitingAnswer:
     It has its own status, not 200 with other members. So a client that takes every 200 for a login makes no mistake,
     and a generated client gets one type per status.
     """
-    begun = identity.with_password(body.identifier, body.password.get_secret_value(), arrival(body.device_token))
+    return _begun(identity.with_password(body.identifier, body.password.get_secret_value(), arrival(body.device_token)))
+
+
+def sign_in(user_id: UUID, method: str, device_token: SecretStr = NO_DEVICE) -> LoginAnswer | WaitingAnswer:
+    """Sign in a user whom another service has authenticated, and return the answer of the operation that checked that.
+
+    Give that operation `also={202: WaitingAnswer}`. `method`, such as "oidc", is recorded and is no second factor. 401
+    for a disabled account; ValueError for a reserved method.
+    """
+    return _begun(identity.with_foreign(user_id, method, arrival(device_token)))
+
+
+def _begun(begun: sessions.Opened | flows.Begun) -> LoginAnswer | WaitingAnswer:
     return _waiting(begun) if isinstance(begun, flows.Begun) else LoginAnswer.opened(begun)
 
 

@@ -28,7 +28,7 @@ from . import (
     templating,
 )
 from .cookie import authenticate, signed_session
-from .pages import factor_missing, not_fresh, unauthenticated
+from .pages import factor_missing, not_fresh, sign_in, unauthenticated
 from .templating import error_body_of
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "factor_missing",
     "mailed_link",
     "not_fresh",
+    "sign_in",
     "signed_session",
     "unauthenticated",
 ]

@@ -18,7 +18,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from .. import log
 from ..clock import now
-from ..crypto.signing import SECRET, Verified
+from ..crypto.signing import SECRET, Verified, sign, unsign
 from ..identity import devices, flows, login, sessions
 from ..identity.principal import Principal
 from ..request.authentication import current_user
@@ -28,7 +28,11 @@ from . import csrf
 TOKEN: Final = "token"  # noqa: S105  (the key in the cookie, not a token)
 NEXT: Final = "next"
 PENDING: Final = "pending"  # the handle of a login that waits for its second factor
-ALLOWED_KEYS: Final = frozenset({TOKEN, NEXT, PENDING, "csrf_token", "_flashes"})  # Flask-WTF and Flask name two
+FOREIGN: Final = "foreign"  # the state of a sign-in that another service answers
+FOREIGN_LIFETIME: Final = timedelta(minutes=10)
+ALLOWED_KEYS: Final = frozenset(
+    {TOKEN, NEXT, PENDING, FOREIGN, "csrf_token", "_flashes"}
+)  # Flask-WTF and Flask name two
 DIGEST: Final[Any] = hashlib.sha256  # its type differs between versions of Python
 LOCKED: Final[dict[str, object]] = {
     "SESSION_COOKIE_HTTPONLY": True,
@@ -144,12 +148,27 @@ def log_in(identifier: str, password: str) -> bool:
 
     Returns False when the account has a second factor: the cookie then holds the token of a waiting login.
     """
-    begun = login.with_password(identifier, password, arrival())
+    return accept(login.with_password(identifier, password, arrival()))
+
+
+def accept(begun: sessions.Opened | flows.Begun) -> bool:
+    """Enter the opened session, or keep the token of a waiting login and return False."""
     if isinstance(begun, flows.Begun):
         session[PENDING] = begun.token
         return False
     enter(begun)
     return True
+
+
+def keep_state(text: str) -> None:
+    """Keep a text in this browser for ten minutes, signed but readable: state and nonce of a foreign sign-in."""
+    session[FOREIGN] = sign(FOREIGN, text)
+
+
+def take_state() -> str | None:
+    """Return the kept text and remove it from the browser; None after ten minutes or in another browser."""
+    kept = session.pop(FOREIGN, None)
+    return unsign(FOREIGN, kept, FOREIGN_LIFETIME) if isinstance(kept, str) else None
 
 
 def arrival() -> login.Arrival:

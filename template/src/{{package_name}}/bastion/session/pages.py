@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 from flask import Blueprint, redirect, render_template, request, send_from_directory, session, url_for
 from flask.typing import ResponseReturnValue
 
 from .. import audit
 from ..audit.refusal import refuse
+from ..identity import login as identity
 from ..request.access import expects_json, login_required, public
 from ..request.authentication import current_user
 from ..state import state
 from . import csp_report
-from .cookie import NEXT, log_in, log_out
+from .cookie import NEXT, accept, arrival, log_in, log_out
 from .forms import LoginForm, perform
 from .redirects import page_of_action, safe_next
 
@@ -89,9 +91,17 @@ def check_login() -> ResponseReturnValue:
         lambda: log_in(form.identifier.data or "", form.password.data or ""),
         wrong="The address or the password is not right.",
     )
-    if not complete:
-        return redirect(url_for("bastion.second_factor"), 303)
-    return go_on()
+    return go_on() if complete else redirect(url_for("bastion.second_factor"), 303)
+
+
+def sign_in(user_id: UUID, method: str) -> ResponseReturnValue:
+    """Sign in a user whom another service has authenticated, and return the answer of the view that checked that.
+
+    `method`, such as "oidc", is recorded and is no second factor. 401 for a disabled account; ValueError for a reserved
+    method.
+    """
+    complete = accept(identity.with_foreign(user_id, method, arrival()))
+    return go_on() if complete else redirect(url_for("bastion.second_factor"), 303)
 
 
 @blueprint.post("/logout")
