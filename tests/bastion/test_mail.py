@@ -74,7 +74,7 @@ def test_a_mail_without_a_link_of_its_own_tells_when_and_from_where_and_how_to_s
                 assert (mail["Subject"], "$" in text) == (written["subject"], False)
                 assert ("https://" in text) == ("button" in written)
                 notices |= {purpose} if "address 203.0.113.66." in text else set()
-            assert f"{moment:%Y-%m-%d %H:%M} UTC" in text
+            assert f"{moment.day} {moment:%B %Y, %H:%M} UTC" in text
             assert [one for one in parts(mail) if (token or "") not in one] == []
     assert {*texts} - notices == {*service.module("identity.links").GONE, letters.EXISTS}
     assert notices == service.module("mail").NOTICES
@@ -91,6 +91,7 @@ def test_a_text_that_no_mail_uses_stops_the_start(
         'subject = "x"': "[subject]  is no text of the service",
         '[activate]\nlines = "x"': "[activate] lines must be a list of texts",
         "[activate]\nlines = [1]": "[activate] lines must be a list of texts",
+        '[letter]\nmonths = ["x"]': "[letter] months must be a list of 12 texts",
         '[activate]\nsubject = ["x"]': "[activate] subject must be a text",
         '[activate]\nsubject = "x\\nBcc: y@z.example"': "[activate] subject has a line break",
         '[activate]\nsubject = "Dear $name"': "[activate] subject has a $ that stands for nothing",
@@ -149,7 +150,7 @@ def test_each_notice_says_how_to_react_and_leaves_nothing_open(service: Service)
             mail = letters.write(purpose, "a@example.com", None, happened_at=happened_at, origin="2001:db8::1")
             text = mails.text(mail)
             assert "the address 2001:db8::1." in text
-            assert f"{happened_at:%Y-%m-%d %H:%M} UTC" in text
+            assert f"{happened_at.day} {happened_at:%B %Y, %H:%M} UTC" in text
             assert "new password" in text or f"write to {contact}" in text
             assert ("new password" in text) == (ASKED_FOR in text), purpose
             assert "$" not in text + mail["Subject"]

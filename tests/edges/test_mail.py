@@ -820,7 +820,7 @@ class Owner:
         assert self.news() == []
         began = self.service.now()
         yield
-        moments = {f"{moment:%Y-%m-%d %H:%M} UTC" for moment in (began, self.service.now())}
+        moments = {f"{moment.day} {moment:%B %Y, %H:%M} UTC" for moment in (began, self.service.now())}
         self.service.travel(minutes=3)  # the mail is sent later than that
         found = self.news()
         subjects = [mail["Subject"] for mail in found]
@@ -863,7 +863,7 @@ class Owner:
 
 ADDED, REMOVED = "A second factor was added", "A second factor was removed"
 NEW_DEVICE, AFTER_FAILURES = "Sign-in on a new device", "Sign-in after failed attempts"
-GUESSED = "Somebody is guessing your codes"
+GUESSED = "Wrong codes for your account"
 
 
 @protects(
@@ -1084,7 +1084,7 @@ def test_who_guesses_twenty_codes_is_told_of_once(service: Service) -> None:
             ACCOUNT, "        mail.enqueue(connection, mail.EMAIL_CHANGED, user.email)  # to the former address\n", ""
         ),
     ),
-    time=edit(LETTERS, "{happened_at:%Y-%m-%d %H:%M} UTC", "{now():%Y-%m-%d %H:%M} UTC"),
+    time=edit(LETTERS, "_moment(happened_at, ", "_moment(now(), "),
     origin=edit("mail/__init__.py", 'origin=_origin() if purpose in NOTICES - BY_OTHERS else ""', 'origin=""'),
     link=insert(
         LETTERS,
@@ -1110,3 +1110,25 @@ def test_changes_of_password_and_address_are_notified(service: Service) -> None:
         moved = client.confirm_email(mails.token_for(service, "thief@evil.example", "email"))
         works(moved.status == DONE["confirm_email"], "the new address is confirmed")
     assert "evil" not in "".join(mails.text(mail) for mail in mails.sent(service, owner.user.email))
+
+
+@protects(
+    ROW,
+    agent=edit(
+        "mail/__init__.py", 'device_name(request.headers.get("User-Agent", ""))', "str(request.user_agent)[:60]"
+    ),
+)
+def test_a_notice_names_the_device_in_fixed_words(service: Service) -> None:
+    owner = Owner(service)
+    client = owner.client()
+    client.agent = "Mozilla/5.0 (Windows NT 10.0; rv:140.0) Gecko/20100101 Firefox/140.0"
+    works(client.change_password(PASSWORD, CHOSEN).status == DONE["change_password"], "the user changes the password")
+    [notice] = owner.news()
+    named = mails.text(notice)
+    works("Windows" in named, "the notice names the device")
+    client.agent = "Prizes at https://evil.example Firefox/1"
+    assert client.change_password(CHOSEN, OTHER).status == DONE["change_password"]
+    [notice] = owner.news()
+    harm("evil.example" in mails.text(notice), "a client wrote a link into a mail of this service")
+    assert f"with Firefox on Windows at the address {THIEF}." in named
+    assert f"with Firefox at the address {THIEF}." in mails.text(notice)

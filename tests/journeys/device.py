@@ -36,7 +36,13 @@ class App:
 class Device:
     """A phone or laptop with passkeys, beside the pages of one profile."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, *, suggests: bool = False) -> None:
+        """`suggests`: it answers at once where the sign-in page offers passkeys, as if its owner chose the first."""
+        if not suggests:
+            page.add_init_script(
+                "if (window.PublicKeyCredential) "
+                "PublicKeyCredential.isConditionalMediationAvailable = async () => false"
+            )
         self._cdp: CDPSession = page.context.new_cdp_session(page)
         self._cdp.send("WebAuthn.enable")
         options = {

@@ -108,7 +108,7 @@ def test_an_administrator_invites_disables_and_enables(browser: Browser, pages: 
         root.enrols("root@example.com")
         root.follows("Users")
         root.looks("users")
-        root.follows("Invite somebody")
+        root.follows("Invite a user")
         root.looks("invite")
         root.fills(email="guest@example.com")
         root.presses("Send the invitation")

@@ -100,7 +100,7 @@ def test_a_mail_arrives_as_text_and_html_with_one_link(
     [mail] = kept.mails
     assert (kept.recipients, mail["To"]) == (["dora@example.com"], "dora@example.com")
     assert mail["Subject"] == "Your new account"
-    assert mail["From"] == "accounts@example.com"
+    assert mail["From"] == "my-service <accounts@example.com>"
     text, html = mail.get_body(("plain",)), mail.get_body(("html",))
     assert text is not None
     assert html is not None

@@ -1,4 +1,4 @@
-"""bastion.js in Chromium: the token goes to the page's own service only, and a refusal leads to the page it names."""
+"""fetch.js in Chromium: the token goes to the page's own service only, and a refusal leads to the page it names."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from playwright.sync_api import Browser, Request, Route
 
 from support import ROOT
 
-[SCRIPT] = ROOT.glob("template/src/*/bastion/session/static/bastion.js")
-PAGE = '<!doctype html><title>Votes</title><script src="/bastion.js" data-token="the-token"></script>'
+[SCRIPT] = ROOT.glob("template/src/*/bastion/session/static/fetch.js")
+PAGE = '<!doctype html><title>Votes</title><script src="/fetch.js" data-token="the-token"></script>'
 REFUSAL = 'Cookie form-action="/login"'
 
 
@@ -16,7 +16,7 @@ def test_a_script_of_the_team_sends_the_token_and_follows_a_refusal(browser: Bro
 
     def answer(route: Route, request: Request) -> None:
         asked.append(request)
-        if request.url.endswith("/bastion.js"):
+        if request.url.endswith("/fetch.js"):
             route.fulfill(body=SCRIPT.read_text(encoding="utf-8"), content_type="text/javascript")
         elif request.url.endswith("/votes") and "choice" in (request.post_data or ""):
             route.fulfill(json={"counted": "yes"})

@@ -35,7 +35,7 @@ def test_no_script_runs_but_one_with_the_nonce_of_its_own_answer(service: Servic
     works(len(nonces[0]) == 32, "the nonce has 128 bits")
 
     found = [Page(answer.text).nonces() for answer in answers]
-    harm(found != [[nonce] for nonce in nonces], "the policy blocks a page's own script")
+    harm(found != [[nonce] * 2 for nonce in nonces], "the policy blocks a page's own script")
     assert [Page(answer.text).blocked(nonce) for answer, nonce in zip(answers, nonces, strict=True)] == [[], [], []]
 
 
@@ -194,7 +194,7 @@ def test_no_page_holds_anything_that_its_policy_blocks(service: Service) -> None
     item = probe.add(user, "<script>alert(1)</script>", "<img src=x onerror=alert(1)>")
     form = service.client().get("/login")
     works('name="csrf_token"' in form.text, "the login page shows its form")
-    loaded = Page(form.text).addresses()
+    loaded = {address.partition("?")[0] for address in Page(form.text).addresses()}
     works("/static/bastion/bastion.css" in loaded, "it links its stylesheet")
     sheet = client.get("/static/bastion/bastion.css")
     works((sheet.status, sheet.mimetype) == (200, "text/css"), "the stylesheet loads")
@@ -232,14 +232,14 @@ def test_a_nonce_that_somebody_saw_lets_no_script_of_his_run(service: Service) -
     item = probe.add(user, "<script nonce=1>alert(1)</script>", "<script nonce={{ csp_nonce() }}>alert(1)</script>")
     answers = [client.get("/probe/script") for _ in range(20)]
     nonces = [found[1] for answer in answers if (found := SAID.search(answer.header("Content-Security-Policy") or ""))]
-    works([Page(answer.text).nonces() for answer in answers] == [[nonce] for nonce in nonces], "the page's script runs")
+    works([{*Page(one.text).nonces()} for one in answers] == [{nonce} for nonce in nonces], "the page's script runs")
     works(len(nonces) == 20, "each page's script runs")
 
     harm(len(set(nonces)) < 20, "two pages were sent with the same nonce")
     harm([nonce for nonce in nonces if len(nonce) < 22], "a nonce has fewer than 128 bits: it can be guessed")
     harm([nonce for nonce in nonces if nonce in service.output], "the log contains the nonce")
     shown = [client.get(f"/probe/{item}"), client.get("/probe")]
-    harm([answer for answer in shown if Page(answer.text).nonces()], "user input became a script")
+    harm([one for one in shown if len(Page(one.text).nonces()) > 1], "user input became a script beside ours")
     assert ["&lt;script" in answer.text for answer in shown] == [True, True]
     assert {answer.header("Cache-Control") for answer in (*answers, *shown)} == {"no-store"}
 

@@ -283,7 +283,7 @@ def wrong_in(path: str, answer: Response) -> list[str]:
             found.append(f"{path} {name}: it is no {purpose}")
         elif control.value or (control.longest or 256) < 256 or control.attributes.keys() & {*HANDLERS}:
             found.append(f"{path} {name}: it is filled, cut or guarded")
-    if path == "/login" and controls["identifier"].attributes.get("autocomplete") != "username":
+    if path == "/login" and controls["identifier"].attributes.get("autocomplete") != "username webauthn":
         found.append(f"{path}: no field for the name")
     if TYPED in answer.text:
         found.append(f"{path}: what was typed comes back")
@@ -295,7 +295,7 @@ def wrong_in(path: str, answer: Response) -> list[str]:
     type=edit("session/forms.py", f"password = {HIDES}", f"password = {HIDES.replace('PasswordField', 'StringField')}"),
     echo=edit("session/forms.py", f"password = {HIDES}", f"password = {SHOWS}"),
     purpose=edit("session/templates/bastion/login.html", 'autocomplete="current-password"', 'autocomplete="off"'),
-    identifier=edit("session/templates/bastion/login.html", 'autocomplete="username"', 'autocomplete="off"'),
+    identifier=edit("session/templates/bastion/login.html", 'autocomplete="username webauthn"', 'autocomplete="off"'),
     paste=edit(
         "session/templates/bastion/password.html",
         'field(form.again, autocomplete="new-password")',

@@ -49,7 +49,7 @@ def index(query: NotesQuery) -> PageAnswer[NoteAnswer]:
     """The user's notes, in pages."""
     rows = owned(Note).order_by(sort_by(SORTS, query.sort), Note.id)
     if query.q:
-        rows = rows.where(contains(Note.title, query.q))
+        rows = rows.where(contains(Note.title, query.q) | contains(Note.body, query.q))
     return PageAnswer[NoteAnswer].of_page(page_of(rows, query.page, size=query.size))
 
 

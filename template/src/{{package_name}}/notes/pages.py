@@ -23,7 +23,7 @@ def index() -> ResponseReturnValue:
     query = NotesQuery.read()
     rows = owned(Note).order_by(sort_by(SORTS, query.sort.data), Note.id)
     if query.q.data:
-        rows = rows.where(contains(Note.title, query.q.data))
+        rows = rows.where(contains(Note.title, query.q.data) | contains(Note.body, query.q.data))
     page = page_of(rows, query.page.number, size=query.size.number)
     return render_template("notes/list.html", page=page, query=query, q=query.q.data, sort=query.sort.data)
 

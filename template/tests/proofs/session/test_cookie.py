@@ -151,7 +151,7 @@ def test_a_copy_of_the_cookie_is_worth_nothing_after_the_logout(service: Service
 
 @protects(
     "logout-post-and-clears",
-    button=edit("session/templates/bastion/base.html", "action=\"{{ url_for('bastion.logout') }}\"", 'action="/login"'),
+    button=edit("session/templates/bastion/_who.html", "action=\"{{ url_for('bastion.logout') }}\"", 'action="/login"'),
 )
 def test_a_user_can_sign_out_on_every_page(service: Service) -> None:
     service.adds_probe()

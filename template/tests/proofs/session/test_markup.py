@@ -43,7 +43,7 @@ MAIN = '<main id="main" tabindex="-1">\n'
     "no-unsafe-markup",
     scanner=BLIND,
     page=edit(
-        "session/templates/bastion/base.html",
+        "session/templates/bastion/_who.html",
         '<span class="unseen">Account: </span>{{ current_user.email -}}',
         '<span class="unseen">Account: </span>{{ current_user.email | safe -}}',
     ),

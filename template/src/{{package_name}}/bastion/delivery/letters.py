@@ -1,14 +1,15 @@
 """Mail content: a fixed text and subject with one link of this service, and nothing that a client typed.
 
 A name or title in a mail lets attackers advertise under this service's name. A line break in a subject injects a
-header. A notice has the time and the client's address, as the server saw them. Its link leads to the request for a new
-password and opens nothing. Source: ASVS 1.3.11, 6.3.5, 6.3.7; CWE-93.
+header. A notice has the time and the client's address, as the server saw them, and its device in fixed words. Its link
+leads to the request for a new password and opens nothing. Source: ASVS 1.3.11, 6.3.5, 6.3.7; CWE-93.
 """
 
 from __future__ import annotations
 
 import tomllib
 from datetime import datetime, timedelta
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
@@ -38,8 +39,11 @@ class MailedLink(Protocol):
 EXISTS: Final = "exists"  # sent in the place of a link to an address that has an account
 OURS: Final = Path(__file__).with_name("texts.toml")
 THEIRS: Final = "mail.toml"
+MONTHS: Final = 12  # only the list of their names has so many texts
 EXTENSION: Final = "bastion-letters"
-PLACES: Final = frozenset({"service", "time", "number", "contact", "moment", "origin"})
+PLACES: Final = frozenset(
+    {"service", "time", "number", "contact", "moment", "origin", "device", "day", "month", "year", "clock"}
+)
 Texts = dict[str, dict[str, Any]]
 
 
@@ -79,6 +83,8 @@ def _fault(ours: object, theirs: object) -> str:
         return "is no text of the service"
     if isinstance(ours, list) != isinstance(theirs, list):
         return "must be a list of texts" if isinstance(ours, list) else "must be a text"
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == MONTHS != len(theirs):
+        return f"must be a list of {MONTHS} texts"
     for text in theirs if isinstance(theirs, list) else [theirs]:
         if not isinstance(text, str):
             return "must be a list of texts" if isinstance(ours, list) else "must be a text"
@@ -90,21 +96,28 @@ def _fault(ours: object, theirs: object) -> str:
 
 
 def write(
-    purpose: str, email: str, token: str | None, *, happened_at: datetime | None = None, origin: str = ""
+    purpose: str,
+    email: str,
+    token: str | None,
+    *,
+    happened_at: datetime | None = None,
+    origin: str = "",
+    device: str = "",
 ) -> EmailMessage:
     """Build the mail of this purpose to one address, as text and HTML; `token` is the link's.
 
-    A notice has the time of its event (`happened_at`) and the client's address, if `origin` is known.
+    A notice has the time of its event (`happened_at`), and the client's address (`origin`) and device, if known.
     """
     texts, layout = current_app.extensions[EXTENSION]
     values = {"service": state().service_name, "time": "", "contact": state().security_contact, "origin": origin}
-    values["moment"] = f"{happened_at:%Y-%m-%d %H:%M} UTC" if happened_at is not None else ""
+    values |= {"device": device, "moment": _moment(happened_at, texts["letter"]) if happened_at is not None else ""}
     values["contact"] = values["contact"] or texts["letter"]["contact"]
     if token is not None:
         values["time"] = _in_words(links.lifetime(purpose), texts["units"])
     link = state().mailed_link.address_of(purpose if token is not None else links.RESET, token)
     text = texts[purpose]
-    facts = [texts["letter"]["from" if origin else "when"]] if purpose in NOTICES else []
+    fact = "when" if not origin else "device" if device else "from"
+    facts = [texts["letter"][fact]] if purpose in NOTICES else []
     parts = {
         "subject": _filled(text["subject"], values),
         "greeting": _filled(texts["letter"]["greeting"], values),
@@ -134,11 +147,12 @@ def text_mail(email: str, subject: str, template: str, **values: object) -> Emai
 
 def _message(email: str, subject: str, text: str) -> EmailMessage:
     message = EmailMessage(policy=SMTP)
-    message["From"] = sender = transport.sender()
+    sender = Address(values["service"], addr_spec=transport.sender())
+    message["From"] = sender
     message["To"] = email
     message["Subject"] = subject
     message["Date"] = format_datetime(now())
-    message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
+    message["Message-ID"] = make_msgid(domain=sender.domain)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
     message.set_content(text)
     return message
@@ -158,6 +172,13 @@ def _plain(parts: dict[str, Any]) -> str:
 
 def _filled(text: str, values: dict[str, str]) -> str:
     return Template(text).safe_substitute(values)
+
+
+def _moment(when: datetime, texts: dict[str, Any]) -> str:
+    month = texts["months"][when.month - 1]
+    return _filled(
+        texts["date"], {"day": f"{when.day}", "month": month, "year": f"{when.year}", "clock": f"{when:%H:%M}"}
+    )
 
 
 def _in_words(time: timedelta, units: dict[str, str]) -> str:

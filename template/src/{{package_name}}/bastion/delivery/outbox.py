@@ -50,6 +50,7 @@ class Due:
     created_at: datetime
     trusted: bool
     origin: str
+    device: str
     attempts: int
 
 
@@ -106,7 +107,8 @@ def _send(claimed: Due) -> bool:
             token = _mint(due)
             if token is None:
                 return False
-        letter = letters.write(due.purpose, due.email, token, happened_at=due.created_at, origin=due.origin)
+        client = {"origin": due.origin, "device": due.device}
+        letter = letters.write(due.purpose, due.email, token, happened_at=due.created_at, **client)
         transport.hand_over(letter)
     except Exception as error:  # whatever the network or the server did, the mail is tried again
         _failed(due, error)

@@ -60,6 +60,15 @@ def held(user_id: UUID, connection: Connection | None = None) -> Held:
     return Held(row[0] > 0, row[1], row[2], row[3])
 
 
+def holders(user_ids: Iterable[UUID]) -> frozenset[UUID]:
+    """Return those of these accounts that have a second factor."""
+    wanted = [*user_ids]
+    apps, keys = Totp.__table__.c.user_id, Passkey.__table__.c.user_id
+    both = select(apps).where(apps.in_(wanted)).union(select(keys).where(keys.in_(wanted)))
+    with connect() as connection:
+        return frozenset(connection.execute(both).scalars())
+
+
 # ---- enrolling -------------------------------------------------------------------------------------------------------
 
 

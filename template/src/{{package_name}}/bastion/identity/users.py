@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from .. import audit
@@ -144,7 +144,7 @@ def page(number: int, starts_with: str = "") -> tuple[list[Any], bool]:
     """Return page `number` (from 1) of the accounts whose address has this prefix, and whether there is a next one."""
     if number > MOST_PAGES:
         return [], False
-    wanted = _SHOWN.where(_u.email.startswith(normalised(starts_with), autoescape=True)).order_by(_u.email)
+    wanted = _SHOWN.where(_begins(starts_with)).order_by(_u.email)
     with connect() as connection:
         rows = connection.execute(wanted.limit(PAGE_SIZE + 1).offset((number - 1) * PAGE_SIZE)).all()
     return [*rows[:PAGE_SIZE]], len(rows) > PAGE_SIZE and number < MOST_PAGES
@@ -156,6 +156,17 @@ def find_user(by: UUID | str) -> Account | None:
     with connect() as connection:
         row = connection.execute(_SHOWN.where(column == value)).one_or_none()
     return None if row is None else Account(*row)
+
+
+def count(starts_with: str = "") -> int:
+    """Return how many accounts have an address with this prefix, at most as many as the pages of the list show."""
+    counted = select(_u.id).where(_begins(starts_with)).limit(PAGE_SIZE * MOST_PAGES).subquery()
+    with connect() as connection:
+        return connection.execute(select(func.count()).select_from(counted)).scalar_one()
+
+
+def _begins(prefix: str) -> ColumnElement[bool]:
+    return _u.email.startswith(normalised(prefix), autoescape=True)
 
 
 def shown(user_id: UUID) -> Any | None:

@@ -2,7 +2,7 @@
 
 So requests for unknown and known addresses do the same work (no account enumeration). A slow mail server delays no
 request, and no table holds a token. The owner gets a mail about each change that a thief of a session or password could
-make, with its time and client address. Source: ASVS 6.3.5, 6.3.7, 6.3.8, 11.5.1.
+make, with its time, client address and device. Source: ASVS 6.3.5, 6.3.7, 6.3.8, 11.5.1.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ..clock import now
 from ..database import OWNER, Base
+from ..text.user_agent import device_name
 
 # Notices, beside the purposes of links (identity/links.py); no unauthenticated client can cause one.
 PASSWORD_CHANGED: Final = "password-changed"  # noqa: S105  (a purpose)
@@ -72,6 +73,7 @@ class OutgoingMail(Base):
     due_at: Mapped[datetime] = mapped_column(default=now, index=True)
     trusted: Mapped[bool] = mapped_column(default=False)  # asked for by an administrator or a device of the account
     origin: Mapped[str] = mapped_column(String(45), default="", server_default="")  # the address that caused a notice
+    device: Mapped[str] = mapped_column(String(60), default="", server_default="")  # its browser and system
     attempts: Mapped[int] = mapped_column(default=0)
 
 
@@ -89,7 +91,7 @@ def enqueue(
     """Queue a mail to one normalised address, in the transaction of its cause; delivery/outbox.py sends it.
 
     `trusted`: an administrator or a device of the account asked for it, so it does not count against the limit of
-    unauthenticated requests. A notice keeps the address of its client.
+    unauthenticated requests. A notice keeps the address and the device of its client.
     """
     moment = now()
     connection.execute(
@@ -105,6 +107,7 @@ def enqueue(
             due_at=moment,
             trusted=trusted,
             origin=_origin() if purpose in NOTICES - BY_OTHERS else "",
+            device=_device() if purpose in NOTICES - BY_OTHERS else "",
             attempts=0,
         )
     )
@@ -112,3 +115,7 @@ def enqueue(
 
 def _origin() -> str:
     return (request.remote_addr or "")[:45] if has_request_context() else ""
+
+
+def _device() -> str:
+    return device_name(request.headers.get("User-Agent", "")) if has_request_context() else ""

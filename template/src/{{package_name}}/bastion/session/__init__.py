@@ -17,6 +17,7 @@ from ..settings import BastionSettings, EnvironmentSettings
 from . import (
     account,  # noqa: F401  its pages join those of pages.py
     administration,  # noqa: F401
+    assets,
     bodies,
     cookie,
     csp_report,
@@ -67,6 +68,7 @@ def install(app: Flask) -> None:
     """Install the cookie, the templates, CSRF protection and the login pages."""
     cookie.install(app)
     templating.install(app)
+    assets.install(app)
     login_manager.install(app)
     bodies.install(app)  # before the first look into a form, which is for its token
     csrf.install(app)

@@ -23,6 +23,7 @@ from ..identity.users import LONGEST_NAME
 from ..request.access import login_required
 from ..request.authentication import current_user
 from ..state import state
+from ..text.user_agent import device_name
 from .cookie import NEXT, begin, log_out
 from .factors import WRONG_PASSKEY, PasskeyForm
 from .forms import AddressForm, NewPasswordForm, SubmittedForm, perform
@@ -106,7 +107,11 @@ def show_account() -> ResponseReturnValue:
     """Show the user's own name, address, live sessions and recent security events."""
     idle = timedelta(minutes=state().limits.session_idle_minutes)
     rows = [
-        {**row._mapping, "current": row.id == current_user.session_id}
+        {
+            **row._mapping,
+            "current": row.id == current_user.session_id,
+            "device": device_name(row.agent) or "Unknown device",
+        }
         for row in sessions.live_sessions(current_user.id, idle=idle)
     ]
     events = [{**event, "text": audit.SHOWN[event["kind"]]} for event in account.recent_events(current_user.id)]
@@ -167,7 +172,10 @@ def change_password() -> ResponseReturnValue:
     if request.method != "POST":
         return page()
     opened = perform(
-        form, page, lambda: account.change_password(me(), form.current.data or "", form.password.data or "")
+        form,
+        page,
+        lambda: account.change_password(me(), form.current.data or "", form.password.data or ""),
+        field="current",
     )
     begin(opened.token)
     return _back("Your password is changed, and all other sessions have ended.")

@@ -56,6 +56,8 @@ def users_list() -> ResponseReturnValue:
     return render_template(
         "bastion/users.html",
         users=rows,
+        total=users.count(query.q.data or ""),
+        protected=factors.holders(row.id for row in rows),
         page=query.page.number,
         more=more,
         q=query.q.data or "",
@@ -186,7 +188,7 @@ def end_sessions_of_everybody() -> ResponseReturnValue:
     """End every session of every user except the current one."""
     ended = sessions.end_of_everybody(but=current_user.session_id)
     audit.record("session.ended_of_everybody", user_id=current_user.id, count=ended)
-    flash("All other sessions of everybody have ended.", "success")
+    flash("All other sessions of all users have ended.", "success")
     return redirect(url_for("bastion.users_list"), 303)
 
 

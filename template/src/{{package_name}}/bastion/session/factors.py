@@ -25,7 +25,7 @@ from ..request.authentication import current_user
 from ..text import strict_json
 from .cookie import PENDING, arrival, begin, enter
 from .forms import LoginForm, PlainText, SubmittedForm, perform
-from .pages import blueprint, go_on, me, start_page
+from .pages import blueprint, go_on, login_page, me, start_page
 
 LONGEST_CREDENTIAL: Final = 16_384  # characters: an RSA key and its certificates take about 4,000
 QUIET: Final = 4  # modules of white that a reader needs around a QR code (ISO/IEC 18004)
@@ -108,7 +108,9 @@ def second_factor() -> ResponseReturnValue:
 def check_code() -> ResponseReturnValue:
     """Complete the waiting login with a code."""
     form = CodeForm()
-    return _complete(form, WRONG_CODE, lambda: login.with_code(_handle(), form.code.data or "", arrival()))
+    return _complete(
+        form, WRONG_CODE, lambda: login.with_code(_handle(), form.code.data or "", arrival()), field="code"
+    )
 
 
 @blueprint.post("/login/factor/passkey")
@@ -138,8 +140,8 @@ def _handle() -> str:
     return kept if isinstance(kept, str) else ""
 
 
-def _complete(form: SubmittedForm, wrong: str, action: Callable[[], Opened]) -> ResponseReturnValue:
-    enter(perform(form, lambda: _factor_page(form), action, wrong=wrong))
+def _complete(form: SubmittedForm, wrong: str, action: Callable[[], Opened], field: str = "") -> ResponseReturnValue:
+    enter(perform(form, lambda: _factor_page(form), action, wrong=wrong, field=field))
     return go_on()
 
 
@@ -150,7 +152,7 @@ def _factor_page(form: SubmittedForm) -> str:
         session.pop(PENDING, None)
         anew = LoginForm(formdata=None)
         anew.form_errors = [ENDED]
-        return render_template("bastion/login.html", form=anew)
+        return login_page(anew)
     held = factors.held(flow.user_id)
     asked = passkeys.second_factor(flow.user_id, flow.id) if held.passkeys else None
     code = form if isinstance(form, CodeForm) else CodeForm(formdata=None)

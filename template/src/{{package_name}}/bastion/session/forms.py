@@ -68,11 +68,18 @@ MESSAGES: Final = {
 }
 
 
-def perform(form: SubmittedForm, page: Callable[[], str], action: Callable[[], T], *, wrong: str = MESSAGES[401]) -> T:
+def perform(
+    form: SubmittedForm,
+    page: Callable[[], str],
+    action: Callable[[], T],
+    *,
+    wrong: str = MESSAGES[401],
+    field: str = "",
+) -> T:
     """Return the result of `action`. If the form or the action refuses, answer with the page and the reasons on it.
 
     422 for invalid input, 409 for a conflict, and the action's own 401, 403, 429 or 503. `wrong` replaces the message
-    for a wrong password. Other refusals pass through.
+    for a wrong password, and stands at the named `field`. Other refusals pass through.
     """
     status, headers = 422, list[tuple[str, str]]()
     if form.validate():
@@ -90,7 +97,10 @@ def perform(form: SubmittedForm, page: Callable[[], str], action: Callable[[], T
             if refused.code not in MESSAGES:
                 raise
             status, headers = refused.code, refused.get_headers()
-            form.form_errors = [wrong if status in WRONG else MESSAGES[status]]
+            if field and status in WRONG:
+                form[field].errors = [wrong]
+            else:
+                form.form_errors = [wrong if status in WRONG else MESSAGES[status]]
     answer = make_response(page(), status)
     answer.headers.extend(headers)
     return abort(answer)

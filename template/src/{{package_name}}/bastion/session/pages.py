@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from .. import audit
 from ..audit.refusal import refuse
 from ..identity import login as identity
+from ..identity import passkeys
 from ..request.access import expects_json, login_required, public
 from ..request.authentication import current_user
 from ..state import state
@@ -77,7 +78,12 @@ def login() -> ResponseReturnValue:
     wanted = safe_next(request.args.get("next"), "")
     if wanted:
         session[NEXT] = wanted
-    return render_template("bastion/login.html", form=LoginForm())
+    return login_page(LoginForm())
+
+
+def login_page(form: LoginForm) -> str:
+    """Return the login page; its passkey options are the same for every client."""
+    return render_template("bastion/login.html", form=form, asked=passkeys.login())
 
 
 @blueprint.post("/login")
@@ -87,7 +93,7 @@ def check_login() -> ResponseReturnValue:
     form = LoginForm()
     complete = perform(
         form,
-        lambda: render_template("bastion/login.html", form=form),
+        lambda: login_page(form),
         lambda: log_in(form.identifier.data or "", form.password.data or ""),
         wrong="The address or the password is not right.",
     )

@@ -1,22 +1,26 @@
 """XSS protection: every template escapes user input, whatever its file name.
 
 Flask escapes only in files that end in .html and four other suffixes, so page.html.j2 or mail.txt would run an
-attacker's input. An error page has a fixed text and the request's id, and shows no other data of the request or the
-service.
+attacker's input. An error page has a fixed text, the request's id and the navigation of a signed-in user, and shows no
+other data of the request or the service.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from flask import Flask, request
+from flask import Flask, has_request_context, render_template, request
 from jinja2 import StrictUndefined
 
+from .. import log
 from ..edge import csp_nonce
+from ..request.authentication import current_user
 from ..state import ErrorBody, state_of
+from .assets import address
 from .redirects import safe_link
 
 ERROR_PAGE: Final = "bastion/error.html"
+_log: Final = log.get_logger("bastion.errors")
 
 
 def install(app: Flask) -> None:
@@ -45,9 +49,20 @@ def error_body_of(app: Flask) -> ErrorBody:
         request_id: str,
         errors: list[dict[str, str]] | None = None,  # noqa: ARG001  (forms show their own field errors)
     ) -> tuple[str, bytes]:
-        page = app.jinja_env.get_template(ERROR_PAGE).render(
-            status=status, title=title, text=text, request_id=request_id, service_name=state_of(app).service_name
-        )
+        shown = {"status": status, "title": title, "text": text, "request_id": request_id}
+        shown |= {"sheet": address("bastion.css"), "icon": address("icon.svg")}
+        try:
+            page = render_template(ERROR_PAGE, **shown, signed_in=True) if _signed_in() else ""
+        except Exception as error:  # such as a failing hook of the team: the plain page needs none
+            _log.warning("error_page_failed", error=type(error).__name__)
+            page = ""
+        if not page:
+            shown |= {"service_name": state_of(app).service_name, "signed_in": False}
+            page = app.jinja_env.get_template(ERROR_PAGE).render(shown)
         return "text/html; charset=utf-8", page.encode()
 
     return error_body
+
+
+def _signed_in() -> bool:
+    return has_request_context() and current_user.is_authenticated

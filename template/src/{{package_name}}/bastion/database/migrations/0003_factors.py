@@ -37,6 +37,7 @@ def upgrade() -> None:
     op.create_index("ix_auth_user_passkey_handle", "auth_user", ["passkey_handle"], unique=True)
     op.add_column("auth_user", sa.Column("must_enrol", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("mail_outbox", sa.Column("origin", sa.String(45), nullable=False, server_default=""))
+    op.add_column("mail_outbox", sa.Column("device", sa.String(60), nullable=False, server_default=""))
     op.create_table(
         "auth_flow",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -112,6 +113,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("auth_spent_challenge", "auth_passkey", "auth_recovery_code", "auth_totp", "auth_flow"):
         op.drop_table(table)
+    op.drop_column("mail_outbox", "device")
     op.drop_column("mail_outbox", "origin")
     op.drop_index("ix_auth_user_passkey_handle", "auth_user")
     op.drop_column("auth_user", "must_enrol")

@@ -1,6 +1,6 @@
 /* Owned by the template (flask-bastion): updates replace it.
-   Asks the device for a passkey and posts what it answers, in the form that holds the question. No page needs any
-   other script. Base64url is done by hand, since not every browser with passkeys has PublicKeyCredential.parse…. */
+   Asks the device for a passkey and posts what it answers, in the form that holds the question. On the sign-in page
+   the browser also suggests passkeys at the address field. Base64url is done by hand, since not every browser with passkeys has PublicKeyCredential.parse…. */
 "use strict";
 
 const SAYS = {
@@ -63,6 +63,21 @@ async function ask(form) {
   }
 }
 
+/** Wait until a passkey is chosen among the suggestions; the question has an end, and so has the wait. */
+async function suggest(form) {
+  if (!(await window.PublicKeyCredential?.isConditionalMediationAvailable?.())) return;
+  const publicKey = question(JSON.parse(form.dataset.options));
+  const signal = AbortSignal.timeout(publicKey.timeout);
+  try {
+    const credential = await navigator.credentials.get({ publicKey, signal, mediation: "conditional" });
+    form.elements.credential.value = JSON.stringify(answer(credential));
+    form.submit();
+  } catch {
+    // nothing was chosen: the password and the button for passkeys are still there
+  }
+}
+
+for (const form of document.querySelectorAll("form[data-suggest]")) suggest(form);
 for (const form of document.querySelectorAll("form[data-passkey]")) {
   form.querySelector("[data-unscripted]").remove();
   if (window.PublicKeyCredential) {
