@@ -147,7 +147,7 @@ def text_mail(email: str, subject: str, template: str, **values: object) -> Emai
 
 def _message(email: str, subject: str, text: str) -> EmailMessage:
     message = EmailMessage(policy=SMTP)
-    sender = Address(values["service"], addr_spec=transport.sender())
+    sender = Address(state().service_name, addr_spec=transport.sender())
     message["From"] = sender
     message["To"] = email
     message["Subject"] = subject
