@@ -909,7 +909,11 @@ def test_changes_of_second_factors_are_notified(service: Service) -> None:
 @protects(
     ROW,
     copied=edit(ATTEMPTS, "        notify(connection, assertion.user_id, mail.PASSKEY_SUSPENDED)\n", ""),
-    administrator=edit("mail/__init__.py", "if purpose in NOTICES - BY_OTHERS else", "if purpose in NOTICES else"),
+    administrator=edit(
+        "mail/__init__.py",
+        "origin=_origin() if purpose in NOTICES - BY_OTHERS",
+        "origin=_origin() if purpose in NOTICES",
+    ),
     administrators=edit(FACTORS, "        mail.enqueue(connection, mail.FACTORS_RESET, row.email)\n", ""),
 )
 def test_copied_passkeys_and_factor_resets_are_notified(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,7 +153,7 @@ ALWAYS, SUCCESSES = {"400", "429", "500", "503"}, {200, 201, 202, 204}
             "jwt/account.py", "@operation(status=202)\ndef request_reset", "@operation(status=102)\ndef request_reset"
         ),
         edit("jwt/administration.py", "@operation(status=202)", "@operation(status=102)"),
-        edit("jwt/endpoints.py", "also={202: WaitingAnswer}", "also={102: WaitingAnswer}"),
+        edit("jwt/endpoints.py", "also={202: WaitingAnswer}, refuses", "also={102: WaitingAnswer}, refuses"),
     ),
 )
 def test_openapi_describes_refusals_of_the_layers(service: Service) -> None:

@@ -112,7 +112,7 @@ def adds_operation(service: "Service") -> list[Any]:
         edit("jwt/factors.py", "LONGEST_PART: Final = 8_192", "LONGEST_PART: Final = 819_200"),
         edit("jwt/account.py", "Field(min_length=1, max_length=100)", "Field(min_length=1, max_length=100_000)"),
         edit("jwt/administration.py", "MOST_ROLES: Final = 20", "MOST_ROLES: Final = 20_000"),
-        edit("jwt/endpoints.py", "Field(max_length=LONGEST_TOKEN)]\n\n\nclass", "Field(max_length=10**6)]\n\n\nclass"),
+        edit("jwt/endpoints.py", "SecretStr, Field(max_length=LONGEST_TOKEN)", "SecretStr, Field(max_length=10**6)"),
     ),
 )
 def test_no_field_of_ours_takes_more_than_what_it_is_for(service: "Service") -> None:

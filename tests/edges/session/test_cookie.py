@@ -54,7 +54,7 @@ def number_of_rows(service: Service) -> int:
 @protects(
     "session-id-random-hashed",
     keys=(
-        edit("session/cookie.py", '"csrf_token", "_flashes"})', '"csrf_token", "_flashes", "user"})'),
+        edit("session/cookie.py", '"csrf_token", "_flashes"}', '"csrf_token", "_flashes", "user"}'),
         edit(
             "session/cookie.py",
             "    begin(opened.token)\n",
@@ -119,8 +119,8 @@ def test_session_data_of_a_view_stays_out_of_the_cookie(service: Service) -> Non
     "session-id-random-hashed",
     anonymous=edit(
         "session/pages.py",
-        '    return render_template("bastion/login.html", form=LoginForm())\n',
-        '    audit.record("form.shown")\n    return render_template("bastion/login.html", form=LoginForm())\n',
+        "    return login_page(LoginForm())\n",
+        '    audit.record("form.shown")\n    return login_page(LoginForm())\n',
     ),
 )
 def test_visitors_who_are_not_signed_in_leave_no_row(service: Service) -> None:
@@ -409,8 +409,8 @@ def test_cookie_without_secure_is_not_set(service: Service) -> None:
     "cookie-flags",
     token=edit(
         "session/account.py",
-        '{**row._mapping, "current"',
-        '{**row._mapping, "agent": __import__("flask").session["token"], "current"',
+        'device_name(row.agent) or "Unknown device"',
+        '__import__("flask").session["token"]',
     ),
 )
 def test_the_token_appears_in_the_cookie_alone(service: Service) -> None:
@@ -631,7 +631,7 @@ class Someone:
 @protects(
     "session-id-random-hashed",
     mechanism=(
-        edit("session/cookie.py", '"csrf_token", "_flashes"})', '"csrf_token", "_flashes", "_user_id"})'),
+        edit("session/cookie.py", '"csrf_token", "_flashes"}', '"csrf_token", "_flashes", "_user_id"}'),
         edit(
             "session/cookie.py",
             "    return sessions.find_by_token(token) if isinstance(token, str) else None\n",
