@@ -189,7 +189,8 @@ def test_of_equal_deliveries_at_once_one_runs(service: Service, monkeypatch: pyt
 @protects(REPLAY, failed=edit(MODULE, "response.status_code >= 400 and", "response.status_code >= 600 and"))
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_failed_delivery_may_be_repeated(service: Service, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
-    key, works_now = secrets.token_hex(32), []
+    key = secrets.token_hex(32)
+    works_now: list[bool] = []
 
     def view() -> dict[str, str]:
         if not works_now:

@@ -130,9 +130,7 @@ def expects_json() -> bool:
 
 def marks_of(view: object) -> tuple[Rule, ...]:
     """Return the rules of a view function and of the class behind it; a base class gives none."""
-    cls = getattr(view, "view_class", None)
-    json = hasattr(view, JSON) or hasattr(cls, JSON)
-    return tuple(replace(rule, json=rule.json or json) for rule in (*_own_marks(view), *_own_marks(cls)))
+    return (*_own_marks(view), *_own_marks(getattr(view, "view_class", None)))
 
 
 def _marked_methods(view: object) -> list[str]:
@@ -201,7 +199,13 @@ def seal(app: Flask) -> None:
     endpoints = {rule.endpoint for rule in app.url_map.iter_rules()}
     if faults := [*_faults(app, endpoints)]:
         raise ConfigError(faults)
-    state_of(app).rules = {endpoint: marks_of(app.view_functions[endpoint])[0] for endpoint in endpoints}
+    state_of(app).rules = {endpoint: _sealed(app.view_functions[endpoint]) for endpoint in endpoints}
+
+
+def _sealed(view: object) -> Rule:
+    [rule] = marks_of(view)
+    json = hasattr(view, JSON) or hasattr(getattr(view, "view_class", None), JSON)
+    return replace(rule, json=rule.json or json)
 
 
 Answer = Callable[[], ResponseReturnValue]

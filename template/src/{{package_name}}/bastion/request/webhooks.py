@@ -36,7 +36,7 @@ REPLAY: Final = "webhook-replay-refused"
 
 
 class Delivery(NamedTuple):
-    """What a request claims: the signed bytes, its signatures, and the signed time in seconds; None: none is signed."""
+    """A request's claim: the signed bytes, its signatures, and the signed time in seconds (None: no time is signed)."""
 
     message: bytes
     signatures: list[str]
@@ -119,10 +119,9 @@ def _fault(verifier: Verifier, key: str) -> str | None:
 def webhook(verifier: Verifier, *, per_minute: int = PER_MINUTE) -> Callable[[V], V]:
     """Let only the system that holds the verifier's secret call this view, by POST; it is the route's access rule.
 
-    `@webhook(github("GITHUB_WEBHOOK_SECRET"))`, with the name in `secrets` of settings.py. The view's
-    `request.get_data()` and `get_json()` are what was signed. There is no user, CSRF token or check of the origin:
-    no browser has the key. Errors are problem documents. Forged, old and repeated deliveries are refused with 403,
-    more than `per_minute` genuine ones, in each process, with 429. A delivery that failed (4xx, 5xx) may be repeated.
+    The verifier's secret is named in `secrets` of settings.py. There is no user, CSRF token or check of the origin: no
+    browser has the key. Errors are problem documents. Forged, old and repeated deliveries are refused with 403, more
+    than `per_minute` genuine ones, in each process, with 429. A delivery that failed (4xx, 5xx) may be repeated.
     """
     return mark_with(Rule(public=True, json=True, webhook=replace(verifier, per_minute=per_minute)))
 
