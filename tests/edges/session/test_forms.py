@@ -166,7 +166,10 @@ def test_invalid_filter_or_page_size_is_refused(service: Service) -> None:
     client = service.client(service.user()).login()
     chosen = {"state": "open", "since": "2026-02-28", "mine": "y", "size": "100"}
     works(client.get("/list", query={**chosen, "page": "2", "other": "1"}).json == chosen, "filters are kept for links")
-    works(client.get("/list", query={"state": "", "since": "", "mine": ""}).json == {}, "blank filters are none")
+    works(
+        client.get("/list", query={"state": "", "since": "", "mine": ""}).json == {},
+        "blank filters have their defaults",
+    )
     works(arrived == [(100, "open", "2026-02-28", True), (20, "", "None", False)], "the view gets typed values")
     arrived.clear()
     wrong = [{"size": text} for text in ("101", "2147483647", "0", "-1", "")]
