@@ -56,7 +56,7 @@ def test_scope_reaches_aliases_joins_and_subqueries(service: Service) -> None:
                 select(literal(1)).where(select(model).where(model.id == item).exists())
             ),
             "in": lambda session, model, _item: session.scalar(
-                select(func.count(member.id.distinct())).where(
+                select(func.count(member.user_id.distinct())).where(
                     member.team.in_(select(model.team)), member.user_id == team.author.id
                 )
             ),
@@ -121,7 +121,7 @@ def test_statements_that_no_scope_reaches_are_refused(service: Service) -> None:
         "table": lambda session, model, _item: session.scalars(select(model.__table__.c.title)).all(),
         "exists": lambda session, model, item: session.scalar(select(exists().where(model.id == item))),
         "within": lambda session, model, _item: session.scalar(
-            select(func.count(team.member.__table__.c.id.distinct())).where(
+            select(func.count(team.member.__table__.c.user_id.distinct())).where(
                 team.member.__table__.c.team.in_(select(model.__table__.c.team)),
                 team.member.__table__.c.user_id == team.author.id,
             )

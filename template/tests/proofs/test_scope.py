@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from .harness import edit, harm, protects, refused, works
 
 if TYPE_CHECKING:
-    from .running import Service, User
+    from .running import Service
 
 SECRET = "canary of the team"
 READING: dict[str, Callable[[Any, Any, uuid.UUID], Any]] = {
@@ -43,9 +43,8 @@ def models(service: Service) -> tuple[Any, Any]:
 
         __tablename__ = "proof_member"
         __table_args__ = {"info": {"owner": "bastion"}}  # noqa: RUF012  (no concern of the team's migrations)
-        id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
-        user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("auth_user.id", ondelete="CASCADE"))
-        team: Mapped[str] = mapped_column(String(20))
+        user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("auth_user.id", ondelete="CASCADE"), primary_key=True)
+        team: Mapped[str] = mapped_column(String(20), primary_key=True)
 
     class Shared(scoped, base):  # type: ignore[misc]
         """A row of a team, with its author."""
@@ -67,15 +66,15 @@ def models(service: Service) -> tuple[Any, Any]:
 class Team:
     """Two users who share rows, and a view for each query of READING and WRITING."""
 
-    def __init__(self, service: Service, mark: Any = "login_required") -> None:
+    def __init__(self, service: Service) -> None:
         self.service, (self.member, self.shared) = service, models(service)
         self.ways = {**READING, **WRITING}
-        service.adds_route("/shared/<way>/<uuid:item>", methods=("GET", "POST"), mark=mark, view=self._view)
+        service.adds_route("/shared/<way>/<uuid:item>", methods=("GET", "POST"), view=self._view)
         for model in (self.member, self.shared):
             model.__table__.create(service.engine)
         self.author, self.colleague = service.user(), service.user()
         for user in (self.author, self.colleague):
-            self._insert(self.member, user_id=user.id, team="blue")
+            self.run(self.member.__table__.insert().values(user_id=user.id, team="blue"))
         self.row = self.add()
 
     def _view(self, way: str, item: uuid.UUID) -> Any:
@@ -86,25 +85,21 @@ class Team:
         session.commit()
         return {"found": None if way in WRITING else found}
 
-    def _insert(self, model: Any, **values: Any) -> uuid.UUID:
-        made = uuid.uuid4()
+    def run(self, statement: Any) -> Any:
+        """Execute a statement through a connection of its own, and give the first column if it has rows."""
         with self.service.engine.begin() as connection:
-            connection.execute(model.__table__.insert().values(id=made, **values))
+            result = connection.execute(statement)
+            return [*result.scalars()] if result.returns_rows else None
+
+    def add(self) -> uuid.UUID:
+        """Insert a row of the author's."""
+        made = uuid.uuid4()
+        self.run(self.shared.__table__.insert().values(id=made, author_id=self.author.id, team="blue", title=SECRET))
         return made
 
-    def add(self, team: str = "blue") -> uuid.UUID:
-        """Insert a row of the author's."""
-        return self._insert(self.shared, author_id=self.author.id, team=team, title=SECRET)
-
-    def leave(self, user: User) -> None:
-        """Take the user out of every team."""
-        with self.service.engine.begin() as connection:
-            connection.execute(delete(self.member.__table__).where(self.member.__table__.c.user_id == user.id))
-
-    def titles(self) -> list[str]:
-        """The titles of all rows, through a connection of its own."""
-        with self.service.engine.connect() as connection:
-            return [*connection.scalars(select(self.shared.__table__.c.title))]
+    def titles(self) -> Any:
+        """The titles of all rows."""
+        return self.run(select(self.shared.__table__.c.title))
 
     def reads(self, client: Any, way: str) -> Any:
         return client.get(f"/shared/{way}/{self.row}")
@@ -134,7 +129,8 @@ def test_shared_rows_stay_within_their_team(service: Service) -> None:
     works(team.writes(colleague, "update").status == 200, "a colleague changes the row")
     works(team.writes(colleague, "delete", team.add()).status == 200, "a colleague deletes a row")
     works(team.titles() == [f"{SECRET}!"], "both are in the database")
-    team.leave(team.author)  # a row's author who has left is a stranger to it
+    # A row's author who has left is a stranger to it.
+    team.run(delete(team.member.__table__).where(team.member.__table__.c.user_id == team.author.id))
     for stranger in (author, service.client(service.user(roles=("admin",))).login()):
         answers = {way: team.reads(stranger, way) for way in ("visible", *READING)}
         written = [team.writes(stranger, way) for way in WRITING]
@@ -156,15 +152,10 @@ def test_unauthenticated_requests_find_no_scoped_row(service: Service) -> None:
     Team(service)
     sent: list[str] = []
     scope, database = service.module("request.scope"), service.module("database")
-    found, user = scope.scoped_models(), service.user()
+    found, now, user = scope.scoped_models(), service.module("clock").now(), service.user()
     principal = service.module("identity.principal")
-
-    def record(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-        sent.append(statement)
-
     with service.app.app_context():
-        event.listen(database.db.engine, "before_cursor_execute", record)
-    now = service.module("clock").now()
+        event.listen(database.db.engine, "before_cursor_execute", lambda *given: sent.append(given[2]))
     signed_in = principal.Principal(user.id, user.email, uuid.uuid4(), now, now, frozenset(), frozenset())
     for who in (signed_in, principal.ANONYMOUS):
         sent.clear()

@@ -40,14 +40,14 @@ class Organisation(Scoped, Base):
 
 
 class Ticket(Scoped, Base):
-    """A request for help, which every member of the organisation sees, and users who may read all tickets."""
+    """A request for help, which every member of the organisation sees."""
 
     __tablename__ = "ticket"
 
     organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisation.id", ondelete="CASCADE"), index=True)
     author_id: Mapped[UUID | None] = mapped_column(ForeignKey("auth_user.id", ondelete="SET NULL"), index=True)
     assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("auth_user.id", ondelete="SET NULL"), index=True)
-    title: Mapped[str] = mapped_column(String(TITLE_LENGTH))
+    title: Mapped[str] = mapped_column(String(200))
     state: Mapped[str] = mapped_column(String(20), default="open")
     created_at: Mapped[datetime] = mapped_column(default=now)
     organisation: Mapped[Organisation] = relationship()

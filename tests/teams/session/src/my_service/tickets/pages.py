@@ -33,8 +33,15 @@ def index() -> ResponseReturnValue:
     if query.mine.data:
         rows = rows.where(Ticket.author_id == current_user.id)
     page = page_of(rows, query.page.number, size=query.size.number)
+    return render_template("tickets/list.html", page=page, query=query)
+
+
+@blueprint.get("/new")
+@login_required
+def choose() -> ResponseReturnValue:
+    """The user's organisations, to write a ticket in one of them."""
     organisations = db.session.scalars(select(Organisation).order_by(Organisation.name).limit(100)).all()
-    return render_template("tickets/list.html", page=page, query=query, organisations=organisations)
+    return render_template("tickets/choose.html", organisations=organisations)
 
 
 @blueprint.get("/in/<uuid:organisation_id>")
