@@ -6,7 +6,7 @@ A line of the samples that ends in "# bad" must be found, and no other.
 from __future__ import annotations
 
 from .. import test_request_data as core
-from ..harness import protects
+from ..harness import edit, protects
 from ..test_request_data import recognised
 from .core import sabotages
 
@@ -15,7 +15,17 @@ import os, shutil, aiohttp, flask, httpx, requests, socket, urllib.request
 from pathlib import Path
 from urllib.parse import unquote, urljoin
 from flask import Response, make_response, redirect, request, send_file, send_from_directory
-class Letter(Owned, Base): ...
+class Letter(Owned, Base):
+    __tablename__ = "letter"
+class Page(Base):
+    letter_id: Mapped[UUID] = mapped_column(ForeignKey("letter.id"))
+class Comment(Base):
+    ticket_id: Mapped[UUID] = mapped_column(ForeignKey("ticket.id", ondelete="CASCADE"))
+class Ticket(Scoped, Base):
+    __tablename__ = "ticket"
+class Diary(Scoped, Owned, Base): ...
+class Line(Scoped, Base):
+    ticket_id: Mapped[UUID] = mapped_column(ForeignKey("ticket.id"))
 class Draft(Letter): ...
 class Country(Base): ...
 class Where(Query):
@@ -168,6 +178,12 @@ def read(letter_id: UUID):
     db.session.execute(select(Letter.title).filter_by(id=request.args["id"]))  # bad
     db.session.execute(delete(Letter).where(Letter.id == letter_id))  # bad
 
+@blueprint.get("/parts/<uuid:part_id>")
+@login_required
+def part(part_id: UUID):
+    db.session.get(Page, part_id)  # bad
+    db.session.execute(delete(Comment).where(Comment.id == part_id))  # bad
+
 @login_required
 class Item(MethodView):
     def get(self, letter_id):
@@ -181,6 +197,17 @@ def fine(letter_id: UUID):
     owned(Letter).where(Letter.id == letter_id)
     db.session.get(Country, letter_id), select(Country).where(Country.id == letter_id)
     select(func.count()).select_from(Letter)
+
+@blueprint.get("/tickets/<uuid:ticket_id>/<uuid:line_id>")
+@login_required
+def scoped(ticket_id: UUID, line_id: UUID):
+    db.session.get(Ticket, ticket_id), db.session.get(Line, line_id), db.session.get(Diary, line_id)
+
+@blueprint.get("/comments/<uuid:comment_id>")
+@login_required
+def whole(ticket_id: UUID, comment_id: UUID):
+    ticket = visible_or_404(Ticket, ticket_id)
+    select(Comment).where(Comment.ticket_id == ticket.id, Comment.id == comment_id)
 
 @blueprint.get("/shared/<uuid:letter_id>")
 @login_required
@@ -197,6 +224,7 @@ SAMPLES = {"redirect": REDIRECTS, "file": FILES, "outbound": ADDRESSES, "owner":
 
 @protects(
     "request-chooses-no-target",
+    part=edit("/tests/proofs/request_scan.py", "if tables & {*", "if tables and not {*"),
     **sabotages(core.test_no_request_chooses_where_a_redirect_leads, "request-chooses-no-target", "scanner"),
 )
 def test_the_checker_sees_every_way_from_a_request_to_a_target() -> None:

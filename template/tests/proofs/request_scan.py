@@ -79,6 +79,7 @@ CONNECTING: Final = frozenset(
 ROUTES: Final = frozenset({"route", "get", "post", "put", "patch", "delete"})
 MARKS: Final = frozenset({"public", "login_required", "requires", "webhook"})
 READING: Final = frozenset({"get", "get_one", "select", "update", "delete", "query"})
+HELPERS: Final = frozenset({"owned", "owned_or_404", "visible_or_404"})
 # The beginning of an address that leaves open whose host it is.
 _OPEN: Final = re.compile(r"/?|https?:?/?|(?:https?:)?//[^/?#\\]*", re.IGNORECASE)
 # What an HTML tag in a literal looks like, and calls whose result may stand beside one.
@@ -100,8 +101,8 @@ CURE: Final = {
     "werkzeug.utils, or keep the file under a name of your own",
     "outbound": "the request chooses whom this service asks; let the address begin with a setting of yours, or look "
     "it up in a fixed mapping; safe_fetch(address) of bastion reaches public hosts only",
-    "owner": "the request chooses the row, whoever owns it; use owned_or_404(...) or owned(...), or @requires(...) "
-    "for those who may see everybody's",
+    "owner": "the request chooses the row, whoever owns it; use owned_or_404(...) or owned(...), a Scoped model, or "
+    "@requires(...) for those who may see everybody's",
     "html": "what somebody typed becomes markup there; use render_template(...), or escape(...) for each value",
 }
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -109,10 +110,11 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the other modules say: the models of which each row has an owner, and fields that hold no free text."""
+    """Models whose rows have owners and are not Scoped, fields that hold no free text, and models of parts of rows."""
 
     owned: frozenset[str] = frozenset({"Owned"})
     fixed: frozenset[tuple[str, str]] = frozenset()
+    parts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +133,20 @@ class Found:
 def known(trees: Sequence[ast.Module]) -> Known:
     """What all modules together say of their classes."""
     classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-    owned = {"Owned"}
-    while more := {one.name for one in classes if owned & {_last(base) for base in one.bases}} - owned:
-        owned |= more
+    owned, scoped = _below("Owned", classes), _below("Scoped", classes)
+    texts = {one.name: ast.unparse(one) for one in classes}
+    tables = {table for name in owned | scoped for table in re.findall(r"__tablename__ = '(\w+)'", texts[name])}
+    parts = {name for name, text in texts.items() if tables & {*re.findall(r"ForeignKey\('(\w+)\.", text)}}
     fixed = {(one.name, field) for one in classes for field in _fixed(one)}
-    return Known(frozenset(owned - {"Owned"}), frozenset(fixed))
+    return Known(frozenset(owned - scoped), frozenset(fixed), frozenset(parts - owned - scoped))
+
+
+def _below(base: str, classes: Sequence[ast.ClassDef]) -> set[str]:
+    """The names of the classes that derive from `base`, directly or not."""
+    names = {base}
+    while more := {one.name for one in classes if names & {_last(parent) for parent in one.bases}} - names:
+        names |= more
+    return names - {base}
 
 
 def _fixed(node: ast.ClassDef) -> Iterator[str]:
@@ -218,6 +229,8 @@ class _Flow:
         typed = {one.arg for one in _arguments(node) if _is_typed(one.annotation)} | _converted(node)
         # Names that hold data of the request, and those that begin with it.
         self._held, self._begun = self._parameters - typed, self._parameters - typed
+        # Parts of a row are read after the row itself, by a helper that knows whose it is.
+        self._found_whole = any(isinstance(one, ast.Call) and _last(one.func) in HELPERS for one in self._nodes)
         self._clients: set[str] = set()
         self._answers: set[str] = set()
         self._values = [*self._bound()]  # each name with each value that it is given
@@ -488,7 +501,7 @@ class _Flow:
             return False
         first = call.args[0]
         model = _last(first.value) if isinstance(first, ast.Attribute) and isinstance(first.value, ast.Name) else ""
-        if not {_last(first), model} & self._known.owned:
+        if not {_last(first), model} & (self._known.owned | (set() if self._found_whole else self._known.parts)):
             return False
         whole: ast.AST = call
         while isinstance(self._parents.get(whole), ast.expr | ast.keyword):
