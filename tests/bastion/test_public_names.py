@@ -14,6 +14,8 @@ from ..service import AUTH, PACKAGE
 from ..test_settings import command
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from ..running import Service
 
 NAMES = """
@@ -69,7 +71,7 @@ def test_a_command_of_the_team_runs(service: Service, monkeypatch: pytest.Monkey
     team = app_module.create_app
 
     @functools.wraps(team.__wrapped__)
-    def extended(app: Any) -> None:
+    def extended(app: Flask) -> None:
         team.__wrapped__(app)
 
         @app.cli.command("digest")

@@ -29,6 +29,7 @@ from .sessions import Opened, open_session
 from .users import normalised
 
 _u, _s = User.__table__.c, AuthSession.__table__.c
+RESERVED: Final = SECOND | {PASSWORD}
 _FOREIGN: Final = re.compile(r"\A[a-z][a-z0-9-]{0,39}\Z")
 _BY_EMAIL: Final = select(_u.id, _u.password_hash, _u.active).where(_u.email == bindparam("email"))
 
@@ -91,7 +92,7 @@ def with_foreign(user_id: UUID, method: str, arrival: Arrival) -> Opened | flows
 
     401 for a disabled account. Raises ValueError for a `method` of this service: it would count as a second factor.
     """
-    if not _FOREIGN.match(method) or method in SECOND | {PASSWORD}:
+    if not _FOREIGN.match(method) or method in RESERVED:
         raise ValueError("name the method in lower-case letters, such as oidc; password, totp and passkey are ours")
     with transaction() as connection:
         begun = _begin(connection, user_id, arrival, _device(user_id, arrival), [], true(), method)
@@ -112,7 +113,7 @@ def _begin(
     device: UUID | None,
     failures: Sequence[Mapping[str, Any]],
     unchanged: ColumnElement[bool],
-    method: str = PASSWORD,
+    method: str = "",
 ) -> Opened | flows.Begun | None:
     """Open a session after the first factor; with a second factor, begin a login that waits for it.
 
@@ -121,11 +122,11 @@ def _begin(
     """
     sessions.hold(connection, user_id)
     if not factors.held(user_id, connection):
-        return _open(connection, user_id, arrival, device, failures, method, unchanged)
+        return _open(connection, user_id, arrival, device, failures, method or PASSWORD, unchanged)
     same = select(_u.id).where(_u.id == user_id, _u.active, unchanged)
     if connection.execute(same).first() is None:
         return None
-    return flows.begin(connection, flows.LOGIN, user_id, data=b"" if method == PASSWORD else method.encode())
+    return flows.begin(connection, flows.LOGIN, user_id, data=method.encode())
 
 
 def _open(

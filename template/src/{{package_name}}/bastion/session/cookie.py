@@ -30,9 +30,8 @@ NEXT: Final = "next"
 PENDING: Final = "pending"  # the handle of a login that waits for its second factor
 FOREIGN: Final = "foreign"  # the state of a sign-in that another service answers
 FOREIGN_LIFETIME: Final = timedelta(minutes=10)
-ALLOWED_KEYS: Final = frozenset(
-    {TOKEN, NEXT, PENDING, FOREIGN, "csrf_token", "_flashes"}
-)  # Flask-WTF and Flask name two
+# Flask-WTF and Flask name the last two.
+ALLOWED_KEYS: Final = frozenset({TOKEN, NEXT, PENDING, FOREIGN, "csrf_token", "_flashes"})
 DIGEST: Final[Any] = hashlib.sha256  # its type differs between versions of Python
 LOCKED: Final[dict[str, object]] = {
     "SESSION_COOKIE_HTTPONLY": True,
