@@ -147,8 +147,8 @@ def test_a_command_that_can_not_go_on_says_why_and_nothing_that_is_secret(
     name = cli.NAME
     for error, words in {
         RuntimeError("It is not so."): "It is not so.\n",
-        CommandError("No such revision."): "No such revision. Run `db upgrade`; if the file of an applied migration is "
-        "gone, restore it.\n",
+        CommandError("No such revision."): f"No such revision. Run `{name} db upgrade`; if the file of an applied "
+        "migration is gone, restore it.\n",
         refused: f"The database refused (OperationalError). Is it up to date? Run: {name} db upgrade\n",
         service.module("settings").ConfigError(
             ["one thing", "another"]

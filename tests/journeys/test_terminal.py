@@ -122,6 +122,11 @@ def test_a_typo_in_an_edit_ends_dev_no_more_than_a_good_one(api: Running) -> Non
     assert answers(api, 200) == "ok"
 
 
+def test_a_revision_before_the_first_upgrade_compares_with_tables(api: Running) -> None:
+    fresh = f"sqlite:///{api.service.path / 'instance/fresh.db'}"
+    assert "Nothing to write" in api.command("db", "revision", "nothing", DATABASE_URL=fresh)
+
+
 def answered(address: str) -> Any:
     """The answer, whatever its status."""
     try:

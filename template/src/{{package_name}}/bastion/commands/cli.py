@@ -85,7 +85,8 @@ def _run(arguments: list[str]) -> None:
         sys.exit(1)
     except CommandError as error:
         reason = str(error).rstrip(".")
-        click.echo(f"{reason}. Run `db upgrade`; if the file of an applied migration is gone, restore it.", err=True)
+        run = f"{NAME} dev db upgrade" if development.asked_for() else f"{NAME} db upgrade"
+        click.echo(f"{reason}. Run `{run}`; if the file of an applied migration is gone, restore it.", err=True)
         sys.exit(1)
     except SQLAlchemyError as error:
         # Its text may hold the address and the statement.
@@ -106,7 +107,7 @@ def dev(command: tuple[str, ...], port: int | None) -> None:
     used = development.prepare(PACKAGE, port)
     try:
         app = _create()
-        if command[:1] != ("db",):
+        if command[:1] != ("db",) or command[:2] == ("db", "revision"):  # which compares with tables that are there
             with app.app_context():
                 migrations.alembic.upgrade()
     except Exception as error:  # a typo in an edit ends nothing: the next edit is waited for

@@ -32,8 +32,8 @@ from .tokens import LONGEST as LONGEST_TOKEN
 blueprint: Final = Blueprint("bastion", __name__)
 
 
-DeviceToken = Annotated[SecretStr, Field(max_length=LONGEST_TOKEN)]
 NO_DEVICE: Final = SecretStr("")
+DeviceToken = Annotated[SecretStr, Field(max_length=LONGEST_TOKEN)]
 
 
 class LoginBody(Schema):
