@@ -238,11 +238,12 @@ def test_it_stays_small(rendered: Render, combination: Combination) -> None:
 @every_combination
 def test_every_file_of_the_template_says_who_owns_it(rendered: Render, combination: Combination) -> None:
     service = rendered(combination, "github")
-    owned = [".gitignore", ".pre-commit-config.yaml", ".github/workflows/bastion.yml", "SECURITY.md"]
+    owned = [".gitignore", ".pre-commit-config.yaml", ".github/workflows/bastion.yml", "SECURITY.md", "AGENTS.md"]
     for name in owned:
         first = (service / name).read_text(encoding="utf-8").splitlines()[0]
         assert "Owned by the template (flask-bastion): updates replace it." in first, name
         assert re.search(r"[Yy]our own", first), f"{name} does not say where to extend it"
+    assert len((service / "AGENTS.md").read_text(encoding="utf-8").splitlines()) <= 60
     shared = (service / "pyproject.toml").read_text(encoding="utf-8")
     assert shared.startswith("# Shared:")
 
