@@ -45,7 +45,7 @@ def integrity(filename: str) -> str:
 
 
 def install(app: Flask) -> None:
-    """Add the hash to each address of a static file, and let caches keep what is asked for by the right one."""
+    """Add the hash to each address of a static file, and let caches keep the answer to the right one."""
 
     def version(endpoint: str | None, filename: str) -> str:
         folder = {"bastion.static": OURS, "static": app.static_folder}.get(endpoint or "")
