@@ -65,8 +65,9 @@ def lay(service: Service, combination: Combination) -> None:
 
 
 def declared(bounds: dict[str, dict[str, int]], bound: str) -> str:
-    """Every limit at this bound, and an origin of images."""
+    """Every limit at this bound, and origins of images, fonts and frames."""
     until = datetime.now(UTC).date() + timedelta(days=200)
     why = f'reason = "Our users need it"\nowner = "team@example.com"\nuntil = {until}\n'
     limits = [f"[limits.{name}]\nvalue = {values[bound]}\n{why}" for name, values in bounds.items()]
-    return "\n".join([*limits, f'[[image_origins]]\norigin = "https://images.example"\n{why}'])
+    names = ("image_origins", "font_origins", "frame_ancestors")
+    return "\n".join([*limits, *(f'[[{name}]]\norigin = "https://images.example"\n{why}' for name in names)])

@@ -60,13 +60,15 @@ def read(files: Files, package: str, today: date) -> tuple[list[Exemption], list
 
 
 def _declared(document: dict[str, Any]) -> Iterator[Exemption]:
-    limits, origins = document.get("limits"), document.get("image_origins")
+    limits = document.get("limits")
     for name, table in limits.items() if isinstance(limits, dict) else ():
         if isinstance(table, dict):
             yield _exemption(name, table.get("value"), table)
-    for table in origins if isinstance(origins, list) else ():
-        if isinstance(table, dict):
-            yield _exemption("image_origins", table.get("origin"), table)
+    for name in ("image_origins", "font_origins", "frame_ancestors"):
+        origins = document.get(name)
+        for table in origins if isinstance(origins, list) else ():
+            if isinstance(table, dict):
+                yield _exemption(name, table.get("origin"), table)
     uses = document.get("request_data")
     for table in uses if isinstance(uses, list) else ():
         if isinstance(table, dict):

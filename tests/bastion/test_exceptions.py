@@ -14,6 +14,8 @@ from ..running import Service
 from ..service import AUTH, PACKAGE
 
 ORIGIN = f'[[image_origins]]\norigin = "https://images.example"\n{REASON}{UNTIL}'
+FRAME = ORIGIN.replace("image_origins", "frame_ancestors").replace("images", "portal")
+FONT = ORIGIN.replace("image_origins", "font_origins").replace("images", "fonts")
 USE = f'[[request_data]]\nfunction = "links/pages.py:preview"\nuse = "outbound"\n{REASON}{UNTIL}'
 WRONG: dict[str, str] = {
     "[limits.body_bytes]\nvalue = 16_383\n" + REASON + UNTIL: "value must be a whole number from 16384 to 16777216",
@@ -35,6 +37,9 @@ WRONG: dict[str, str] = {
     'image_origins = ["https://images.example"]\n': "[[image_origins]] number 1 must be a table with origin, reason",
     'request_data = ["outbound"]\n': "[[request_data]] number 1 must be a table with function, use, reason",
     ORIGIN.replace("https://", "http://"): "[[image_origins]] number 1: origin must be one https origin such as",
+    FRAME.replace("https://", "http://"): "[[frame_ancestors]] number 1: origin must be one https origin such as",
+    FRAME.replace("portal.example", "*"): "[[frame_ancestors]] number 1: origin must be one https origin such as",
+    FONT.replace('owner = "ward', '# "ward'): "[[font_origins]] number 1 has no owner; add it",
     ORIGIN.replace("images.example", "*"): "origin must be one https origin such as https://images.example",
     ORIGIN.replace("images.example", "images.example; script-src *"): "origin must be one https origin such as",
     USE.replace("[[request_data]]", "[request_data]"): "uses as [[request_data]]",
@@ -98,24 +103,28 @@ def test_a_declared_exception_is_shown_by_the_service_its_doctor_and_the_report(
     source = tmp_path / "src" / PACKAGE
     source.mkdir(parents=True)
     (source / "bastion").symlink_to(service.bastion)
-    text = f"{LIMIT}\n{ORIGIN}\n{USE}".replace("2999-12-31", str(until))
+    text = f"{LIMIT}\n{ORIGIN}\n{FONT}\n{FRAME}\n{USE}".replace("2999-12-31", str(until))
     declare(service, monkeypatch, source / "exceptions.toml", text)
     shown = [(one.name, one.value, one.recommended, one.until) for one in service.app.extensions["bastion"].exemptions]
     assert shown == [
         ("body_bytes", 16_384, 1_048_576, until),
         ("image_origins", "https://images.example", "'self'", until),
+        ("font_origins", "https://fonts.example", "'self'", until),
+        ("frame_ancestors", "https://portal.example", "'none'", until),
         ("request_data", "outbound in links/pages.py:preview", "none", until),
     ]
     service.module("commands.migrations").install(service.app)
     findings = service.module("commands.dev").findings
     assert [line for line in findings(service.app) if " ended on " in line] == []
     service.travel(days=2)
-    assert len([line for line in findings(service.app) if f" ended on {until} " in line]) == 3
+    assert len([line for line in findings(service.app) if f" ended on {until} " in line]) == 5
     monkeypatch.setattr(place, "root", tmp_path)
     reported = list(report.declared(until))
     assert [(entry["name"], entry["value"], entry["recommended"], entry["row"]) for entry in reported] == [
         ("body_bytes", 16_384, 1_048_576, "body-limit-1-mib"),
         ("image_origins", "https://images.example", "'self'", "csp-html-exact"),
+        ("font_origins", "https://fonts.example", "'self'", "csp-html-exact"),
+        ("frame_ancestors", "https://portal.example", "'none'", "csp-html-exact"),
         ("request_data", "outbound in links/pages.py:preview", "none", "request-chooses-no-target"),
     ]
     assert {(entry["owner"], entry["until"], entry["expired"]) for entry in reported} == {

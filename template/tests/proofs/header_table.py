@@ -73,7 +73,9 @@ def directives(policy: str) -> dict[str, str]:
 
 def page_policy(service: Service) -> dict[str, str]:
     """The directives of a page."""
-    return {**PAGE_POLICY, "img-src": " ".join(("'self'", *image_origins(service)))}
+    fonts: tuple[str, ...] = service.module("state").state_of(service.app).font_origins
+    sources = {"img-src": image_origins(service), "font-src": fonts}
+    return {**PAGE_POLICY, **{name: " ".join(("'self'", *listed)) for name, listed in sources.items()}}
 
 
 def faults(service: Service, answer: Response, *, shared: bool = False, download: bool = False) -> list[str]:

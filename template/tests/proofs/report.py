@@ -301,8 +301,9 @@ def declared(today: date) -> Iterator[dict[str, Any]]:
     for name, entry in data.get("limits", {}).items():
         recommended, row = limits.get(name, ("", ""))
         yield _exception(name, entry.get("value"), recommended, row, entry, today)
-    for entry in data.get("image_origins", []):
-        yield _exception("image_origins", entry.get("origin"), "'self'", "csp-html-exact", entry, today)
+    for name, recommended in (("image_origins", "'self'"), ("font_origins", "'self'"), ("frame_ancestors", "'none'")):
+        for entry in data.get(name, []):
+            yield _exception(name, entry.get("origin"), recommended, "csp-html-exact", entry, today)
     for entry in data.get("request_data", []):
         value = f"{entry.get('use')} in {entry.get('function')}"
         yield _exception("request_data", value, "none", "request-chooses-no-target", entry, today)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
+from flask import render_template_string
 
 from ... import header_table
 from ...databases import changed, everything
@@ -13,6 +17,7 @@ from ...session import test_csp as core
 from ...session.pages import Page, pages
 from ...session.test_csp import DRAWN, OLDER, RAW, REPORTS, adds_answers, logged, nonce_of, policies_of, sends
 from ..core import sabotages
+from ..test_exceptions import REASON, UNTIL, declare
 
 if TYPE_CHECKING:
     from ...running import Service
@@ -45,12 +50,51 @@ def test_exception_for_images_loosens_nothing_else(service: Service) -> None:
     own = directives(headers.page_policy("0" * 32))
     works(own == header_table.PAGE_POLICY, "without an exception the policy is the default")
 
-    widened = directives(headers.page_policy("0" * 32, ("https://images.example",)))
-    harm(
-        [name for name in own if name != "img-src" and widened[name] != own[name]],
-        "an exception for images loosened another directive",
+    lists = {"img-src": "'self' https://i.example", "font-src": "'self' https://f.example"}
+    lists["frame-ancestors"] = "https://p.example"
+    widened = directives(
+        headers.page_policy("0" * 32, ("https://i.example",), ("https://f.example",), ("https://p.example",))
     )
-    assert widened == {**own, "img-src": "'self' https://images.example"}
+    harm(
+        [name for name in own if name not in lists and widened[name] != own[name]],
+        "an exception for images, fonts or frames loosened another directive",
+    )
+    assert widened == {**own, **lists}
+
+
+ANCESTORS = f'[[frame_ancestors]]\norigin = "https://portal.example"\n{REASON}{UNTIL}'
+FRAME = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+
+
+@protects(
+    "csp-html-exact",
+    accounts=edit("request/cross_site.py", ' or request.endpoint.startswith("bastion."):', ":"),
+    embedded=edit("request/cross_site.py", '    if how != ("GET", "navigate", "iframe"):\n        return False\n', ""),
+)
+def test_a_named_origin_frames_pages_of_the_team_only(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(service, monkeypatch, tmp_path / "exceptions.toml", ANCESTORS)
+
+    def page() -> Any:
+        return render_template_string('{% extends "bastion/base.html" %}')
+
+    service.adds_route("/board", mark="public", view=page)
+    client = service.client()
+    framed = client.get("/board", headers=FRAME)
+    said = directives(framed.header("Content-Security-Policy") or "")["frame-ancestors"]
+    works((framed.status, said) == (200, "https://portal.example"), "the named origin frames the team's page")
+    assert framed.headers_named("X-Frame-Options") == []
+    answers = [
+        client.get("/login", headers=FRAME),
+        *(client.get("/board", headers={**FRAME, "Sec-Fetch-Dest": kind}) for kind in ("object", "embed", "image")),
+        client.get("/board", headers={**FRAME, "Sec-Fetch-Mode": "no-cors"}),
+    ]
+    harm([one for one in answers if one.ok], "another site embedded a page of accounts, or a page as another thing")
+    for answer in answers:
+        refused(answer, 403, "csrf-cross-site-blocked")
+    own = [client.get("/board"), client.get("/login")]
+    assert [header_table.faults(service, answer) for answer in own] == [[], []]
 
 
 # --- reports ---------------------------------------------------------------------------------------------------
@@ -156,8 +200,8 @@ def test_no_more_than_twenty_reports_are_read_at_once(service: Service) -> None:
     inline=edit("edge/headers.py", "script-src 'nonce-{nonce}'", "script-src 'unsafe-inline' 'nonce-{nonce}'"),
     frames=edit(
         "edge/headers.py",
-        "        \"frame-ancestors 'none'\",\n        \"base-uri 'none'\",\n        \"object-src 'none'\",\n",
-        "        \"base-uri 'none'\",\n        \"object-src 'none'\",\n",
+        '        " ".join(("frame-ancestors", *(frame_ancestors or ("\'none\'",)))),\n',
+        "",
     ),
 )
 def test_every_page_policy_allows_only_own_files(service: Service) -> None:

@@ -229,6 +229,8 @@ def _decide(app: Flask, settings_class: type[TeamSettings], *, migrates: bool) -
         team=team if isinstance(team, TeamSettings) else TeamSettings(),
         limits=declared.limits,
         image_origins=declared.image_origins,
+        font_origins=declared.font_origins,
+        frame_ancestors=declared.frame_ancestors,
         exemptions=declared.exemptions,
         secrets=opened,
         rings=Rings(opened),

@@ -37,6 +37,8 @@ class State:
     team: TeamSettings
     limits: Limits
     image_origins: tuple[str, ...]
+    font_origins: tuple[str, ...]
+    frame_ancestors: tuple[str, ...]
     exemptions: tuple[Exemption, ...]
     secrets: Secrets
     rings: Rings

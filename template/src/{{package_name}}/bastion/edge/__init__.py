@@ -24,7 +24,7 @@ from .answers import STATUS_LINES, Headers, Refusal, Reply
 from .ceiling import NetworkCeiling
 from .cookies import guard_cookies
 from .cors import Cors
-from .headers import HSTS, ID_KEY, PRELOAD, SHAREABLE, HeaderTable, csp_nonce, no_referrer, shareable
+from .headers import HSTS, ID_KEY, PRELOAD, SHAREABLE, HeaderTable, csp_nonce, frameable, no_referrer, shareable
 from .hosts import Hosts
 from .https_only import HttpsOnly
 from .last_resort import FALLBACK, Body, close_quietly, report
@@ -33,7 +33,7 @@ from .size import BodyLimit
 if TYPE_CHECKING:
     from flask import Flask
 
-__all__ = ["SHAREABLE", "Edge", "EdgeSettings", "csp_nonce", "install", "no_referrer", "shareable"]
+__all__ = ["SHAREABLE", "Edge", "EdgeSettings", "csp_nonce", "frameable", "install", "no_referrer", "shareable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class EdgeSettings:
     session_of: Callable[[WSGIEnvironment], str | None]  # only by signature: the key for counting a signed-in session
     max_body_bytes: int
     image_origins: tuple[str, ...]
+    font_origins: tuple[str, ...]
+    frame_ancestors: tuple[str, ...]
     hsts: str  # empty: none
     cors_origins: tuple[str, ...]
 
@@ -94,6 +96,8 @@ class Edge:
         self._table = HeaderTable(
             pages=settings.page_policy,
             image_origins=settings.image_origins,
+            font_origins=settings.font_origins,
+            frame_ancestors=settings.frame_ancestors,
             hsts=settings.hsts,
             cors=self._cors if settings.cors_origins else None,
         )
@@ -226,6 +230,8 @@ def install(
         session_of=partial(session_of, app),
         max_body_bytes=state.limits.body_bytes,
         image_origins=state.image_origins,
+        font_origins=state.font_origins,
+        frame_ancestors=state.frame_ancestors,
         hsts=(HSTS + PRELOAD * settings.hsts_preload) if settings.production else "",
         cors_origins=tuple(settings.cors_origins),
     )

@@ -21,6 +21,7 @@ ID_KEY: Final = "bastion.request_id"  # environ keys
 _NONCE: Final = "bastion.csp_nonce"
 _SHAREABLE: Final = "bastion.shareable"
 _NO_REFERRER: Final = "bastion.no_referrer"
+_FRAMEABLE: Final = "bastion.frameable"
 SHAREABLE: Final = frozenset({"bastion.jwks", "bastion.security_txt"})
 """Endpoints whose answers are public, also to other origins; their views call `shareable`."""
 
@@ -47,6 +48,7 @@ PERMISSIONS: Final = (
 # Two years, as browsers' preload lists ask; a shorter time lets one visit over a hostile line fall back to http.
 HSTS: Final = "max-age=63072000; includeSubDomains"
 PRELOAD: Final = "; preload"  # asks browsers to know it before the first visit; hard to take back, so only when wanted
+FRAME_DENIAL: Final = ("X-Frame-Options", "DENY")
 REFERRER: Final = "same-origin"  # a page's address may hold private data; other origins must not receive it
 NO_REFERRER: Final = "no-referrer"
 # For every answer that is not a page: a browser that shows it as a document can run and load nothing.
@@ -75,18 +77,20 @@ _REMOVED: Final = frozenset(
 _UNSENDABLE: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]")  # RFC 9110, 5.5; a server would fail on it halfway
 
 
-def page_policy(nonce: str, image_origins: Iterable[str] = ()) -> str:
+def page_policy(
+    nonce: str, image_origins: Iterable[str] = (), font_origins: Iterable[str] = (), frame_ancestors: Iterable[str] = ()
+) -> str:
     """Return a page's Content-Security-Policy: own files, scripts only by nonce. Source: CSP Level 3; ASVS 3.4.3."""
     directives = (
         "default-src 'none'",
         f"script-src 'nonce-{nonce}'",
         "style-src 'self'",
         " ".join(("img-src 'self'", *image_origins)),
-        "font-src 'self'",
+        " ".join(("font-src 'self'", *font_origins)),
         "connect-src 'self'",
         "manifest-src 'self'",
         "form-action 'self'",
-        "frame-ancestors 'none'",
+        " ".join(("frame-ancestors", *(frame_ancestors or ("'none'",)))),
         "base-uri 'none'",
         "object-src 'none'",
         "require-trusted-types-for 'script'",
@@ -118,20 +122,35 @@ def no_referrer(environ: WSGIEnvironment) -> None:
     environ[_NO_REFERRER] = True
 
 
+def frameable(environ: WSGIEnvironment) -> None:
+    """Let the origins that exceptions.toml names under frame_ancestors show this page in a frame."""
+    environ[_FRAMEABLE] = True
+
+
 class HeaderTable:
     """Adds the header table to an answer and overwrites each value that the app set under one of its names.
 
     `pages`: text/html is a page with its own policy; without it every answer is data. `image_origins` are further
-    sources of images; they switch off Cross-Origin-Embedder-Policy, which would block those images. Source: OWASP
+    sources of images; they switch off Cross-Origin-Embedder-Policy, which would block those images. `frame_ancestors`
+    may frame pages that are marked `frameable`; X-Frame-Options can name no origin and is left out there. Source: OWASP
     Secure Headers Project; ASVS 3.4.
     """
 
     def __init__(
-        self, *, pages: bool, image_origins: Iterable[str] = (), hsts: str = HSTS, cors: Cors | None = None
+        self,
+        *,
+        pages: bool,
+        image_origins: Iterable[str] = (),
+        font_origins: Iterable[str] = (),
+        frame_ancestors: Iterable[str] = (),
+        hsts: str = HSTS,
+        cors: Cors | None = None,
     ) -> None:
         self._pages = pages
         self._cors = cors
         self._images = tuple(image_origins)
+        self._fonts = tuple(font_origins)
+        self._ancestors = tuple(frame_ancestors)
         self._own = tuple(_table("same-origin", pages, hsts, embed=bool(self._images)))
         self._shared = tuple(_table("cross-origin", pages, hsts, embed=bool(self._images)))
         self._ours = _REMOVED | {name.lower() for name, _ in self._own}
@@ -171,13 +190,19 @@ class HeaderTable:
         if disposition[:10].lower() == "attachment":
             out.append(("Content-Security-Policy", DOWNLOAD_POLICY))
         elif page:
-            out.append(("Content-Security-Policy", page_policy(csp_nonce(environ), self._images)))
+            policy = page_policy(csp_nonce(environ), self._images, self._fonts, self._frames(environ))
+            out.append(("Content-Security-Policy", policy))
             out.append(("Reporting-Endpoints", 'csp="/csp-report"'))
         else:
             out.append(("Content-Security-Policy", DATA_POLICY))
         out.extend(self._shared if _SHAREABLE in environ else self._own)
+        if page and self._frames(environ):
+            out.remove(FRAME_DENIAL)
         out.append(("Referrer-Policy", NO_REFERRER if _NO_REFERRER in environ else REFERRER))
         return self._finish_cache(environ, out, _kept(cache, status, page) if cache else "", vary)
+
+    def _frames(self, environ: WSGIEnvironment) -> tuple[str, ...]:
+        return self._ancestors if _FRAMEABLE in environ else ()
 
     def _finish_cache(self, environ: WSGIEnvironment, out: list[Pair], cache: str, vary: str) -> list[Pair]:
         out.append(("Cache-Control", cache or "no-store"))
@@ -208,7 +233,7 @@ def _kept(cache: str, status: str, page: bool) -> str:
 
 def _table(resource: str, pages: bool, hsts: str, *, embed: bool) -> Iterator[Pair]:
     yield ("X-Content-Type-Options", "nosniff")
-    yield ("X-Frame-Options", "DENY")
+    yield FRAME_DENIAL
     yield ("Cross-Origin-Opener-Policy", "same-origin")
     yield ("Cross-Origin-Resource-Policy", resource)
     yield ("Permissions-Policy", ", ".join(PERMISSIONS if pages else _closed(PERMISSIONS)))

@@ -1,7 +1,8 @@
 """Cross-site request blocking (Fetch Metadata): refuse requests that another site started in a user's browser.
 
 It works independently of the CSRF token: a stolen or leaked token does not help from another site. A page there can
-embed nothing of this service. Sec-Fetch-* headers are checked first, then Origin.
+embed nothing of this service, except that origins named in exceptions.toml may frame the team's pages. Sec-Fetch-*
+headers are checked first, then Origin.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Final
 from flask import Flask, request
 
 from ..audit.refusal import refuse
-from ..edge import SHAREABLE
+from ..edge import SHAREABLE, frameable
 from ..state import state
 from .authentication import is_signed
 
@@ -26,7 +27,7 @@ def refuse_cross_site(*, accept_without_origin: bool) -> None:
         return
     site = request.headers.get("Sec-Fetch-Site")
     if request.method in SAFE_METHODS:
-        if site in (None, "same-origin", "none"):
+        if site in (None, "same-origin", "none") or _is_framed():
             return
         top_level = (
             request.method == "GET"
@@ -46,6 +47,17 @@ def refuse_cross_site(*, accept_without_origin: bool) -> None:
     if site is None and origin is None and accept_without_origin:
         return
     refuse(403, REASON)
+
+
+def _is_framed() -> bool:
+    # A page of the team for a named origin: the browser compares the name (frame-ancestors). Never a page of accounts.
+    if not state().frame_ancestors or request.endpoint is None or request.endpoint.startswith("bastion."):
+        return False
+    how = (request.method, request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest"))
+    if how != ("GET", "navigate", "iframe"):
+        return False
+    frameable(request.environ)
+    return True
 
 
 def _is_listed_script() -> bool:

@@ -107,11 +107,7 @@ def show_account() -> ResponseReturnValue:
     """Show the user's own name, address, live sessions and recent security events."""
     idle = timedelta(minutes=state().limits.session_idle_minutes)
     rows = [
-        {
-            **row._mapping,
-            "current": row.id == current_user.session_id,
-            "device": device_name(row.agent) or "Unknown device",
-        }
+        {**row._mapping, "current": row.id == current_user.session_id, "device": device_name(row.agent)}
         for row in sessions.live_sessions(current_user.id, idle=idle)
     ]
     events = [{**event, "text": audit.SHOWN[event["kind"]]} for event in account.recent_events(current_user.id)]

@@ -52,7 +52,8 @@ def error_body_of(app: Flask) -> ErrorBody:
         shown = {"status": status, "title": title, "text": text, "request_id": request_id}
         shown |= {"sheet": address("bastion.css"), "icon": address("icon.svg")}
         try:
-            page = render_template(ERROR_PAGE, **shown, signed_in=True) if _signed_in() else ""
+            user = has_request_context() and current_user.is_authenticated
+            page = render_template(ERROR_PAGE, **shown, signed_in=True) if user else ""
         except Exception as error:  # such as a failing hook of the team: the plain page needs none
             _log.warning("error_page_failed", error=type(error).__name__)
             page = ""
@@ -62,7 +63,3 @@ def error_body_of(app: Flask) -> ErrorBody:
         return "text/html; charset=utf-8", page.encode()
 
     return error_body
-
-
-def _signed_in() -> bool:
-    return has_request_context() and current_user.is_authenticated

@@ -20,6 +20,8 @@ _FIELDS: Final = ("reason", "owner", "until")
 _LONGEST: Final = 300  # characters of a reason or owner
 LONGEST: Final = timedelta(days=366)  # from today to the end: until then its owner must review it
 _FUNCTION: Final = re.compile(r"\A[A-Za-z0-9_/]{1,200}\.py:[A-Za-z0-9_.]{1,100}\Z")
+ORIGINS: Final = {"image_origins": "'self'", "font_origins": "'self'", "frame_ancestors": "'none'"}
+"""Section of other origins to what pages allow without it: whose images and fonts they load, and who may frame them."""
 USES: Final = ("redirect", "file", "outbound", "owner")  # the kinds that request_scan.py of the proofs distinguishes
 
 
@@ -40,9 +42,11 @@ class Declared:
     """The content of exceptions.toml, or all reasons why it can't be applied."""
 
     limits: Limits
-    image_origins: tuple[str, ...]
-    exemptions: tuple[Exemption, ...]
-    reasons: tuple[str, ...]
+    image_origins: tuple[str, ...] = ()
+    font_origins: tuple[str, ...] = ()
+    frame_ancestors: tuple[str, ...] = ()
+    exemptions: tuple[Exemption, ...] = ()
+    reasons: tuple[str, ...] = ()
 
 
 def ended(exemptions: Iterable[Exemption], today: date) -> Iterator[str]:
@@ -88,18 +92,18 @@ def read(path: Path) -> Declared:
     except FileNotFoundError:
         data = {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return Declared(Limits(), (), (), (f"{FILE} is not valid TOML ({error}); correct it.",))
+        return Declared(Limits(), reasons=(f"{FILE} is not valid TOML ({error}); correct it.",))
     reasons = [
-        f"{FILE}: unknown section {name[:40]!r}; there are [limits.<name>], [[image_origins]] and [[request_data]]."
-        for name in sorted(data.keys() - {"limits", "image_origins", "request_data"})
+        f"{FILE}: unknown section {name[:40]!r}; there are limits, {', '.join(ORIGINS)} and request_data."
+        for name in sorted(data.keys() - {"limits", *ORIGINS, "request_data"})
     ]
-    limits, image_origins = data.get("limits", {}), data.get("image_origins", [])
-    request_data = data.get("request_data", [])
-    if not isinstance(limits, dict) or not isinstance(image_origins, list) or not isinstance(request_data, list):
+    limits, request_data = data.get("limits", {}), data.get("request_data", [])
+    sections = {name: data.get(name, []) for name in ORIGINS}
+    if not isinstance(limits, dict) or not all(isinstance(one, list) for one in (*sections.values(), request_data)):
         reasons.append(
             f"{FILE}: write limits as [limits.<name>], origins as [[image_origins]] and uses as [[request_data]]."
         )
-        return Declared(Limits(), (), (), tuple(reasons))
+        return Declared(Limits(), reasons=tuple(reasons))
     exemptions: list[Exemption] = []
     values: dict[str, int] = {}
     for name, table in limits.items():
@@ -118,9 +122,10 @@ def read(path: Path) -> Declared:
             continue
         values[name] = value
         exemptions.append(Exemption(name, value, recommended, table["reason"], table["owner"], table["until"]))
-    origins: list[str] = []
-    for number, table in enumerate(image_origins, 1):
-        where = f"[[image_origins]] number {number}"
+    origins: dict[str, list[str]] = {name: [] for name in ORIGINS}
+    listed = ((name, *numbered) for name, tables in sections.items() for numbered in enumerate(tables, 1))
+    for name, number, table in listed:
+        where = f"[[{name}]] number {number}"
         faults = [*_entry(where, table, ("origin", *_FIELDS))]
         origin = table.get("origin") if isinstance(table, dict) else None
         if isinstance(table, dict) and (not isinstance(origin, str) or not ORIGIN.match(origin)):
@@ -128,8 +133,8 @@ def read(path: Path) -> Declared:
         if faults or not isinstance(origin, str):
             reasons += faults
             continue
-        origins.append(origin)
-        exemptions.append(Exemption("image_origins", origin, "'self'", table["reason"], table["owner"], table["until"]))
+        origins[name].append(origin)
+        exemptions.append(Exemption(name, origin, ORIGINS[name], table["reason"], table["owner"], table["until"]))
     for number, table in enumerate(request_data, 1):
         where = f"[[request_data]] number {number}"
         faults = [*_entry(where, table, ("function", "use", *_FIELDS))]
@@ -143,4 +148,5 @@ def read(path: Path) -> Declared:
             continue
         value = f"{use} in {function}"
         exemptions.append(Exemption("request_data", value, "none", table["reason"], table["owner"], table["until"]))
-    return Declared(Limits(**values), tuple(origins), tuple(exemptions), tuple(reasons))
+    found = {name: tuple(named) for name, named in origins.items()}
+    return Declared(Limits(**values), **found, exemptions=tuple(exemptions), reasons=tuple(reasons))
