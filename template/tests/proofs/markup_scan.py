@@ -93,6 +93,12 @@ def code_faults(source: str) -> Iterator[str]:
             yield f"{node.lineno}: {ast.unparse(node)[:60]}"
 
 
+def _loaded(style: str) -> Iterator[str]:
+    """What a stylesheet loads from elsewhere: the address, or the rule that imports another sheet."""
+    for one in _STYLE.finditer(style):
+        yield re.split(r"[\"')\s]", re.sub(r"\Aurl\(\s*[\"']?\s*", "", style[one.start() :]), maxsplit=1)[0]
+
+
 def check(folder: Path, origins: tuple[str, ...] = ()) -> tuple[list[str], dict[str, list[str]]]:
     """All templates, scripts, styles and modules below `folder`: what was read, and kind to the faults."""
     read: list[str] = []
@@ -107,7 +113,7 @@ def check(folder: Path, origins: tuple[str, ...] = ()) -> tuple[list[str], dict[
         elif file.suffix in (".js", ".mjs"):
             found = [("markup", one[0]) for one in _SCRIPT.finditer(text)]
         elif file.suffix == ".css":
-            found = [("assets", one[0]) for one in _STYLE.finditer(text)]
+            found = [("assets", one) for one in _loaded(text) if not one.startswith(tuple(origins) or ("\0",))]
         elif file.suffix == ".py":
             found = [("markup", one) for one in code_faults(text)]
         else:

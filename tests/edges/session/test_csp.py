@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from flask import render_template_string
 
-from ... import header_table
+from ... import header_table, place
 from ...databases import changed, everything
 from ...harness import edit, harm, insert, protects, refused, works
 from ...header_table import directives
@@ -95,6 +95,28 @@ def test_a_named_origin_frames_pages_of_the_team_only(
         refused(answer, 403, "csrf-cross-site-blocked")
     own = [client.get("/board"), client.get("/login")]
     assert [header_table.faults(service, answer) for answer in own] == [[], []]
+
+
+@protects("csp-html-exact")
+def test_the_example_of_a_library_loads_under_the_policy(service: Service, tmp_path: Path) -> None:
+    text = (place.root / "docs" / "bastion" / "features.md").read_text("utf-8")
+    [example] = [block for block in text.split("```html\n")[1:] if "chart.js" in block.partition("```")[0]]
+    for name in ("chart.css", "chart.js", "figures.js"):
+        (tmp_path / name).write_text("/* of the team */", "utf-8")
+
+    def figures() -> Any:
+        return render_template_string(example.partition("```")[0], values=[1, "</canvas>"])
+
+    service.adds_route("/figures", mark="public", view=figures)
+    service.app.static_folder = str(tmp_path)
+    client = service.client()
+    answer = client.get("/figures")
+    loaded = [one for one in Page(answer.text).addresses() if one.startswith("/static/") and "/bastion/" not in one]
+    works(len(loaded) == 3, "the page loads the library")
+    harm(Page(answer.text).blocked(nonce_of(answer)), "the policy blocks the documented example")
+    assert all("?v=" in address for address in loaded)
+    types = [client.get(address).header("Content-Type") for address in loaded]
+    assert types == ["text/css; charset=utf-8", "text/javascript; charset=utf-8", "text/javascript; charset=utf-8"]
 
 
 # --- reports ---------------------------------------------------------------------------------------------------

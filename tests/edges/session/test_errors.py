@@ -5,8 +5,12 @@ They stop a link that a victim opens from running a script in this service's nam
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from jinja2 import FileSystemLoader
+
+from ... import header_table
 from ...harness import edit, harm, protects, works
 from ...running import Service
 
@@ -64,3 +68,50 @@ def test_an_error_page_repeats_nothing_of_the_request(service: Service) -> None:
         assert "alert(1)" not in answer.text
         assert answer.mimetype == "text/html"
     assert [answer.status for answer in answers] == [404, 404, 404, 404, 400, 403, 400, 405]
+
+
+@protects(
+    "errors-one-format",
+    plain=edit(
+        "session/templating.py",
+        "        except Exception as error:  # such",
+        "        except KeyError as error:  # such",
+    ),
+)
+def test_the_navigation_of_an_error_page_hides_no_error(service: Service) -> None:
+    failing: list[str] = []
+
+    def hook() -> dict[str, str]:
+        if failing:
+            raise RuntimeError("the team's hook fails")
+        return {}
+
+    service.adds(lambda app: app.context_processor(hook))
+    user = service.user()
+    client = service.client(user).login()
+    shown = client.get("/missing")
+    works((shown.status, user.email in shown.text) == (404, True), "a signed-in user keeps the navigation")
+    assert user.email not in service.client().get("/missing").text
+    failing.append("now")
+    answer = client.get("/missing")
+    harm(answer.status != 404, "a failing hook of the team took the place of the answer")
+    assert user.email not in answer.text
+    assert "There is nothing at this address." in answer.text
+
+
+@protects("errors-one-format")
+def test_a_team_replaces_the_error_page(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "bastion").mkdir()
+    page = tmp_path / "bastion" / "error.html"
+    page.write_text(
+        "<h1>Lost at sea</h1><p>{{ status }} {{ title }} {{ text }} {{ request_id }} {{ service_name }}</p>"
+    )
+    service.adds(lambda app: setattr(app, "jinja_loader", FileSystemLoader(tmp_path)))
+    answers = [
+        service.client().get("/missing"),
+        service.client(service.user()).login().get("/missing"),
+        service.client().get("/", headers={"Host": "evil.example"}),
+    ]
+    works([answer.status for answer in answers] == [404, 404, 400], "the errors keep their status")
+    assert ["Lost at sea" in answer.text for answer in answers] == [True] * 3
+    harm([one for one in answers if header_table.faults(service, one)], "the team's error page lost a security header")

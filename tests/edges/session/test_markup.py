@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -267,8 +269,8 @@ def test_no_script_is_filled_but_by_the_encoder_of_json() -> None:
     ),
 )
 def test_no_template_loads_from_elsewhere(service: Service) -> None:
-    origins = service.module("state").state_of(service.app).image_origins
-    found = scans("assets", ASSETS, tuple(origins))
+    state = service.module("state").state_of(service.app)
+    found = scans("assets", ASSETS, (*state.image_origins, *state.font_origins))
     harm(found, f"a page loads from another origin: {found}")
 
 
@@ -296,6 +298,24 @@ def test_every_page_loads_files_of_this_service_that_are_there(service: Service)
     foreign = [one for one in loaded if not is_own(one) and not one.startswith(tuple(state.image_origins) or ("\0",))]
     harm(foreign, f"a page loads from another origin, which learns its readers and may change the file: {foreign}")
     assert {path: service.client().get(path).status for path in loaded if is_own(path)} == dict.fromkeys(loaded, 200)
+
+
+@protects("own-assets-only", version=edit("session/assets.py", "if given == version(", "if given and version("))
+def test_a_cache_keeps_a_file_only_under_its_own_hash(service: Service) -> None:
+    client = service.client()
+    own = next(one for one in Page(client.get("/login").text).addresses() if "bastion.css?v=" in one)
+    kept = client.get(own).header("Cache-Control")
+    works(kept == "public, max-age=31536000, immutable", "a browser keeps the stylesheet for a year")
+    path, _, found = own.partition("?v=")
+    answers = [client.get(f"{path}?v={given}") for given in ("0" * 16, found[:-1], found.upper() + "0", "")]
+    harm([one for one in answers if "public" in (one.header("Cache-Control") or "")], "a cache keeps another version")
+    assert {one.header("Cache-Control") for one in answers} == {"no-store"}
+    assert client.get(path).header("Cache-Control") == "public, max-age=3600"
+    scripts = [found for tag, found in Page(client.get("/login").text).elements if tag == "script"]
+    for script in scripts:
+        digest = hashlib.sha384(client.get(script["src"]).body).digest()
+        assert script["integrity"] == f"sha384-{b64encode(digest).decode()}"
+    assert len(scripts) == 2
 
 
 @protects(

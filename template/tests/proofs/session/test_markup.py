@@ -69,7 +69,8 @@ def test_no_template_or_script_runs_or_loads_what_it_must_not(service: Service) 
     for kind, samples in SAMPLES.items():
         missed = [one for one in samples if kind not in {found for found, _ in Template(one).faults}]
         harm(missed, f"the scanner missed unsafe markup: {missed}")
-    read, faults = check(place.source(), tuple(service.module("state").state_of(service.app).image_origins))
+    state = service.module("state").state_of(service.app)
+    read, faults = check(place.source(), (*state.image_origins, *state.font_origins))
     assert {"bastion/session/templates/bastion/base.html", "app.py"} <= {*read}  # ours, and the team's
     harm(faults["markup"], f"unescaped user input could run: {faults['markup']}")
     harm(faults["script"], f"a template builds a script from text: {faults['script']}")

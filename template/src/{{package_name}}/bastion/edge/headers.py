@@ -48,7 +48,6 @@ PERMISSIONS: Final = (
 # Two years, as browsers' preload lists ask; a shorter time lets one visit over a hostile line fall back to http.
 HSTS: Final = "max-age=63072000; includeSubDomains"
 PRELOAD: Final = "; preload"  # asks browsers to know it before the first visit; hard to take back, so only when wanted
-FRAME_DENIAL: Final = ("X-Frame-Options", "DENY")
 REFERRER: Final = "same-origin"  # a page's address may hold private data; other origins must not receive it
 NO_REFERRER: Final = "no-referrer"
 # For every answer that is not a page: a browser that shows it as a document can run and load nothing.
@@ -197,7 +196,7 @@ class HeaderTable:
             out.append(("Content-Security-Policy", DATA_POLICY))
         out.extend(self._shared if _SHAREABLE in environ else self._own)
         if page and self._frames(environ):
-            out.remove(FRAME_DENIAL)
+            out.remove(("X-Frame-Options", "DENY"))
         out.append(("Referrer-Policy", NO_REFERRER if _NO_REFERRER in environ else REFERRER))
         return self._finish_cache(environ, out, _kept(cache, status, page) if cache else "", vary)
 
@@ -233,7 +232,7 @@ def _kept(cache: str, status: str, page: bool) -> str:
 
 def _table(resource: str, pages: bool, hsts: str, *, embed: bool) -> Iterator[Pair]:
     yield ("X-Content-Type-Options", "nosniff")
-    yield FRAME_DENIAL
+    yield ("X-Frame-Options", "DENY")
     yield ("Cross-Origin-Opener-Policy", "same-origin")
     yield ("Cross-Origin-Resource-Policy", resource)
     yield ("Permissions-Policy", ", ".join(PERMISSIONS if pages else _closed(PERMISSIONS)))
