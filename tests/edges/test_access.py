@@ -246,8 +246,8 @@ def test_a_class_of_views_has_no_rule_of_its_base_class(service: Service) -> Non
     "deny-by-default",
     both=edit(
         "request/access.py",
-        "(*_own_marks(view), *_own_marks(cls))",
-        "(_own_marks(view) or _own_marks(cls))",
+        'return (*_own_marks(view), *_own_marks(getattr(view, "view_class", None)))',
+        'return _own_marks(view) or _own_marks(getattr(view, "view_class", None))',
     ),
 )
 def test_class_with_two_access_rules_stops_the_start(service: Service) -> None:

@@ -212,17 +212,17 @@ def shown(service: Service, probe: Any, text: str) -> tuple[str, str]:
 TEMPLATE = {
     "session": edit(
         "session/account.py",
-        'device_name(row.agent) or "Unknown device"',
-        '__import__("flask").render_template_string(row.agent)',
+        "device_name(row.agent)}",
+        '__import__("flask").render_template_string(row.agent)}',
     ),
     "jwt": edit("jwt/endpoints.py", "agent=row.agent,", 'agent=__import__("jinja2").Template(row.agent).render(),'),
 }[AUTH]
 FORMAT = {
     "session": edit(
         "session/account.py",
-        'device_name(row.agent) or "Unknown device"',
+        "device_name(row.agent)}",
         'row.agent.replace("{{", "").replace("{%", "").replace("${", "").replace("#{", "")'
-        ".format(row, user=row, self=row, config=row)",
+        ".format(row, user=row, self=row, config=row)}",
     ),
     "jwt": edit(
         "jwt/endpoints.py",
@@ -232,7 +232,7 @@ FORMAT = {
     ),
 }[AUTH]
 SHELL = {
-    "session": edit("session/account.py", 'device_name(row.agent) or "Unknown device"', "str(_run(row))"),
+    "session": edit("session/account.py", "device_name(row.agent)}", "str(_run(row))}"),
     "jwt": edit("jwt/endpoints.py", "agent=row.agent,", "agent=str(_run(row)),"),
 }[AUTH]
 EVALUATED = ("54439", "SECRET_KEY", "<class ", "sqlalchemy.engine", "<Config", "uid=")

@@ -409,8 +409,8 @@ def test_cookie_without_secure_is_not_set(service: Service) -> None:
     "cookie-flags",
     token=edit(
         "session/account.py",
-        'device_name(row.agent) or "Unknown device"',
-        '__import__("flask").session["token"]',
+        "device_name(row.agent)}",
+        '__import__("flask").session["token"]}',
     ),
 )
 def test_the_token_appears_in_the_cookie_alone(service: Service) -> None:
