@@ -22,10 +22,10 @@ def attack(service: Service, team: Team, ways: dict[str, Any], status: int = 200
     """Run each query for a colleague, who must find the row unless it is refused, and for a stranger."""
     team.ways.update(ways)
     colleague, stranger = service.client(team.colleague).login(), service.client(service.user()).login()
-    works(team.reads(colleague, "visible").json["found"] == SECRET, "a colleague reads the row")
+    works(team.asks(colleague, "visible").json["found"] == SECRET, "a colleague reads the row")
     for way in ways if status == 200 else ():
-        works(team.reads(colleague, way).json["found"] in FOUND, f"a colleague finds the row ({way})")
-    answers = {way: team.reads(stranger, way) for way in ways}
+        works(team.asks(colleague, way).json["found"] in FOUND, f"a colleague finds the row ({way})")
+    answers = {way: team.asks(stranger, way) for way in ways}
     read = [way for way, answer in answers.items() if answer.status == 200 and answer.json["found"]]
     harm(read, f"a user outside the team read its rows: {read}")
     harm(team.titles() != [SECRET], "a user outside the team changed a row")
@@ -46,6 +46,7 @@ def test_scope_reaches_aliases_joins_and_subqueries(service: Service) -> None:
         team,
         {
             "alias": alias,
+            "column": lambda session, model, item: session.scalar(select(model.title).where(model.id == item)),
             "join": lambda session, model, _item: session.scalars(
                 select(model.title).join_from(member, model, member.team == model.team).distinct()
             ).all(),
@@ -143,7 +144,7 @@ def test_only_a_reason_leaves_the_scope_out(service: Service) -> None:
         select(model.title).execution_options(unscoped="the figures of all teams")
     )
     stranger = service.client(service.user()).login()
-    works(team.reads(stranger, "reason").json["found"] == SECRET, "a statement with a reason finds the row")
+    works(team.asks(stranger, "reason").json["found"] == SECRET, "a statement with a reason finds the row")
     with service.app.app_context():
         found = service.module("database").db.session.scalar(select(team.shared.title))
     works(found == SECRET, "a command finds the row")
@@ -153,7 +154,7 @@ def test_only_a_reason_leaves_the_scope_out(service: Service) -> None:
 
     for reason in ("", None, False):
         team.ways["none"] = without(reason)
-        harm(team.reads(stranger, "none").json["found"], "a statement without a reason left the scope out")
+        harm(team.asks(stranger, "none").json["found"], "a statement without a reason left the scope out")
 
 
 @protects(
