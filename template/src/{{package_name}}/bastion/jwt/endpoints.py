@@ -119,8 +119,8 @@ def login(body: LoginBody) -> LoginAnswer | WaitingAnswer:
 def sign_in(user_id: UUID, method: str, device_token: SecretStr = NO_DEVICE) -> LoginAnswer | WaitingAnswer:
     """Sign in a user whom another service has authenticated, and return the answer of the operation that checked that.
 
-    Let that operation also answer 202, a WaitingAnswer. `method`, such as "oidc", is recorded and is no second factor. 401
-    for a disabled account; ValueError for a reserved method.
+    Let that operation also answer 202, a WaitingAnswer. `method`, such as "oidc", is recorded and is no second factor.
+    401 for a disabled account; ValueError for a reserved method.
     """
     return _begun(identity.with_foreign(user_id, method, arrival(device_token)))
 
