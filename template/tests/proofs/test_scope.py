@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ForeignKey, String, delete, event, func, select, update
+from sqlalchemy import MetaData, String, delete, event, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .harness import edit, harm, protects, refused, works
@@ -35,21 +35,22 @@ def models(service: Service) -> tuple[Any, Any]:
     if "proof_shared" in base.metadata.info:
         return base.metadata.info["proof_shared"]  # type: ignore[no-any-return]
     scoped: Any = service.module().Scoped
+    apart = MetaData()  # from the service's own tables, which other proofs look at
 
     class Member(base):  # type: ignore[misc]
         """A user's place in a team."""
 
+        metadata = apart
         __tablename__ = "proof_member"
-        __table_args__ = {"info": {"owner": "bastion"}}  # noqa: RUF012  (no concern of the team's migrations)
-        user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("auth_user.id", ondelete="CASCADE"), primary_key=True)
+        user_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
         team: Mapped[str] = mapped_column(String(20), primary_key=True)
 
     class Shared(scoped, base):  # type: ignore[misc]
         """A row of a team, with its author."""
 
+        metadata = apart
         __tablename__ = "proof_shared"
-        __table_args__ = {"info": {"owner": "bastion"}}  # noqa: RUF012
-        author_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("auth_user.id", ondelete="CASCADE"))
+        author_id: Mapped[uuid.UUID]
         team: Mapped[str] = mapped_column(String(20))
         title: Mapped[str] = mapped_column(String(200))
 
@@ -67,8 +68,7 @@ class Team:
     def __init__(self, service: Service) -> None:
         self.service, (self.member, self.shared), self.ways = service, models(service), {**WAYS}
         service.adds_route("/shared/<way>/<uuid:item>", view=self._view)
-        for model in (self.member, self.shared):
-            model.__table__.create(service.engine)
+        self.shared.metadata.create_all(service.engine)
         self.author, self.colleague = service.user(), service.user()
         for user in (self.author, self.colleague):
             self.run(self.member.__table__.insert().values(user_id=user.id, team="blue"))
