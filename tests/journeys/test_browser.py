@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Browser
+import re
+
+from playwright.sync_api import Browser, expect
 
 from journeys.device import Device
 from journeys.person import PASSWORD, person
@@ -42,6 +44,11 @@ def test_a_person_registers_lives_here_and_leaves(browser: Browser, pages: Runni
         ada.fills(title="Milk <script>alert(1)</script>", body='"><img src=x onerror=alert(1)>')
         ada.presses("Save note")
         ada.reads("Milk <script>alert(1)</script>")  # as text
+        ada.fills(q="onerror")
+        ada.presses("Search")
+        ada.reads("1 note with")  # its text has the word, and its title has not
+        expect(ada.page.get_by_role("link", name="Notes", exact=True)).to_have_attribute("aria-current", "page")
+        ada.opens("/notes")
         ada.looks("notes")
 
         ada.opens("/account")
@@ -53,7 +60,15 @@ def test_a_person_registers_lives_here_and_leaves(browser: Browser, pages: Runni
         ada.reads("Ada Lovelace")
         ada.follows("Change your password")
         ada.looks("password")
+        ada.fills(current="not the password of anybody", password=OTHER_PASSWORD, again=OTHER_PASSWORD)
+        ada.presses("Change password")
+        wrong = ada.page.get_by_label("Current password", exact=True)
+        expect(wrong).to_have_attribute("aria-invalid", "true")
+        expect(wrong).to_have_accessible_description("Error: The password is not right.")
+        ada.looks("password-refused")
         ada.fills(current=PASSWORD, password=OTHER_PASSWORD, again=OTHER_PASSWORD)
+        ada.page.get_by_role("button", name="Show password", exact=True).first.click()
+        expect(wrong).to_have_attribute("type", "text")
         ada.presses("Change password")
         ada.reads("Your password is changed")
         ada.follows("Change your address")
@@ -100,6 +115,23 @@ def test_a_forgotten_password_is_replaced_without_any_script(browser: Browser, p
         bob.signs_in("bob@example.com", OTHER_PASSWORD)
 
 
+def test_times_are_shown_in_the_zone_of_the_reader(browser: Browser, pages: Running) -> None:
+    pages.command("users", "create", "mei@example.com")
+    with person(browser, pages) as mei:
+        mei.accepts(pages.mailed_link("mei@example.com"))
+        mei.signs_in("mei@example.com")
+        mei.opens("/account")
+        seen = mei.page.locator("time").first
+        expect(seen).to_have_attribute("title", re.compile(r"\d\d:\d\d UTC$"))  # as the server wrote it
+        mei.page.context.new_cdp_session(mei.page).send("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kolkata"})
+        mei.opens("/account")
+        expect(seen).to_contain_text("GMT+5:30")
+        mei.opens("/nothing-here")
+        mei.reads("Not found")
+        mei.follows("Notes")  # an error keeps the navigation
+        mei.is_at("/notes")
+
+
 def test_an_administrator_invites_disables_and_enables(browser: Browser, pages: Running) -> None:
     pages.command("users", "create", "root@example.com", "--role", "admin")
     with person(browser, pages) as root, person(browser, pages) as guest:
@@ -107,6 +139,7 @@ def test_an_administrator_invites_disables_and_enables(browser: Browser, pages: 
         root.accepts(pages.mailed_link("root@example.com"))
         root.enrols("root@example.com")
         root.follows("Users")
+        root.reads("accounts")
         root.looks("users")
         root.follows("Invite a user")
         root.looks("invite")

@@ -146,6 +146,22 @@ def test_an_administrator_gets_nowhere_before_an_app_is_set_up(browser: Browser,
         assert {"factors-required", "totp", "recovery-codes", "login-factor", "reauth-code"} <= chief.looked_at
 
 
+def test_the_sign_in_page_suggests_a_passkey(browser: Browser, pages: Running) -> None:
+    address = "ivy@example.com"
+    with person(browser, pages) as ivy:
+        Device(ivy.page, suggests=True)
+        arrives(ivy, address)
+        ivy.opens("/account/factors")
+        ivy.follows("Add a passkey")
+        ivy.fills(name="My phone")
+        ivy.presses("Add passkey")
+        ivy.follows("I have saved them")
+        ivy.page.get_by_role("button", name="Sign out", exact=True).click()
+        ivy.is_at("/notes")  # chosen among the suggestions, without a password
+        ivy.opens("/account")
+        ivy.reads(address)
+
+
 def test_a_passkey_signs_in_alone_and_as_second_step(browser: Browser, pages: Running) -> None:
     address = "pia@example.com"
     with person(browser, pages) as pia:
@@ -168,6 +184,13 @@ def test_a_passkey_signs_in_alone_and_as_second_step(browser: Browser, pages: Ru
         pia.reads("Your passkey is set up.")
         assert device.passkeys() == 1
         codes = keeps_codes(pia)
+        with pia.page.expect_download() as saved:
+            pia.presses("Download")
+        assert CODE.findall(saved.value.path().read_text("utf-8")) == codes
+        pia.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        pia.presses("Copy")
+        pia.reads("Copied")
+        assert CODE.findall(pia.page.evaluate("navigator.clipboard.readText()")) == codes
         pia.follows("I have saved them")
         pia.is_at("/account/factors")
         pia.looks("factors-passkey")
