@@ -16,6 +16,7 @@ from ...running import Service
 
 if TYPE_CHECKING:
     import pytest
+    from flask import Flask
 
 
 SCRIPT = "<script>alert(1)</script>"
@@ -86,7 +87,10 @@ def test_the_navigation_of_an_error_page_hides_no_error(service: Service) -> Non
             raise RuntimeError("the team's hook fails")
         return {}
 
-    service.adds(lambda app: app.context_processor(hook))
+    def add(app: Flask) -> None:
+        app.context_processor(hook)
+
+    service.adds(add)
     user = service.user()
     client = service.client(user).login()
     shown = client.get("/missing")

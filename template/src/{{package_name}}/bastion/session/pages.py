@@ -82,8 +82,9 @@ def login() -> ResponseReturnValue:
 
 
 def login_page(form: LoginForm) -> str:
-    """Return the login page; its passkey options are the same for every client."""
-    return render_template("bastion/login.html", form=form, asked=passkeys.login())
+    """Return the login page. It suggests passkeys before the first attempt: all failures give the same page."""
+    asked = None if form.errors else passkeys.login()
+    return render_template("bastion/login.html", form=form, asked=asked)
 
 
 @blueprint.post("/login")
