@@ -25,10 +25,7 @@ SIGNED_IN = {"session": 303, "jwt": 200}[AUTH]
 DEVICE_COOKIE = "__Host-device"
 WRONG = "not the password of anybody here"
 UNKNOWN = "user-00000000@example.com"  # as long as the addresses that the harness makes
-_OWN = re.compile(
-    r"(?<=nonce-)[\w+/=-]+|(?<=nonce=\")[^\"]+|(?<=challenge&#34;: &#34;)[\w-]+"
-    r"|(?:(?<=name=\"csrf_token\")|(?<=name=\"state\"))[^>]*?value=\"[^\"]*\""
-)
+_OWN = re.compile(r"(?<=nonce-)[\w+/=-]+|(?<=nonce=\")[^\"]+|(?<=name=\"csrf_token\")([^>]*?value=)\"[^\"]*\"")
 
 
 def attempt(client: BaseClient, identifier: str, password: str, device: str | None = None, **more: Any) -> Response:
@@ -152,7 +149,7 @@ def sessions_of(service: Service, user: User) -> int:
 
 
 def seen_by_client(answer: Response, identifier: str) -> dict[str, Any]:
-    """All of an answer but what is new in each: request id, nonce, form token, challenge, and the typed address."""
+    """All of an answer but what is new in each: request id, nonce, form token and the address that was typed."""
 
     def same(text: str) -> str:
         text = text.replace(answer.request_id or "\0", "<request id>").replace(identifier, "<identifier>")
