@@ -88,7 +88,8 @@ def test_what_is_copied_from_a_services_readme_passes_its_ci(
 @pytest.mark.parametrize("name", ["session-sqlite-env", "jwt-sqlite-env"])
 def test_examples_of_features_are_part_of_the_product(rendered: Callable[[Combination], Path], name: str) -> None:
     """The product runs beside every proof, so each line of an example works: see tests/products.py."""
-    page = (rendered(Combination.parse(name)) / "docs/bastion/features.md").read_text(encoding="utf-8")
+    docs = rendered(Combination.parse(name)) / "docs/bastion"
+    page = "".join((docs / file).read_text(encoding="utf-8") for file in ("rows.md", "callers.md"))
     product = ROOT / "tests/teams" / name.partition("-")[0]
     written = {line for file in product.rglob("*.py") for line in file.read_text(encoding="utf-8").splitlines()}
     examples = re.findall(r"```python\n(.+?)```", page, re.DOTALL)
