@@ -8,11 +8,16 @@ from __future__ import annotations
 import ast
 import json
 import os
+import platform
+import shutil
+import subprocess
 import tomllib
+from base64 import b64encode
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -125,6 +130,9 @@ def collect(run: Run, at: datetime) -> dict[str, Any]:
         "service": _name(),
         "package": PACKAGE,
         "template_version": template_version(),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "lock": _lock(),
         "answers": {"auth": AUTH, "database": DATABASE, "secrets": SECRETS},
         "at": at.isoformat(timespec="seconds"),
         "sabotage": run.sabotage,
@@ -215,6 +223,7 @@ def page(data: dict[str, Any], folder: Path) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals["digest"] = lambda script: b64encode(sha256(script.encode()).digest()).decode()
     environment.globals["link"] = lambda test: os.path.relpath(place.root / test.partition("::")[0], folder)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(**data, meanings=STATUSES)
 
@@ -278,6 +287,20 @@ def _name() -> str:
     if not file.is_file():
         return PACKAGE
     return str(tomllib.loads(file.read_text(encoding="utf-8")).get("project", {}).get("name", PACKAGE))
+
+
+def _commit() -> str:
+    """The service's commit, with "-dirty" when tracked files differ from it; "unknown" without a git repository."""
+    git = shutil.which("git")
+    command = [git or "", "-C", str(place.root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    done = git and subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  fixed arguments
+    return (done and done.stdout.strip()) or "unknown"
+
+
+def _lock() -> str:
+    """The SHA-256 of uv.lock, or "none"."""
+    file = place.root / "uv.lock"
+    return sha256(file.read_bytes()).hexdigest() if file.is_file() else "none"
 
 
 def template_version() -> str:
