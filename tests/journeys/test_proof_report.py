@@ -1,8 +1,9 @@
-"""What an auditor does with the report of the proofs: reads its first screen, searches it, follows a link, prints it."""
+"""What an auditor does with the report of the proofs: reads its first screen, searches, follows a link, prints."""
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,20 +27,17 @@ for row in catalogue().values():
         run.verdicts.append(Verdict(row.id, clause, "tests/proofs/test_csrf.py::test_it", outcome))
 write(Path(sys.argv[1]), run, time.time())
 """
-COPIES = ("src", "tests", "pyproject.toml")
+GIT = shutil.which("git") or "git"
 
 
 @pytest.fixture(scope="module")
 def report(rendered: Callable[[Combination], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a whole run in which one row was not proven, in a git repository with a lock file."""
     service = tmp_path_factory.mktemp("audited")
-    subprocess.run(
-        ["cp", "-r", *(rendered(Combination.parse("session-sqlite-env")) / name for name in COPIES), service],
-        check=True,
-    )
+    shutil.copytree(rendered(Combination.parse("session-sqlite-env")), service, dirs_exist_ok=True)
     (service / "uv.lock").write_text("version = 1\n")
     for command in ("init -q", "add .", "-c user.name=a -c user.email=a@example.com commit -qm first"):
-        subprocess.run(["git", *command.split()], cwd=service, check=True)
+        subprocess.run([GIT, *command.split()], cwd=service, check=True)
     subprocess.run([sys.executable, "-c", WRITE, "proofs.html"], cwd=service, check=True)
     return service / "proofs.html"
 
@@ -54,7 +52,7 @@ def page(browser: Browser, report: Path) -> Page:
 
 def test_the_first_screen_is_the_summary(page: Page, report: Path) -> None:
     facts = page.locator("dl.facts")
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=report.parent, capture_output=True, text=True, check=True)
+    commit = subprocess.run([GIT, "rev-parse", "HEAD"], cwd=report.parent, capture_output=True, text=True, check=True)
     for fact in (commit.stdout.strip(), hashlib.sha256(b"version = 1\n").hexdigest(), "Python", "Template version"):
         expect(facts).to_contain_text(fact)
     assert facts.bounding_box()["y"] + facts.bounding_box()["height"] < 900  # type: ignore[index]
