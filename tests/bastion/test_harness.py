@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from .. import harness
+from .. import harness, place
 from ..harness import AttackSucceeded, HarnessError, Stale, edit, harm, insert, refused, works
 from ..wire import Response, SetCookie, call
 
@@ -157,6 +157,26 @@ def test_that_reads_a_file_of_the_root():
     works(text, "there is a title")
     harm(text == "canary", "the file was changed")
 '''
+OF_THE_TEAM = """
+from proofs.harness import edit, harm, protects, works
+
+
+@protects(
+    "tickets-need-token",
+    taken_away=edit("/src/fake/bastion/door.py", "    require_token(headers)\\n", ""),
+    blind=edit("other.py", "LOCKED = True", "LOCKED = False"),
+)
+def test_a_ticket_needs_a_token():
+    from fake.bastion.door import post
+
+    seen = []
+    works(post({"token": "good"}, lambda: None), "the right token opens the door")
+    try:
+        post({}, lambda: seen.append(1))
+    except PermissionError:
+        pass
+    harm(seen, "the view ran")
+"""
 HANGS = """
 from __future__ import annotations
 
@@ -297,6 +317,35 @@ def test_a_run_with_everything_proven_is_green_and_collects_no_test_of_the_team(
     assert "theirs" not in done.stdout
     assert report["sabotage"] is True
     assert report["whole"] is False
+
+
+def test_proofs_of_the_team_are_run_sabotaged(fake: Path, tmp_path: Path) -> None:
+    root = tmp_path / "fake"
+    shutil.copytree(fake, root)
+    (root / "tests" / "test_tickets.py").write_text(OF_THE_TEAM)
+    done, report = run(root, "--sabotage", "-k", "ticket or theirs")
+    said = " ".join(done.stdout.split())
+    assert "tickets-need-token taken-away proven: the view ran" in said, done.stdout
+    assert "tickets-need-token blind NOT PROVEN, still green" in said
+    assert (done.returncode, report["summary"]["sabotages"]) == (1, 2)
+
+
+def test_the_example_of_a_teams_proof_is_proven(tmp_path: Path) -> None:
+    page = (place.root / "docs/bastion/features.md").read_text()
+    example = page.partition("## Proofs of your own feature")[2].partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "test_example.py").write_text(example)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--sabotage", f"--rootdir={place.root}", "-c", place.root / "pyproject.toml",
+         tmp_path / "test_example.py"],
+        cwd=place.root, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert "2 of 2 proven" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_whole_run_says_how_the_teams_tests_run_without_the_proofs(fake: Path) -> None:
+    assert "your own tests only: uv run pytest --ignore=tests/proofs" in run(fake)[0].stdout
+    done, _ = run(fake, "--ignore=tests/proofs")
+    assert "1 failed" in done.stdout
 
 
 def test_a_deselected_proof_is_red_in_ci(fake: Path) -> None:

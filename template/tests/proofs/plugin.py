@@ -68,12 +68,10 @@ def _is_whole(config: pytest.Config) -> bool:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With --sabotage only the proofs are collected: the team's tests may import the service."""
-    if config.getoption("--sabotage") and not (
-        collection_path.is_relative_to(PROOFS) or PROOFS.is_relative_to(collection_path)
-    ):
-        return True
-    return None
+    """With --sabotage collect only proofs, the team's too: the file holds @protects(. Others may import the service."""
+    if not config.getoption("--sabotage") or collection_path.is_relative_to(PROOFS) or collection_path.is_dir():
+        return None
+    return None if "\n@protects(" in collection_path.read_text(encoding="utf-8", errors="replace") else True
 
 
 @pytest.hookimpl(trylast=True)
@@ -238,6 +236,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         )
     if run.whole and run.verdicts:
         terminalreporter.write_line(f"{report.covered(run)}; {report.scope()}")
+        if not run.sabotage:
+            terminalreporter.write_line("your own tests only: uv run pytest --ignore=tests/proofs")
     for verdict in skipped:
         terminalreporter.write_line(f"NOT PROVEN, skipped: {verdict.test}: {verdict.reason}", yellow=True)
     if run.deselected and run.sabotage:
