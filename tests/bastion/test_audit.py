@@ -161,30 +161,31 @@ def test_purge_deletes_what_is_over_and_keeps_what_still_counts(service: Service
         }
         connection.execute(service.module("identity.models").Link.__table__.insert().values(**link))
     service.travel(hours=24)
-    assert purge() == "Deleted: 0 sessions, 0 devices, 0 counters, 0 links, 0 flows, 0 audit events."
+    assert purge() == "Deleted: 0 sessions, 0 devices, 0 counters, 0 links, 0 flows, 0 files, 0 audit events."
     service.travel(minutes=6)
-    assert purge() == "Deleted: 0 sessions, 0 devices, 0 counters, 1 links, 1 flows, 0 audit events."
+    assert purge() == "Deleted: 0 sessions, 0 devices, 0 counters, 1 links, 1 flows, 0 files, 0 audit events."
     service.travel(hours=22, minutes=54)
     for _ in range(most):
         attempt(service.client(), user.email, WRONG)
     assert counters() == 2
-    assert purge() == "Deleted: 0 sessions, 0 devices, 0 counters, 0 links, 0 flows, 0 audit events."
+    assert purge() == "Deleted: 0 sessions, 0 devices, 0 counters, 0 links, 0 flows, 0 files, 0 audit events."
     service.travel(hours=2)
     # Of the address without an account: what failed, and how often it was tried.
-    assert purge() == "Deleted: 0 sessions, 0 devices, 2 counters, 0 links, 0 flows, 0 audit events."
+    assert purge() == "Deleted: 0 sessions, 0 devices, 2 counters, 0 links, 0 flows, 0 files, 0 audit events."
     service.rows("UPDATE throttle_counter SET blocked_until = :until", until=later(service))
     service.travel(hours=48)
     # Of the network, and how often the account was tried; what failed there waits, or did until yesterday.
-    assert purge() == "Deleted: 0 sessions, 0 devices, 2 counters, 0 links, 0 flows, 0 audit events."
+    assert purge() == "Deleted: 0 sessions, 0 devices, 2 counters, 0 links, 0 flows, 0 files, 0 audit events."
     service.travel(hours=48)
-    assert purge() == "Deleted: 0 sessions, 0 devices, 1 counters, 0 links, 0 flows, 0 audit events."
+    assert purge() == "Deleted: 0 sessions, 0 devices, 1 counters, 0 links, 0 flows, 0 files, 0 audit events."
     events = recorded(service, "login.failure")
     assert events == most + 1
     service.travel(days=365 - 6)
     with service.app.app_context():
         service.module("audit").record("login.failure")
     service.travel(days=3)
-    assert purge() == f"Deleted: 1 sessions, 0 devices, 0 counters, 0 links, 0 flows, {events + 1} audit events."
+    deleted = "1 sessions, 0 devices, 0 counters, 0 links, 0 flows, 0 files"
+    assert purge() == f"Deleted: {deleted}, {events + 1} audit events."
     assert recorded(service, "login.failure") == 1
 
 
@@ -401,7 +402,7 @@ def test_what_else_is_over_goes_although_the_audit_is_not_in_order(
     code, text = command(service, monkeypatch, "sessions", "purge")
     assert (code, kept(attacker), service.rows("SELECT id FROM auth_session")) == (1, [1], [])
     done, error = text.splitlines()[-2:]
-    assert (done.startswith("Deleted: 1 sessions, "), done.endswith(" flows.")) == (True, True)
+    assert (done.startswith("Deleted: 1 sessions, "), done.endswith(" files.")) == (True, True)
     assert error.startswith("Error: No audit event was deleted: row 1 (")
 
 

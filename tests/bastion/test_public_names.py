@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from ..running import Service
 
 NAMES = """
-Account ConfigError FetchError Fetched audit before_deletion current_user find_user hand_over limited login_required
-owned owned_or_404 public requires safe_fetch secrets service sign_in takes_lists text_mail
+Account ConfigError FetchError Fetched Principal Scoped answers_json audit before_deletion current_user files find_user
+github hand_over limited login_required owned owned_or_404 public requires safe_fetch secrets service sign_in
+standard_webhooks stripe takes_lists text_mail visible_or_404 webhook
 """
 
 

@@ -102,8 +102,8 @@ _EARLY_DATA_ROW = (
 )
 _MIGRATION = '''"""A session has a name that its user gave it.
 
-Revision ID: bastion0005
-Revises: bastion0004
+Revision ID: bastion0006
+Revises: bastion0005
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "bastion0005"
-down_revision = "bastion0004"
+revision = "bastion0006"
+down_revision = "bastion0005"
 branch_labels = None
 depends_on = None
 
@@ -401,7 +401,7 @@ def _early_data(repository: Repository) -> None:
     methods = "| `methods-closed` |"
     row = "| `early-data-refused` | Early data changes nothing |  |\n"
     repository.edit("includes/protections.md.jinja", methods, f"{row}{methods}")
-    _write(repository, f"{PACKAGE}/bastion/database/migrations/0005_label.py", _MIGRATION)
+    _write(repository, f"{PACKAGE}/bastion/database/migrations/0006_label.py", _MIGRATION)
     agent = '    agent: Mapped[str] = mapped_column(String(200), default="")\n'
     label = '    label: Mapped[str] = mapped_column(String(50), default="", server_default="")\n'
     _bastion(repository, "identity/models.py", agent, agent + label)

@@ -96,3 +96,15 @@ def test_examples_of_features_are_part_of_the_product(rendered: Callable[[Combin
     assert len(examples) > 1
     shown = [line for code in examples for line in code.splitlines() if not line.startswith("from ")]
     assert [line for line in shown if line not in written] == []
+
+
+@pytest.mark.parametrize("auth", ["session", "jwt"])
+def test_the_example_of_files_is_a_teams_product(rendered: Callable[[Combination], Path], auth: str) -> None:
+    """The product lies over services in tests/proofs, where its own tests run."""
+    page = (rendered(Combination.parse(f"{auth}-sqlite-env")) / "docs/bastion/files.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    parts = [part.strip() for example in examples for part in example.split("\n\n\n")[1:]]
+    folder = ROOT / "tests" / "teams" / auth / "src" / "my_service" / "attachments"
+    product = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+    assert len(parts) >= 4
+    assert [part for part in parts if part not in product] == []

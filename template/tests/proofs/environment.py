@@ -93,6 +93,7 @@ def complete(folder: Path, database_url: str, database_password: str, backend: B
         "BASTION_PROXY_HOPS": "0",
         "BASTION_SMTP_URL": f"smtps://{NO_MAIL_SERVER}",
         "BASTION_MAIL_FROM": "accounts@app.example",
+        "BASTION_FILES_DIR": str(folder / "files"),
         **Client.settings(),
     }
     return Environment(settings, values, folder, backend)

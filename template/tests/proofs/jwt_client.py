@@ -16,7 +16,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from .harness import HarnessError
-from .wire import SAFE, BaseClient, Fields, Response
+from .wire import SAFE, BaseClient, Fields, Files, Response
 
 
 def private_key() -> dict[str, Any]:
@@ -106,6 +106,11 @@ class Client(BaseClient):
             pair = service.module("jwt.refresh").first_pair(opened)
         self.cookie, self.refresh_token = pair.access_token, pair.refresh_token
         return self
+
+    def upload(self, data: Fields, files: Files, query: Fields) -> tuple[bytes, str, Fields]:
+        """One file as the whole body, and its name in the query."""
+        [(name, content)] = files.values()
+        return content, "application/octet-stream", {**query, **data, "name": name}
 
     def honest(
         self, method: str, data: Fields | None, json: Any, body: bytes | None, content_type: str | None

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from .harness import HarnessError
-from .wire import ORIGIN, SAFE, BaseClient, Fields, Response
+from .wire import ORIGIN, SAFE, BaseClient, Fields, Files, Response
 
 COOKIE = "__Host-session"
 FIELD = "csrf_token"
@@ -339,6 +339,14 @@ class Client(BaseClient):
         from datetime import timedelta
 
         return timedelta(hours=self.service.module("state").state().limits.session_absolute_hours)
+
+    def upload(self, data: Fields, files: Files, query: Fields) -> tuple[bytes, str, Fields]:
+        """A form with files (RFC 7578), and the token of a page in it."""
+        parts = [(f'name="{name}"', str(value).encode()) for name, value in {FIELD: self.csrf_token(), **data}.items()]
+        parts += [(f'name="{name}"; filename="{file}"', content) for name, (file, content) in files.items()]
+        head = "--end of a part\r\nContent-Disposition: form-data; {}\r\n\r\n"
+        sent = b"".join(head.format(named).encode() + content + b"\r\n" for named, content in parts)
+        return sent + b"--end of a part--\r\n", 'multipart/form-data; boundary="end of a part"', query
 
     def honest(
         self,

@@ -26,6 +26,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Headers = Mapping[str, str | None]
 Fields = Mapping[str, Any]
+Files = Mapping[str, tuple[str, bytes]]
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 
@@ -132,6 +133,10 @@ class BaseClient:
         """The headers and the body with which an honest client of this style sends this."""
         raise NotImplementedError
 
+    def upload(self, data: Fields, files: Files, query: Fields) -> tuple[bytes, str, Fields]:
+        """The body, its type and the query with which an honest client of this style sends these files."""
+        raise NotImplementedError
+
     # What they share ----------------------------------------------------------------------------------------
 
     def copy(self) -> Self:
@@ -168,14 +173,18 @@ class BaseClient:
         query: Mapping[str, Any] | None = None,
         scheme: str = "https",
         environ: Mapping[str, Any] | None = None,
+        files: Files | None = None,
     ) -> Response:
         """Send one request as an honest client does, and keep the cookies of the answer.
 
         `data` are fields in the style's own form (a form, or a JSON object); `json` is JSON in both; `body` is sent as
-        it is. `headers` replaces single headers, and None removes one. `environ` changes the WSGI environment last
-        (None removes), for example for a stream of one's own as "wsgi.input".
+        it is. `files` are names and contents of files, in a form or, in the jwt style, one as the body. `headers`
+        replaces single headers, and None removes one. `environ` changes the WSGI environment last (None removes), for
+        example for a stream of one's own as "wsgi.input".
         """
         method = method.upper()
+        if files is not None:
+            body, content_type, query = self.upload(data or {}, files, query or {})
         ours, sent = self.honest(method, data, json, body, content_type)
         merged = {"Host": HOST, "User-Agent": self.agent, **ours, **signature(self.service, method, path, sent)}
         if self.cookies and scheme == "https":

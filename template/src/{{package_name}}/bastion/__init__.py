@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings
 from werkzeug.datastructures import ImmutableDict
 from werkzeug.exceptions import HTTPException
 
-from . import audit, chosen, database, edge, log, secrets, throttle
+from . import audit, chosen, database, edge, files, log, secrets, throttle
 from .crypto.ring import Rings
 from .delivery import letters, transport
 from .delivery.letters import text_mail
@@ -53,6 +53,7 @@ __all__ = [
     "audit",
     "before_deletion",
     "current_user",
+    "files",
     "find_user",
     "github",
     "hand_over",
@@ -139,6 +140,7 @@ def _build(extend: Extend, settings_class: type[TeamSettings], *, migrates: bool
     errors.install(app)  # before every layer, so that each may refuse
     json_body.install(app)  # one reader of JSON for every view
     paths.install(app)  # before the first route
+    files.install(app)  # before the first look into a body
     inputs.install(app)  # the first of the layers that read a request
     webhooks.install(app)  # whose signature, before anything is parsed or who it is depends on a cookie
     authentication.install(app, style.authenticate)  # who it is, before anything is decided by it
@@ -156,6 +158,7 @@ def _build(extend: Extend, settings_class: type[TeamSettings], *, migrates: bool
     style.finish(app)
     changed = guards.check_app(app, before, production=settings.production, pages=style.PAGE_POLICY)
     changed += webhooks.faults(app)
+    changed += [] if migrates else files.faults(app)  # a migration needs no folder
     if changed := [*changed, *state.passwords.weaknesses()]:
         raise ConfigError(changed)
     # Outside Flask and outside any wrapper of the team: hosts, ceilings, sizes, headers on every answer.
@@ -165,6 +168,7 @@ def _build(extend: Extend, settings_class: type[TeamSettings], *, migrates: bool
         texts=errors.TEXTS,
         page_policy=style.PAGE_POLICY,
         session_of=style.signed_session,
+        body_limit=files.body_limit_of(app),
     )
     access.seal(app)  # nothing without a rule, and nothing more
     return app

@@ -65,6 +65,7 @@ def prepare(package: str, port: int | None = None) -> int:
     chosen.backend.use_folder(keys)
     if "DATABASE_URL" not in os.environ:
         os.environ["DATABASE_URL"] = chosen.dialect.development_url(folder, package, (keys / "DATABASE_PASSWORD"))
+    os.environ.setdefault("BASTION_FILES_DIR", str(folder / "files"))
     return port
 
 

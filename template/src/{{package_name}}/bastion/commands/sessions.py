@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from flask.cli import with_appcontext
 
-from .. import audit, throttle
+from .. import audit, files, throttle
 from ..audit import chain
 from ..identity import devices, flows, links, sessions
 
@@ -20,11 +20,11 @@ def sessions_group() -> None:
 def purge_sessions() -> None:
     """Delete rows past their retention: sessions 30 days, devices 400, counters 2, links and flows 1, audit 365.
 
-    Counted from a row's end, or from an audit event's time. Any client can cause counters and events, so run this
-    every day.
+    Counted from a row's end, or from an audit event's time; stored files without a row go after an hour. Any client
+    can cause counters and events, so run this every day.
     """
     ended = f"{sessions.purge()} sessions, {devices.purge()} devices, {throttle.purge()} counters"
-    ended = f"{ended}, {links.purge()} links, {flows.purge()} flows"
+    ended = f"{ended}, {links.purge()} links, {flows.purge()} flows, {files.purge()} files"
     try:
         events = audit.purge()
     except chain.Broken as fault:

@@ -54,6 +54,7 @@ class EdgeSettings:
     ceiling_per_session: int
     session_of: Callable[[WSGIEnvironment], str | None]  # only by signature: the key for counting a signed-in session
     max_body_bytes: int
+    body_limit: Callable[[WSGIEnvironment], int]  # of this request's route, where that is larger
     image_origins: tuple[str, ...]
     font_origins: tuple[str, ...]
     frame_ancestors: tuple[str, ...]
@@ -91,7 +92,7 @@ class Edge:
         self._hosts = Hosts(settings.trusted_hosts, settings.public_origin, production=settings.production)
         self._https = HttpsOnly(settings.public_origin, pages=settings.page_policy, production=settings.production)
         self._ceiling = NetworkCeiling(settings.ceiling_per_minute, settings.ceiling_per_session, settings.session_of)
-        self._size = BodyLimit(settings.max_body_bytes)
+        self._size = BodyLimit(settings.max_body_bytes, settings.body_limit)
         self._cors = Cors(settings.cors_origins)
         self._table = HeaderTable(
             pages=settings.page_policy,
@@ -205,12 +206,13 @@ def install(
     texts: Mapping[int, tuple[str, str]],
     page_policy: bool,
     session_of: Callable[[Flask, dict[str, Any]], str | None],
+    body_limit: Callable[[WSGIEnvironment], int],
 ) -> None:
     """Put the edge around the app as the outermost layer; nothing may wrap `app.wsgi_app` afterwards.
 
     `ready` returns whether the service can work (it may raise). `texts` holds title and sentence of each status.
     `page_policy`: answers are pages, with a Content-Security-Policy. `session_of` returns the session that a request's
-    cookie or token is signed for, without the database.
+    cookie or token is signed for, without the database. `body_limit` returns the bytes that a request's route allows.
     """
     state = state_of(app)
     settings = state.settings
@@ -229,6 +231,7 @@ def install(
         ceiling_per_session=state.limits.requests_per_minute_and_session,
         session_of=partial(session_of, app),
         max_body_bytes=state.limits.body_bytes,
+        body_limit=body_limit,
         image_origins=state.image_origins,
         font_origins=state.font_origins,
         frame_ancestors=state.frame_ancestors,

@@ -60,6 +60,7 @@ DATA_POLICY: Final = "; ".join(
     )
 )
 DOWNLOAD_POLICY: Final = f"{DATA_POLICY}; sandbox"
+SANDBOXED: Final = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})  # what users may show inline
 # Dropped from the app's answer, beside the names of the table: they reveal versions, or are set here.
 _REMOVED: Final = frozenset(
     {
@@ -186,7 +187,7 @@ class HeaderTable:
         if disposition:
             out.append(("Content-Disposition", disposition))
         page = self._pages and kind.startswith("text/html")
-        if disposition[:10].lower() == "attachment":
+        if disposition[:10].lower() == "attachment" or (disposition and kind in SANDBOXED):
             out.append(("Content-Security-Policy", DOWNLOAD_POLICY))
         elif page:
             policy = page_policy(csp_nonce(environ), self._images, self._fonts, self._frames(environ))

@@ -8,6 +8,7 @@ delays no other request.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Final
 from wsgiref.types import InputStream, WSGIEnvironment
 
@@ -21,23 +22,28 @@ MALFORMED: Final = Refusal(400, ROW)
 class BodyLimit:
     """Limits the body to `most` bytes on every path: each of a worker's threads holds one body.
 
+    Only the route of a longer one is looked up: `most_of` returns its own limit, if it takes files.
     Werkzeug's own limit applies only to reads through the request object. Source: ASVS 5.2.1, 15.2.2; RFC 9110, 8.6 and
     15.5.14.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, most_of: Callable[[WSGIEnvironment], int]) -> None:
         self._most = most
+        self._most_of = most_of
 
     def refuse(self, environ: WSGIEnvironment) -> Refusal | None:
         """Refuse by the declared length before reading; then read, and refuse a body too long, cut or broken."""
         declared = environ.get("CONTENT_LENGTH")
+        most = self._most
         length = 0  # of what has no length, from a server that doesn't mark the end: the next request would follow
         if declared:
             if not (declared.isascii() and declared.isdecimal()):
                 return MALFORMED
-            if len(declared) > 18 or int(declared) > self._most:  # 18 digits first: int() of a long number is work
+            if len(declared) > 18:  # first: int() of a long number is work
                 return TOO_LARGE
             length = int(declared)
+            if length > most and length > (most := self._most_of(environ)):
+                return TOO_LARGE
         elif environ.get("wsgi.input_terminated"):
             length = self._most + 1
         try:
@@ -45,7 +51,7 @@ class BodyLimit:
         except Exception:  # each server has its own for a lost client, and for invalid chunks
             return MALFORMED
         environ["wsgi.input"] = io.BytesIO(body)
-        if len(body) > self._most:
+        if len(body) > most:
             return TOO_LARGE
         return MALFORMED if declared and len(body) < length else None
 

@@ -35,7 +35,7 @@ _o, _l, _d = OutgoingMail.__table__.c, Link.__table__.c, Device.__table__.c
 # Hide the address of another person's act, except in the listed events, such as an attacker's failed login.
 _of_others = _a.kind.in_(audit.BY_OTHERS) | (_a.kind.not_in(audit.SHOWN) & (_a.actor_id != _a.user_id))
 _address = case((_of_others, ""), else_=_a.address).label("address")
-BeforeDeletion = Callable[[Connection, UUID], None]
+BeforeDeletion = Callable[[Connection, UUID], Callable[[], object] | None]
 
 
 def step_up(user: Principal, password: str, code: str = "") -> Opened:
@@ -172,8 +172,7 @@ def delete_account(user: Principal) -> None:
     with users.changing(user.id) as (connection, row):
         if not sessions.end(user.session_id, user.id, connection=connection):
             attempts.refuse_uniformly()
-        for hook in state().before_deletion:
-            hook(connection, user.id)
+        then = [hook(connection, user.id) for hook in state().before_deletion]
         connection.execute(delete(Link).where((_l.user_id == user.id) | (_l.email == row.email)))
         waiting = ((_o.user_id == user.id) | (_o.email == row.email)) & _o.purpose.not_in(mail.NOTICES)
         connection.execute(delete(OutgoingMail).where(waiting))  # notices of earlier changes are still mailed
@@ -182,11 +181,14 @@ def delete_account(user: Principal) -> None:
             users.keep_an_administrator(connection)
         mail.enqueue(connection, mail.ACCOUNT_DELETED, row.email)  # no row of the account: it goes when it is sent
         audit.record("account.deleted", user_id=user.id, session_id=user.session_id, connection=connection)
+    for work in filter(None, then):
+        work()
 
 
 def before_deletion(app: Flask, hook: BeforeDeletion) -> None:
     """Register `hook(connection, user_id)` to run in the transaction that deletes an account; an exception stops it.
 
-    Use it for data that no foreign key reaches: files, rows that must be kept without a name, other services.
+    A function that it returns runs after the commit. Use it for data that no foreign key reaches: rows that must be
+    kept without a name, other services.
     """
     state_of(app).before_deletion.append(hook)

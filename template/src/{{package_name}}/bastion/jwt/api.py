@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType, UnionType
@@ -16,17 +17,20 @@ from typing import Any, Final, TypeVar, get_args, get_type_hints, overload
 
 from flask import Flask, Response, request
 from pydantic import ValidationError
+from werkzeug.datastructures import FileStorage
 
+from .. import files
 from ..audit.refusal import refuse
 from ..state import state
 from ..text import strict_json
 from .schema import Answer, Query, Schema, faults_of
 
 ACCEPTED: Final = frozenset({"application/json"})
+FILE: Final = "application/octet-stream"  # of every file, sent or received: its content says more
 CHARSETS: Final = frozenset({"utf-8"})
 OPERATION: Final = "__bastion_operation__"
 _NO_OTHER: Final[Mapping[int, type[Answer]]] = MappingProxyType({})
-View = Callable[..., Answer | None]
+View = Callable[..., Answer | Response | None]
 Operation = Callable[..., Response]
 B = TypeVar("B", bound=Schema)
 Q = TypeVar("Q", bound=Query)
@@ -39,6 +43,7 @@ class Declaration:
     body: type[Schema] | None
     query: type[Query] | None
     answer: type[Answer] | None
+    files: frozenset[str]  # "body", "return": which of them is a file
     status: int
     also: Mapping[int, type[Answer]]
     refuses: tuple[int, ...]
@@ -64,6 +69,9 @@ def operation(
     | Other`, `also` names the status of each other answer: {202: Other}. `refuses` lists the view's own refusals for
     the description. Refuses other content types with 415, ambiguous JSON and undeclared or repeated query parameters
     with 400, and other invalid input with 422. Raises TypeError for an unusable annotation.
+
+    `body: FileStorage` takes a file as the whole body, of the type application/octet-stream; `-> Response` sends one
+    (see `bastion.files`).
     """
     if view is None:
         return lambda given: _operation(given, status, also, refuses)
@@ -81,20 +89,27 @@ def _operation(view: View, status: int, also: Mapping[int, type[Answer]], refuse
             refuse(400, "input-validated-typed")
         if declared.body is not None:
             values["body"] = read_body(declared.body)
+        elif "body" in declared.files:
+            values["body"] = FileStorage(io.BytesIO(request.get_data()))
         answer = view(**values)
+        if isinstance(answer, Response):
+            answer.mimetype = FILE
+            return answer
         if answer is None:
             return _nothing()
         status = next((one for one, kind in also.items() if isinstance(answer, kind)), declared.status)
         return Response(answer.model_dump_json(), status, mimetype="application/json")
 
     setattr(run, OPERATION, declared)
-    return run
+    return files.takes_files(run) if "body" in declared.files else run
 
 
 def _declaration(view: View, status: int, also: Mapping[int, type[Answer]], refuses: tuple[int, ...]) -> Declaration:
     hints = get_type_hints(view)
     body, query, answer = hints.get("body"), hints.get("query"), hints.get("return")
-    nothing = answer is type(None)  # `-> None`; a missing annotation is no None here
+    sent = frozenset(name for name in ("body", "return") if hints.get(name) in (FileStorage, Response))
+    body = None if "body" in sent else body
+    nothing = answer is type(None) or "return" in sent  # `-> None`; a missing annotation is no None here
     for name, found, base in (("body", body, Schema), ("query", query, Query)):
         if found is not None and not (isinstance(found, type) and issubclass(found, base)):
             raise TypeError(f"{view.__qualname__}: annotate {name} with a subclass of {base.__name__}")
@@ -107,7 +122,8 @@ def _declaration(view: View, status: int, also: Mapping[int, type[Answer]], refu
         body=body,
         query=query,
         answer=None if nothing else answer,
-        status=204 if nothing else status,
+        files=sent,
+        status=204 if answer is type(None) else status,
         also=also,
         refuses=refuses,
         summary=(inspect.getdoc(view) or view.__name__).split("\n")[0],
@@ -124,6 +140,14 @@ def declaration_of(view: object) -> Declaration | None:
     """Return the declaration of an operation, or None for any other view."""
     found: Declaration | None = getattr(view, OPERATION, None)
     return found
+
+
+def require_type() -> None:
+    """Refuse with 415 a content type other than JSON in UTF-8, or than FILE where the view takes files."""
+    if not files.is_taken():
+        require_json()
+    elif request.mimetype != FILE or request.mimetype_params:
+        refuse(415, "api-needs-json-preflight")
 
 
 def require_json() -> None:
@@ -170,11 +194,11 @@ class _PlainResponse(Response):
 
 
 def install(app: Flask) -> None:
-    """Refuse every content type but JSON before any view runs."""
+    """Refuse every content type but JSON, and that of a file where one is taken, before any view runs."""
     app.response_class = _PlainResponse
     app.url_map.merge_slashes = app.url_map.strict_slashes = False  # Flask would answer `//x` with an HTML redirect
 
     @app.before_request
     def check_content_type() -> None:
         if request.content_length or "Transfer-Encoding" in request.headers:
-            require_json()
+            require_type()

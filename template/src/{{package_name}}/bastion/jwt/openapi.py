@@ -23,7 +23,7 @@ from ..request.paths import LONGEST, LONGEST_PATH
 from ..request.queries import LARGEST_NUMBER
 from ..state import state_of
 from . import problem
-from .api import Declaration, declaration_of
+from .api import FILE, Declaration, declaration_of
 from .settings import Settings
 
 PATH: Final = "/openapi.json"
@@ -48,6 +48,7 @@ _WITHOUT_FACTOR: Final = (
     "Also for a user who must have a second factor and signed in without one; for him everything else is 403, and the "
     "problem's `errors` say what to do."
 )
+_FILE: Final[dict[str, Any]] = {FILE: {"schema": {"type": "string", "format": "binary"}}}
 Named = Mapping[Any, dict[str, Any]]
 
 
@@ -142,6 +143,8 @@ def _operation(app: Flask, rule: Rule, declared: Declaration, named: Named) -> d
             schema = named[answer, "serialization"]
             described = {"description": "Done" if status == declared.status else _first_line(answer)}
             successes[str(status)] = {**described, "content": {"application/json": {"schema": schema}}}
+    if "return" in declared.files:
+        successes[str(declared.status)]["content"] = _FILE
     content = {problem.CONTENT_TYPE: {"schema": named[Problem, "serialization"]}}
     statuses = {400, 429, 500, 503, *declared.refuses}
     statuses |= set() if access.public else {401}
@@ -151,6 +154,7 @@ def _operation(app: Flask, rule: Rule, declared: Declaration, named: Named) -> d
     statuses |= {409} if (rule.methods or set()) - SAFE_METHODS else set()  # another request was faster
     statuses |= {413, 415} if declared.body else set()
     statuses |= {422} if declared.body or declared.query else set()
+    statuses |= {413, 415, 422} if "body" in declared.files else set()
     entry: dict[str, Any] = {
         "summary": declared.summary,
         "security": [] if access.public else [{"bearer": sorted(access.permissions)}],
@@ -169,6 +173,8 @@ def _operation(app: Flask, rule: Rule, declared: Declaration, named: Named) -> d
     if declared.body is not None:
         schema = named[declared.body, "validation"]
         entry["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if "body" in declared.files:
+        entry["requestBody"] = {"required": True, "content": _FILE}
     return entry
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from flask import abort, make_response, request
 from flask_wtf import FlaskForm
+from flask_wtf.file import FileField, FileRequired
 from werkzeug.datastructures import MultiDict
 from wtforms import (
     BooleanField,
@@ -25,6 +26,7 @@ from wtforms import (
 )
 from wtforms.validators import EqualTo, InputRequired, Length, Optional, StopValidation, ValidationError
 
+from .. import files
 from ..audit.refusal import Refused, refuse
 from ..identity import users
 from ..identity.passwords import LONGEST_TYPED, Busy
@@ -144,6 +146,23 @@ class NumberField(StringField):
         return int(self.data or "1")
 
 
+class UploadField(FileField):  # type: ignore[misc]  # Flask-WTF has no types
+    """A file of one of the `allowed` types. The form has enctype="multipart/form-data", and its view @takes_files."""
+
+    def __init__(self, label: str, validators: Any = (), *, allowed: files.Types, **more: Any) -> None:
+        super().__init__(label, validators, **more)
+        self.allowed = allowed
+
+    def pre_validate(self, _form: Any) -> None:
+        """Report a file that is too large or of another type on the form's page."""
+        if self.data and (fault := files.fault(self.data, self.allowed)):
+            raise StopValidation(fault)
+
+    def keep(self) -> files.StoredFile:
+        """Store the file, after the form was validated; 409 beyond the user's quota."""
+        return files.keep(self.data, allowed=self.allowed)
+
+
 class ListQuery(Form):
     """The query of a list: `page`, `size` (1 to 100 items), the search text `q`, and `sort`, one of `sorts`.
 
@@ -182,6 +201,7 @@ class ListQuery(Form):
 __all__ = [
     "BooleanField",
     "DateField",
+    "FileRequired",
     "InputRequired",
     "Length",
     "ListQuery",
@@ -193,4 +213,5 @@ __all__ = [
     "StringField",
     "SubmittedForm",
     "TextAreaField",
+    "UploadField",
 ]

@@ -96,6 +96,8 @@ class BastionSettings(EnvironmentSettings):
     """A file of CA certificates (PEM) to verify the mail server by; empty: the system's."""
     mail_from: str = Field("", validation_alias=variable("BASTION_MAIL_FROM"))
     """The sender's address of every mail, `accounts@app.example`."""
+    files_dir: str = Field("", validation_alias=variable("BASTION_FILES_DIR"))
+    """The folder of users' files, an absolute path; only for a service with views that take files."""
     mails_per_hour: int = Field(300, ge=10, le=100_000, validation_alias=variable("BASTION_MAILS_PER_HOUR"))
     """Mails of each kind per hour that unauthenticated clients can cause; above it they are dropped and logged."""
     log_level: Literal["DEBUG", "INFO", "WARNING"] = Field("INFO", validation_alias=variable("BASTION_LOG_LEVEL"))
@@ -178,6 +180,11 @@ class Limits:
     )
     # Memory and work that one request, or one neighbour, may cost.
     body_bytes: int = limit(1_048_576, least=16_384, most=16_777_216, row="body-limit-1-mib", source="ASVS 5.2.1")
+    file_bytes: int = limit(5_242_880, least=65_536, most=16_777_216, row="upload-size-and-quota", source="ASVS 5.2.1")
+    files_per_user: int = limit(100, least=10, most=10_000, row="upload-size-and-quota", source="ASVS 5.2.4")
+    file_bytes_per_user: int = limit(
+        104_857_600, least=1_048_576, most=10_737_418_240, row="upload-size-and-quota", source="ASVS 5.2.4"
+    )
     json_values_per_body: int = limit(2_000, least=100, most=20_000, row="json-strict", source="ASVS 15.2.2")
     requests_per_minute_and_address: int = limit(600, least=60, most=6_000, row="default-throttle", source="ASVS 2.4.1")
     requests_per_minute_and_session: int = limit(120, least=30, most=1_200, row="default-throttle", source="ASVS 2.4.1")
