@@ -63,6 +63,13 @@ def is_a_rule(service: Service, *permissions: object) -> bool:
     return False
 
 
+def declares(scoped: type) -> bool:
+    """Return whether a Scoped model without a rule can be declared."""
+    with suppress(TypeError):
+        return bool(type("Letter", (scoped,), {}))
+    return False
+
+
 def session_ids(service: Service, user: User) -> list[uuid.UUID]:
     """Return the user's live sessions, last used first."""
     with service.app.app_context():

@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,8 @@ import pytest
 import trustme
 
 from ..harness import edit, harm, protects, works
-from ..test_outbound import INSIDE, PUBLIC, REDIRECT, ROW, fetched, internet
+from ..outbound import INSIDE, PUBLIC, REDIRECT, attempt, fetched, internet
+from ..test_outbound import ROW
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,12 +49,6 @@ REFUSED = (
 )
 
 
-def tried(service: Service, url: str, **more: Any) -> None:
-    """Fetch, whether the service refuses it or not."""
-    with suppress(service.module().FetchError):
-        fetched(service, url, **more)
-
-
 def error(service: Service, url: str, **more: Any) -> str:
     """Return the text with which the address is refused."""
     with pytest.raises(service.module().FetchError) as caught:
@@ -71,7 +66,7 @@ def test_no_address_that_is_not_public_is_reached(service: Service, monkeypatch:
     with internet(monkeypatch, public=[PUBLIC], private=[*NOT_PUBLIC]) as (reached, _):
         works(fetched(service, URL).status == 200, "a public page is fetched")
         for address in NOT_PUBLIC:
-            tried(service, "http://private.example/")
+            attempt(service, "http://private.example/")
             harm(reached[1:], f"{address} was reached")
         for address in NOT_PUBLIC:
             assert error(service, f"http://[{address}]/" if ":" in address else f"http://{address}/") == PRIVATE
@@ -83,7 +78,7 @@ def test_a_name_with_one_private_address_is_refused(service: Service, monkeypatc
     with internet(monkeypatch, public=[PUBLIC], mixed=mixed) as (reached, _):
         works(fetched(service, URL).status == 200, "a public page is fetched")
         for _ in range(2):
-            tried(service, "http://mixed.example/")
+            attempt(service, "http://mixed.example/")
         harm(reached[1:], "a name with a private address was connected to")
         # The same error for a name that does not exist: it reveals no internal name.
         assert {error(service, url) for url in ("http://mixed.example/", "http://a.invalid/")} == {PRIVATE}
@@ -99,7 +94,7 @@ def test_only_plain_web_addresses_are_fetched(service: Service, monkeypatch: pyt
         works(fetched(service, URL).status == 200, "a public page is fetched")
         works(fetched(service, URL.replace("e/", "e:8080/"), ports={8080}).status == 200, "a declared port is used")
         for url in REFUSED:
-            tried(service, url)
+            attempt(service, url)
             harm(reached[2:], f"the service asked {url}")
             assert error(service, url).startswith("Name an http or https address")
 
@@ -110,7 +105,7 @@ def test_no_redirect_is_followed_for_ever(service: Service, monkeypatch: pytest.
         answers[PUBLIC] = REDIRECT
         works(fetched(service, URL).body == b"a page", "a redirect is followed")
         answers["93.184.215.15"] = REDIRECT
-        tried(service, URL)
+        attempt(service, URL)
         harm(reached[2 + 4 :], "more than three redirects were followed")
         assert error(service, URL) == "The address redirects more than 3 times."
 
@@ -121,19 +116,14 @@ def test_no_redirect_is_followed_for_ever(service: Service, monkeypatch: pytest.
     time=edit(FILE, "        self._connection.settimeout(_left(self._deadline))\n", ""),
 )
 def test_size_and_time_of_an_answer_are_bounded(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    bodies: list[bytes] = []
     with internet(monkeypatch, public=[PUBLIC]) as (_, answers):
         answers[PUBLIC] = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 50_000
         works(len(fetched(service, URL, max_bytes=50_000).body) == 50_000, "a page of the size limit is fetched")
-        with suppress(service.module().FetchError):
-            bodies.append(fetched(service, URL, max_bytes=49_999).body)
-        harm(bodies, "a larger body was read")
+        harm(attempt(service, URL, max_bytes=49_999), "a larger body was read")
         assert error(service, URL, max_bytes=49_999) == "The answer is larger than 49999 bytes."
         clock = itertools.count(0, 4)  # seconds: a server that takes four for each part of its answer
         monkeypatch.setattr(service.module("request.outbound"), "seconds", lambda: next(clock))
-        with suppress(service.module().FetchError):
-            bodies.append(fetched(service, URL).body)
-        harm(bodies, "a slow answer was read for longer than ten seconds")
+        harm(attempt(service, URL), "a slow answer was read for longer than ten seconds")
         assert error(service, URL) == UNANSWERED
 
 
@@ -218,7 +208,7 @@ def test_certificates_are_verified(service: Service, monkeypatch: pytest.MonkeyP
         works(fetched(service, SECURE).status == 200, "a public page is fetched over TLS")
         for name, context in wrong.items():
             shown.sni_callback = functools.partial(show, context)
-            tried(service, SECURE)
+            attempt(service, SECURE)
             harm(server.asked > 1, f"a server with a wrong certificate was asked: {name}")
             assert error(service, SECURE) == UNANSWERED
 
@@ -238,6 +228,6 @@ def test_no_redirect_leads_from_https_to_http(
     ):
         works(fetched(service, SECURE).status == 200, "a public page is fetched over TLS")
         server.location = "http://plain.example/"
-        tried(service, SECURE)
+        attempt(service, SECURE)
         harm(reached, "a redirect led to a connection without TLS")
         assert error(service, SECURE) == "The address redirects from https to http."

@@ -59,7 +59,10 @@ def test_no_webhook_runs_for_a_forged_signature(service: Service, monkeypatch: p
     assert PATH in {route.path for route in walked}
     for route in walked:
         sender, at = service.client(), int(service.now().timestamp())
-        scheme, key = route.access.webhook.scheme, service.environment.secrets[route.access.webhook.secret].split()[0]
+        scheme, key = (
+            route.access.webhook.scheme,
+            service.environment.secrets[route.access.webhook.secret_name].split()[0],
+        )
         with stubbed(service, route.endpoint) as ran:
             works(sender.post(route.path, json={"a": 1}).status == 200, f"{route} accepts a signed delivery")
             ran.clear()

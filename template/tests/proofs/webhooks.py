@@ -28,7 +28,7 @@ def signature(service: Service, method: str, path: str, body: bytes) -> dict[str
     verifier = rules[adapter.match(address, method)[0]].webhook
     if verifier is None:
         return {}
-    key = service.environment.secrets[verifier.secret].split()[0]
+    key = service.environment.secrets[verifier.secret_name].split()[0]
     # Two deliveries of one body are never of the same second, or the second would be a replay.
     return signed(verifier.scheme, key, body, int(service.now().timestamp()) - next(_seconds))
 

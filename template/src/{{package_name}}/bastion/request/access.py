@@ -51,7 +51,7 @@ class Rule:
 
     def __str__(self) -> str:
         if self.webhook is not None:
-            return f"webhook ({self.webhook.scheme}, secret {self.webhook.secret})"
+            return f"webhook ({self.webhook.scheme}, secret {self.webhook.secret_name})"
         return f"{self._who()}, answers JSON" if self.json else self._who()
 
     def _who(self) -> str:

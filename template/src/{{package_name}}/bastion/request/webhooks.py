@@ -48,20 +48,20 @@ class Verifier:
     """One sender's scheme, and the name of the secret with its key: two, with a space between, while it is changed."""
 
     scheme: str
-    secret: str
+    secret_name: str
     claimed: Callable[[Headers, bytes], Delivery | None]
     key: Callable[[str], bytes] = str.encode
-    text: Callable[[bytes], str] = bytes.hex
+    encode: Callable[[bytes], str] = bytes.hex
     per_minute: int = PER_MINUTE
 
     def verifies(self, delivery: Delivery) -> bool:
         """Return whether one of the secret's keys made one of the signatures; compare in constant time."""
         # A changed secret is read again at once, at most every ten seconds: any client can send a wrong signature.
-        return self._matches(delivery) or (state().secrets.refresh(self.secret) and self._matches(delivery))
+        return self._matches(delivery) or (state().secrets.refresh(self.secret_name) and self._matches(delivery))
 
     def _matches(self, delivery: Delivery) -> bool:
-        keys = state().secrets.get(self.secret).reveal().split()
-        made = [self.text(hmac.digest(self.key(key), delivery.message, "sha256")) for key in keys]
+        keys = state().secrets.get(self.secret_name).reveal().split()
+        made = [self.encode(hmac.digest(self.key(key), delivery.message, "sha256")) for key in keys]
         return any(same(one, sent) for one in made for sent in delivery.signatures)
 
 
@@ -132,7 +132,7 @@ def faults(app: Flask) -> Iterator[str]:
     for route in app.url_map.iter_rules():
         place = f"The webhook {route.endpoint!r}"
         for verifier in filter(None, (rule.webhook for rule in marks_of(app.view_functions.get(route.endpoint)))):
-            name = verifier.secret
+            name = verifier.secret_name
             if (route.methods or set()) - AUTOMATIC != {"POST"}:
                 yield f"{place} answers other methods than POST. Only a body is signed: use POST."
             if name not in declared:
