@@ -59,11 +59,8 @@ def test_a_text_mail_is_not_escaped_and_reaches_the_test(service: Service, tmp_p
             bastion.text_mail("ada@example.com", "Q\nBcc: eve@example.com", "digest.txt", name="")
     [mail] = service.mails
     assert mail.get_content() == "Hello O'Neil <&>,\n\nTom & Jerry <3\n"
-    assert (mail["Subject"], mail["To"], mail["From"]) == (
-        "Q & A",
-        "ada@example.com",
-        f"{PACKAGE.replace('_', '-')} <accounts@app.example>",
-    )
+    sender = f"{PACKAGE.replace('_', '-')} <accounts@app.example>"
+    assert (mail["Subject"], mail["To"], mail["From"]) == ("Q & A", "ada@example.com", sender)
 
 
 def test_a_command_of_the_team_runs(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
