@@ -476,7 +476,7 @@ def test_registration_does_not_reveal_accounts(service: Service, monkeypatch: py
     assert hashing.count == 0
     [notice] = sent(service, user.email)
     assert link(notice) is None  # no link that makes anything: a notice, with the way to a new password
-    assert "You have one already" in text(notice)
+    assert "You already have one" in text(notice)
     [invited] = sent(service, UNKNOWN)
     assert link(invited) is not None
     assert account(service, user.email) == before
