@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..backend_aws import ask
-from ..edges.test_backend_aws import CONTAINER, MANAGER, SERVICE, Aws, Machine, answering, opened, told
+from ..edges.test_backend_aws import CONTAINER, MANAGER, SERVICE, Aws, Machine, answering, opened, query
 from ..faulty_backend import CANARY, Answer, Front, Mode, Request
 from ..mail_server import resolves_here
 from ..running import Service
@@ -81,7 +81,7 @@ def test_nothing_that_fails_is_told_with_a_value_or_asked_twice(
             with monkeypatch.context() as hurried:
                 if mode == "slow":  # whoever answers has his time: a busy machine needs it
                     hurried.setattr(service.module("secrets.aws"), "_ASKING", quick(service))
-                assert told(service, opened(service, BASTION_AWS_ENDPOINT=front.url)) == ("", fault)
+                assert query(service, opened(service, BASTION_AWS_ENDPOINT=front.url)) == ("", fault)
             assert (front.connections, len(front.requests)) == (1, mode != "down")
 
 
@@ -102,19 +102,19 @@ def test_what_aws_refuses_is_told_by_its_kind(service: Service, monkeypatch: pyt
     }.items():
         body = json.dumps({"__type": code, "Message": CANARY}).encode()
         with Front(lambda _request, body=body: Answer(400, body), tls=False) as front:  # type: ignore[misc]
-            assert told(service, opened(service, BASTION_AWS_ENDPOINT=front.url)) == ("", fault)
+            assert query(service, opened(service, BASTION_AWS_ENDPOINT=front.url)) == ("", fault)
     with Front(lambda _request: Answer(200, b"[]"), tls=False) as front:
-        assert told(service, opened(service, BASTION_AWS_ENDPOINT=front.url))[0] == ""
+        assert query(service, opened(service, BASTION_AWS_ENDPOINT=front.url))[0] == ""
     for changed in ({"SecretString": None}, {"SecretString": 7}, {"SecretBinary": "AAAA", "SecretString": None}):
         with answering(service, Aws(changed)) as (_front, secrets):
-            assert told(service, secrets) == ("", "gave something that is no text")
+            assert query(service, secrets) == ("", "gave something that is no text")
     dates: list[Any] = ["yesterday", None, [], 1e30]
     for created in dates:
         with answering(service, Aws({"CreatedDate": created})) as (_front, secrets):
-            value, fault = told(service, secrets)
+            value, fault = query(service, secrets)
             assert (value == "") == fault.startswith("gave no answer of its kind")
     with answering(service, Aws({"SecretString": f"{VALUE}\n"})) as (_front, secrets):
-        assert told(service, secrets) == (VALUE, "")
+        assert query(service, secrets) == (VALUE, "")
 
 
 # --- who asks ------------------------------------------------------------------------------------------------------
@@ -125,10 +125,10 @@ def test_without_a_role_it_says_so(service: Service, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv(CONTAINER)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with answering(service) as (front, secrets):
-        assert told(service, secrets) == ("", "can't be asked: the platform gives this service no role")
+        assert query(service, secrets) == ("", "can't be asked: the platform gives this service no role")
         monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/ours")
         monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "gone"))
-        value, fault = told(service, opened(service, BASTION_AWS_ENDPOINT=front.url))
+        value, fault = query(service, opened(service, BASTION_AWS_ENDPOINT=front.url))
         assert (value, fault[:14]) == ("", "gave no answer")
         assert front.requests == []
 
@@ -139,7 +139,7 @@ def test_a_platform_that_gives_no_credentials_is_asked_once(service: Service, mo
     with answering(service) as (front, secrets), Front(Machine(), tls=False) as platform:
         monkeypatch.setenv(CONTAINER, f"{platform.url}/latest/meta-data/iam/security-credentials/the-role")
         platform.mode = "down"
-        assert told(service, secrets) == ("", fault)
+        assert query(service, secrets) == ("", fault)
         assert (platform.connections, front.requests) == (1, [])
 
 
@@ -186,5 +186,5 @@ def test_validated_cryptography_is_one_variable(service: Service, monkeypatch: p
     monkeypatch.setattr(URLLib3Session, "send", noted)
     for name, wanted in ((None, "false"), (1, "true")):
         monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", wanted)
-        assert told(service, opened(service)) == ("", "does not answer")
+        assert query(service, opened(service)) == ("", "does not answer")
         assert asked[-1] == f"https://{names[name or 0]}/"

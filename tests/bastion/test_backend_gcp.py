@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
-from ..edges.test_backend_gcp import TOKEN, TOKEN_PATH, VALUE, Google, asks, googles, told
+from ..edges.test_backend_gcp import TOKEN, TOKEN_PATH, VALUE, Google, asks, googles, query
 from ..faulty_backend import Front, Mode
 from ..harness import works
 from ..running import Service
@@ -37,10 +37,13 @@ def test_nothing_that_fails_is_told_with_a_value_or_asked_twice(
                     hurried.setattr(service.module("secrets.remote"), "READ_SECONDS", 1.0)
                 api.mode, front.mode = mode, "works"
                 api.requests.clear()
-                assert told(service, asks(service, api, front)) == ("", fault)
+                assert query(service, asks(service, api, front)) == ("", fault)
                 assert len(api.requests) == (mode != "down")
                 api.mode, front.mode = "works", mode
-                assert told(service, asks(service, api, front)) == ("", f"can't be asked: the metadata service {fault}")
+                assert query(service, asks(service, api, front)) == (
+                    "",
+                    f"can't be asked: the metadata service {fault}",
+                )
     assert TOKEN not in service.output
 
 
@@ -57,7 +60,7 @@ def test_an_answer_that_is_no_secret_is_a_fault(service: Service, monkeypatch: p
     ):
         with googles(service) as (_front, google, secrets):
             google.changed = changed
-            assert told(service, secrets) == ("", fault)
+            assert query(service, secrets) == ("", fault)
 
 
 def test_what_is_no_token_is_sent_nowhere(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +68,7 @@ def test_what_is_no_token_is_sent_nowhere(service: Service, monkeypatch: pytest.
     for token, lasts in ((f"{TOKEN}\r\nX-Injected: 1", 3599), ("", 3599), ("\u00e9", 3599), (TOKEN, "an hour")):
         with googles(service) as (front, google, secrets):
             google.tokens, google.lasts = [token], lasts
-            assert told(service, secrets) == ("", "can't be asked: the metadata service gave no token")
+            assert query(service, secrets) == ("", "can't be asked: the metadata service gave no token")
             assert {request.path for request in front.requests} == {TOKEN_PATH}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ..backend_vault import POLICY
-from ..edges.test_backend_vault import through, told
+from ..edges.test_backend_vault import query, through
 from ..faulty_backend import Front, Mode
 from ..harness import at_once
 from ..running import Service
@@ -45,7 +45,7 @@ def test_the_newest_version_counts_and_a_deleted_one_is_no_secret(service: Servi
     assert vault.open_secrets(settings).find(NAME) is None
     for wrong in ({"password": VALUE}, {"value": 7}, {"value": None}):
         kv.create_or_update_secret(f"{path}/{NAME}", wrong, mount_point="secret")
-        assert told(service, vault.open_secrets(settings)) == ("", "has no text in the field `value` of it")
+        assert query(service, vault.open_secrets(settings)) == ("", "has no text in the field `value` of it")
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_a_fault_is_told_by_its_kind_alone(
         front.mode = mode
         if mode == "slow":  # whoever answers has his time: a busy machine needs it
             hurried.setattr(remote, "READ_SECONDS", 0.2)
-        found = told(service, secrets)
+        found = query(service, secrets)
         hurried.undo()
         assert found[0] == ""
         assert found[1] == fault if fault else found[1] in ("does not answer", "did not prove who it is (TLS)")
         assert front.connections == 3
         front.mode = "works"
         service.travel(seconds=11)
-        assert told(service, secrets) == (VALUE, "")
+        assert query(service, secrets) == (VALUE, "")
 
 
 # --- as whom --------------------------------------------------------------------------------------------------------

@@ -157,7 +157,7 @@ def keeps_of_each(service: Service, user: Any, mark: str) -> set[str]:
 LINKS = "identity/links.py"
 LOCKED = "    hold(connection, old.id)\n"
 HELD = "        sessions.hold(connection, user.id)\n        if factors.held(user.id, connection):  # added since\n"
-COMPARED = "and_(_u.password_hash == row.password_hash, _u.email == subject)"
+COMPARED = "and_(USERS.password_hash == row.password_hash, USERS.email == subject)"
 PAGE_IS_ANYBODYS = (
     ()
     if AUTH == "jwt"
@@ -276,7 +276,9 @@ def test_step_up_invalidates_copies_of_the_session(service: Service) -> None:
 @pytest.mark.parametrize("way", ["password", "address", "reset"])
 @protects(
     REVOKES,
-    devices=edit("identity/devices.py", "    connection.execute(delete(Device).where(_d.user_id == user_id))\n", ""),
+    devices=edit(
+        "identity/devices.py", "    connection.execute(delete(Device).where(DEVICES.user_id == user_id))\n", ""
+    ),
 )
 def test_credential_change_revokes_known_devices(service: Service, way: str) -> None:
     user, other = service.user(), service.user()
@@ -328,7 +330,7 @@ def after_comparing(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[C
 
 
 @pytest.mark.parametrize("way", ["password", "reset", "address"])
-@protects(REVOKES, under_way=edit("identity/login.py", COMPARED, "_u.id == row.id"))
+@protects(REVOKES, under_way=edit("identity/login.py", COMPARED, "USERS.id == row.id"))
 def test_login_during_a_credential_change_opens_no_session(
     service: Service, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -357,7 +359,7 @@ def test_login_during_a_credential_change_opens_no_session(
     assert signs_in(service, *now)
 
 
-@protects(REVOKES, under_way=edit("identity/login.py", COMPARED, "_u.id == row.id"))
+@protects(REVOKES, under_way=edit("identity/login.py", COMPARED, "USERS.id == row.id"))
 def test_login_blocked_by_a_password_change_opens_no_session(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """The new password is written, not committed, when the login reaches the account: it must wait and check again."""
     from sqlalchemy import event
@@ -476,10 +478,10 @@ def test_step_up_during_a_password_change_is_ended(service: Service, monkeypatch
     account=(edit(FILE, "    if link.user_id != user.id:\n        links.gone(links.EMAIL)\n", ""), *PAGE_IS_ANYBODYS),
     session=edit(
         LINKS,
-        "            _l.session_id.is_(None),\n",
-        "            _l.id.is_not(None),\n",
+        "            LINKS.session_id.is_(None),\n",
+        "            LINKS.id.is_not(None),\n",
     ),
-    expiry=edit(LINKS, "        _l.expires_at > moment,\n", ""),
+    expiry=edit(LINKS, "        LINKS.expires_at > moment,\n", ""),
 )
 def test_email_change_link_needs_the_login_that_requested_it(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")
@@ -513,7 +515,9 @@ def test_email_change_link_needs_the_login_that_requested_it(service: Service) -
 @protects(
     CONFIRMED,
     others=edit(
-        LINKS, "else _l.user_id == this.user_id", "else or_(_l.email == this.email, _l.user_id == this.user_id)"
+        LINKS,
+        "else LINKS.user_id == this.user_id",
+        "else or_(LINKS.email == this.email, LINKS.user_id == this.user_id)",
     ),
 )
 def test_second_request_for_an_address_keeps_the_owners_link(
@@ -594,7 +598,7 @@ def test_session_ended_during_a_deletion_deletes_nothing(service: Service, monke
 
 @protects(
     COMPLETE,
-    notices=edit(FILE, " & _o.purpose.not_in(mail.NOTICES)", ""),
+    notices=edit(FILE, " & MAILS.purpose.not_in(mail.NOTICES)", ""),
     former=edit(FILE, "mail.EMAIL_CHANGED, user.email)", "mail.EMAIL_CHANGED, user.email, user_id=user.id)"),
 )
 def test_owner_is_notified_although_a_thief_deletes_the_account(service: Service) -> None:
@@ -617,7 +621,7 @@ def test_owner_is_notified_although_a_thief_deletes_the_account(service: Service
 # --- what leaves -----------------------------------------------------------------------------------------------
 
 
-@protects(OWN, others=edit(FILE, 'case((_of_others, ""), else_=_a.address)', "_a.address"))
+@protects(OWN, others=edit(FILE, 'case((_of_others, ""), else_=EVENTS.address)', "EVENTS.address"))
 def test_nobody_is_told_from_where_an_administrator_works(service: Service) -> None:
     user = service.user()
     client = service.client(user).login()
@@ -634,7 +638,7 @@ def test_nobody_is_told_from_where_an_administrator_works(service: Service) -> N
     assert client.events().status == 200
 
 
-@protects(OWN, looked=edit(FILE, " | (_a.kind.not_in(audit.SHOWN) & (_a.actor_id != _a.user_id))", ""))
+@protects(OWN, looked=edit(FILE, " | (EVENTS.kind.not_in(audit.SHOWN) & (EVENTS.actor_id != EVENTS.user_id))", ""))
 def test_export_hides_the_addresses_of_administrators(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """The export holds every event of the account, including those that no list shows."""
     chief = administrator(service, monkeypatch, "203.0.113.7")
@@ -753,7 +757,7 @@ def test_email_change_needs_the_new_mailbox_and_warns_the_old(service: Service) 
 @protects(
     COMPLETE,
     **sabotages(core.test_no_table_holds_anything_of_a_deleted_account, COMPLETE, "account", "rows", "owner"),
-    waiting=edit(FILE, "((_o.user_id == user.id) | (_o.email == row.email))", "(_o.user_id == user.id)"),
+    waiting=edit(FILE, "((MAILS.user_id == user.id) | (MAILS.email == row.email))", "(MAILS.user_id == user.id)"),
 )
 def test_deleted_account_leaves_no_data_and_no_valid_token(service: Service) -> None:
     service.setting("BASTION_REGISTRATION", "open")
@@ -875,8 +879,8 @@ def test_nobody_writes_more_of_an_account_than_its_name(service: Service, monkey
     **sabotages(core.test_a_user_ends_an_own_session_and_none_of_another, "session-list-and-revoke", "owner"),
     token=edit(
         "identity/sessions.py",
-        "select(_s.id, _s.created_at, _s.seen_at, _s.address, _s.agent)",
-        "select(_s.id, _s.created_at, _s.seen_at, _s.agent, "
+        "select(SESSIONS.id, SESSIONS.created_at, SESSIONS.seen_at, SESSIONS.address, SESSIONS.agent)",
+        "select(SESSIONS.id, SESSIONS.created_at, SESSIONS.seen_at, SESSIONS.agent, "
         f'__import__("sqlalchemy").literal_column("{HEX_OF_THE_HASH}").label("address"))',
     ),
 )
@@ -949,7 +953,7 @@ def test_no_answer_holds_what_nobody_is_to_see(service: Service, monkeypatch: py
         assert {frozenset(item) for item in manager.users().json["items"]} == {frozenset(user_fields)}
 
 
-@protects(OWN, masses=edit(FILE, "partition_by=_a.kind, ", ""))
+@protects(OWN, masses=edit(FILE, "partition_by=EVENTS.kind, ", ""))
 def test_repeated_events_do_not_hide_a_password_change(service: Service) -> None:
     user, shown = cheap_user(service), service.module("identity.account").EVENTS_SHOWN
     thief = service.client(user, "198.51.100.70").login()
@@ -979,7 +983,7 @@ def test_repeated_events_do_not_hide_a_password_change(service: Service) -> None
     assert SEEN not in other.events().text
 
 
-@protects("response-fields-allow-list", others=edit(FILE, "_l.used_at).where(_l.user_id == user.id)", "_l.used_at)"))
+@protects("response-fields-allow-list", others=edit(FILE, "            LINKS.user_id == user.id\n", ""))
 def test_export_holds_all_data_of_one_user_and_of_no_other(service: Service) -> None:
     user, other = service.user(), service.user()
     service.client(other, "192.0.2.178").login()

@@ -453,7 +453,7 @@ REPEATS = 60
 @protects(
     DECISIONS,
     flood=edit("audit/__init__.py", "    if not has_request_context() or not (row", "    if True or not (row"),
-    count=edit("audit/__init__.py", "values(times=_a.times + 1,", "values(times=1,"),
+    count=edit("audit/__init__.py", "values(times=EVENTS.times + 1,", "values(times=1,"),
 )
 def test_repeats_are_one_row_a_minute_with_their_number(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     manager, user = administrator(service, monkeypatch), service.user()
@@ -844,7 +844,8 @@ def test_what_stays_after_a_purge_hangs_on_what_went(service: Service, monkeypat
 
 
 @protects(
-    ROW, age=edit(FILE, "delete(AuditEvent).where(_a.number <= last)", "delete(AuditEvent).where(_a.at < moment)")
+    ROW,
+    age=edit(FILE, "delete(AuditEvent).where(EVENTS.number <= last)", "delete(AuditEvent).where(EVENTS.at < moment)"),
 )
 def test_a_row_that_was_made_older_before_it_was_sealed_stays(
     service: Service, monkeypatch: pytest.MonkeyPatch

@@ -133,7 +133,8 @@ def test_sort_order_from_the_query_reveals_no_other_user(service: Service) -> No
     login=edit(
         "identity/login.py",
         'connection.execute(_BY_EMAIL, {"email": subject})',
-        f"connection.execute(select(_u.id, _u.password_hash, _u.active).where({TEXT}(f\"email = '{{subject}}'\")))",
+        "connection.execute(select(USERS.id, USERS.password_hash, USERS.active)"
+        f".where({TEXT}(f\"email = '{{subject}}'\")))",
     ),
 )
 def test_a_login_with_sql_in_it_is_a_login_of_nobody(service: Service) -> None:

@@ -413,7 +413,9 @@ def test_a_code_is_six_ascii_digits(service: Service) -> None:
 
 @protects(
     TOTP,
-    once=edit(TOTP_FILE, "later = (_t.user_id == user_id, _t.last_step < step)", "later = (_t.user_id == user_id,)"),
+    once=edit(
+        TOTP_FILE, "later = (APPS.user_id == user_id, APPS.last_step < step)", "later = (APPS.user_id == user_id,)"
+    ),
 )
 def test_a_code_is_good_once(service: Service) -> None:
     user = service.user()
@@ -444,7 +446,7 @@ def stored_codes(service: Service, user: User) -> list[Any]:
         return list(connection.execute(table.select().where(table.c.user_id == user.id)))
 
 
-@protects(CODES, owner=edit(CODES_FILE, "good = (_r.user_id == user_id, _r.code_hash", "good = (_r.code_hash"))
+@protects(CODES, owner=edit(CODES_FILE, "good = (CODES.user_id == user_id, CODES.code_hash", "good = (CODES.code_hash"))
 def test_recovery_code_needs_its_own_account_and_the_password(service: Service) -> None:
     alice, mallory = service.user(), service.user()
     for one in (alice, mallory):

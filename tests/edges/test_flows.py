@@ -55,8 +55,8 @@ def put_back(client: Client, held: tuple[str, str | None]) -> None:
 
 
 KEPT = (
-    edit(FLOWS, "        _f.tries < MOST_TRIES,\n", ""),
-    edit(FLOWS, "_f.expires_at > now(), _f.tries <= MOST_TRIES)", "_f.expires_at > now())"),
+    edit(FLOWS, "        FLOWS.tries < MOST_TRIES,\n", ""),
+    edit(FLOWS, "FLOWS.expires_at > now(), FLOWS.tries <= MOST_TRIES)", "FLOWS.expires_at > now())"),
 )
 
 
@@ -219,8 +219,10 @@ def kinds(service: Service, user: User) -> list[str]:
 # --- mfa-attempts-5 --------------------------------------------------------------------------------------------------
 
 ENDLESS = (
-    edit(FLOWS, "        _f.expires_at > now(),\n", ""),
-    edit(FLOWS, "_f.used_at.is_(None), _f.expires_at > now(), _f.tries", "_f.used_at.is_(None), _f.tries"),
+    edit(FLOWS, "        FLOWS.expires_at > now(),\n", ""),
+    edit(
+        FLOWS, "FLOWS.used_at.is_(None), FLOWS.expires_at > now(), FLOWS.tries", "FLOWS.used_at.is_(None), FLOWS.tries"
+    ),
 )
 
 
@@ -243,8 +245,8 @@ def test_a_login_waits_for_five_minutes(service: Service) -> None:
 @protects(
     BOUND,
     once=(
-        edit(FLOWS, "        _f.used_at.is_(None),\n", ""),
-        edit(FLOWS, "mine = (_f.id == flow.id, _f.used_at.is_(None), ", "mine = (_f.id == flow.id, "),
+        edit(FLOWS, "        FLOWS.used_at.is_(None),\n", ""),
+        edit(FLOWS, "mine = (FLOWS.id == flow.id, FLOWS.used_at.is_(None), ", "mine = (FLOWS.id == flow.id, "),
     ),
 )
 def test_a_login_is_completed_once(service: Service) -> None:
@@ -380,7 +382,11 @@ def test_a_login_that_waits_ends_with_the_password(service: Service) -> None:
     CANCELLED,
     email=(
         edit("identity/recovery.py", "        links.cancel(connection, link.email, link.user_id)\n", ""),
-        edit("identity/links.py", "_s.revoked_at.is_(None), _s.expires_at > moment", "_s.expires_at > moment"),
+        edit(
+            "identity/links.py",
+            "SESSIONS.revoked_at.is_(None), SESSIONS.expires_at > moment",
+            "SESSIONS.expires_at > moment",
+        ),
     ),
 )
 def test_password_reset_cancels_a_thiefs_email_change(service: Service) -> None:
@@ -455,7 +461,9 @@ def test_a_login_that_waits_takes_five_codes(service: Service) -> None:
 
 @protects(
     BOUND,
-    owner=edit(FLOWS, "own = (_f.session_id == user.session_id, _f.user_id == user.id)", "own: tuple[Any, ...] = ()"),
+    owner=edit(
+        FLOWS, "own = (FLOWS.session_id == user.session_id, FLOWS.user_id == user.id)", "own: tuple[Any, ...] = ()"
+    ),
 )
 def test_what_one_session_has_begun_no_other_completes(service: Service) -> None:
     alice, mallory = service.user(), service.user()

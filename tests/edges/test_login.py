@@ -55,7 +55,7 @@ class Work:
 @protects(
     "login-uniform-failure",
     under_way=edit(
-        "identity/sessions.py", '== values["user_id"], _u.active, *further)', '== values["user_id"], *further)'
+        "identity/sessions.py", '== values["user_id"], USERS.active, *further)', '== values["user_id"], *further)'
     ),
 )
 def test_disabling_an_account_stops_a_login_in_progress(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,9 @@ def test_the_dummy_hash_lets_nobody_in(service: Service) -> None:
 @protects(
     "throttle-no-lockout-abuse",
     others=edit(
-        "identity/devices.py", ".where(_d.user_id == user_id).order_by(_d", ".where(_d.user_id != user_id).order_by(_d"
+        "identity/devices.py",
+        ".where(DEVICES.user_id == user_id).order_by(DEV",
+        ".where(DEVICES.user_id != user_id).order_by(DEV",
     ),
 )
 def test_each_account_remembers_its_own_last_ten_devices(service: Service) -> None:

@@ -295,7 +295,7 @@ def test_a_request_never_waits_for_a_mail_server(service: Service) -> None:
 
 @protects(
     "mail-outbox-at-least-once",
-    claim=edit("delivery/outbox.py", "_o.id == due.id, _o.attempts == due.attempts)", "_o.id == due.id)"),
+    claim=edit("delivery/outbox.py", "MAILS.id == due.id, MAILS.attempts == due.attempts)", "MAILS.id == due.id)"),
 )
 def test_of_two_senders_one_sends_a_mail(service: Service) -> None:
     with relay(service) as server:
@@ -499,7 +499,7 @@ def test_rotating_the_mail_password_delays_no_mail(service: Service, tmp_path: P
 
 @protects(
     "mail-outbox-at-least-once",
-    later=edit("identity/links.py", "        _l.created_at <= this.created_at,\n", ""),
+    later=edit("identity/links.py", "        LINKS.created_at <= this.created_at,\n", ""),
 )
 def test_a_slow_sender_keeps_the_link_of_its_successor(service: Service) -> None:
     with relay(service) as server:

@@ -263,7 +263,9 @@ UNSIGN = "    value = signing.unsign(purpose, text, GOOD_FOR)\n"
 @protects(
     ONCE,
     purged=edit(FILE, '"expires_at": now() + GOOD_FOR}', '"expires_at": now()}'),
-    cleared=edit("identity/flows.py", "delete(SpentChallenge).where(_c.expires_at < now())", "delete(SpentChallenge)"),
+    cleared=edit(
+        "identity/flows.py", "delete(SpentChallenge).where(CHALLENGES.expires_at < now())", "delete(SpentChallenge)"
+    ),
 )
 def test_the_purge_forgets_no_challenge_that_still_counts(service: Service) -> None:
     holder, flows = without_counter(service), service.module("identity.flows")
@@ -451,7 +453,7 @@ LOOKED_AT_FIRST = (
         FILE,
         SPEND,
         f"""        with connect() as connection:
-            known = select(_c.challenge_hash).where(_c.challenge_hash == digest(challenge))
+            known = select(CHALLENGES.challenge_hash).where(CHALLENGES.challenge_hash == digest(challenge))
             if connection.execute(known).first():
                 raise Refusal("challenge")
 {SPEND}""",
@@ -635,15 +637,19 @@ def test_only_passkeys_of_strong_keys_are_taken(service: Service) -> None:
 
 # --- passkey-count-and-owner -----------------------------------------------------------------------------------------
 
-NO_COUNTER = edit(FILE, AHEAD, "    ahead = _p.id == assertion.id\n")
+NO_COUNTER = edit(FILE, AHEAD, "    ahead = PASSKEYS.id == assertion.id\n")
 COMPARED_FIRST = (
     edit(FILE, "credential_current_sign_count=0,", "credential_current_sign_count=row.sign_count,"),
-    edit(FILE, "_p.public_key, _u.passkey_handle)", "_p.public_key, _p.sign_count, _u.passkey_handle)"),
+    edit(
+        FILE,
+        "PASSKEYS.public_key, USERS.passkey_handle)",
+        "PASSKEYS.public_key, PASSKEYS.sign_count, USERS.passkey_handle)",
+    ),
     NO_COUNTER,
 )
-REMOVE_ANY = "delete(Passkey).where(_p.id == passkey_id)"
-FIND = "    owner = _u.passkey_handle == handle if user_id is None else _p.user_id == user_id\n"
-LIVE_AT_FIRST = ", owner, _u.active, _p.suspended_at.is_(None))\n"
+REMOVE_ANY = "delete(Passkey).where(PASSKEYS.id == passkey_id)"
+FIND = "    owner = USERS.passkey_handle == handle if user_id is None else PASSKEYS.user_id == user_id\n"
+LIVE_AT_FIRST = ", owner, USERS.active, PASSKEYS.suspended_at.is_(None))\n"
 
 
 def in_force_again(service: Service, user: User) -> None:
@@ -680,8 +686,12 @@ def test_a_counter_that_falls_back_suspends_the_passkey(service: Service) -> Non
     OWNERS,
     suspends=edit("identity/attempts.py", "        passkeys.suspend(connection, assertion)\n", ""),
     suspended=(
-        edit(FILE, LIVE_AT_FIRST, LIVE_AT_FIRST.replace(", _p.suspended_at.is_(None)", "")),
-        edit(FILE, "_p.id == assertion.id, _p.suspended_at.is_(None), ahead)", "_p.id == assertion.id, ahead)"),
+        edit(FILE, LIVE_AT_FIRST, LIVE_AT_FIRST.replace(", PASSKEYS.suspended_at.is_(None)", "")),
+        edit(
+            FILE,
+            "PASSKEYS.id == assertion.id, PASSKEYS.suspended_at.is_(None), ahead)",
+            "PASSKEYS.id == assertion.id, ahead)",
+        ),
     ),
     sessions=edit(
         "identity/attempts.py",
@@ -708,7 +718,9 @@ def test_a_suspended_passkey_opens_nothing(service: Service) -> None:
     assert holder.sessions() == before
 
 
-@protects(OWNERS, owner=edit(FILE, FIND, FIND.replace("_p.user_id == user_id", "_p.user_id == _p.user_id")))
+@protects(
+    OWNERS, owner=edit(FILE, FIND, FIND.replace("PASSKEYS.user_id == user_id", "PASSKEYS.user_id == PASSKEYS.user_id"))
+)
 def test_nobodys_passkey_completes_what_another_began(service: Service) -> None:
     victim, thief = Holder(service).with_passkey(), Holder(service).with_passkey()
     for holder in (victim, thief):
@@ -726,7 +738,7 @@ def test_nobodys_passkey_completes_what_another_began(service: Service) -> None:
 @protects(
     OWNERS,
     handle=(
-        edit(FILE, FIND, FIND.replace("_u.passkey_handle == handle if", "_u.id == _p.user_id if")),
+        edit(FILE, FIND, FIND.replace("USERS.passkey_handle == handle if", "USERS.id == PASSKEYS.user_id if")),
         edit(FILE, 'row is None or handle not in (b"", row.passkey_handle)', "row is None"),
     ),
 )
@@ -750,7 +762,8 @@ def test_a_passkey_that_names_another_owner_opens_nothing(service: Service) -> N
     taken=edit(
         FILE,
         "        connection.execute(insert(Passkey).values(**made.values))\n",
-        '        connection.execute(delete(Passkey).where(_p.credential_hash == made.values["credential_hash"]))\n'
+        "        same = PASSKEYS.credential_hash == made.values['credential_hash']\n"
+        "        connection.execute(delete(Passkey).where(same))\n"
         "        connection.execute(insert(Passkey).values(**made.values))\n",
     ),
 )
@@ -771,8 +784,8 @@ def test_nobody_adds_a_passkey_that_is_somebodys_already(service: Service) -> No
     OWNERS,
     removed=edit(
         FILE,
-        "connection.execute(delete(Passkey).where(_p.id == passkey_id, _p.user_id == user_id)).rowcount",
-        'connection.execute(update(Passkey).where(_p.id == passkey_id).values(name="")).rowcount',
+        "connection.execute(delete(Passkey).where(PASSKEYS.id == passkey_id, PASSKEYS.user_id == user_id)).rowcount",
+        'connection.execute(update(Passkey).where(PASSKEYS.id == passkey_id).values(name="")).rowcount',
     ),
 )
 def test_a_removed_passkey_opens_nothing_from_that_moment(service: Service) -> None:
@@ -796,7 +809,7 @@ def test_a_removed_passkey_opens_nothing_from_that_moment(service: Service) -> N
     assert len(passkeys_of(service, holder.user)) == 1
 
 
-LISTED = edit(FILE, "shown.where(_p.user_id == user_id).order_by", "shown.order_by")
+LISTED = edit(FILE, "shown.where(PASSKEYS.user_id == user_id).order_by", "shown.order_by")
 
 
 @protects(
@@ -805,11 +818,14 @@ LISTED = edit(FILE, "shown.where(_p.user_id == user_id).order_by", "shown.order_
         LISTED,
         edit(
             FILE,
-            "        mine = (_p.id == passkey_id, _p.user_id == user_id)\n",
-            "        mine = (_p.id == passkey_id,)\n",
+            "        mine = (PASSKEYS.id == passkey_id, PASSKEYS.user_id == user_id)\n",
+            "        mine = (PASSKEYS.id == passkey_id,)\n",
         ),
     ),
-    remove=(LISTED, edit(FILE, "delete(Passkey).where(_p.id == passkey_id, _p.user_id == user_id)", REMOVE_ANY)),
+    remove=(
+        LISTED,
+        edit(FILE, "delete(Passkey).where(PASSKEYS.id == passkey_id, PASSKEYS.user_id == user_id)", REMOVE_ANY),
+    ),
 )
 def test_nobody_renames_or_removes_anothers_passkey(service: Service) -> None:
     victim, thief = Holder(service).with_passkey(), Holder(service).with_passkey()
@@ -982,7 +998,7 @@ def test_to_be_asked_for_a_passkey_makes_no_row(service: Service) -> None:
         edit(
             FILE,
             "    handle = handle or secrets.token_bytes(HANDLE_BYTES)\n",
-            "        everybodys = connection.execute(select(_p.credential_id, _p.transports)).all()\n"
+            "        everybodys = connection.execute(select(PASSKEYS.credential_id, PASSKEYS.transports)).all()\n"
             "    handle = handle or secrets.token_bytes(HANDLE_BYTES)\n",
         ),
         edit(FILE, "exclude_credentials=_descriptors(_own(user.id))", "exclude_credentials=_descriptors(everybodys)"),
@@ -1129,7 +1145,7 @@ def test_what_was_signed_on_another_page_opens_nothing(service: Service) -> None
 
 @protects(
     OWNERS,
-    zero=edit(FILE, AHEAD, AHEAD.replace("_p.sign_count == 0", "_p.sign_count >= 0")),
+    zero=edit(FILE, AHEAD, AHEAD.replace("PASSKEYS.sign_count == 0", "PASSKEYS.sign_count >= 0")),
     told=edit("identity/attempts.py", "        notify(connection, assertion.user_id, mail.PASSKEY_SUSPENDED)\n", ""),
 )
 def test_a_passkey_that_has_counted_never_says_zero_again(service: Service) -> None:

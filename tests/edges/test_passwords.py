@@ -406,8 +406,8 @@ def test_a_list_that_was_cut_short_or_altered_starts_nothing(
     "password-rehash-on-login",
     changed=edit(
         "identity/login.py",
-        "unchanged = (_u.id == row.id, _u.password_hash == row.password_hash)",
-        "unchanged = (_u.id == row.id,)",
+        "unchanged = (USERS.id == row.id, USERS.password_hash == row.password_hash)",
+        "unchanged = (USERS.id == row.id,)",
     ),
 )
 def test_a_login_does_not_undo_a_parallel_password_change(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -615,7 +615,7 @@ def test_a_password_counts_as_it_was_typed_to_its_last_character(
         core.test_a_strong_password_of_letters_alone_is_taken, "password-no-composition-no-expiry", "composition"
     ),
     expiry=(
-        edit("identity/login.py", "_BY_EMAIL: Final = select(", "_BY_EMAIL: Final = select(_u.created_at, "),
+        edit("identity/login.py", "_BY_EMAIL: Final = select(", "_BY_EMAIL: Final = select(USERS.created_at, "),
         edit(
             "identity/login.py",
             "if row is None or not matched or not row.active:",

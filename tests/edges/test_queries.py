@@ -122,8 +122,8 @@ def end(client: BaseClient, session_id: uuid.UUID) -> Response:
     "ownership-404",
     session=edit(
         "identity/sessions.py",
-        "_ending(now(), _s.id == session_id, _s.user_id == user_id)",
-        "_ending(now(), _s.id == session_id)",
+        "_ending(now(), SESSIONS.id == session_id, SESSIONS.user_id == user_id)",
+        "_ending(now(), SESSIONS.id == session_id)",
     ),
 )
 def test_nobody_ends_another_users_session(service: Service) -> None:

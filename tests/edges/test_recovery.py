@@ -50,7 +50,7 @@ def asked(service: Service, statements: Statements, email: str, number: int) -> 
 ENQUEUES_AS_A_STRANGER = "mail.enqueue(connection, links.RESET, email)"
 STRANGERS = "STRANGERS: Final = (Allowance(1, timedelta(minutes=10)), Allowance(10, timedelta(days=1)))"
 LOOKS = "    row = look(token, *purposes)\n"
-NOT_ENDED = "        _l.expires_at > moment,\n"
+NOT_ENDED = "        LINKS.expires_at > moment,\n"
 # --- what a link is good for -----------------------------------------------------------------------------------
 
 

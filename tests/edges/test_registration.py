@@ -66,7 +66,7 @@ def asked(service: Service, statements: Statements, email: str, address: str) ->
     email=edit(
         "identity/account.py",
         "        mail.enqueue(connection, links.EMAIL, email,",
-        "        if connection.execute(select(_u.id).where(_u.email == email)).first():\n"
+        "        if connection.execute(select(USERS.id).where(USERS.email == email)).first():\n"
         '            raise users.UserError("There is already an account with this address.", "email")\n'
         "        mail.enqueue(connection, links.EMAIL, email,",
     ),
@@ -149,7 +149,7 @@ def test_ipv6_networks_of_one_site_share_the_registration_limit(service: Service
         ENQUEUES,
         f"{ENQUEUES}"
         "        connection.execute(\n"
-        '            users.update(users.User).where(users._u.email == email).values(display_name="Mallory")\n'
+        '            users.update(users.User).where(users.USERS.email == email).values(display_name="Mallory")\n'
         "        )\n",
     ),
 )
@@ -182,7 +182,7 @@ def test_by_one_link_twenty_passwords_a_minute_are_looked_at(service: Service) -
     assert client.activate(token, CHOSEN).status == DONE["activate"]
 
 
-@protects(SINGLE_USE, expiry=edit(GOOD, "        _l.expires_at > moment,\n", ""))
+@protects(SINGLE_USE, expiry=edit(GOOD, "        LINKS.expires_at > moment,\n", ""))
 def test_a_link_is_good_for_as_long_as_its_mail_says(service: Service) -> None:
     is_open(service)
     hours = service.limits.activation_hours
@@ -307,11 +307,12 @@ def test_an_invitation_makes_exactly_the_account_that_it_names(
 @protects(
     MODE,
     once=edit(GOOD, UNUSED, OF_PURPOSE),
-    expiry=edit(GOOD, "        _l.expires_at > moment,\n", ""),
+    expiry=edit(GOOD, "        LINKS.expires_at > moment,\n", ""),
     inviter=(
         edit(
             GOOD,
-            "        or_(_l.inviter_id.is_(None), exists().where(_inviter.id == _l.inviter_id, _inviter.active)),\n",
+            "        or_(LINKS.inviter_id.is_(None), exists().where(_inviter.id == LINKS.inviter_id, _inviter.active)),"
+            "\n",
             "",
         ),
         edit(GOOD, ", columns.inviter_id == user_id)", ")"),  # which ends them as well, when the inviter is disabled
@@ -349,7 +350,7 @@ def test_an_invitation_that_has_ended_makes_no_account(service: Service, monkeyp
     MODE,
     inviter_off=edit(
         GOOD,
-        "        or_(_l.inviter_id.is_(None), exists().where(_inviter.id == _l.inviter_id, _inviter.active)),\n",
+        "        or_(LINKS.inviter_id.is_(None), exists().where(_inviter.id == LINKS.inviter_id, _inviter.active)),\n",
         "",
     ),
 )

@@ -122,7 +122,7 @@ MARK = {
     "jwt": ("jwt/account.py", '@blueprint.post("/auth/email")\n@login_required'),
 }[AUTH]
 EMAIL_PATH = {"session": "/account/email", "jwt": "/auth/email"}[AUTH]
-ENDED_FIRST = "row is None or connection.execute(_ending(now(), _s.id == old.session_id)).rowcount != 1"
+ENDED_FIRST = "row is None or connection.execute(_ending(now(), SESSIONS.id == old.session_id)).rowcount != 1"
 
 
 def changes_address(client: Client) -> Response:
@@ -181,7 +181,7 @@ def test_a_stale_session_changes_no_address_before_step_up(service: Service) -> 
             "identity/sessions.py",
             "def _principal(row: Row[Any]) -> Principal:\n",
             "def _latest(user_id: UUID) -> Any:\n    from sqlalchemy import func\n\n    with connect() as connection:\n"
-            "        latest = select(func.max(_s.verified_at)).where(_s.user_id == user_id)\n"
+            "        latest = select(func.max(SESSIONS.verified_at)).where(SESSIONS.user_id == user_id)\n"
             "        return connection.execute(latest).scalar()\n"
             "\n\ndef _principal(row: Row[Any]) -> Principal:\n",
         ),
@@ -191,7 +191,8 @@ def test_a_stale_session_changes_no_address_before_step_up(service: Service) -> 
         edit(
             "identity/sessions.py",
             "    return open_session(\n        old.id,\n",
-            "    connection.execute(update(AuthSession).where(_s.id == old.session_id).values(verified_at=now()))\n"
+            "    proven = update(AuthSession).where(SESSIONS.id == old.session_id).values(verified_at=now())\n"
+            "    connection.execute(proven)\n"
             "    return open_session(\n        old.id,\n",
         ),
     ),

@@ -332,7 +332,9 @@ def test_who_is_told_to_come_back_may_come_back(service: Service, monkeypatch: p
 
 @protects(
     ROW,
-    together=edit("throttle/__init__.py", "counter.where(_c.failures > 0)", "counter.where(_c.failures < 0)"),
+    together=edit(
+        "throttle/__init__.py", "counter.where(COUNTERS.failures > 0)", "counter.where(COUNTERS.failures < 0)"
+    ),
 )
 def test_parallel_uncompared_attempts_are_not_counted(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     user = cheap_user(service)
@@ -400,7 +402,9 @@ def test_retry_after_is_exact(service: Service, monkeypatch: pytest.MonkeyPatch)
 @protects(
     ROW,
     given=edit(
-        "throttle/__init__.py", "        rounds=_c.rounds - case((_c.blocked_until.is_(None), 0), else_=1),\n", ""
+        "throttle/__init__.py",
+        "        rounds=COUNTERS.rounds - case((COUNTERS.blocked_until.is_(None), 0), else_=1),\n",
+        "",
     ),
 )
 def test_a_refunded_attempt_takes_back_the_wait_that_it_began(service: Service) -> None:
@@ -642,9 +646,9 @@ def test_a_process_whose_clock_is_behind_forgets_nothing(service: Service) -> No
 
 @protects(
     ABUSE,
-    forged=edit("identity/devices.py", '        _d.token_hash == bindparam("token_hash"),\n', ""),
+    forged=edit("identity/devices.py", '        DEVICES.token_hash == bindparam("token_hash"),\n', ""),
     foreign=edit(
-        "identity/devices.py", '        (_u.email == bindparam("email")) | (_u.id == bindparam("user")),\n', ""
+        "identity/devices.py", '        (USERS.email == bindparam("email")) | (USERS.id == bindparam("user")),\n', ""
     ),
 )
 def test_no_device_but_the_accounts_own_gets_further_guesses(service: Service) -> None:
@@ -871,7 +875,9 @@ def smaller(service: Service, monkeypatch: pytest.MonkeyPatch) -> Any:
     COST,
     counters=edit("throttle/__init__.py", "max(over, above or over)", "over"),
     waiting=edit(
-        "throttle/__init__.py", "func.coalesce(_c.blocked_until, _c.window_at)", "func.coalesce(_c.window_at)"
+        "throttle/__init__.py",
+        "func.coalesce(COUNTERS.blocked_until, COUNTERS.window_at)",
+        "func.coalesce(COUNTERS.window_at)",
     ),
 )
 def test_a_flood_of_names_is_bounded_and_resets_no_wait(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

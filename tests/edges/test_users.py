@@ -140,7 +140,7 @@ def test_nobody_disables_the_last_administrator(service: Service, monkeypatch: p
     "session-list-and-revoke",
     everybody=edit(
         "identity/sessions.py",
-        "        return connection.execute(_ending(now(), _s.id != but)).rowcount\n",
+        "        return connection.execute(_ending(now(), SESSIONS.id != but)).rowcount\n",
         "        return 0\n",
     ),
     waiting=edit("identity/sessions.py", "        connection.execute(_ending_flows())\n", ""),
@@ -170,7 +170,7 @@ def test_an_administrator_ends_sessions_of_one_or_all_users(service: Service, mo
 
 @protects(
     DISABLE,
-    active=edit("identity/sessions.py", f"{NOT_ENDED}        _u.active,\n", NOT_ENDED),
+    active=edit("identity/sessions.py", f"{NOT_ENDED}        USERS.active,\n", NOT_ENDED),
 )
 def test_the_column_alone_keeps_a_user_out(service: Service) -> None:
     user, _other = service.user(), service.user()  # another active user changes nothing

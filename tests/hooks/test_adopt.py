@@ -135,7 +135,7 @@ def test_an_application_is_told_what_collides_and_what_to_do_and_nothing_is_writ
 def test_whoever_names_a_clone_on_his_machine_alone_is_told_to_name_its_address(application: Path, ask: Run) -> None:
     """The service would be called good by `check`, and no update would ever come."""
     told = json.loads(ask(application, "--format", "json").stdout)
-    assert "a folder that is on this machine alone. Name the template's address: --source" in told["steps"][0]
+    assert "a folder that exists only on this machine. Name the template's address: --source" in told["steps"][0]
     named = json.loads(ask(application, "--format", "json", "--source", "https://git.example/platform/t.git").stdout)
     assert "machine" not in " ".join(named["steps"])
     assert ask(application, "--write").returncode == 0
@@ -321,7 +321,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten_and_the_rest_is_taken_
         ("no folder", "is no folder"),
         ("no version", "The template has no version v9.9.9"),
         ("no such version", "latest is no version"),
-        ("no answer", "The answer to auth is none"),
+        ("no answer", "does not take the answer to auth"),
         ("no question", "does not ask for ouath"),
         ("no template", "is no folder. Clone the template"),
         ("no git template", "git failed in"),

@@ -176,9 +176,9 @@ def test_what_a_branch_leaves_out_of_the_signed_version_is_named(
     result = judge()
     assert result.returncode == 1
     assert f"{HERE}:" in result.stdout
-    assert "nobody's approval makes it so" in result.stdout
+    assert "no approval makes it so" in result.stdout
     believed = ("review.py", "proposal.changed | _left_out(repository, begin, fetched)", "proposal.changed")
-    assert "nobody's approval makes it so" not in judge(edits=(believed,)).stdout
+    assert "no approval makes it so" not in judge(edits=(believed,)).stdout
 
 
 def test_a_version_that_a_branch_only_writes_down_does_not_merge_by_itself(
@@ -212,7 +212,7 @@ def test_a_start_that_nothing_bears_out_is_refused(
     result = judge()
     assert result.returncode == 1
     assert said in result.stderr
-    assert "Nobody's approval makes it right." in result.stderr
+    assert "No approval can permit it." in result.stderr
 
 
 def test_without_the_age_in_renovate_json_a_version_of_an_hour_ago_merges(
@@ -275,7 +275,7 @@ def test_an_update_from_another_address_is_refused_whoever_approves(
     result = judge("--approvals", approvals(service))
     assert result.returncode == 1
     assert "nothing was fetched" in result.stderr
-    assert "Nobody's approval makes it right." in result.stderr
+    assert "No approval can permit it." in result.stderr
 
 
 def test_what_is_not_the_signed_version_is_refused_whoever_approves(
@@ -287,7 +287,7 @@ def test_what_is_not_the_signed_version_is_refused_whoever_approves(
     result = judge("--approvals", approvals(service))
     assert result.returncode == 1
     assert f"{HERE}:" in result.stdout
-    assert "nobody's approval makes it so" in result.stdout
+    assert "no approval makes it so" in result.stdout
     blind = ("review.py", "if one.file in about", "if not one.file")
     assert judge(edits=(blind,)).returncode == 0
 
@@ -299,9 +299,9 @@ def test_what_is_not_the_signed_version_is_refused_whoever_approves(
         ("src/other/bastion/x.py", "x = 1\n", "no patch has to change it"),
         ("src/my_service/exceptions.toml", "# less\n", "no patch has to change it"),
         ("conftest.py", "x = 1\n", "no patch has to change it"),
-        ("uv.lock", "version = 1\n", "it decides what is installed"),
-        ("Dockerfile", "FROM scratch\n", "it decides what is deployed"),
-        ("deploy/base/x.yaml", "x: 1\n", "it decides what is deployed"),
+        ("uv.lock", "version = 1\n", "it decides which libraries are installed"),
+        ("Dockerfile", "FROM scratch\n", "it decides what runs in production"),
+        ("deploy/base/x.yaml", "x: 1\n", "it decides what runs in production"),
         (".bastion-waivers.toml", "waivers = []\n", "which faults may wait"),
         (".github/CODEOWNERS", "# nobody\n", "it decides what runs in CI"),
         (".pre-commit-config.yaml", "repos: []\n", "it runs on the machines of developers"),
@@ -527,7 +527,7 @@ def test_an_answers_file_that_is_put_right_needs_a_person() -> None:
 
 
 def test_an_update_that_changes_an_answer_needs_a_person() -> None:
-    assert judged(auth="jwt").reasons == (".copier-answers.yml has another auth: an update changes the version alone.",)
+    assert judged(auth="jwt").reasons == (".copier-answers.yml has another auth: an update changes only the version.",)
 
 
 def test_a_patch_deletes_nothing() -> None:

@@ -305,10 +305,10 @@ def test_a_conflict_leaves_every_byte_as_it_was_and_says_whose_it_is(
     assert said.status == 1
     assert everything(service) == before
     assert "Not done, and nothing was changed:" in said.out
-    assert f"{BASTION}/clock.py: The template changed what was edited here, in a file of its own" in said.out
+    assert f"{BASTION}/clock.py: The template changed lines of its own file that were edited here" in said.out
     assert "    | +FIXED = True" in said.out
     assert f"{BASTION}/leaves.py: The new version has this file no more, and it was edited here." in said.out
-    assert f"{BASTION}/arrives.py: The template changed what was edited here" in said.out
+    assert f"{BASTION}/arrives.py: The template changed lines of its own file that were edited here" in said.out
     assert "pyproject.toml: The template and the team changed the same place" in said.out
     assert "Update with --restore" in said.out
     told = json.loads(update(service, "--json").out)
@@ -789,7 +789,7 @@ def test_an_answer_that_was_only_written_down_changes_nothing_and_the_line_is_pu
     assert everything(service) == before
     said = update(service, "--to", "v1.0.1")
     assert said.status == 0, said.err
-    assert "Whoever wants another one updates with --data secrets=..." in said.out
+    assert "To change it, update with --data secrets=..." in said.out
     assert recorded(service)["secrets"] == "env"
     assert (service / f"{BASTION}/secrets/env.py").exists()
     assert not (service / f"{BASTION}/secrets/files.py").exists()

@@ -40,7 +40,7 @@ CONFIRMED = "email-change-confirmed"
 COMPLETE = "account-delete-complete"
 NEW = "new@example.com"
 ASKS = "        mail.enqueue(connection, links.EMAIL, email,"
-ENDED_FIRST = "row is None or connection.execute(_ending(now(), _s.id == old.session_id)).rowcount != 1"
+ENDED_FIRST = "row is None or connection.execute(_ending(now(), SESSIONS.id == old.session_id)).rowcount != 1"
 
 
 # --- the password ----------------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def test_a_new_password_ends_every_session_but_this_one(service: Service, monkey
     direct=edit(
         FILE,
         ASKS,
-        f"        connection.execute(update(User).where(_u.id == user.id).values(email=email))\n{ASKS}",
+        f"        connection.execute(update(User).where(USERS.id == user.id).values(email=email))\n{ASKS}",
     ),
     notice=edit(FILE, "        mail.enqueue(connection, mail.EMAIL_ASKED, user.email)\n", ""),
 )
@@ -125,11 +125,11 @@ def test_an_address_is_changed_by_the_reader_of_its_mail_and_the_former_one_hear
 
 @protects(
     COMPLETE,
-    account=edit(FILE, "        connection.execute(delete(User).where(_u.id == user.id))", "        pass"),
+    account=edit(FILE, "        connection.execute(delete(User).where(USERS.id == user.id))", "        pass"),
     rows=(
         edit(
             FILE,
-            "        connection.execute(delete(Link).where((_l.user_id == user.id) | (_l.email == row.email)))\n",
+            "        connection.execute(delete(Link).where((LINKS.user_id == user.id) | (LINKS.email == row.email)))\n",
             "",
         ),
         edit(
@@ -138,7 +138,7 @@ def test_an_address_is_changed_by_the_reader_of_its_mail_and_the_former_one_hear
             "pass",
         ),
     ),
-    owner=edit(FILE, "delete(User).where(_u.id == user.id)", "delete(User)"),
+    owner=edit(FILE, "delete(User).where(USERS.id == user.id)", "delete(User)"),
 )
 def test_no_table_holds_anything_of_a_deleted_account(service: Service) -> None:
     service.at_least(sessions_per_account=2)
@@ -194,8 +194,8 @@ def test_a_user_writes_no_more_of_an_account_than_its_name(service: Service, mon
     "session-list-and-revoke",
     owner=edit(
         "identity/sessions.py",
-        "_s.id == session_id, _s.user_id == user_id)).rowcount",
-        "_s.id == session_id)).rowcount",
+        "SESSIONS.id == session_id, SESSIONS.user_id == user_id)).rowcount",
+        "SESSIONS.id == session_id)).rowcount",
     ),
 )
 def test_a_user_ends_an_own_session_and_none_of_another(service: Service) -> None:
@@ -221,7 +221,7 @@ def session_of(service: Service, client: Client) -> Any:
 
 # --- what leaves -----------------------------------------------------------------------------------------------
 
-SHOWS = "_SHOWN: Final = select(_u.id, _u.email, _u.display_name, _u.active, _u.roles, _u.created_at)"
+SHOWS = "_SHOWN: Final = select(USERS.id, USERS.email, USERS.display_name, USERS.active, USERS.roles, USERS.created_at)"
 SHOWS_ALL = edit("identity/users.py", SHOWS, "_SHOWN: Final = select(User.__table__)")
 SHOWN_BY = {"jwt": "jwt/account.py", "session": "session/templates/bastion/account.html"}[AUTH]
 LEAKS: Any = {
@@ -258,7 +258,7 @@ SEEN = {"session": "Password changed", "jwt": "password.changed"}[AUTH]
 OWN = "own-events-kept"
 
 
-@protects(OWN, masses=edit(FILE, "partition_by=_a.kind, ", ""))
+@protects(OWN, masses=edit(FILE, "partition_by=EVENTS.kind, ", ""))
 def test_no_number_of_failed_logins_hides_a_changed_password(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     user, shown = service.user(), service.module("identity.account").EVENTS_SHOWN
     Hashing(service, monkeypatch, cheap=True)

@@ -231,11 +231,11 @@ INEXACT = (
     if DATABASE == "mysql"
     else {
         "pattern": (
-            edit("identity/login.py", '_u.email == bindparam("email"))', '_u.email.like(bindparam("email")))'),
+            edit("identity/login.py", 'USERS.email == bindparam("email"))', 'USERS.email.like(bindparam("email")))'),
             edit(
                 "identity/login.py",
-                "row.password_hash, _u.email == subject)",
-                "row.password_hash, _u.email.like(subject))",
+                "row.password_hash, USERS.email == subject)",
+                "row.password_hash, USERS.email.like(subject))",
             ),
         )
     }

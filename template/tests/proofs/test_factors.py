@@ -199,7 +199,9 @@ def waits(service: Service, user: User, number: int) -> Client:
 
 @protects(
     TOTP,
-    once=edit(TOTP_FILE, "later = (_t.user_id == user_id, _t.last_step < step)", "later = (_t.user_id == user_id,)"),
+    once=edit(
+        TOTP_FILE, "later = (APPS.user_id == user_id, APPS.last_step < step)", "later = (APPS.user_id == user_id,)"
+    ),
 )
 def test_a_code_opens_an_account_once(service: Service) -> None:
     user = service.user()
@@ -223,8 +225,8 @@ CODES_FILE = "identity/recovery_codes.py"
     CODES,
     once=edit(
         CODES_FILE,
-        "_r.code_hash == digest(_plain(code)), _r.used_at.is_(None))",
-        "_r.code_hash == digest(_plain(code)))",
+        "CODES.code_hash == digest(_plain(code)), CODES.used_at.is_(None))",
+        "CODES.code_hash == digest(_plain(code)))",
     ),
 )
 def test_a_recovery_code_opens_an_account_once(service: Service) -> None:

@@ -76,7 +76,7 @@ def test_a_login_that_waits_for_its_code_reaches_no_view(service: Service) -> No
 
 # --- mfa-attempts-5 --------------------------------------------------------------------------------------------------
 
-STILL_COUNTS = edit(FLOWS, "values(tries=_f.tries + 1)", "values(tries=_f.tries)")
+STILL_COUNTS = edit(FLOWS, "values(tries=FLOWS.tries + 1)", "values(tries=FLOWS.tries)")
 NO_CODE = "AAAAA-AAAAA-AAAAA-AAAAA-AAAAAA"
 """A recovery code of no account: the account's counter, which would hide the flow's own, takes no notice of it."""
 
@@ -99,7 +99,9 @@ def test_a_login_that_waits_takes_no_sixth_code(service: Service) -> None:
 
 @protects(
     BOUND,
-    owner=edit(FLOWS, "own = (_f.session_id == user.session_id, _f.user_id == user.id)", "own: tuple[Any, ...] = ()"),
+    owner=edit(
+        FLOWS, "own = (FLOWS.session_id == user.session_id, FLOWS.user_id == user.id)", "own: tuple[Any, ...] = ()"
+    ),
 )
 def test_what_one_user_has_begun_no_other_completes(service: Service) -> None:
     alice, mallory = service.user(), service.user()
@@ -137,7 +139,7 @@ def test_no_new_login_gives_new_tries_for_the_code(service: Service) -> None:
 
 LIVES_ON = (
     edit("identity/links.py", "        flows.cancel(connection, user_id)\n", "        pass\n"),
-    edit("identity/sessions.py", "    connection.execute(_ending_flows(_f.user_id == user_id))\n", ""),
+    edit("identity/sessions.py", "    connection.execute(_ending_flows(FLOWS.user_id == user_id))\n", ""),
 )
 
 

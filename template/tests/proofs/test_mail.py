@@ -193,7 +193,7 @@ def test_one_mailbox_gets_one_mail_of_a_kind_in_ten_minutes(service: Service) ->
         "delivery/outbox.py",
         "        return links.mint(connection, due) if connection.execute(still_there).rowcount == 1 else None\n",
         "        if connection.execute(still_there).rowcount == 1:\n            token = links.mint(connection, due)\n"
-        "            connection.execute(update(OutgoingMail).where(_o.id == due.id).values(roles=token))\n"
+        "            connection.execute(update(OutgoingMail).where(MAILS.id == due.id).values(roles=token))\n"
         "            return token\n",
     ),
 )

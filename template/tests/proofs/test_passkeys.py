@@ -103,10 +103,10 @@ def test_what_was_signed_on_a_page_of_another_origin_opens_nothing(service: Serv
 
 # --- passkey-count-and-owner -----------------------------------------------------------------------------------------
 
-AHEAD = "    ahead = _p.sign_count < counter if counter else _p.sign_count == 0\n"
+AHEAD = "    ahead = PASSKEYS.sign_count < counter if counter else PASSKEYS.sign_count == 0\n"
 
 
-@protects(OWNERS, zero=edit(FILE, AHEAD, AHEAD.replace("_p.sign_count == 0", "_p.sign_count >= 0")))
+@protects(OWNERS, zero=edit(FILE, AHEAD, AHEAD.replace("PASSKEYS.sign_count == 0", "PASSKEYS.sign_count >= 0")))
 def test_a_copy_of_a_passkey_without_its_counter_opens_nothing(service: Service) -> None:
     device = Authenticator()
     user = with_passkey(service, device)
@@ -130,7 +130,7 @@ ASK_AS_NAMED = (
         '    sent = __import__("flask").request\n'
         '    named = (sent.get_json(silent=True) or sent.values).get("identifier")\n'
         "    with connect() as connection:\n"
-        "        user_id = connection.execute(select(_u.id).where(_u.email == named)).scalar()\n"
+        "        user_id = connection.execute(select(USERS.id).where(USERS.email == named)).scalar()\n"
         '    return _ask(LOGIN, "", _own(user_id) if user_id else ())\n',
     ),
 )

@@ -29,10 +29,10 @@ ENQUEUES = "        mail.enqueue(connection, links.RESET, email, trusted=trusted
 ASKS = f"    with transaction() as connection:\n{ENQUEUES}"  # a visitor who types an address, not an administrator
 UNKNOWN_TO_US = (
     "    with transaction() as connection:\n"
-    "        if not connection.execute(update(User).where(_u.email == email).values(email=email)).rowcount:\n"
+    "        if not connection.execute(update(User).where(USERS.email == email).values(email=email)).rowcount:\n"
 )
-OF_PURPOSE = "        _l.purpose.in_(purposes),\n"
-UNUSED = f"{OF_PURPOSE}        _l.used_at.is_(None),\n"
+OF_PURPOSE = "        LINKS.purpose.in_(purposes),\n"
+UNUSED = f"{OF_PURPOSE}        LINKS.used_at.is_(None),\n"
 
 
 def link_for(service: Service, user: User) -> str:

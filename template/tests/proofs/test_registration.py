@@ -30,10 +30,10 @@ MODE = "registration-mode-enforced"
 SINGLE_USE = "activation-required-single-use"
 VICTIM = "victim@example.com"
 ENQUEUES = "        mail.enqueue(connection, links.ACTIVATE, email)\n"
-KNOWN = "        if connection.execute(users._SHOWN.where(users._u.email == email)).first():\n"
+KNOWN = "        if connection.execute(users._SHOWN.where(users.USERS.email == email)).first():\n"
 GOOD = "identity/links.py"
-OF_PURPOSE = "        _l.purpose.in_(purposes),\n"
-UNUSED = f"{OF_PURPOSE}        _l.used_at.is_(None),\n"
+OF_PURPOSE = "        LINKS.purpose.in_(purposes),\n"
+UNUSED = f"{OF_PURPOSE}        LINKS.used_at.is_(None),\n"
 SPENDS = '    throttle.spend_for_network("register", "register-throttle", REGISTRATIONS)\n'
 READS_WHAT_WAS_SENT = edit(
     FILE,

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 DISABLE = "admin-disable-immediate"
 RESET = "admin-reset-cannot-choose"
-NOT_ENDED = '        _s.expires_at > bindparam("moment"),\n'
+NOT_ENDED = '        SESSIONS.expires_at > bindparam("moment"),\n'
 
 
 @protects(
     DISABLE,
-    active=edit("identity/sessions.py", f"{NOT_ENDED}        _u.active,\n", NOT_ENDED),
+    active=edit("identity/sessions.py", f"{NOT_ENDED}        USERS.active,\n", NOT_ENDED),
 )
 def test_a_user_who_is_switched_off_is_out_at_once(service: Service) -> None:
     user = service.user()
@@ -55,7 +55,7 @@ RESETS = "    with transaction() as connection:\n        sessions.end_all(user_i
         f"{RESETS}"
         f"        if chosen := {WHAT_WAS_SENT}.get('password'):\n"
         "            made = users.checked_password(chosen, email)\n"
-        "            connection.execute(update(User).where(_u.id == user_id).values(password_hash=made))\n",
+        "            connection.execute(update(User).where(USERS.id == user_id).values(password_hash=made))\n",
     ),
     sessions=edit("identity/recovery.py", RESETS, "    with transaction() as connection:\n"),
 )

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     "credential-change-revokes-sessions",
     refresh=edit(
         "jwt/refresh.py",
-        "    _s.revoked_at.is_(None),\n    _s.expires_at > bindparam(",
-        "    _s.expires_at > bindparam(",
+        "    SESSIONS.revoked_at.is_(None),\n    SESSIONS.expires_at > bindparam(",
+        "    SESSIONS.expires_at > bindparam(",
     ),
 )
 def test_no_refresh_token_outlives_a_new_password(service: Service) -> None:

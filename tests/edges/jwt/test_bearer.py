@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ...running import Service
 
 
-@protects(ROW, disabled=edit(ROWS, "        _u.active,\n", ""))
+@protects(ROW, disabled=edit(ROWS, "        USERS.active,\n", ""))
 def test_the_token_of_a_user_who_was_disabled_opens_nothing(service: Service) -> None:
     logins = Logins(service)
     client = logins.of(logins.user)
@@ -54,7 +54,9 @@ def test_the_token_of_a_user_who_was_disabled_opens_nothing(service: Service) ->
 
 @protects(
     ROW,
-    expired=edit(ROWS, '        _s.expires_at > bindparam("moment"),\n        _u.active,\n', "        _u.active,\n"),
+    expired=edit(
+        ROWS, '        SESSIONS.expires_at > bindparam("moment"),\n        USERS.active,\n', "        USERS.active,\n"
+    ),
 )
 def test_a_token_does_not_outlive_its_login(service: Service) -> None:
     logins = Logins(service)
@@ -80,7 +82,7 @@ def test_a_token_whose_login_is_nowhere_opens_nothing(service: Service) -> None:
     logins.dead(client, "a login whose row is gone")
 
 
-@protects(ROW, owner=edit(ROWS, BY_ID, '_BY_ID: Final = _LIVE.where(_s.id == bindparam("session_id"))'))
+@protects(ROW, owner=edit(ROWS, BY_ID, '_BY_ID: Final = _LIVE.where(SESSIONS.id == bindparam("session_id"))'))
 def test_a_token_names_no_login_but_its_own_users(service: Service) -> None:
     logins = Logins(service)
     client = logins.of(logins.user)

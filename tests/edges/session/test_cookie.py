@@ -529,7 +529,8 @@ def test_session_fixation_is_refused(service: Service) -> None:
 
 
 @protects(
-    "session-idle-30-min", idle=edit("identity/sessions.py", '        _s.seen_at > bindparam("alive_since"),\n', "")
+    "session-idle-30-min",
+    idle=edit("identity/sessions.py", '        SESSIONS.seen_at > bindparam("alive_since"),\n', ""),
 )
 def test_a_cookie_that_was_left_for_the_idle_time_opens_nothing(service: Service) -> None:
     seen = service.adds_route("/probe")
@@ -550,7 +551,7 @@ def test_a_cookie_that_was_left_for_the_idle_time_opens_nothing(service: Service
 
 @protects(
     "session-absolute-12-h",
-    use=edit("identity/sessions.py", '        _s.expires_at > bindparam("moment"),\n', ""),
+    use=edit("identity/sessions.py", '        SESSIONS.expires_at > bindparam("moment"),\n', ""),
     move=edit(
         "identity/sessions.py", "        lifetime=row.expires_at - now(),\n", "        lifetime=timedelta(hours=12),\n"
     ),

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 ROW, HEADER_ONLY, MALFORMED = "jwt-sid-checked", "jwt-header-only", "jwt-malformed-is-401"
 TOKENS = "jwt/tokens.py"
 ROWS = "identity/sessions.py"
-BY_ID = '_BY_ID: Final = _LIVE.where(_s.id == bindparam("session_id"), _s.user_id == bindparam("owner_id"))'
+BY_ID = '_BY_ID: Final = _LIVE.where(SESSIONS.id == bindparam("session_id"), SESSIONS.user_id == bindparam("owner_id"))'
 NO_ROW = edit(
     ROWS,
     BY_ID,
     "_BY_ID: Final = select(\n"
-    '    _u.id, _u.created_at, _u.created_at.label("seen_at"), _u.created_at.label("verified_at"),\n'
-    '    _u.id.label("user_id"), _u.email, _u.roles, _u.must_enrol, _u.email.label("methods"),\n'
-    ').where(_u.id == bindparam("owner_id"), _u.active)',
+    '    USERS.id, USERS.created_at, USERS.created_at.label("seen_at"), USERS.created_at.label("verified_at"),\n'
+    '    USERS.id.label("user_id"), USERS.email, USERS.roles, USERS.must_enrol, USERS.email.label("methods"),\n'
+    ').where(USERS.id == bindparam("owner_id"), USERS.active)',
 )
 REVOKED = edit(
     ROWS,
-    '        _s.revoked_at.is_(None),\n        _s.seen_at > bindparam("alive_since"),\n',
-    '        _s.seen_at > bindparam("alive_since"),\n',
+    '        SESSIONS.revoked_at.is_(None),\n        SESSIONS.seen_at > bindparam("alive_since"),\n',
+    '        SESSIONS.seen_at > bindparam("alive_since"),\n',
 )
 
 

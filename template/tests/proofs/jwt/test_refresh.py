@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FILE = "jwt/refresh.py"
 ONE_USE, REUSE, LIVES = "refresh-one-use", "refresh-reuse-revokes-family", "refresh-lifetimes"
-ONCE = edit(FILE, "        _r.used_at.is_(None),\n        _r.created_at", "        _r.created_at")
+ONCE = edit(FILE, "        TOKENS.used_at.is_(None),\n        TOKENS.created_at", "        TOKENS.created_at")
 
 
 def exchange(service: Service, token: str | None, address: str = "192.0.2.10") -> Response:

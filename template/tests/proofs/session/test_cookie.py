@@ -66,8 +66,8 @@ def test_a_copy_of_the_database_signs_no_thief_in(service: Service) -> None:
     login=(
         edit(
             "identity/sessions.py",
-            "        connection.execute(_ending(moment, _s.id == replaces))\n",
-            "        connection.execute(update(AuthSession).where(_s.id == replaces).values(user_id=user_id))\n",
+            "        connection.execute(_ending(moment, SESSIONS.id == replaces))\n",
+            "        connection.execute(update(AuthSession).where(SESSIONS.id == replaces).values(user_id=user_id))\n",
         ),
         edit(
             "session/cookie.py",
@@ -93,7 +93,8 @@ def test_a_session_that_was_planted_in_a_browser_is_not_its_users_after_the_logi
 
 
 @protects(
-    "session-idle-30-min", idle=edit("identity/sessions.py", '        _s.seen_at > bindparam("alive_since"),\n', "")
+    "session-idle-30-min",
+    idle=edit("identity/sessions.py", '        SESSIONS.seen_at > bindparam("alive_since"),\n', ""),
 )
 def test_a_cookie_that_was_not_used_for_the_idle_time_opens_nothing(service: Service) -> None:
     seen = service.adds_route("/probe")
@@ -113,7 +114,7 @@ def test_a_cookie_that_was_not_used_for_the_idle_time_opens_nothing(service: Ser
 
 @protects(
     "session-absolute-12-h",
-    use=edit("identity/sessions.py", '        _s.expires_at > bindparam("moment"),\n', ""),
+    use=edit("identity/sessions.py", '        SESSIONS.expires_at > bindparam("moment"),\n', ""),
 )
 def test_a_session_in_use_ends_at_its_absolute_end(service: Service) -> None:
     seen = service.adds_route("/probe")

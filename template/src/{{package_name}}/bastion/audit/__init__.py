@@ -59,18 +59,18 @@ REFUSALS: Final[Mapping[tuple[int, str], str]] = {
 # event of its own.
 TOKENS: Final = ("jwt-", "refresh-")
 ORDINARY: Final = frozenset(("jwt-access-10-min", "refresh-lifetimes", "refresh-reuse-revokes-family"))
-_a = AuditEvent.__table__.c
+EVENTS = AuditEvent.__table__.c
 _WRITTEN: Final = (*chain.SIGNED, "mac", "bucket", "times")
 _UNLESS_THERE: Final = insert(AuditEvent).from_select(
     _WRITTEN,
-    select(*(bindparam(name, type_=_a[name].type) for name in _WRITTEN)).where(
-        ~exists().where(_a.bucket == bindparam("bucket"))
+    select(*(bindparam(name, type_=EVENTS[name].type) for name in _WRITTEN)).where(
+        ~exists().where(EVENTS.bucket == bindparam("bucket"))
     ),
 )
 _COUNT: Final = (
     update(AuditEvent)
-    .where(_a.bucket == bindparam("sought"))
-    .values(times=_a.times + 1, bucket=bindparam("kept", type_=_a.bucket.type))
+    .where(EVENTS.bucket == bindparam("sought"))
+    .values(times=EVENTS.times + 1, bucket=bindparam("kept", type_=EVENTS.bucket.type))
 )
 _log = log.get_logger("bastion.audit")
 

@@ -47,10 +47,10 @@ BATCH: Final = 200  # rows that are sealed in one transaction, for which writers
 PAGE: Final = 1_000  # rows that are verified at a time
 TRIES: Final = 3  # of a verification that a purge came in between, and of a purge that a sealing did
 NO_HEAD: Final = "the row of audit_head was removed"
-_a, _h = AuditEvent.__table__.c, AuditHead.__table__.c
-_ONE: Final = _h.id == 1
+EVENTS, HEAD = AuditEvent.__table__.c, AuditHead.__table__.c
+_ONE: Final = HEAD.id == 1
 _HEAD: Final = select(AuditHead.__table__).where(_ONE)
-_SEALED: Final = update(AuditEvent).where(_a.id == bindparam("row")).values(bucket=None)
+_SEALED: Final = update(AuditEvent).where(EVENTS.id == bindparam("row")).values(bucket=None)
 START: Final = {"id": 1, "number": 0, "mac": b"", "anchor_number": 0, "anchor_mac": b"", "seal": b"", "version": 0}
 """The head before any row was sealed; the migration inserts it."""
 _log: Final = log.get_logger("bastion.audit")
@@ -126,12 +126,12 @@ def _seal_batch(strange_before: int) -> tuple[int, int]:
     ring, final = Ring(), _final()
     with connect() as connection:
         head = _head(connection)
-        if head is None or connection.execute(select(_a.id).where(*final).limit(1)).first() is None:
+        if head is None or connection.execute(select(EVENTS.id).where(*final).limit(1)).first() is None:
             return 0, 0
     if fault := _fault_of_head(ring, head):
         _log.error("audit_chain_broken", head=fault)  # signed anew, it would be in order
         return 0, 0
-    waiting = select(AuditEvent.__table__).where(*final).order_by(_a.at, _a.id).limit(BATCH).with_for_update()
+    waiting = select(AuditEvent.__table__).where(*final).order_by(EVENTS.at, EVENTS.id).limit(BATCH).with_for_update()
     if strange_before:
         waiting = waiting.offset(strange_before)
     number, mac, sealed, strange = head.number, head.mac, [], []
@@ -159,7 +159,7 @@ def _seal_batch(strange_before: int) -> tuple[int, int]:
 def _final() -> tuple[ColumnElement[bool], ...]:
     """Return the condition for final rows without a number: counted rows are final once their minute is over."""
     minute = now().replace(second=0, microsecond=0)
-    return _a.number.is_(None), _a.bucket.is_(None) | (_a.at < minute)
+    return EVENTS.number.is_(None), EVENTS.bucket.is_(None) | (EVENTS.at < minute)
 
 
 def _head(connection: Connection) -> Any | None:
@@ -168,7 +168,7 @@ def _head(connection: Connection) -> Any | None:
 
 def _take(connection: Connection, head: Any) -> bool:
     """Claim the head by compare-and-set; True if this transaction won."""
-    mine = update(AuditHead).where(_ONE, _h.version == head.version).values(version=head.version + 1)
+    mine = update(AuditHead).where(_ONE, HEAD.version == head.version).values(version=head.version + 1)
     return connection.execute(mine).rowcount == 1
 
 
@@ -215,7 +215,7 @@ def drop_before(moment: datetime) -> int:
                 return 0
             if _fault_of_head(ring, newest) is None and _take(connection, newest):
                 _sign_head(connection, ring, newest.number, newest.mac, last, mac)
-                gone = connection.execute(delete(AuditEvent).where(_a.number <= last)).rowcount
+                gone = connection.execute(delete(AuditEvent).where(EVENTS.number <= last)).rowcount
                 _log.info("audit_purged", beginning=f"{last}:{mac.hex()}", rows=gone)
                 return gone
     return 0
@@ -225,7 +225,7 @@ def _oldest(connection: Connection, ring: Ring, head: Any, moment: datetime) -> 
     """Return the last row older than this, its HMAC, and the first fault up to the row after it."""
     if fault := _fault_of_beginning(connection, ring, head):
         return 0, b"", fault
-    kept = connection.scalar(select(func.min(_a.number)).where(_a.at >= moment))
+    kept = connection.scalar(select(func.min(EVENTS.number)).where(EVENTS.at >= moment))
     last = head.number if kept is None else min(kept - 1, head.number)
     fault, mac = _fault_between(connection, ring, head.anchor_number, head.anchor_mac, last)
     if fault is None and last < head.number:
@@ -242,12 +242,14 @@ def restart() -> str:
         connection.execute(delete(AuditHead).where(_ONE))
         connection.execute(insert(AuditHead).values(**START))
         connection.execute(update(AuditEvent).values(number=None, bucket=None))
-        page = select(AuditEvent.__table__).order_by(_a.id).limit(PAGE)
+        page = select(AuditEvent.__table__).order_by(EVENTS.id).limit(PAGE)
         rows = connection.execute(page).mappings().all()
         while rows:
             signed = [{"row": row["id"], "mac": signature(row)} for row in rows]
-            connection.execute(update(AuditEvent).where(_a.id == bindparam("row")).values(mac=bindparam("mac")), signed)
-            rows = connection.execute(page.where(_a.id > rows[-1]["id"])).mappings().all()
+            connection.execute(
+                update(AuditEvent).where(EVENTS.id == bindparam("row")).values(mac=bindparam("mac")), signed
+            )
+            rows = connection.execute(page.where(EVENTS.id > rows[-1]["id"])).mappings().all()
     seal()
     return "none" if former is None else f"{former.number}:{former.mac.hex()}"
 
@@ -276,7 +278,7 @@ def verify(known: str | None = None) -> Verdict:
                 return Verdict(NO_HEAD, 0, 0, "")
             fault = next(_faults(connection, ring, head, known), None)
             after = _head(connection)
-            waiting = connection.execute(select(func.count()).where(_a.number.is_(None))).scalar_one()
+            waiting = connection.execute(select(func.count()).where(EVENTS.number.is_(None))).scalar_one()
         found = Verdict(fault, head.number - head.anchor_number, waiting, f"{head.number}:{head.mac.hex()}")
         if fault is None or after is None or after.anchor_number == head.anchor_number:
             break
@@ -300,7 +302,7 @@ def _fault_of_beginning(connection: Connection, ring: Ring, head: Any) -> str | 
         return NO_HEAD
     if fault := _fault_of_head(ring, head):
         return f"the head of the chain {fault}"
-    for old in connection.execute(select(_a.id, _a.number).where(_a.number <= head.anchor_number).limit(1)):
+    for old in connection.execute(select(EVENTS.id, EVENTS.number).where(EVENTS.number <= head.anchor_number).limit(1)):
         return f"row {old.number} ({old.id}) was inserted: the chain begins with {head.anchor_number + 1}"
     return None
 
@@ -309,7 +311,7 @@ def _fault_between(connection: Connection, ring: Ring, number: int, mac: bytes, 
     """Return the first fault of the rows after this one, up to `end`, and the HMAC of the last correct row."""
     for first in range(number + 1, end + 1, PAGE):
         last = min(first + PAGE - 1, end)
-        page = select(AuditEvent.__table__).where(_a.number.between(first, last)).order_by(_a.number)
+        page = select(AuditEvent.__table__).where(EVENTS.number.between(first, last)).order_by(EVENTS.number)
         for row in connection.execute(page).mappings():
             if row["number"] == number:
                 return f"row {number} ({row['id']}) was inserted: there are two", mac
@@ -334,9 +336,11 @@ def _faults_behind(connection: Connection, ring: Ring) -> Iterator[str]:
     """Yield faults of rows after the head, which were sealed since or not yet."""
     newest = _head(connection)
     end = newest.number if newest is not None else 0
-    for new in connection.execute(select(_a.id, _a.number).where(_a.number > end).order_by(_a.number).limit(1)):
+    for new in connection.execute(
+        select(EVENTS.id, EVENTS.number).where(EVENTS.number > end).order_by(EVENTS.number).limit(1)
+    ):
         yield f"row {new.number} ({new.id}) was inserted: the chain ends with {end}"
-    waiting = select(AuditEvent.__table__).where(_a.number.is_(None)).order_by(_a.at, _a.id)
+    waiting = select(AuditEvent.__table__).where(EVENTS.number.is_(None)).order_by(EVENTS.at, EVENTS.id)
     for row in connection.execute(waiting).mappings():
         if ring.fault(row["mac"], ROW, _content(row)):
             yield f"row {row['id']}, which has no number yet, was inserted or changed"
@@ -356,7 +360,7 @@ def _fault_of_known(connection: Connection, head: Any, known: str | None) -> Ite
             "otherwise take a later one from the log"
         )
     else:
-        found = connection.scalar(select(_a.mac).where(_a.number == int(number)))
+        found = connection.scalar(select(EVENTS.mac).where(EVENTS.number == int(number)))
         kept = head.anchor_mac if int(number) == head.anchor_number else found
         if not hmac.compare_digest(kept or b"", expected):
             yield f"row {number} is not the one whose head was logged"

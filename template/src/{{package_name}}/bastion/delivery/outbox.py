@@ -32,7 +32,7 @@ GIVES_UP: Final = timedelta(hours=24)
 BATCH: Final = 20
 POLL_SECONDS: Final = 2.0
 SEAL_SECONDS: Final = 10.0  # how long a new row of the audit is without its place in the chain
-_o, _u = OutgoingMail.__table__.c, User.__table__.c
+MAILS, USERS = OutgoingMail.__table__.c, User.__table__.c
 _log = log.get_logger("bastion.mail")
 
 
@@ -54,7 +54,7 @@ class Due:
     attempts: int
 
 
-_DUE: Final = select(*(_o[name] for name in Due.__slots__))
+_DUE: Final = select(*(MAILS[name] for name in Due.__slots__))
 
 
 def drain() -> int:
@@ -72,14 +72,14 @@ def send_due() -> list[str]:
 
 def waiting(email: str | None = None) -> int:
     """Return how many mails are not sent yet, to this address or to all."""
-    of_whom = () if email is None else (_o.email == email,)
+    of_whom = () if email is None else (MAILS.email == email,)
     with connect() as connection:
         return connection.execute(select(func.count()).select_from(OutgoingMail).where(*of_whom)).scalar_one()
 
 
 def _due() -> list[Due]:
     with connect() as connection:
-        rows = connection.execute(_DUE.where(_o.due_at <= now()).order_by(_o.due_at).limit(BATCH)).all()
+        rows = connection.execute(_DUE.where(MAILS.due_at <= now()).order_by(MAILS.due_at).limit(BATCH)).all()
     return [Due(*row) for row in rows]
 
 
@@ -87,7 +87,7 @@ def _claim(due: Due) -> bool:
     """Claim the row with a conditional UPDATE on its attempts; True if this sender won."""
     mine = (
         update(OutgoingMail)
-        .where(_o.id == due.id, _o.attempts == due.attempts)
+        .where(MAILS.id == due.id, MAILS.attempts == due.attempts)
         .values(attempts=due.attempts + 1, due_at=now() + CLAIMED)
     )
     with transaction() as connection:
@@ -125,7 +125,7 @@ def _decided(due: Due) -> Due | None:
     if due.purpose in NOTICES:
         return due
     with connect() as connection:
-        account = connection.execute(select(_u.id, _u.active).where(_u.email == due.email)).one_or_none()
+        account = connection.execute(select(USERS.id, USERS.active).where(USERS.email == due.email)).one_or_none()
     if due.purpose == links.RESET:
         return replace(due, user_id=account.id) if account is not None and account.active else None
     if account is None:
@@ -137,7 +137,7 @@ def _decided(due: Due) -> Due | None:
 def _mint(due: Due) -> str | None:
     """Return this mail's token; None if the flow was cancelled after the claim (identity/links.py, `cancel`)."""
     # An update without a change locks the row, so that no `cancel` removes it until the link is written.
-    still_there = update(OutgoingMail).where(_o.id == due.id).values(attempts=_o.attempts)
+    still_there = update(OutgoingMail).where(MAILS.id == due.id).values(attempts=MAILS.attempts)
     with transaction() as connection:
         return links.mint(connection, due) if connection.execute(still_there).rowcount == 1 else None
 
@@ -146,7 +146,7 @@ def _remove(due: Due, token: str | None = None) -> None:
     with transaction() as connection:
         if token is not None:
             links.sent(connection, token)
-        connection.execute(delete(OutgoingMail).where(_o.id == due.id))
+        connection.execute(delete(OutgoingMail).where(MAILS.id == due.id))
 
 
 def _failed(due: Due, error: Exception) -> None:
@@ -158,9 +158,9 @@ def _failed(due: Due, error: Exception) -> None:
     pause = min(timedelta(minutes=2 ** min(due.attempts, 6)), LONGEST_PAUSE)
     with transaction() as connection:
         if over:
-            connection.execute(delete(OutgoingMail).where(_o.id == due.id))
+            connection.execute(delete(OutgoingMail).where(MAILS.id == due.id))
         else:
-            connection.execute(update(OutgoingMail).where(_o.id == due.id).values(due_at=now() + pause))
+            connection.execute(update(OutgoingMail).where(MAILS.id == due.id).values(due_at=now() + pause))
     # The error's text may quote the recipient, or the whole mail.
     kind, code = type(error).__name__, getattr(error, "smtp_code", None)
     _log.error("mail_given_up" if over else "mail_failed", purpose=due.purpose, error=kind, status_code=code)

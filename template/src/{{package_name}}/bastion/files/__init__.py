@@ -43,7 +43,7 @@ _TOUCHED: Final = "bastion.files"  # in a session's `info`: ids of files that it
 _GRACE_SECONDS: Final = 3600.0  # from a file's writing to the commit of its row; no request takes so long
 _BATCH: Final = 500  # ids in one statement
 _log: Final = log.get_logger("bastion.files")
-_f: Final = StoredFile.__table__.c
+FILES: Final = StoredFile.__table__.c
 
 
 def takes_files(view: V) -> V:
@@ -101,7 +101,9 @@ def keep(sent: FileStorage, *, allowed: Types, name: str = "") -> StoredFile:
     sessions.hold(session.connection(), current_user.id)  # concurrent uploads of this user wait for the commit
     session.add(stored)
     session.flush()  # before counting: SQLite locks with the first write
-    number, size = session.execute(select(func.count(), func.sum(_f.size)).where(_f.user_id == current_user.id)).one()
+    number, size = session.execute(
+        select(func.count(), func.sum(FILES.size)).where(FILES.user_id == current_user.id)
+    ).one()
     if number > limits.files_per_user or size > limits.file_bytes_per_user:
         session.rollback()  # a caller that goes on commits nothing of it
         refuse(409, SIZE)
@@ -150,7 +152,7 @@ def remove_rowless(idents: Iterable[UUID]) -> int:
     with connect() as connection:
         rest = iter(idents)
         while some := {*islice(rest, _BATCH)}:
-            for ident in some - {*connection.scalars(select(_f.id).where(_f.id.in_(some)))}:
+            for ident in some - {*connection.scalars(select(FILES.id).where(FILES.id.in_(some)))}:
                 _folder().remove(ident)
                 removed += 1
     return removed
@@ -162,7 +164,7 @@ def purge() -> int:
 
 
 def _on_account_deletion(connection: Connection, user_id: UUID) -> Callable[[], object]:
-    idents = connection.scalars(select(_f.id).where(_f.user_id == user_id)).all()
+    idents = connection.scalars(select(FILES.id).where(FILES.user_id == user_id)).all()
     return lambda: remove_rowless(idents)  # after the commit
 
 

@@ -30,11 +30,11 @@ from .sessions import Opened
 EVENTS_SHOWN: Final = 10  # of each kind
 MOST_EXPORTED: Final = 2_000  # rows of one table: with 28 kB each, as the notes may have, 56 MB
 EXPORTS: Final = throttle.Allowance(5, timedelta(hours=1))
-_u, _a, _s = User.__table__.c, AuditEvent.__table__.c, AuthSession.__table__.c
-_o, _l, _d = OutgoingMail.__table__.c, Link.__table__.c, Device.__table__.c
+USERS, EVENTS, SESSIONS = User.__table__.c, AuditEvent.__table__.c, AuthSession.__table__.c
+MAILS, LINKS, DEVICES = OutgoingMail.__table__.c, Link.__table__.c, Device.__table__.c
 # Hide the address of another person's act, except in the listed events, such as an attacker's failed login.
-_of_others = _a.kind.in_(audit.BY_OTHERS) | (_a.kind.not_in(audit.SHOWN) & (_a.actor_id != _a.user_id))
-_address = case((_of_others, ""), else_=_a.address).label("address")
+_of_others = EVENTS.kind.in_(audit.BY_OTHERS) | (EVENTS.kind.not_in(audit.SHOWN) & (EVENTS.actor_id != EVENTS.user_id))
+_address = case((_of_others, ""), else_=EVENTS.address).label("address")
 BeforeDeletion = Callable[[Connection, UUID], Callable[[], object] | None]
 
 
@@ -73,7 +73,7 @@ def change_password(user: Principal, current: str, new: str) -> Opened:
     password_hash = users.checked_password(new, user.email)
     with transaction() as connection:
         sessions.hold(connection, user.id)
-        connection.execute(update(User).where(_u.id == user.id).values(password_hash=password_hash))
+        connection.execute(update(User).where(USERS.id == user.id).values(password_hash=password_hash))
         # For an account with a second factor, the password does not count as a new proof of identity.
         opened = factors.credentials_changed(connection, user, proved=not factors.held(user.id, connection))
         mail.enqueue(connection, mail.PASSWORD_CHANGED, user.email)
@@ -103,7 +103,7 @@ def confirm_email_change(user: Principal, token: str) -> Opened:
         sessions.hold(connection, user.id)
         links.consume_once(connection, link)
         try:
-            connection.execute(update(User).where(_u.id == user.id).values(email=link.email))
+            connection.execute(update(User).where(USERS.id == user.id).values(email=link.email))
         except IntegrityError:  # taken since the link was mailed
             links.gone(links.EMAIL)
         # Opening the link proves no password.
@@ -118,7 +118,7 @@ def update_profile(user: Principal, name: str) -> None:
     """Change only the display name of the account. Raises UserError when the name cannot be shown safely."""
     shown = users.display_name(name)
     with transaction() as connection:
-        connection.execute(update(User).where(_u.id == user.id).values(display_name=shown))
+        connection.execute(update(User).where(USERS.id == user.id).values(display_name=shown))
 
 
 def recent_events(user_id: UUID) -> list[dict[str, Any]]:
@@ -126,8 +126,13 @@ def recent_events(user_id: UUID) -> list[dict[str, Any]]:
 
     Returns the last EVENTS_SHOWN of each kind, so a flood of one kind hides no event of another.
     """
-    number = func.row_number().over(partition_by=_a.kind, order_by=_a.at.desc()).label("number")
-    own = select(_a.at, _a.kind, _address, number).where(_a.user_id == user_id, _a.kind.in_(audit.SHOWN)).subquery().c
+    number = func.row_number().over(partition_by=EVENTS.kind, order_by=EVENTS.at.desc()).label("number")
+    own = (
+        select(EVENTS.at, EVENTS.kind, _address, number)
+        .where(EVENTS.user_id == user_id, EVENTS.kind.in_(audit.SHOWN))
+        .subquery()
+        .c
+    )
     last = select(own.at, own.kind, own.address).where(own.number <= EVENTS_SHOWN).order_by(own.at.desc())
     with connect() as connection:
         return [dict(row) for row in connection.execute(last).mappings()]
@@ -140,13 +145,24 @@ def export(user: Principal) -> dict[str, list[dict[str, Any]]]:
     """
     throttle.spend("export", str(user.id), "default-throttle", EXPORTS)
     wanted = {
-        "account": select(_u.id, _u.email, _u.display_name, _u.roles, _u.created_at).where(_u.id == user.id),
+        "account": select(USERS.id, USERS.email, USERS.display_name, USERS.roles, USERS.created_at).where(
+            USERS.id == user.id
+        ),
         "sessions": select(
-            _s.id, _s.created_at, _s.seen_at, _s.expires_at, _s.revoked_at, _s.methods, _s.address, _s.agent
-        ).where(_s.user_id == user.id),
-        "devices": select(_d.created_at, _d.seen_at).where(_d.user_id == user.id),
-        "links": select(_l.purpose, _l.email, _l.created_at, _l.expires_at, _l.used_at).where(_l.user_id == user.id),
-        "events": select(_a.at, _a.kind, _address).where(_a.user_id == user.id),
+            SESSIONS.id,
+            SESSIONS.created_at,
+            SESSIONS.seen_at,
+            SESSIONS.expires_at,
+            SESSIONS.revoked_at,
+            SESSIONS.methods,
+            SESSIONS.address,
+            SESSIONS.agent,
+        ).where(SESSIONS.user_id == user.id),
+        "devices": select(DEVICES.created_at, DEVICES.seen_at).where(DEVICES.user_id == user.id),
+        "links": select(LINKS.purpose, LINKS.email, LINKS.created_at, LINKS.expires_at, LINKS.used_at).where(
+            LINKS.user_id == user.id
+        ),
+        "events": select(EVENTS.at, EVENTS.kind, _address).where(EVENTS.user_id == user.id),
         **factors.export(user.id),
     }
     for mapper in Base.registry.mappers:
@@ -173,10 +189,10 @@ def delete_account(user: Principal) -> None:
         if not sessions.end(user.session_id, user.id, connection=connection):
             attempts.refuse_uniformly()
         then = [hook(connection, user.id) for hook in state().before_deletion]
-        connection.execute(delete(Link).where((_l.user_id == user.id) | (_l.email == row.email)))
-        waiting = ((_o.user_id == user.id) | (_o.email == row.email)) & _o.purpose.not_in(mail.NOTICES)
+        connection.execute(delete(Link).where((LINKS.user_id == user.id) | (LINKS.email == row.email)))
+        waiting = ((MAILS.user_id == user.id) | (MAILS.email == row.email)) & MAILS.purpose.not_in(mail.NOTICES)
         connection.execute(delete(OutgoingMail).where(waiting))  # notices of earlier changes are still mailed
-        connection.execute(delete(User).where(_u.id == user.id))  # and its sessions with it, by ON DELETE CASCADE
+        connection.execute(delete(User).where(USERS.id == user.id))  # and its sessions with it, by ON DELETE CASCADE
         if users.is_administrator(row.roles):
             users.keep_an_administrator(connection)
         mail.enqueue(connection, mail.ACCOUNT_DELETED, row.email)  # no row of the account: it goes when it is sent

@@ -44,8 +44,8 @@ WRONG_CODES: Final = throttle.Allowance(20, timedelta(days=1))
 PASSKEY: Final = "passkey-options-reveal-nothing"
 BUSY_SECONDS: Final = 2  # when to come back after all hash slots were taken
 T = TypeVar("T")
-_u = User.__table__.c
-_BY_ID: Final = select(_u.id, _u.password_hash, _u.active).where(_u.id == bindparam("user"), _u.active)
+USERS = User.__table__.c
+_BY_ID: Final = select(USERS.id, USERS.password_hash, USERS.active).where(USERS.id == bindparam("user"), USERS.active)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +268,6 @@ def with_assertion(assertion: passkeys.Assertion, then: Callable[[Connection], T
 
 def notify(connection: Connection, user_id: UUID, notice: str) -> None:
     """Mail this notice to the account's address, in the transaction of the event."""
-    email = connection.execute(select(_u.email).where(_u.id == user_id)).scalar_one_or_none()
+    email = connection.execute(select(USERS.email).where(USERS.id == user_id)).scalar_one_or_none()
     if email is not None:
         mail.enqueue(connection, notice, email)

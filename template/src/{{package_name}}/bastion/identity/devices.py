@@ -21,15 +21,15 @@ from .sessions import TOKEN_BYTES, digest
 
 KEPT: Final = timedelta(days=400)  # after its last login; browsers keep no cookie longer (RFC 6265bis, 5.5)
 MOST: Final = 10  # of one account; the one unused for longest is deleted
-_d, _u = Device.__table__.c, User.__table__.c
-_ACCOUNTS: Final = Device.__table__.join(User.__table__, _d.user_id == _u.id)
+DEVICES, USERS = Device.__table__.c, User.__table__.c
+_ACCOUNTS: Final = Device.__table__.join(User.__table__, DEVICES.user_id == USERS.id)
 _KNOWN: Final = (
-    select(_d.id)
+    select(DEVICES.id)
     .select_from(_ACCOUNTS)
     .where(
-        _d.token_hash == bindparam("token_hash"),
-        (_u.email == bindparam("email")) | (_u.id == bindparam("user")),
-        _d.seen_at > bindparam("kept_since"),
+        DEVICES.token_hash == bindparam("token_hash"),
+        (USERS.email == bindparam("email")) | (USERS.id == bindparam("user")),
+        DEVICES.seen_at > bindparam("kept_since"),
     )
 )
 
@@ -49,24 +49,26 @@ def remember(connection: Connection, user_id: UUID, known: UUID | None, token: s
     """
     moment = now()
     if known is not None:
-        seen_at: datetime | None = connection.execute(select(_d.seen_at).where(_d.id == known)).scalar()
-        if connection.execute(update(Device).where(_d.id == known).values(seen_at=moment)).rowcount == 1:
+        seen_at: datetime | None = connection.execute(select(DEVICES.seen_at).where(DEVICES.id == known)).scalar()
+        if connection.execute(update(Device).where(DEVICES.id == known).values(seen_at=moment)).rowcount == 1:
             return token, seen_at
     token = secrets.token_urlsafe(TOKEN_BYTES)
     made = {"id": uuid4(), "token_hash": digest(token), "user_id": user_id, "created_at": moment, "seen_at": moment}
     connection.execute(insert(Device).values(**made))
-    rows = connection.execute(select(_d.id).where(_d.user_id == user_id).order_by(_d.seen_at.desc(), _d.id))
+    rows = connection.execute(
+        select(DEVICES.id).where(DEVICES.user_id == user_id).order_by(DEVICES.seen_at.desc(), DEVICES.id)
+    )
     if surplus := [*rows.scalars()][MOST:]:
-        connection.execute(delete(Device).where(_d.id.in_(surplus)))
+        connection.execute(delete(Device).where(DEVICES.id.in_(surplus)))
     return token, None
 
 
 def forget_all(connection: Connection, user_id: UUID) -> None:
     """Delete all devices of this account, in the transaction that changes its credentials."""
-    connection.execute(delete(Device).where(_d.user_id == user_id))
+    connection.execute(delete(Device).where(DEVICES.user_id == user_id))
 
 
 def purge() -> int:
     """Delete the devices without a login for 400 days; return their number."""
     with transaction() as connection:
-        return connection.execute(delete(Device).where(_d.seen_at < now() - KEPT)).rowcount
+        return connection.execute(delete(Device).where(DEVICES.seen_at < now() - KEPT)).rowcount

@@ -25,7 +25,7 @@ from .principal import PASSKEY, RECOVERY, SECOND, TOTP, Principal
 from .sessions import Opened
 
 CHANGES: Final = throttle.Allowance(20, timedelta(hours=1))  # of one account
-_u = User.__table__.c
+USERS = User.__table__.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def _enrolled(
         first = not held(user.id, connection)
         change(connection)
         codes = recovery_codes.make(connection, user.id) if first else []
-        connection.execute(update(User).where(_u.id == user.id).values(must_enrol=False))
+        connection.execute(update(User).where(USERS.id == user.id).values(must_enrol=False))
         opened = _factor_changed(connection, user, user.methods | {method})
         mail.enqueue(connection, mail.FACTOR_ADDED, user.email)
         audit.record(kind, user_id=user.id, session_id=opened.id, connection=connection, **details)
@@ -223,7 +223,7 @@ def reset(user_id: UUID, *, by: UUID | None = None) -> None:
         totp.remove(connection, user_id)
         passkeys.remove_all(connection, user_id)
         recovery_codes.remove(connection, user_id)
-        connection.execute(update(User).where(_u.id == user_id).values(must_enrol=True))
+        connection.execute(update(User).where(USERS.id == user_id).values(must_enrol=True))
         sessions.end_all(user_id, connection=connection)
         links.cancel(connection, row.email, user_id)
         devices.forget_all(connection, user_id)

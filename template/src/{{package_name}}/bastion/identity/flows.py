@@ -26,7 +26,7 @@ ENROL: Final = "enrol"  # the seed is shown, and the authenticator app's first c
 LIFETIME: Final = {LOGIN: timedelta(minutes=5), ENROL: timedelta(minutes=10)}
 MOST_TRIES: Final = 5  # wrong codes; then the flow ends, and the user must enter the password again (ASVS 6.3.1, 6.6.3)
 KEPT: Final = timedelta(days=1)  # after its end
-_f, _u, _c = Flow.__table__.c, User.__table__.c, SpentChallenge.__table__.c
+FLOWS, USERS, CHALLENGES = Flow.__table__.c, User.__table__.c, SpentChallenge.__table__.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def begin(
 ) -> Begun:
     """Begin a flow, in the caller's transaction; end an earlier one of its session and purpose. `data` is encrypted."""
     if session_id is not None:
-        _end(connection, _f.session_id == session_id, _f.purpose == purpose)
+        _end(connection, FLOWS.session_id == session_id, FLOWS.purpose == purpose)
     flow_id, token, moment = uuid4(), secrets.token_urlsafe(TOKEN_BYTES), now()
     expires_at = moment + LIFETIME[purpose]
     connection.execute(
@@ -74,31 +74,33 @@ def secret_of(flow: Any) -> bytes:
 def _live(purpose: str) -> tuple[Any, ...]:
     """Return all conditions of a live flow, for one condition of one statement."""
     return (
-        _f.purpose == purpose,
-        _f.used_at.is_(None),
-        _f.expires_at > now(),
-        _f.tries < MOST_TRIES,
-        exists().where(_u.id == _f.user_id, _u.active),
+        FLOWS.purpose == purpose,
+        FLOWS.used_at.is_(None),
+        FLOWS.expires_at > now(),
+        FLOWS.tries < MOST_TRIES,
+        exists().where(USERS.id == FLOWS.user_id, USERS.active),
     )
 
 
 def find(purpose: str, token: str) -> Any | None:
     """Return the live flow of this purpose and token, or None. A flow of a session has no token and is never found."""
-    wanted = select(Flow.__table__).where(_f.token_hash == digest(token), _f.session_id.is_(None), *_live(purpose))
+    wanted = select(Flow.__table__).where(
+        FLOWS.token_hash == digest(token), FLOWS.session_id.is_(None), *_live(purpose)
+    )
     with connect() as connection:
         return connection.execute(wanted).one_or_none()
 
 
 def find_own(purpose: str, user: Principal) -> Any | None:
     """Return the live flow of this purpose in the user's own session, or None."""
-    own = (_f.session_id == user.session_id, _f.user_id == user.id)
+    own = (FLOWS.session_id == user.session_id, FLOWS.user_id == user.id)
     with connect() as connection:
         return connection.execute(select(Flow.__table__).where(*own, *_live(purpose))).one_or_none()
 
 
 def count(flow: Any) -> bool:
     """Count one try before the check; False when the flow has no try left or has ended."""
-    counted = update(Flow).where(_f.id == flow.id, *_live(flow.purpose)).values(tries=_f.tries + 1)
+    counted = update(Flow).where(FLOWS.id == flow.id, *_live(flow.purpose)).values(tries=FLOWS.tries + 1)
     with transaction() as connection:
         return connection.execute(counted).rowcount == 1
 
@@ -106,7 +108,7 @@ def count(flow: Any) -> bool:
 def give_back(flow: Any) -> None:
     """Give back a try that was no guess."""
     with transaction() as connection:
-        connection.execute(update(Flow).where(_f.id == flow.id, _f.tries > 0).values(tries=_f.tries - 1))
+        connection.execute(update(Flow).where(FLOWS.id == flow.id, FLOWS.tries > 0).values(tries=FLOWS.tries - 1))
 
 
 def spend(connection: Connection, flow: Any) -> bool:
@@ -114,21 +116,21 @@ def spend(connection: Connection, flow: Any) -> bool:
 
     `count` has already counted the last try, so the limit itself is allowed.
     """
-    mine = (_f.id == flow.id, _f.used_at.is_(None), _f.expires_at > now(), _f.tries <= MOST_TRIES)
+    mine = (FLOWS.id == flow.id, FLOWS.used_at.is_(None), FLOWS.expires_at > now(), FLOWS.tries <= MOST_TRIES)
     return connection.execute(update(Flow).where(*mine).values(used_at=now(), data=None)).rowcount == 1
 
 
 def cancel(connection: Connection, user_id: UUID) -> None:
     """End every flow of the account, in the transaction of the event that revokes them."""
-    _end(connection, _f.user_id == user_id)
+    _end(connection, FLOWS.user_id == user_id)
 
 
 def _end(connection: Connection, *which: Any) -> None:
-    connection.execute(update(Flow).where(_f.used_at.is_(None), *which).values(used_at=now(), data=None))
+    connection.execute(update(Flow).where(FLOWS.used_at.is_(None), *which).values(used_at=now(), data=None))
 
 
 def purge() -> int:
     """Delete flows that expired a day ago and spent challenges that have expired; return their number."""
     with transaction() as connection:
-        gone = connection.execute(delete(Flow).where(_f.expires_at < now() - KEPT)).rowcount
-        return gone + connection.execute(delete(SpentChallenge).where(_c.expires_at < now())).rowcount
+        gone = connection.execute(delete(Flow).where(FLOWS.expires_at < now() - KEPT)).rowcount
+        return gone + connection.execute(delete(SpentChallenge).where(CHALLENGES.expires_at < now())).rowcount

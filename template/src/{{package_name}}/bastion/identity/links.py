@@ -41,8 +41,8 @@ GONE: Final = {
 }
 """Purpose of a link to the catalogue row under which its refusal is logged."""
 ALL: Final = frozenset(GONE)
-_l, _s, _u = Link.__table__.c, AuthSession.__table__.c, User.__table__.c
-_o = OutgoingMail.__table__.c
+LINKS, SESSIONS, USERS = Link.__table__.c, AuthSession.__table__.c, User.__table__.c
+MAILS = OutgoingMail.__table__.c
 _inviter = User.__table__.alias("inviter").c
 
 
@@ -60,16 +60,18 @@ def _good(token_hash: bytes, purposes: tuple[str, ...]) -> tuple[Any, ...]:
     """Return all conditions of a usable link, for one condition of one statement."""
     moment = now()
     return (
-        _l.token_hash == token_hash,
-        _l.purpose.in_(purposes),
-        _l.used_at.is_(None),
-        _l.expires_at > moment,
+        LINKS.token_hash == token_hash,
+        LINKS.purpose.in_(purposes),
+        LINKS.used_at.is_(None),
+        LINKS.expires_at > moment,
         # The link's account and its inviter, if any, are active; the session that requested it has not ended.
-        or_(_l.user_id.is_(None), exists().where(_u.id == _l.user_id, _u.active)),
-        or_(_l.inviter_id.is_(None), exists().where(_inviter.id == _l.inviter_id, _inviter.active)),
+        or_(LINKS.user_id.is_(None), exists().where(USERS.id == LINKS.user_id, USERS.active)),
+        or_(LINKS.inviter_id.is_(None), exists().where(_inviter.id == LINKS.inviter_id, _inviter.active)),
         or_(
-            _l.session_id.is_(None),
-            exists().where(_s.id == _l.session_id, _s.revoked_at.is_(None), _s.expires_at > moment),
+            LINKS.session_id.is_(None),
+            exists().where(
+                SESSIONS.id == LINKS.session_id, SESSIONS.revoked_at.is_(None), SESSIONS.expires_at > moment
+            ),
         ),
     )
 
@@ -96,16 +98,16 @@ def mint(connection: Connection, due: Any) -> str:
 
 def sent(connection: Connection, token: str) -> None:
     """End the earlier links of this purpose, now that the mail with this token is sent."""
-    this = connection.execute(select(Link.__table__).where(_l.token_hash == digest(token))).one()
+    this = connection.execute(select(Link.__table__).where(LINKS.token_hash == digest(token))).one()
     # Not links that another account requested for this address: otherwise its user could end those of the owner.
-    same = _l.email == this.email if this.user_id is None else _l.user_id == this.user_id
+    same = LINKS.email == this.email if this.user_id is None else LINKS.user_id == this.user_id
     # Not a later link: a second sender, which took over from this slow one, may still be sending it.
     earlier = (
         same,
-        _l.purpose == this.purpose,
-        _l.id != this.id,
-        _l.created_at <= this.created_at,
-        _l.used_at.is_(None),
+        LINKS.purpose == this.purpose,
+        LINKS.id != this.id,
+        LINKS.created_at <= this.created_at,
+        LINKS.used_at.is_(None),
     )
     connection.execute(update(Link).where(*earlier).values(used_at=now()))
 
@@ -113,7 +115,9 @@ def sent(connection: Connection, token: str) -> None:
 def made_since(moment: datetime, email: str) -> bool:
     """Return whether any process has made a link for this address since this moment."""
     with connect() as connection:
-        return bool(connection.execute(select(exists().where(_l.email == email, _l.created_at >= moment))).scalar_one())
+        return bool(
+            connection.execute(select(exists().where(LINKS.email == email, LINKS.created_at >= moment))).scalar_one()
+        )
 
 
 def look(token: str, *purposes: str) -> Any | None:
@@ -155,12 +159,12 @@ def cancel(connection: Connection, email: str, user_id: UUID | None = None, *, p
     if user_id is not None:
         flows.cancel(connection, user_id)
     link, waits = (_whose(table.__table__.c, email, user_id) for table in (Link, OutgoingMail))
-    _end(connection, and_(link, _l.purpose.in_(purposes)), and_(waits, _o.purpose.in_(purposes)))
+    _end(connection, and_(link, LINKS.purpose.in_(purposes)), and_(waits, MAILS.purpose.in_(purposes)))
 
 
 def cancel_invitations(connection: Connection, inviter_id: UUID) -> None:
     """End the invitations of an inviter who lost the permission."""
-    _end(connection, _l.inviter_id == inviter_id, _o.inviter_id == inviter_id)
+    _end(connection, LINKS.inviter_id == inviter_id, MAILS.inviter_id == inviter_id)
 
 
 def _whose(columns: Any, email: str, user_id: UUID | None) -> ColumnElement[bool]:
@@ -170,7 +174,7 @@ def _whose(columns: Any, email: str, user_id: UUID | None) -> ColumnElement[bool
 
 
 def _end(connection: Connection, whose_link: ColumnElement[bool], whose_mail: ColumnElement[bool]) -> None:
-    end = update(Link).where(whose_link, _l.used_at.is_(None)).values(used_at=now())
+    end = update(Link).where(whose_link, LINKS.used_at.is_(None)).values(used_at=now())
     connection.execute(end)
     if connection.execute(delete(OutgoingMail).where(whose_mail)).rowcount:
         connection.execute(end)  # a sender that was making a link of such a mail held it until the link was written
@@ -185,4 +189,4 @@ def follow(connection: Connection, old: UUID, new: UUID) -> None:
 def purge() -> int:
     """Delete links that expired a day ago, with their addresses; return their number."""
     with transaction() as connection:
-        return connection.execute(delete(Link).where(_l.expires_at < now() - KEPT)).rowcount
+        return connection.execute(delete(Link).where(LINKS.expires_at < now() - KEPT)).rowcount

@@ -28,10 +28,10 @@ from .principal import PASSKEY, PASSWORD, SECOND
 from .sessions import Opened, open_session
 from .users import normalised
 
-_u, _s = User.__table__.c, AuthSession.__table__.c
+USERS, SESSIONS = User.__table__.c, AuthSession.__table__.c
 RESERVED: Final = SECOND | {PASSWORD}
 _FOREIGN: Final = re.compile(r"\A[a-z][a-z0-9-]{0,39}\Z")
-_BY_EMAIL: Final = select(_u.id, _u.password_hash, _u.active).where(_u.email == bindparam("email"))
+_BY_EMAIL: Final = select(USERS.id, USERS.password_hash, USERS.active).where(USERS.email == bindparam("email"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def with_password(identifier: str, password: str, arrival: Arrival) -> Opened | 
         matched = attempts.matches(password, row, attempt)
         if row is None or not matched or not row.active:
             break
-        unchanged = and_(_u.password_hash == row.password_hash, _u.email == subject)
+        unchanged = and_(USERS.password_hash == row.password_hash, USERS.email == subject)
         with transaction() as connection:
             begun = _begin(connection, row.id, arrival, device, [booking.before], unchanged)
         if begun is not None:
@@ -123,7 +123,7 @@ def _begin(
     sessions.hold(connection, user_id)
     if not factors.held(user_id, connection):
         return _open(connection, user_id, arrival, device, failures, method or PASSWORD, unchanged)
-    same = select(_u.id).where(_u.id == user_id, _u.active, unchanged)
+    same = select(USERS.id).where(USERS.id == user_id, USERS.active, unchanged)
     if connection.execute(same).first() is None:
         return None
     return flows.begin(connection, flows.LOGIN, user_id, data=method.encode())
@@ -162,7 +162,7 @@ def _open(
 def _failures(user_id: UUID, device: UUID | None) -> Sequence[Mapping[str, Any]]:
     """Return the failures counted for the account, or this device of it, and for its second factors."""
     with connect() as connection:
-        email = connection.execute(select(_u.email).where(_u.id == user_id)).scalar()
+        email = connection.execute(select(USERS.email).where(USERS.id == user_id)).scalar()
     first = throttle.held(attempts.KIND, email or "") if device is None else throttle.held(attempts.DEVICE, device.hex)
     counters = {_counter_of(user_id, None), _counter_of(user_id, device)}
     return first, *(throttle.held(*counter) for counter in counters)
@@ -175,10 +175,10 @@ def _counter_of(user_id: UUID, device: UUID | None) -> tuple[str, str]:
 
 def _is_first(connection: Connection, opened: Opened) -> bool:
     """Return whether this is the account's first login. An old account with only purged sessions is not new."""
-    created_at = select(_u.created_at).where(_u.id == opened.user_id)
+    created_at = select(USERS.created_at).where(USERS.id == opened.user_id)
     if connection.execute(created_at).scalar_one() < now() - sessions.KEPT:
         return False
-    others = select(_s.id).where(_s.user_id == opened.user_id, _s.id != opened.id).limit(1)
+    others = select(SESSIONS.id).where(SESSIONS.user_id == opened.user_id, SESSIONS.id != opened.id).limit(1)
     return connection.execute(others).first() is None
 
 
@@ -299,5 +299,5 @@ def _rehash(row: Any, password: str) -> None:
     with suppress(Busy, SQLAlchemyError):
         values = {"password_hash": passwords.hash(password)}
         with transaction() as connection:
-            unchanged = (_u.id == row.id, _u.password_hash == row.password_hash)
+            unchanged = (USERS.id == row.id, USERS.password_hash == row.password_hash)
             connection.execute(update(User).where(*unchanged).values(**values))

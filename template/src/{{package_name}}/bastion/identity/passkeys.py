@@ -69,7 +69,7 @@ ALGORITHMS: Final = [
     COSEAlgorithmIdentifier.ECDSA_SHA_256,
     COSEAlgorithmIdentifier.RSASSA_PKCS1_v1_5_SHA_256,  # the TPMs of Windows Hello make nothing else
 ]
-_p, _u, _c = Passkey.__table__.c, User.__table__.c, SpentChallenge.__table__.c
+PASSKEYS, USERS, CHALLENGES = Passkey.__table__.c, User.__table__.c, SpentChallenge.__table__.c
 
 
 class Refusal(Exception):
@@ -137,7 +137,7 @@ def _bytes(text: str) -> bytes:
 def registration(user: Principal) -> Asked:
     """Return options for a new passkey; they list the user's present ones, so no device registers twice."""
     with connect() as connection:
-        handle = connection.execute(select(_u.passkey_handle).where(_u.id == user.id)).scalar_one()
+        handle = connection.execute(select(USERS.passkey_handle).where(USERS.id == user.id)).scalar_one()
     handle = handle or secrets.token_bytes(HANDLE_BYTES)
     challenge, text = _challenge(REGISTER, str(user.session_id), handle)
     options = generate_registration_options(
@@ -201,9 +201,9 @@ def verify_registration(user: Principal, text: str, answer: object, name: str) -
 
 def store(connection: Connection, user_id: UUID, made: Made) -> None:
     """Store a passkey. Raises UserError above the limit, and Refusal for a credential that is already registered."""
-    if len(connection.execute(select(_p.id).where(_p.user_id == user_id)).all()) >= MOST:
+    if len(connection.execute(select(PASSKEYS.id).where(PASSKEYS.user_id == user_id)).all()) >= MOST:
         raise UserError(f"An account has at most {MOST} passkeys. Remove one first.")
-    mine = (_u.id == user_id, or_(_u.passkey_handle.is_(None), _u.passkey_handle == made.handle))
+    mine = (USERS.id == user_id, or_(USERS.passkey_handle.is_(None), USERS.passkey_handle == made.handle))
     if connection.execute(update(User).where(*mine).values(passkey_handle=made.handle)).rowcount != 1:
         raise Refusal("handle")  # another ceremony made one since
     try:
@@ -295,11 +295,11 @@ def _find(answer: object, user_id: UUID | None) -> Any | None:
     """Return the active passkey that the answer names, of the account that it names; always one statement."""
     credential = _field(answer, "rawId")
     handle = _field(answer, "response", "userHandle")
-    owner = _u.passkey_handle == handle if user_id is None else _p.user_id == user_id
+    owner = USERS.passkey_handle == handle if user_id is None else PASSKEYS.user_id == user_id
     wanted = (
-        select(_p.id, _p.user_id, _p.public_key, _u.passkey_handle)
-        .join_from(Passkey.__table__, User.__table__, _u.id == _p.user_id)
-        .where(_p.credential_hash == _hash(credential), owner, _u.active, _p.suspended_at.is_(None))
+        select(PASSKEYS.id, PASSKEYS.user_id, PASSKEYS.public_key, USERS.passkey_handle)
+        .join_from(Passkey.__table__, User.__table__, USERS.id == PASSKEYS.user_id)
+        .where(PASSKEYS.credential_hash == _hash(credential), owner, USERS.active, PASSKEYS.suspended_at.is_(None))
     )
     with connect() as connection:
         row = connection.execute(wanted).one_or_none()
@@ -313,15 +313,15 @@ def use(connection: Connection, assertion: Assertion) -> bool:
     0. Source: Web Authentication Level 3, 6.1.1.
     """
     counter = assertion.sign_count
-    ahead = _p.sign_count < counter if counter else _p.sign_count == 0
-    used = update(Passkey).where(_p.id == assertion.id, _p.suspended_at.is_(None), ahead)
+    ahead = PASSKEYS.sign_count < counter if counter else PASSKEYS.sign_count == 0
+    used = update(Passkey).where(PASSKEYS.id == assertion.id, PASSKEYS.suspended_at.is_(None), ahead)
     values = {"sign_count": counter, "backed_up": assertion.backed_up, "used_at": now()}
     return connection.execute(used.values(**values)).rowcount == 1
 
 
 def suspend(connection: Connection, assertion: Assertion) -> None:
     """Suspend the passkey, which may have been copied. Its account still needs a second factor."""
-    unsuspended = and_(_p.id == assertion.id, _p.suspended_at.is_(None))
+    unsuspended = and_(PASSKEYS.id == assertion.id, PASSKEYS.suspended_at.is_(None))
     connection.execute(update(Passkey).where(unsuspended).values(suspended_at=now()))
 
 
@@ -330,27 +330,33 @@ def suspend(connection: Connection, assertion: Assertion) -> None:
 
 def of(user_id: UUID) -> Sequence[Any]:
     """Return the account's passkeys, oldest first: id, name, created_at, used_at, suspended_at, backed_up."""
-    shown = select(_p.id, _p.name, _p.created_at, _p.used_at, _p.suspended_at, _p.backed_up)
+    shown = select(
+        PASSKEYS.id, PASSKEYS.name, PASSKEYS.created_at, PASSKEYS.used_at, PASSKEYS.suspended_at, PASSKEYS.backed_up
+    )
     with connect() as connection:
-        return connection.execute(shown.where(_p.user_id == user_id).order_by(_p.created_at, _p.id)).all()
+        return connection.execute(
+            shown.where(PASSKEYS.user_id == user_id).order_by(PASSKEYS.created_at, PASSKEYS.id)
+        ).all()
 
 
 def rename(user_id: UUID, passkey_id: UUID, typed: str) -> bool:
     """Rename one of the user's own passkeys; False when there is no such passkey. UserError for an invalid name."""
     name = checked_name(typed)
     with transaction() as connection:
-        mine = (_p.id == passkey_id, _p.user_id == user_id)
+        mine = (PASSKEYS.id == passkey_id, PASSKEYS.user_id == user_id)
         return connection.execute(update(Passkey).where(*mine).values(name=name)).rowcount == 1
 
 
 def remove(connection: Connection, user_id: UUID, passkey_id: UUID) -> bool:
     """Remove one of the user's own passkeys; False when there is no such passkey."""
-    return connection.execute(delete(Passkey).where(_p.id == passkey_id, _p.user_id == user_id)).rowcount == 1
+    return (
+        connection.execute(delete(Passkey).where(PASSKEYS.id == passkey_id, PASSKEYS.user_id == user_id)).rowcount == 1
+    )
 
 
 def remove_all(connection: Connection, user_id: UUID) -> None:
     """Remove every passkey of the account."""
-    connection.execute(delete(Passkey).where(_p.user_id == user_id))
+    connection.execute(delete(Passkey).where(PASSKEYS.user_id == user_id))
 
 
 # ---- parts -----------------------------------------------------------------------------------------------------------
@@ -366,8 +372,10 @@ def _milliseconds() -> int:
 
 def _own(user_id: UUID) -> Sequence[Any]:
     with connect() as connection:
-        own = select(_p.credential_id, _p.transports).where(_p.user_id == user_id, _p.suspended_at.is_(None))
-        return connection.execute(own.order_by(_p.created_at, _p.id)).all()
+        own = select(PASSKEYS.credential_id, PASSKEYS.transports).where(
+            PASSKEYS.user_id == user_id, PASSKEYS.suspended_at.is_(None)
+        )
+        return connection.execute(own.order_by(PASSKEYS.created_at, PASSKEYS.id)).all()
 
 
 def _descriptors(own: Sequence[Any]) -> list[PublicKeyCredentialDescriptor]:

@@ -18,7 +18,7 @@ from . import attempts, devices, links, sessions, users
 from .models import User
 
 REQUESTS: Final = throttle.Allowance(10, timedelta(hours=1))  # of one network; ASVS 2.4.1
-_u = User.__table__.c
+USERS = User.__table__.c
 
 
 def request_reset(typed: str, device_token: str = "") -> None:
@@ -53,7 +53,7 @@ def complete_reset(token: str, password: str) -> None:
     with transaction() as connection:
         sessions.hold(connection, link.user_id)
         links.consume_once(connection, link)
-        connection.execute(update(User).where(_u.id == link.user_id).values(password_hash=password_hash))
+        connection.execute(update(User).where(USERS.id == link.user_id).values(password_hash=password_hash))
         sessions.end_all(link.user_id, connection=connection)
         links.cancel(connection, link.email, link.user_id)
         devices.forget_all(connection, link.user_id)

@@ -20,7 +20,7 @@ from .sessions import digest
 NUMBER: Final = 10
 CODE_BYTES: Final = 16
 LONGEST: Final = 64  # characters of what is typed; ours have 31
-_r = RecoveryCode.__table__.c
+CODES = RecoveryCode.__table__.c
 
 
 def make(connection: Connection, user_id: UUID) -> list[str]:
@@ -37,13 +37,13 @@ def make(connection: Connection, user_id: UUID) -> list[str]:
 
 def use(connection: Connection, user_id: UUID, code: str) -> bool:
     """Use the code up, in the caller's transaction; False when it is not an unused code of this account."""
-    good = (_r.user_id == user_id, _r.code_hash == digest(_plain(code)), _r.used_at.is_(None))
+    good = (CODES.user_id == user_id, CODES.code_hash == digest(_plain(code)), CODES.used_at.is_(None))
     return connection.execute(update(RecoveryCode).where(*good).values(used_at=now())).rowcount == 1
 
 
 def remove(connection: Connection, user_id: UUID) -> None:
     """Delete every code of the account."""
-    connection.execute(delete(RecoveryCode).where(_r.user_id == user_id))
+    connection.execute(delete(RecoveryCode).where(CODES.user_id == user_id))
 
 
 def _plain(code: str) -> str:

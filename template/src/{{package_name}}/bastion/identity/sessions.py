@@ -27,30 +27,30 @@ TOKEN_BYTES: Final = 32  # 256 bits from the operating system
 TOUCH: Final = timedelta(seconds=60)
 KEPT: Final = timedelta(days=30)  # after its end
 
-_s, _u, _f = AuthSession.__table__.c, User.__table__.c, Flow.__table__.c
+SESSIONS, USERS, FLOWS = AuthSession.__table__.c, User.__table__.c, Flow.__table__.c
 _LIVE: Final = (
     select(
-        _s.id,
-        _s.created_at,
-        _s.seen_at,
-        _s.verified_at,
-        _s.methods,
-        _u.id.label("user_id"),
-        _u.email,
-        _u.roles,
-        _u.must_enrol,
+        SESSIONS.id,
+        SESSIONS.created_at,
+        SESSIONS.seen_at,
+        SESSIONS.verified_at,
+        SESSIONS.methods,
+        USERS.id.label("user_id"),
+        USERS.email,
+        USERS.roles,
+        USERS.must_enrol,
     )
-    .select_from(AuthSession.__table__.join(User.__table__, _s.user_id == _u.id))
+    .select_from(AuthSession.__table__.join(User.__table__, SESSIONS.user_id == USERS.id))
     .where(
-        _s.revoked_at.is_(None),
-        _s.seen_at > bindparam("alive_since"),
-        _s.expires_at > bindparam("moment"),
-        _u.active,
+        SESSIONS.revoked_at.is_(None),
+        SESSIONS.seen_at > bindparam("alive_since"),
+        SESSIONS.expires_at > bindparam("moment"),
+        USERS.active,
     )
 )
 # Built once: composing a statement for each request costs more than running it.
-_BY_TOKEN: Final = _LIVE.where(_s.token_hash == bindparam("token_hash"))
-_BY_ID: Final = _LIVE.where(_s.id == bindparam("session_id"), _s.user_id == bindparam("owner_id"))
+_BY_TOKEN: Final = _LIVE.where(SESSIONS.token_hash == bindparam("token_hash"))
+_BY_ID: Final = _LIVE.where(SESSIONS.id == bindparam("session_id"), SESSIONS.user_id == bindparam("owner_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +116,10 @@ def open_session(
     if connection.execute(begun).rowcount != 1:
         return None
     if replaces is not None:
-        connection.execute(_ending(moment, _s.id == replaces))
+        connection.execute(_ending(moment, SESSIONS.id == replaces))
     surplus = _surplus(connection, user_id, session_id, moment)
     for ended in surplus:
-        connection.execute(_ending(moment, _s.id == ended))
+        connection.execute(_ending(moment, SESSIONS.id == ended))
         audit.record("session.surplus", user_id=user_id, session_id=ended, connection=connection)
     return Opened(session_id, token, user_id, moment + lifetime)
 
@@ -130,7 +130,7 @@ def hold(connection: Connection, user_id: UUID) -> None:
     Call it first in a transaction that changes several rows of an account or decides by reading them: concurrent ones
     then wait in one order. (SQLite locks no rows; there `transaction` has the lock of the whole file.)
     """
-    connection.execute(select(_u.id).where(_u.id == user_id).with_for_update(key_share=True))
+    connection.execute(select(USERS.id).where(USERS.id == user_id).with_for_update(key_share=True))
 
 
 def renew(
@@ -145,11 +145,14 @@ def renew(
     """
     hold(connection, old.id)
     row = connection.execute(
-        select(_s.expires_at, _s.address, _s.agent).where(
-            _s.id == old.session_id, _s.user_id == old.id, _s.revoked_at.is_(None), _s.expires_at > now()
+        select(SESSIONS.expires_at, SESSIONS.address, SESSIONS.agent).where(
+            SESSIONS.id == old.session_id,
+            SESSIONS.user_id == old.id,
+            SESSIONS.revoked_at.is_(None),
+            SESSIONS.expires_at > now(),
         )
     ).one_or_none()
-    if row is None or connection.execute(_ending(now(), _s.id == old.session_id)).rowcount != 1:
+    if row is None or connection.execute(_ending(now(), SESSIONS.id == old.session_id)).rowcount != 1:
         return None
     return open_session(
         old.id,
@@ -164,8 +167,13 @@ def renew(
 
 def _surplus(connection: Connection, user_id: UUID, begun: UUID, moment: datetime) -> Sequence[UUID]:
     """Return the live sessions beyond the limit per account, except the new one: those unused for longest."""
-    others = (_s.user_id == user_id, _s.id != begun, _s.revoked_at.is_(None), _s.expires_at > moment)
-    last_used_first = select(_s.id).where(*others).order_by(_s.seen_at.desc(), _s.created_at.desc())
+    others = (
+        SESSIONS.user_id == user_id,
+        SESSIONS.id != begun,
+        SESSIONS.revoked_at.is_(None),
+        SESSIONS.expires_at > moment,
+    )
+    last_used_first = select(SESSIONS.id).where(*others).order_by(SESSIONS.seen_at.desc(), SESSIONS.created_at.desc())
     return connection.execute(last_used_first.offset(state().limits.sessions_per_account - 1)).scalars().all()
 
 
@@ -175,9 +183,9 @@ def _beginning(only_if: ColumnElement[bool] | None, **values: object) -> Any:
     The lock makes a concurrent change of the account or its password wait; that change then finds this session to end.
     Two concurrent logins of one account run one after the other, so that both count.
     """
-    row = select(*(literal(value, _s[name].type) for name, value in values.items()))
+    row = select(*(literal(value, SESSIONS[name].type) for name, value in values.items()))
     further = () if only_if is None else (only_if,)
-    active = row.where(_u.id == values["user_id"], _u.active, *further).with_for_update(key_share=True)
+    active = row.where(USERS.id == values["user_id"], USERS.active, *further).with_for_update(key_share=True)
     return insert(AuthSession).from_select([*values], active).execution_options(preserve_rowcount=True)
 
 
@@ -202,16 +210,16 @@ def _find(statement: Any, key: dict[str, object], idle: timedelta) -> Principal 
         return None
     if moment - row.seen_at > TOUCH:
         with transaction() as connection:
-            connection.execute(update(AuthSession).where(_s.id == row.id).values(seen_at=moment))
+            connection.execute(update(AuthSession).where(SESSIONS.id == row.id).values(seen_at=moment))
     return _principal(row)
 
 
 def _mark_idle(key: dict[str, object], moment: datetime, idle: timedelta) -> None:
     """Revoke a session that was used after its idle timeout, so that it stays ended even if the clock goes back."""
-    which = _s.token_hash == key["token_hash"] if "token_hash" in key else _s.id == key["session_id"]
-    dead = (which, _s.revoked_at.is_(None), _s.seen_at <= moment - idle)
+    which = SESSIONS.token_hash == key["token_hash"] if "token_hash" in key else SESSIONS.id == key["session_id"]
+    dead = (which, SESSIONS.revoked_at.is_(None), SESSIONS.seen_at <= moment - idle)
     with connect() as connection:
-        found = connection.execute(select(_s.id).where(*dead)).first()
+        found = connection.execute(select(SESSIONS.id).where(*dead)).first()
     if found is not None:
         with transaction() as connection:
             connection.execute(_ending(moment, *dead))
@@ -237,9 +245,14 @@ def live_sessions(user_id: UUID, *, idle: timedelta) -> Sequence[Any]:
     """Return the user's live sessions, last used first: id, created_at, seen_at, address, agent. No token or hash."""
     moment = now()
     statement = (
-        select(_s.id, _s.created_at, _s.seen_at, _s.address, _s.agent)
-        .where(_s.user_id == user_id, _s.revoked_at.is_(None), _s.seen_at > moment - idle, _s.expires_at > moment)
-        .order_by(_s.seen_at.desc())
+        select(SESSIONS.id, SESSIONS.created_at, SESSIONS.seen_at, SESSIONS.address, SESSIONS.agent)
+        .where(
+            SESSIONS.user_id == user_id,
+            SESSIONS.revoked_at.is_(None),
+            SESSIONS.seen_at > moment - idle,
+            SESSIONS.expires_at > moment,
+        )
+        .order_by(SESSIONS.seen_at.desc())
     )
     with connect() as connection:
         return connection.execute(statement).all()
@@ -250,7 +263,7 @@ def end(session_id: UUID, user_id: UUID, *, connection: Connection | None = None
     if connection is None:
         with transaction() as own:
             return end(session_id, user_id, connection=own)
-    return connection.execute(_ending(now(), _s.id == session_id, _s.user_id == user_id)).rowcount == 1
+    return connection.execute(_ending(now(), SESSIONS.id == session_id, SESSIONS.user_id == user_id)).rowcount == 1
 
 
 def end_all(user_id: UUID, *, but: UUID | None = None, connection: Connection | None = None) -> int:
@@ -262,29 +275,29 @@ def end_all(user_id: UUID, *, but: UUID | None = None, connection: Connection | 
         with transaction() as own:
             return end_all(user_id, but=but, connection=own)
     # Flows first: a concurrent login has then either opened its session, which ends below, or can no longer do so.
-    connection.execute(_ending_flows(_f.user_id == user_id))
-    others = () if but is None else (_s.id != but,)
-    return connection.execute(_ending(now(), _s.user_id == user_id, *others)).rowcount
+    connection.execute(_ending_flows(FLOWS.user_id == user_id))
+    others = () if but is None else (SESSIONS.id != but,)
+    return connection.execute(_ending(now(), SESSIONS.user_id == user_id, *others)).rowcount
 
 
 def end_of_everybody(*, but: UUID) -> int:
     """End all sessions of all users except `but`, and waiting logins; return the number of ended sessions."""
     with transaction() as connection:
         connection.execute(_ending_flows())
-        return connection.execute(_ending(now(), _s.id != but)).rowcount
+        return connection.execute(_ending(now(), SESSIONS.id != but)).rowcount
 
 
 def _ending(moment: datetime, *which: ColumnElement[bool]) -> Any:
-    return update(AuthSession).where(_s.revoked_at.is_(None), *which).values(revoked_at=moment)
+    return update(AuthSession).where(SESSIONS.revoked_at.is_(None), *which).values(revoked_at=moment)
 
 
 def _ending_flows(*which: ColumnElement[bool]) -> Any:
-    return update(Flow).where(_f.used_at.is_(None), _f.session_id.is_(None), *which).values(used_at=now())
+    return update(Flow).where(FLOWS.used_at.is_(None), FLOWS.session_id.is_(None), *which).values(used_at=now())
 
 
 def purge(*, older_than: timedelta = KEPT) -> int:
     """Delete session rows that ended that long ago, with their refresh tokens; return the number of sessions."""
     moment = now() - older_than
     with transaction() as connection:
-        gone = delete(AuthSession).where((_s.revoked_at < moment) | (_s.expires_at < moment))
+        gone = delete(AuthSession).where((SESSIONS.revoked_at < moment) | (SESSIONS.expires_at < moment))
         return connection.execute(gone).rowcount

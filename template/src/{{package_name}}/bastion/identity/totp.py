@@ -23,7 +23,7 @@ from .models import Totp
 STEP: Final = timedelta(seconds=30)
 SEED_CHARACTERS: Final = 32  # of base32: 160 bits (RFC 4226, 4, R6)
 _CODE: Final = re.compile(r"[0-9]{6}")
-_t = Totp.__table__.c
+APPS = Totp.__table__.c
 
 
 def is_code(text: str) -> bool:
@@ -67,7 +67,7 @@ def use(connection: Connection, user_id: UUID, code: str) -> bool:
     step = None if row is None else step_of(_decrypted(row), code, now())
     if row is None or step is None:
         return False
-    later = (_t.user_id == user_id, _t.last_step < step)
+    later = (APPS.user_id == user_id, APPS.last_step < step)
     return connection.execute(update(Totp).where(*later).values(last_step=step)).rowcount == 1
 
 
@@ -85,11 +85,11 @@ def store(connection: Connection, user_id: UUID, seed: str, step: int) -> None:
 
 def remove(connection: Connection, user_id: UUID) -> bool:
     """Remove the app; return whether there was one."""
-    return connection.execute(delete(Totp).where(_t.user_id == user_id)).rowcount == 1
+    return connection.execute(delete(Totp).where(APPS.user_id == user_id)).rowcount == 1
 
 
 def _row(connection: Connection, user_id: UUID) -> Any | None:
-    return connection.execute(select(Totp.__table__).where(_t.user_id == user_id)).one_or_none()
+    return connection.execute(select(Totp.__table__).where(APPS.user_id == user_id)).one_or_none()
 
 
 def _seed(user_id: UUID) -> str | None:

@@ -30,9 +30,9 @@ TAKEN: Final = "There is already an account with this address."
 _ROLE: Final = re.compile(r"\A[a-z][a-z0-9_-]{0,49}\Z")
 PAGE_SIZE: Final = 25
 MOST_PAGES: Final = 200  # of a list; further accounts are found by how their address begins
-_u = User.__table__.c
+USERS = User.__table__.c
 # An explicit list: neither the password hash nor a column that is added later reaches any list of accounts.
-_SHOWN: Final = select(_u.id, _u.email, _u.display_name, _u.active, _u.roles, _u.created_at)
+_SHOWN: Final = select(USERS.id, USERS.email, USERS.display_name, USERS.active, USERS.roles, USERS.created_at)
 
 
 class Account(NamedTuple):
@@ -134,7 +134,7 @@ def insert_user(
 def find(email: str) -> UUID:
     """Return the id of the account with this address, for commands. Raises UserError when there is none."""
     with connect() as connection:
-        row = connection.execute(select(_u.id).where(_u.email == normalised(email))).one_or_none()
+        row = connection.execute(select(USERS.id).where(USERS.email == normalised(email))).one_or_none()
     if row is None:
         raise UserError("There is no account with this address.", "email")
     return UUID(str(row.id))
@@ -144,7 +144,7 @@ def page(number: int, starts_with: str = "") -> tuple[list[Any], bool]:
     """Return page `number` (from 1) of the accounts whose address has this prefix, and whether there is a next one."""
     if number > MOST_PAGES:
         return [], False
-    wanted = _SHOWN.where(_begins(starts_with)).order_by(_u.email)
+    wanted = _SHOWN.where(_begins(starts_with)).order_by(USERS.email)
     with connect() as connection:
         rows = connection.execute(wanted.limit(PAGE_SIZE + 1).offset((number - 1) * PAGE_SIZE)).all()
     return [*rows[:PAGE_SIZE]], len(rows) > PAGE_SIZE and number < MOST_PAGES
@@ -152,7 +152,7 @@ def page(number: int, starts_with: str = "") -> tuple[list[Any], bool]:
 
 def find_user(by: UUID | str) -> Account | None:
     """Return the account with this id or e-mail address, or None; look at `active` before acting for it."""
-    column, value = (_u.id, by) if isinstance(by, UUID) else (_u.email, normalised(by))
+    column, value = (USERS.id, by) if isinstance(by, UUID) else (USERS.email, normalised(by))
     with connect() as connection:
         row = connection.execute(_SHOWN.where(column == value)).one_or_none()
     return None if row is None else Account(*row)
@@ -160,25 +160,25 @@ def find_user(by: UUID | str) -> Account | None:
 
 def count(starts_with: str = "") -> int:
     """Return how many accounts have an address with this prefix, at most as many as the pages of the list show."""
-    counted = select(_u.id).where(_begins(starts_with)).limit(PAGE_SIZE * MOST_PAGES).subquery()
+    counted = select(USERS.id).where(_begins(starts_with)).limit(PAGE_SIZE * MOST_PAGES).subquery()
     with connect() as connection:
         return connection.execute(select(func.count()).select_from(counted)).scalar_one()
 
 
 def _begins(prefix: str) -> ColumnElement[bool]:
-    return _u.email.startswith(normalised(prefix), autoescape=True)
+    return USERS.email.startswith(normalised(prefix), autoescape=True)
 
 
 def shown(user_id: UUID) -> Any | None:
     """Return the account's columns that an administrator may see, or None when there is no such account."""
     with connect() as connection:
-        return connection.execute(_SHOWN.where(_u.id == user_id)).one_or_none()
+        return connection.execute(_SHOWN.where(USERS.id == user_id)).one_or_none()
 
 
 def require_free(email: str) -> None:
     """Raise UserError when this normalised address has an account."""
     with connect() as connection:
-        if connection.execute(select(_u.id).where(_u.email == email)).first() is not None:
+        if connection.execute(select(USERS.id).where(USERS.email == email)).first() is not None:
             raise UserError(TAKEN, "email")
 
 
@@ -198,7 +198,7 @@ def is_administrator(roles: str) -> bool:
 
 def keep_an_administrator(connection: Connection) -> None:
     """Raise UserError when no active administrator is left; call it after the change, in its transaction."""
-    rows = connection.execute(select(_u.roles).where(_u.active, _u.roles != "")).all()
+    rows = connection.execute(select(USERS.roles).where(USERS.active, USERS.roles != "")).all()
     if not any(is_administrator(row.roles) for row in rows):
         raise UserError("This is the last administrator. Make somebody else one first.")
 
@@ -207,8 +207,10 @@ def keep_an_administrator(connection: Connection) -> None:
 def changing(user_id: UUID) -> Iterator[tuple[Connection, Any]]:
     """Lock the rows of this account and of all accounts with a role, in one transaction. UserError if none."""
     with transaction() as connection:
-        held = select(_u.id, _u.email, _u.roles, _u.active).where((_u.id == user_id) | (_u.roles != ""))
-        rows = connection.execute(held.order_by(_u.id).with_for_update()).all()
+        held = select(USERS.id, USERS.email, USERS.roles, USERS.active).where(
+            (USERS.id == user_id) | (USERS.roles != "")
+        )
+        rows = connection.execute(held.order_by(USERS.id).with_for_update()).all()
         row = next((row for row in rows if row.id == user_id), None)
         if row is None:
             raise UserError("There is no such account.")
@@ -221,7 +223,7 @@ def set_active(user_id: UUID, active: bool, *, by: UUID | None = None) -> None:
     Raises UserError for an unknown account and for the last administrator.
     """
     with changing(user_id) as (connection, row):
-        connection.execute(update(User).where(_u.id == user_id).values(active=active))
+        connection.execute(update(User).where(USERS.id == user_id).values(active=active))
         if not active:
             if is_administrator(row.roles):
                 keep_an_administrator(connection)
@@ -243,7 +245,7 @@ def permit(user_id: UUID, role: str, *, remove: bool = False, by: UUID | None = 
     with changing(user_id) as (connection, row):
         held = {*row.roles.split()}
         roles = " ".join(sorted(held - {role} if remove else held | {role}))
-        connection.execute(update(User).where(_u.id == user_id).values(roles=roles))
+        connection.execute(update(User).where(USERS.id == user_id).values(roles=roles))
         if is_administrator(row.roles) and not is_administrator(roles):
             if row.active:
                 keep_an_administrator(connection)

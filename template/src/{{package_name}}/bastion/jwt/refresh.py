@@ -26,29 +26,29 @@ from .settings import settings
 from .tokens import issue_access_token, lifetime
 
 INVALID_TOKEN: Final = (("WWW-Authenticate", 'Bearer error="invalid_token"'),)  # RFC 6750, 3.1
-_r, _s, _u = RefreshToken.__table__.c, AuthSession.__table__.c, User.__table__.c
+TOKENS, SESSIONS, USERS = RefreshToken.__table__.c, AuthSession.__table__.c, User.__table__.c
 _LOGIN_LIVES: Final = exists().where(
-    _s.id == _r.session_id,
-    _s.revoked_at.is_(None),
-    _s.expires_at > bindparam("moment"),
-    _u.id == _s.user_id,
-    _u.active,
+    SESSIONS.id == TOKENS.session_id,
+    SESSIONS.revoked_at.is_(None),
+    SESSIONS.expires_at > bindparam("moment"),
+    USERS.id == SESSIONS.user_id,
+    USERS.active,
 )
 _SPEND: Final = (
     update(RefreshToken)
     .where(
-        _r.token_hash == bindparam("spent"),
-        _r.used_at.is_(None),
-        _r.created_at > bindparam("alive_since"),
+        TOKENS.token_hash == bindparam("spent"),
+        TOKENS.used_at.is_(None),
+        TOKENS.created_at > bindparam("alive_since"),
         _LOGIN_LIVES,
     )
     .values(used_at=bindparam("moment"))
 )
 _FAMILY: Final = (
-    select(_r.session_id, _r.used_at, _s.user_id, _s.expires_at, _u.email)
-    .join_from(RefreshToken.__table__, AuthSession.__table__, _s.id == _r.session_id)
-    .join(User.__table__, _u.id == _s.user_id)
-    .where(_r.token_hash == bindparam("wanted"))
+    select(TOKENS.session_id, TOKENS.used_at, SESSIONS.user_id, SESSIONS.expires_at, USERS.email)
+    .join_from(RefreshToken.__table__, AuthSession.__table__, SESSIONS.id == TOKENS.session_id)
+    .join(User.__table__, USERS.id == SESSIONS.user_id)
+    .where(TOKENS.token_hash == bindparam("wanted"))
 )
 
 
@@ -78,7 +78,7 @@ def exchange(token: str) -> Pair:
         if spent:
             family = connection.execute(_FAMILY, {"wanted": values["spent"]}).one()
             throttle.count_session(family.session_id)  # one too many rolls back: the token is as good as before
-            connection.execute(update(AuthSession).where(_s.id == family.session_id).values(seen_at=moment))
+            connection.execute(update(AuthSession).where(SESSIONS.id == family.session_id).values(seen_at=moment))
             refresh_token = _issue(connection, family.session_id)
     if not spent:
         _refuse(digest(token))
@@ -135,7 +135,9 @@ def revoke_family(session_id: UUID) -> bool:
 def _revoke(connection: Connection, session_id: UUID) -> bool:
     moment = now()
     connection.execute(
-        update(RefreshToken).where(_r.session_id == session_id, _r.used_at.is_(None)).values(used_at=moment)
+        update(RefreshToken).where(TOKENS.session_id == session_id, TOKENS.used_at.is_(None)).values(used_at=moment)
     )
-    ended = update(AuthSession).where(_s.id == session_id, _s.revoked_at.is_(None)).values(revoked_at=moment)
+    ended = (
+        update(AuthSession).where(SESSIONS.id == session_id, SESSIONS.revoked_at.is_(None)).values(revoked_at=moment)
+    )
     return connection.execute(ended).rowcount == 1

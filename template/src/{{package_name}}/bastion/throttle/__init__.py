@@ -74,14 +74,14 @@ class ThrottleUse(Base):
     version: Mapped[int]  # compare-and-set
 
 
-_c = ThrottleCounter.__table__.c
-_COUNTER: Final = select(_c.failures, _c.rounds, _c.window_at, _c.blocked_until, _c.version).where(
-    _c.key == bindparam("name")
-)
+COUNTERS = ThrottleCounter.__table__.c
+_COUNTER: Final = select(
+    COUNTERS.failures, COUNTERS.rounds, COUNTERS.window_at, COUNTERS.blocked_until, COUNTERS.version
+).where(COUNTERS.key == bindparam("name"))
 NOTHING: Final = {"failures": 0, "rounds": 0, "blocked_until": None}
 """The values of a counter that does not exist."""
-_t = ThrottleUse.__table__.c
-_USES: Final = select(_t.uses, _t.version).where(_t.key == bindparam("name"))
+USES = ThrottleUse.__table__.c
+_USES: Final = select(USES.uses, USES.version).where(USES.key == bindparam("name"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,7 @@ def _counted(row: Any, moment: datetime) -> dict[str, Any]:
 def forget(kind: str, subject: str) -> None:
     """Reset the subject's counter after proof of identity by means that can't be guessed."""
     with transaction() as connection:
-        connection.execute(delete(ThrottleCounter).where(_c.key == _name(kind, subject)))
+        connection.execute(delete(ThrottleCounter).where(COUNTERS.key == _name(kind, subject)))
 
 
 def give_back(booking: Booking) -> None:
@@ -273,11 +273,11 @@ def give_back(booking: Booking) -> None:
 
     If later attempts were counted, those stay; only a lockout that this attempt may have started ends.
     """
-    counter = update(ThrottleCounter).where(_c.key == booking.name).values(version=_c.version + 1)
-    undone = counter.where(_c.version == booking.version).values(**booking.before)
-    one_less = counter.where(_c.failures > 0).values(
-        failures=_c.failures - 1,
-        rounds=_c.rounds - case((_c.blocked_until.is_(None), 0), else_=1),
+    counter = update(ThrottleCounter).where(COUNTERS.key == booking.name).values(version=COUNTERS.version + 1)
+    undone = counter.where(COUNTERS.version == booking.version).values(**booking.before)
+    one_less = counter.where(COUNTERS.failures > 0).values(
+        failures=COUNTERS.failures - 1,
+        rounds=COUNTERS.rounds - case((COUNTERS.blocked_until.is_(None), 0), else_=1),
         blocked_until=None,
     )
     with transaction() as connection:
@@ -288,10 +288,10 @@ def give_back(booking: Booking) -> None:
 def purge() -> int:
     """Delete counters 48 h after their end, and above MOST those that end first; return how many."""
     over = now() - KEPT
-    waits: ColumnElement[datetime] = func.coalesce(_c.blocked_until, _c.window_at)
+    waits: ColumnElement[datetime] = func.coalesce(COUNTERS.blocked_until, COUNTERS.window_at)
     with transaction() as connection:
         gone = 0
-        for model, ends in ((ThrottleUse, _t.last_at), (ThrottleCounter, waits)):
+        for model, ends in ((ThrottleUse, USES.last_at), (ThrottleCounter, waits)):
             above = connection.scalar(select(ends).order_by(ends.desc()).offset(MOST).limit(1))
             gone += connection.execute(delete(model).where(ends <= max(over, above or over))).rowcount
         return gone
