@@ -28,7 +28,7 @@ LOOKED_AT_FIRST = (
         FILE,
         "    with transaction() as connection:\n        spent = connection.execute(_SPEND, values).rowcount == 1",
         "    with connect() as connection:\n"
-        '        used = select(_r.used_at).where(_r.token_hash == values["spent"])\n'
+        '        used = select(TOKENS.used_at).where(TOKENS.token_hash == values["spent"])\n'
         "        unused = connection.execute(used).scalar() is None\n"
         "    with transaction() as connection:\n"
         "        spent = unused and connection.execute(_SPEND, values).rowcount == 1",
@@ -284,8 +284,8 @@ def test_nothing_that_holds_a_token_shows_it(service: Service) -> None:
     LIVES,
     idle=edit(
         FILE,
-        '_r.created_at > bindparam("alive_since"),',
-        '_r.created_at.is_not(None) | (_r.created_at > bindparam("alive_since")),',
+        'TOKENS.created_at > bindparam("alive_since"),',
+        'TOKENS.created_at.is_not(None) | (TOKENS.created_at > bindparam("alive_since")),',
     ),
 )
 def test_a_refresh_token_that_nobody_used_for_an_hour_is_dead(service: Service) -> None:
@@ -300,7 +300,9 @@ def test_a_refresh_token_that_nobody_used_for_an_hour_is_dead(service: Service) 
     refused(login.renew(), 401, LIVES)
 
 
-@protects(LIVES, others=edit(FILE, "update(AuthSession).where(_s.id == family.session_id)", "update(AuthSession)"))
+@protects(
+    LIVES, others=edit(FILE, "update(AuthSession).where(SESSIONS.id == family.session_id)", "update(AuthSession)")
+)
 def test_an_exchange_is_no_use_of_somebody_elses_login(service: Service) -> None:
     login, other = Login(service), service.user()
     service.client(other).login(through_form=True)
