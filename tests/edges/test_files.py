@@ -272,9 +272,11 @@ def test_without_views_that_take_files_no_folder_is_needed(service: Service, mon
     "download-inert",
     inline=edit(FILE, "shown = inline and any(", "shown = inline or any("),
     sandbox=edit("edge/headers.py", " or (disposition and kind in SANDBOXED)", ""),
+    cached=edit(FILE, ", max_age=0", ""),
 )
 def test_only_images_are_shown_and_in_a_sandbox(service: Service) -> None:
     adds_files(service, inline=True)
+    service.adds(lambda app: app.config.update(SEND_FILE_MAX_AGE_DEFAULT=3600))
     client = service.client(service.user()).login()
     image, text = upload(client, "a.png", PNG), upload(client, "b\";x='.txt", b"x" + MARKUP)
     shown, saved = download(client, image), download(client, text)
@@ -282,6 +284,7 @@ def test_only_images_are_shown_and_in_a_sandbox(service: Service) -> None:
     loose = "sandbox" not in (shown.header("Content-Security-Policy") or "")
     harm(loose, "an uploaded image is a document without a sandbox")
     harm((saved.header("Content-Disposition") or "")[:10] != "attachment", "an uploaded text is shown")
+    harm("no-store" not in (shown.header("Cache-Control") or ""), "a cache keeps an uploaded image")
     assert (
         header_table.faults(service, shown, download=True) == header_table.faults(service, saved, download=True) == []
     )
@@ -320,7 +323,7 @@ def failing(service: Service) -> Response:
     return service.client(service.user()).login().post("/probe/failing", files={"file": ("a.png", PNG)})
 
 
-@protects("upload-follows-row", deleted=edit(FILE, "            remove_rowless(touched)\n", "            pass\n"))
+@protects("upload-follows-row", deleted=edit(FILE, "        _clean_up(touched)\n", "        pass\n"))
 @pytest.mark.parametrize("end", ["rolls back", "raises", "does not commit", "fails to commit"])
 def test_a_view_that_fails_leaves_no_content(service: Service, end: str) -> None:
     def fail(session: Any) -> Any:
@@ -375,7 +378,7 @@ def test_a_full_disk_leaves_no_file(service: Service, monkeypatch: pytest.Monkey
 
 @protects(
     "upload-follows-row",
-    account=edit(FILE, "    return lambda: remove_rowless(idents)  # after the commit\n", "    return lambda: None\n"),
+    account=edit(FILE, "    return lambda: _clean_up(idents)  # after the commit\n", "    return lambda: None\n"),
 )
 def test_an_accounts_files_go_with_it_and_are_in_its_export(service: Service) -> None:
     adds_files(service)

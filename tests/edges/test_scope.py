@@ -76,8 +76,8 @@ def test_scope_reaches_aliases_joins_and_subqueries(service: Service) -> None:
     "scope-shared-rows",
     relationship=edit(
         "request/scope.py",
-        "execution.is_column_load or",
-        "execution.is_column_load or execution.is_relationship_load or",
+        "not has_request_context() or",
+        "not has_request_context() or execution.is_relationship_load or",
     ),
     joined=edit("request/scope.py", "include_aliases=True)", "include_aliases=True, propagate_to_loaders=False)"),
 )
@@ -107,7 +107,7 @@ def test_scope_reaches_relationships(service: Service) -> None:
     "scope-shared-rows",
     table=edit(
         "request/scope.py",
-        "if any(isinstance(node, Table) and node in tables for node in iterate(statement)):",
+        "if any(isinstance(node, named) and node in tables for node in iterate(statement)):",
         "if False:",
     ),
     bulk=edit("request/scope.py", " or (execution.is_update and isinstance(execution.parameters, list)):", ":"),
@@ -120,6 +120,7 @@ def test_statements_that_no_scope_reaches_are_refused(service: Service) -> None:
 
     ways = {
         "table": lambda session, model, _item: session.scalars(select(model.__table__.c.title)).all(),
+        "function": lambda session, model, _item: session.scalar(func.min(model.title)),
         "exists": lambda session, model, item: session.scalar(select(exists().where(model.id == item))),
         "within": lambda session, model, _item: session.scalar(
             select(func.count(team.member.__table__.c.user_id.distinct())).where(

@@ -222,3 +222,18 @@ def test_forged_deliveries_do_not_lock_the_sender_out(service: Service, monkeypa
     answer = sender.post(PATH, json={"n": 2})
     harm(answer.status != 200, "forged deliveries used up the sender's limit")
     assert answer.status == 200
+
+
+@protects(
+    LIMIT, replayed=edit(MODULE, "    spent, _ = throttle.take(", '    ceiling.hit("")\n    spent, _ = throttle.take(')
+)
+def test_repeated_deliveries_do_not_lock_the_sender_out(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = secrets.token_hex(32)
+    adds_webhook(service, monkeypatch, "github", key, most=3)
+    recorded = signed("github", key, BODY, moment(service))
+    works(sends(service, recorded).status == 200, "a signed delivery is accepted")
+    for _ in range(5):
+        refused(sends(service, recorded), 403, REPLAY)
+    answer = service.client().post(PATH, json={"n": 2})
+    harm(answer.status != 200, "repeated deliveries used up the sender's limit")
+    assert answer.status == 200

@@ -144,7 +144,7 @@ def test_a_download_is_no_page(service: Service) -> None:
     refused(download(thief, kept), 404, "ownership-404")
 
 
-@protects("upload-follows-row", deleted=edit(FILE, "            remove_rowless(touched)\n", "            pass\n"))
+@protects("upload-follows-row", deleted=edit(FILE, "        _clean_up(touched)\n", "        pass\n"))
 def test_a_deleted_file_is_off_the_disk(service: Service) -> None:
     adds_files(service)
     client = service.client(service.user()).login()

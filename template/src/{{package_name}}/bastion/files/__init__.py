@@ -120,7 +120,7 @@ def send(stored: StoredFile | None, *, inline: bool = False) -> Response:
     if stored is None or content is None:
         refuse(404, "upload-follows-row")
     shown = inline and any(kind.media_type == stored.media_type for kind in IMAGES)
-    answer = send_file(content, stored.media_type, not shown, stored.name, conditional=False, etag=False)
+    answer = send_file(content, stored.media_type, not shown, stored.name, conditional=False, etag=False, max_age=0)
     answer.content_length = stored.size
     return answer
 
@@ -140,10 +140,14 @@ def _on_change(_mapper: object, _connection: Connection, stored: StoredFile) -> 
 def _on_end(session: Session, transaction: Any) -> None:
     """Remove what a roll-back leaves without a row, and what a commit does."""
     if transaction.parent is None and (touched := session.info.pop(_TOUCHED, None)):
-        try:
-            remove_rowless(touched)
-        except (SQLAlchemyError, OSError) as error:  # `sessions purge` removes them
-            _log.warning("files_left", kind=type(error).__name__)
+        _clean_up(touched)
+
+
+def _clean_up(idents: Iterable[UUID]) -> None:
+    try:
+        remove_rowless(idents)
+    except (SQLAlchemyError, OSError) as error:  # `sessions purge` removes them
+        _log.warning("files_left", kind=type(error).__name__)
 
 
 def remove_rowless(idents: Iterable[UUID]) -> int:
@@ -165,7 +169,7 @@ def purge() -> int:
 
 def _on_account_deletion(connection: Connection, user_id: UUID) -> Callable[[], object]:
     idents = connection.scalars(select(FILES.id).where(FILES.user_id == user_id)).all()
-    return lambda: remove_rowless(idents)  # after the commit
+    return lambda: _clean_up(idents)  # after the commit
 
 
 def faults(app: Flask) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from flask import g, has_request_context
-from sqlalchemy import ColumnElement, Table, event, false, select
+from sqlalchemy import ColumnClause, ColumnElement, FunctionElement, Table, event, false, select
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column, with_loader_criteria
 from sqlalchemy.sql.visitors import iterate
@@ -72,13 +72,15 @@ def _rules() -> tuple[Any, ...]:
 @event.listens_for(Session, "do_orm_execute")
 def _restrict(execution: ORMExecuteState) -> None:
     """Add the rules to a statement of a request; raise InvalidRequestError where SQLAlchemy could not apply them."""
-    # What reloads the columns of an object has found it before.
-    if not has_request_context() or execution.is_column_load or execution.execution_options.get("unscoped"):
+    if not has_request_context() or execution.execution_options.get("unscoped"):
         return
     statement: Any = execution.statement
     if not execution.is_orm_statement or (execution.is_update and isinstance(execution.parameters, list)):
         tables = {model.__table__ for model in scoped_models()}  # type: ignore[attr-defined]
-        if any(isinstance(node, Table) and node in tables for node in iterate(statement)):
+        named: Any = Table
+        if tables and isinstance(statement, FunctionElement):  # without select(), its columns name no table
+            named, tables = ColumnClause, {*iterate(statement)}
+        if any(isinstance(node, named) and node in tables for node in iterate(statement)):
             raise InvalidRequestError(
                 "A scoped table is queried without its model, or updated by a list of ids, so no rule of visible_to() "
                 'can apply. Use select(Model), update(Model).where(...), or execution_options(unscoped="the reason").'

@@ -167,11 +167,12 @@ def accept(verifier: Verifier, ceiling: Ceiling) -> throttle.Spent:
         refuse(403, "webhook-signature-required")
     if delivery.at is not None and abs(seconds() - delivery.at) > TOLERANCE:
         refuse(403, REPLAY)
-    if (wait := ceiling.hit("")) is not None:
-        refuse(429, "webhook-throttle", retry_after=wait)
     # One that was dated ahead stays valid for twice the tolerance.
     once = throttle.Allowance(1, timedelta(seconds=UNDATED if delivery.at is None else 2 * TOLERANCE))
     spent, _ = throttle.take("webhook", f"{request.endpoint} {hashlib.sha256(delivery.message).hexdigest()}", once)
     if spent is None:
         refuse(403, REPLAY)
+    if (wait := ceiling.hit("")) is not None:  # after the replays, which would use up the limit
+        throttle.refund(spent)
+        refuse(429, "webhook-throttle", retry_after=wait)
     return spent
