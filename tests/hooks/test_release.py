@@ -186,7 +186,7 @@ def test_a_floor_goes_out_as_a_minor_version_and_not_as_a_patch(project: Project
     status, errors, _ = released(project, "v1.1.2")
     assert status == 1
     assert reasons(errors) == [
-        "pyproject.toml is the team's too, so that a patch leaves it alone. That is for a minor version."
+        "pyproject.toml is the team's too, so a patch may not change it. That is for a minor version."
     ]
     project.prepare("v1.2.0", text)
     status, errors, said = released(project, "v1.2.0")

@@ -555,7 +555,7 @@ def test_half_an_index_is_told(service: Path) -> None:
     assert hidden_files(service) == []
     git(service, "update-index", "--split-index")
     (found,) = hidden_files(service)
-    assert "This may replace" in found.text
+    assert "are not known" in found.text
 
 
 def test_no_index_is_followed_through_a_link(service: Path, tmp_path: Path) -> None:

@@ -47,8 +47,8 @@ BATCH: Final = 200  # rows that are sealed in one transaction, for which writers
 PAGE: Final = 1_000  # rows that are verified at a time
 TRIES: Final = 3  # of a verification that a purge came in between, and of a purge that a sealing did
 NO_HEAD: Final = "the row of audit_head was removed"
-EVENTS, HEAD = AuditEvent.__table__.c, AuditHead.__table__.c
-_ONE: Final = HEAD.id == 1
+EVENTS, HEADS = AuditEvent.__table__.c, AuditHead.__table__.c
+_ONE: Final = HEADS.id == 1
 _HEAD: Final = select(AuditHead.__table__).where(_ONE)
 _SEALED: Final = update(AuditEvent).where(EVENTS.id == bindparam("row")).values(bucket=None)
 START: Final = {"id": 1, "number": 0, "mac": b"", "anchor_number": 0, "anchor_mac": b"", "seal": b"", "version": 0}
@@ -168,7 +168,7 @@ def _head(connection: Connection) -> Any | None:
 
 def _take(connection: Connection, head: Any) -> bool:
     """Claim the head by compare-and-set; True if this transaction won."""
-    mine = update(AuditHead).where(_ONE, HEAD.version == head.version).values(version=head.version + 1)
+    mine = update(AuditHead).where(_ONE, HEADS.version == head.version).values(version=head.version + 1)
     return connection.execute(mine).rowcount == 1
 
 
