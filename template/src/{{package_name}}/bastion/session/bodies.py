@@ -48,7 +48,7 @@ def check_fields() -> None:
     if data.count(b"&") >= MOST_FIELDS:
         refuse(413, LIMITS)
     for part in data.split(b"&"):
-        if len(part) > 3 * LONGEST_FIELD:  # before decoding, which takes 80 times the memory; %41 is one byte
+        if len(part) > 4 * LONGEST_FIELD:  # with its name, and three times as long in % escapes; decoding takes memory
             refuse(413, LIMITS)
         refuse_large(text_of(part.partition(b"=")[2]))
         text_of(part)
