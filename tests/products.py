@@ -53,7 +53,9 @@ def lay(service: Service, combination: Combination) -> None:
         + f'    secrets: ClassVar[Mapping[str, str]] = {{"{SECRETS[combination.auth]}": "verifies deliveries"}}\n'
         + "\n    page_size: int = 20\n",
     )
-    service.write(f"instance/secrets/{SECRETS[combination.auth]}", "5d0c1f7a9b3e48266e7c" * 3 + "a4b2")
+    secret = f"instance/secrets/{SECRETS[combination.auth]}"
+    service.write(secret, "5d0c1f7a9b3e48266e7c" * 3 + "a4b2")
+    (service.path / secret).chmod(0o600)  # a backend of files refuses what others on the machine may read
     letter = service.read(f"{SOURCE}/bastion/delivery/bastion/letter.html")
     help_page = '<p><a href="https://www.example.com/help">Help</a></p>\n'
     service.write(

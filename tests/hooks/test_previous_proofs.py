@@ -27,7 +27,7 @@ HEADERS = "src/my_service/bastion/edge/headers.py"
 PROOF = "tests/proofs/test_headers.py"
 TABLE = "tests/proofs/header_table.py"
 CATALOGUE = "tests/proofs/catalogue/both.csv"
-DENY, SAME = '("X-Frame-Options", "DENY")', '("X-Frame-Options", "SAMEORIGIN")'
+DENY, SAME = 'yield ("X-Frame-Options", "DENY")', 'yield ("X-Frame-Options", "SAMEORIGIN")'
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_an_honest_version_holds_what_was_proven_before(service: Service, comman
     service.write("SECURITY.md", "# Security\n")
     becomes(service)
     result = command()("proofs", service.path, "--base", "main")
-    assert result.stdout == "None of what was proven before is lost on the new code.\n", result.stdout + result.stderr
+    assert result.stdout == "None of the earlier proofs is lost on the new code.\n", result.stdout + result.stderr
     assert result.returncode == 0
     assert service.changed() == []
     assert not service.has(".venv")

@@ -29,9 +29,9 @@ ROW = "outbound-requests-guarded"
 )
 def test_users_reach_no_private_host_through_the_service(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     with internet(monkeypatch, public=[PUBLIC], private=[INSIDE], rebinding=[PUBLIC, INSIDE]) as (reached, answers):
-        monkeypatch.setenv("http_proxy", f"http://{INSIDE}")
         answer = fetched(service, "http://public.example/a page")
         works((answer.status, answer.media_type, answer.body) == (200, "text/plain", b"a page"), "a page is fetched")
+        monkeypatch.setenv("http_proxy", f"http://{INSIDE}")
         for url in (f"http://{INSIDE}/", "http://private.example/", "http://127.1/", "http://rebinding.example/"):
             attempt(service, url)
             harm({*reached} - {PUBLIC}, f"a user reached a private host by {url}")
