@@ -63,7 +63,7 @@ def error(service: Service, url: str, **more: Any) -> str:
     multicast=edit(FILE, "address.is_multicast or ", ""),
 )
 def test_no_address_that_is_not_public_is_reached(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    with internet(monkeypatch, public=[PUBLIC], private=[*NOT_PUBLIC]) as (reached, _):
+    with internet(service, monkeypatch, public=[PUBLIC], private=[*NOT_PUBLIC]) as (reached, _):
         works(fetched(service, URL).status == 200, "a public page is fetched")
         for address in NOT_PUBLIC:
             attempt(service, "http://private.example/")
@@ -75,7 +75,7 @@ def test_no_address_that_is_not_public_is_reached(service: Service, monkeypatch:
 @protects(ROW, mixed=edit(FILE, "not all(_is_public", "not any(_is_public"))
 def test_a_name_with_one_private_address_is_refused(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     mixed = [f"{PUBLIC} {INSIDE}", f"{INSIDE} {PUBLIC}"]
-    with internet(monkeypatch, public=[PUBLIC], mixed=mixed) as (reached, _):
+    with internet(service, monkeypatch, public=[PUBLIC], mixed=mixed) as (reached, _):
         works(fetched(service, URL).status == 200, "a public page is fetched")
         for _ in range(2):
             attempt(service, "http://mixed.example/")
@@ -90,7 +90,7 @@ def test_a_name_with_one_private_address_is_refused(service: Service, monkeypatc
     credentials=edit(FILE, ' and "@" not in parts.netloc', ""),
 )
 def test_only_plain_web_addresses_are_fetched(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    with internet(monkeypatch, public=[PUBLIC]) as (reached, _):
+    with internet(service, monkeypatch, public=[PUBLIC]) as (reached, _):
         works(fetched(service, URL).status == 200, "a public page is fetched")
         works(fetched(service, URL.replace("e/", "e:8080/"), ports={8080}).status == 200, "a declared port is used")
         for url in REFUSED:
@@ -101,7 +101,7 @@ def test_only_plain_web_addresses_are_fetched(service: Service, monkeypatch: pyt
 
 @protects(ROW, hops=edit(FILE, "range(MAX_REDIRECTS + 1)", "range(20)"))
 def test_no_redirect_is_followed_for_ever(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    with internet(monkeypatch, public=[PUBLIC], private=["93.184.215.15"]) as (reached, answers):
+    with internet(service, monkeypatch, public=[PUBLIC], private=["93.184.215.15"]) as (reached, answers):
         answers[PUBLIC] = REDIRECT
         works(fetched(service, URL).body == b"a page", "a redirect is followed")
         answers["93.184.215.15"] = REDIRECT
@@ -116,7 +116,7 @@ def test_no_redirect_is_followed_for_ever(service: Service, monkeypatch: pytest.
     time=edit(FILE, "        self._connection.settimeout(_left(self._deadline))\n", ""),
 )
 def test_size_and_time_of_an_answer_are_bounded(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    with internet(monkeypatch, public=[PUBLIC]) as (_, answers):
+    with internet(service, monkeypatch, public=[PUBLIC]) as (_, answers):
         answers[PUBLIC] = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 50_000
         works(len(fetched(service, URL, max_bytes=50_000).body) == 50_000, "a page of the size limit is fetched")
         harm(attempt(service, URL, max_bytes=49_999), "a larger body was read")
@@ -128,7 +128,7 @@ def test_size_and_time_of_an_answer_are_bounded(service: Service, monkeypatch: p
 
 
 def test_a_broken_answer_is_an_error(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    with internet(monkeypatch, public=[PUBLIC]) as (_, answers):
+    with internet(service, monkeypatch, public=[PUBLIC]) as (_, answers):
         for answer in (b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut"):
             answers[PUBLIC] = answer
             assert error(service, URL) == UNANSWERED
@@ -204,7 +204,7 @@ def test_certificates_are_verified(service: Service, monkeypatch: pytest.MonkeyP
         "another authority": certified(ca=trustme.CA()),
         "expired": certified(ca=ca, expired=True),
     }
-    with internet(monkeypatch, public=[PUBLIC]), host(monkeypatch, shown) as server:
+    with internet(service, monkeypatch, public=[PUBLIC]), host(monkeypatch, shown) as server:
         works(fetched(service, SECURE).status == 200, "a public page is fetched over TLS")
         for name, context in wrong.items():
             shown.sni_callback = functools.partial(show, context)
@@ -223,7 +223,7 @@ def test_no_redirect_leads_from_https_to_http(
     service: Service, monkeypatch: pytest.MonkeyPatch, ca: trustme.CA
 ) -> None:
     with (
-        internet(monkeypatch, public=[PUBLIC], plain=["93.184.215.15"]) as (reached, _),
+        internet(service, monkeypatch, public=[PUBLIC], plain=["93.184.215.15"]) as (reached, _),
         host(monkeypatch, certified(ca=ca)) as server,
     ):
         works(fetched(service, SECURE).status == 200, "a public page is fetched over TLS")

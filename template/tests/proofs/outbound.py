@@ -18,10 +18,13 @@ REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: http://private.example/\r\n\r\n"
 
 
 @contextmanager
-def internet(monkeypatch: pytest.MonkeyPatch, **names: list[str]) -> Iterator[tuple[list[str], dict[str, bytes]]]:
+def internet(
+    service: Service, monkeypatch: pytest.MonkeyPatch, **names: list[str]
+) -> Iterator[tuple[list[str], dict[str, bytes]]]:
     """Resolve `<name>.example` to its addresses, one after another. Yield the reached ones, and what each answers."""
     resolve, connections, reached = socket.getaddrinfo, ExitStack(), list[str]()
     answers: dict[str, bytes] = {}
+    assert service.app is not None  # it starts with a real network: it asks its secrets backend
 
     def resolved(name: Any, *more: Any, **further: Any) -> Any:
         left = names.get(str(name).removesuffix(".example"), [name])

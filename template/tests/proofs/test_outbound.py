@@ -28,7 +28,10 @@ ROW = "outbound-requests-guarded"
     rebinding=edit("request/outbound.py", "create_connection((found[-1], port)", "create_connection((host, port)"),
 )
 def test_users_reach_no_private_host_through_the_service(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    with internet(monkeypatch, public=[PUBLIC], private=[INSIDE], rebinding=[PUBLIC, INSIDE]) as (reached, answers):
+    with internet(service, monkeypatch, public=[PUBLIC], private=[INSIDE], rebinding=[PUBLIC, INSIDE]) as (
+        reached,
+        answers,
+    ):
         answer = fetched(service, "http://public.example/a page")
         works((answer.status, answer.media_type, answer.body) == (200, "text/plain", b"a page"), "a page is fetched")
         monkeypatch.setenv("http_proxy", f"http://{INSIDE}")

@@ -106,6 +106,7 @@ def test_a_user_is_limited_at_a_route_of_the_team(service: Service) -> None:
         made.append("report")
         return {"made": len(made)}
 
+    service.at_least(sessions_per_account=3)
     service.adds_route("/report", view=service.module().limited("report", 2)(report))
     user = service.user()
     first, second, third = (service.client(user, f"198.51.100.{number}").login() for number in range(1, 4))

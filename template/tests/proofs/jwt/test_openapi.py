@@ -35,6 +35,7 @@ ANSWER = '        return Response(answer.model_dump_json(), status, mimetype="ap
 )
 def test_a_client_can_be_made_from_the_description_and_knows_where_it_needs_a_token(service: Service) -> None:
     """Otherwise a generated client sends no token, and its user is asked to sign in again and again."""
+    service.at_least(requests_per_minute_and_session=120, requests_per_minute_and_address=600)
     service.adds_probe()
     state = service.module("state").state_of(service.app)
     client, stranger = service.client(service.user()).login(), service.client()

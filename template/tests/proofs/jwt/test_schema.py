@@ -49,9 +49,9 @@ class Described:
         return shape
 
     def body(self, operation: Shape) -> Shape | None:
-        """The shape of what the operation takes, or None."""
-        content = operation.get("requestBody")
-        return None if content is None else self.whole(content["content"]["application/json"]["schema"])
+        """Return the shape of the JSON that the operation takes, or None."""
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        return None if content is None else self.whole(content["schema"])
 
     def example(self, shape: Shape) -> Any:
         """A value that fits."""

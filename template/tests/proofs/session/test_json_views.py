@@ -34,7 +34,7 @@ def test_a_script_is_refused_with_a_problem(service: Service) -> None:
     works(
         script.post("/probe/fresh", json={"name": "Zoë"}).json == {"name": "Zoë"}, "a script sends JSON and its token"
     )
-    service.travel(minutes=15, seconds=1)
+    service.travel(seconds=service.limits.fresh_login_seconds + 1)
     expected = {
         "csrf": (400, script.post("/probe", json={}, headers={HEADER: None})),
         "login": (401, service.client().post("/probe", json={})),
