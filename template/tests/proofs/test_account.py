@@ -171,7 +171,7 @@ def test_no_table_holds_anything_of_a_deleted_account(service: Service) -> None:
         edit(
             FILE,
             "values(display_name=shown)",
-            f"values(**{{name: value for name, value in {WHAT_WAS_SENT}.items() if name in _u}})",
+            f"values(**{{name: value for name, value in {WHAT_WAS_SENT}.items() if name in USERS}})",
         ),
     ),
 )
